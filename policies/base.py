@@ -1,0 +1,106 @@
+"""What a policy is. Everything outside ``policies`` sees these Protocols, never a family."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from rl.types import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """One id space for text and images. Example: MMaDA-8B has size 134656, image_offset 126464, codebook_size 8192.
+
+    size           rows of the embedding and of the head
+    mask_id        the token that stands for "not yet known"
+    eos_id         ends a text response
+    image_offset   vocabulary id of image code 0; text ids lie below it
+    codebook_size  0 for a text-only policy
+    """
+
+    size: int
+    mask_id: int
+    eos_id: int
+    image_offset: int
+    codebook_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPrompt:
+    """A prompt in the policy's own layout: ``prefix + response canvas + suffix``.
+
+    prefix, suffix   vocabulary ids; the suffix is given too (an image is closed by its end-of-image token)
+    unconditional    the prefix with its text left out, for classifier-free guidance (images only)
+    response_length  length of the canvas where the task fixes it (an image's codes), else None
+    """
+
+    prefix: tuple[int, ...]
+    suffix: tuple[int, ...] = ()
+    unconditional: tuple[int, ...] = ()
+    response_length: int | None = None
+
+    @property
+    def draws(self) -> bool:
+        return self.response_length is not None
+
+
+class TextTokenizer(Protocol):
+    def encode(self, text: str) -> list[int]: ...
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text without special tokens; ``<think>`` and ``</think>`` stay, since rewards read them."""
+        ...
+
+
+class ImageTokenizer(Protocol):
+    """Pixels to codes and back. codes [B, h*w] int64; pixels uint8 [B, H, W, 3]."""
+
+    image_size: int
+    codes_per_image: int
+    codebook_size: int
+
+    def encode(self, pixels: np.ndarray) -> np.ndarray: ...
+
+    def decode(self, codes: np.ndarray) -> np.ndarray: ...
+
+
+class Policy(Protocol):
+    """A masked-diffusion policy: a network, its vocabulary, its tokenizers and its prompt layout."""
+
+    name: str
+    vocabulary: Vocabulary
+    max_length: int
+    module: torch.nn.Module
+    tokenizer: TextTokenizer
+    image_tokenizer: ImageTokenizer | None
+
+    def logits(self, token_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """[B, L] int64, [B, L] bool (True: attend) -> [B, L, V] float. The plain definition; nothing hot calls it."""
+        ...
+
+    def hidden(
+        self, token_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, rows: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Final, normalised hidden states. With rows [B, L] bool: only those positions, [M, D], in row-major order.
+
+        The last layer then computes queries, output and MLP for those positions only, which is exact.
+        """
+        ...
+
+    def head(self, hidden: torch.Tensor, image: bool) -> torch.Tensor:
+        """[M, D] -> logits [M, V], or [M, codebook_size] where ``image``: image rows are normalised over the codebook."""
+        ...
+
+    def encode_prompt(self, prompt: Prompt) -> EncodedPrompt:
+        """Raises DataError where the prompt has no image to look at, is too long, or is not this policy's to answer."""
+        ...
+
+    def save(self, path: str | Path) -> None:
+        """Write safetensors + config.json + tokenizer files in the family's own key names."""
+        ...

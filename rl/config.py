@@ -1,0 +1,468 @@
+"""Configuration: a recipe, merged with ``key=value`` overrides, validated once, then frozen.
+
+Every mistake is found here or in the checks that ``cluster/cli.py`` runs before the first process starts (law 11).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rl.errors import ConfigError
+from rl.types import ImageSampling, Task, TextSampling
+
+
+@dataclass(frozen=True)
+class UniGRPOConfig:
+    """Objective and mask schedule (arXiv 2505.15809, equations 3-5, algorithm 1, section 5.2).
+
+    clip_low, clip_high   the ratio is clipped to [1 - clip_low, 1 + clip_high]
+    kl_coef               beta; 0 runs without a reference model
+    kl_estimator          k1, k2 or k3 (http://joschu.net/blog/kl-approx.html)
+    normalizer            ``masked``: 1/M a response (eq. 4); ``length``: 1/|o| (eq. 5)
+    schedule              how inner updates choose mask ratios: stratified, algorithm1, random or full
+    mu                    inner updates on one batch
+    """
+
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    kl_coef: float = 0.01
+    kl_estimator: str = "k3"
+    normalizer: str = "masked"
+    schedule: str = "stratified"
+    mu: int = 4
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """path is a Hugging Face-layout folder, or the name of a shipped policy (``tiny``)."""
+
+    path: str = "tiny"
+    device: str = "cpu"
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """One source of rows.
+
+    source   a generator (sudoku4x4, chain_sum, gsm_symbolic, easy_vqa, scenes), a .jsonl or .parquet file, or a folder
+             written by Hugging Face datasets
+    split    train or val; generators keep the two apart, files are taken whole
+    task     for rows that do not say: text, understand or draw
+    weight   share of training prompts that come from here, relative to the other sources
+    limit    use at most this many rows
+    args     passed to the generator
+    """
+
+    source: str = "???"
+    split: str = "train"
+    task: str | None = None
+    weight: float = 1.0
+    limit: int | None = None
+    args: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    train: list[SourceConfig] = field(default_factory=list)
+    val: list[SourceConfig] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    """How training rollouts are sampled. batch_size counts prompts. threads: CPU threads of one rollout worker."""
+
+    batch_size: int = 12
+    n_samples_per_prompt: int = 8
+    text: TextSampling = field(default_factory=TextSampling)
+    understand: TextSampling = field(default_factory=TextSampling)
+    draw: ImageSampling = field(default_factory=ImageSampling)
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class RewardsConfig:
+    """mix: task -> reward name -> weight; weight 0 records a reward without training on it.
+
+    settings: reward name -> its keyword arguments, e.g. ``clip: {model: ViT-B-32, pretrained: /path}``.
+    """
+
+    mix: dict[str, dict[str, float]] = field(
+        default_factory=lambda: {
+            "text": {"correctness": 2.0, "format": 0.5},
+            "understand": {"correctness": 2.0, "format": 0.5},
+            "draw": {"clip": 0.1},
+        }
+    )
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CustomRewardConfig:
+    """The user's own function; it joins the mix under the name ``custom``."""
+
+    path: str | None = None
+    name: str = "reward"
+    reward_kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Held-out evaluation. The score of a task is its weighted mix; weight 0 reports a curve beside it."""
+
+    n_samples_per_prompt: int = 1
+    text: TextSampling = field(default_factory=lambda: TextSampling(temperature=0.0))
+    understand: TextSampling = field(default_factory=lambda: TextSampling(temperature=0.0))
+    draw: ImageSampling = field(default_factory=ImageSampling)
+    mix: dict[str, dict[str, float]] = field(
+        default_factory=lambda: {
+            "text": {"correctness": 1.0, "format": 0.0},
+            "understand": {"correctness": 1.0, "format": 0.0},
+            "draw": {"composition": 1.0, "clip": 0.0},
+        }
+    )
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """One optimizer step on ``mini_batch_size`` rollouts (all of the batch if null), in micro-batches.
+
+    engine               deepspeed, or torch (one rank, plain AdamW: a debugger's choice)
+    max_skipped_updates  stop after this many updates in a row without usable groups or with a non-finite gradient
+    reference_sync_freq  copy the policy into the reference every so many steps; null keeps it frozen
+    """
+
+    algorithm: UniGRPOConfig = field(default_factory=UniGRPOConfig)
+    engine: str = "deepspeed"
+    zero_stage: int = 0
+    lr: float = 5e-5
+    lr_schedule: str = "constant"
+    warmup_steps: int = 0
+    weight_decay: float = 0.0
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
+    max_grad_norm: float = 1.0
+    mini_batch_size: int | None = None
+    micro_batch_size_per_gpu: int = 32
+    scale_advantages_by_std: bool = True
+    reference_sync_freq: int | None = None
+    max_skipped_updates: int = 20
+    threads: int = 2
+
+
+@dataclass(frozen=True)
+class SftConfig:
+    """Mixed Long-CoT fine-tuning (arXiv 2505.15809, section 2.2): masked cross-entropy on worked answers.
+
+    canvas_prob   share of examples padded with end-of-text to the sampler's canvas; the rest end at their first one
+    prompt_dropout  share of draw examples without their caption, which classifier-free guidance needs
+    init          start from these weights; null starts from ``model``'s random initialisation
+    """
+
+    steps: int = 1000
+    batch_size: int = 64
+    lr: float = 1e-3
+    lr_schedule: str = "cosine"
+    warmup_steps: int = 50
+    weight_decay: float = 0.01
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.98])
+    max_grad_norm: float = 1.0
+    canvas_prob: float = 0.75
+    prompt_dropout: float = 0.1
+    threads: int = 2
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """mode: ray, or inline (one process, a debugger's choice; the same numbers). Deadlines are in seconds."""
+
+    mode: str = "ray"
+    address: str | None = None
+    rollout_workers: int = 2
+    reward_workers: int = 1
+    learner_ranks: int = 1
+    start_deadline_s: float = 300.0
+    rollout_deadline_s: float = 600.0
+    reward_deadline_s: float = 300.0
+    learner_deadline_s: float = 1800.0
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """uri: an MLflow server; null keeps a SQLite store in the run folder. samples_freq: steps between sample tables."""
+
+    mlflow: bool = True
+    uri: str | None = None
+    experiment: str = "unigrpo"
+    samples_freq: int = 10
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run. ``resume_mode``: auto (newest whole checkpoint of this run), disable, or path (``resume_path``)."""
+
+    name: str = "run"
+    output_dir: str = "runs"
+    seed: int = 0
+    steps: int = 100
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    rewards: RewardsConfig = field(default_factory=RewardsConfig)
+    custom_reward_function: CustomRewardConfig = field(default_factory=CustomRewardConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    sft: SftConfig = field(default_factory=SftConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    val_before_train: bool = True
+    val_after_train: bool = True
+    test_freq: int = 0
+    save_freq: int = 0
+    keep_checkpoints: int = 2
+    resume_mode: str = "auto"
+    resume_path: str | None = None
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(self.output_dir) / self.name
+
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "policy.dtype": ("float32", "bfloat16"),
+    "rollout.text.remasking": ("low_confidence", "random"),
+    "rollout.understand.remasking": ("low_confidence", "random"),
+    "rollout.draw.schedule": ("cosine", "linear"),
+    "evaluation.text.remasking": ("low_confidence", "random"),
+    "evaluation.understand.remasking": ("low_confidence", "random"),
+    "evaluation.draw.schedule": ("cosine", "linear"),
+    "learner.algorithm.kl_estimator": ("k1", "k2", "k3"),
+    "learner.algorithm.normalizer": ("masked", "length"),
+    "learner.algorithm.schedule": ("stratified", "algorithm1", "random", "full"),
+    "learner.engine": ("deepspeed", "torch"),
+    "learner.zero_stage": (0, 1, 2),  # pyright: ignore[reportAssignmentType]
+    "learner.lr_schedule": ("constant", "cosine"),
+    "sft.lr_schedule": ("constant", "cosine"),
+    "cluster.mode": ("ray", "inline"),
+    "resume_mode": ("auto", "disable", "path"),
+}
+
+POSITIVE = (
+    "steps rollout.batch_size rollout.n_samples_per_prompt rollout.threads learner.algorithm.mu learner.lr "
+    "learner.micro_batch_size_per_gpu learner.mini_batch_size learner.max_grad_norm learner.max_skipped_updates "
+    "learner.threads learner.reference_sync_freq sft.steps sft.batch_size sft.lr sft.threads sft.max_grad_norm "
+    "cluster.rollout_workers cluster.reward_workers cluster.learner_ranks cluster.start_deadline_s "
+    "cluster.rollout_deadline_s cluster.reward_deadline_s cluster.learner_deadline_s evaluation.n_samples_per_prompt "
+    "keep_checkpoints tracking.samples_freq"
+).split()
+NOT_NEGATIVE = (
+    "learner.algorithm.clip_low learner.algorithm.clip_high learner.algorithm.kl_coef learner.weight_decay "
+    "learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq save_freq seed"
+).split()
+
+
+def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """A shipped recipe's name or a YAML file's path, merged with ``key=value`` overrides, validated and frozen.
+
+    Raises ConfigError, with one line that says what, where, the value, what is allowed and how to mend it.
+    """
+    path = recipe_path(recipe)
+    try:
+        loaded = OmegaConf.load(path)
+    except Exception as error:  # YAML errors have many classes; all are the user's file
+        raise ConfigError(f"{path}: not a YAML mapping: {_first_line(error)}") from error
+    if not isinstance(loaded, DictConfig):
+        raise ConfigError(f"{path}: expected a mapping of settings, got {type(loaded).__name__}")
+    return build_config([(str(path), loaded), *(_parse_override(text) for text in overrides)])
+
+
+def build_config(layers: Sequence[tuple[str, DictConfig | Mapping[str, Any]]]) -> Config:
+    """Merge named layers over the defaults, in order, and validate."""
+    merged = _writable(OmegaConf.structured(Config))
+    for where, layer in layers:
+        try:
+            merged = OmegaConf.merge(merged, layer)
+        except OmegaConfBaseException as error:
+            raise ConfigError(_explain(where, error)) from error
+    try:
+        config = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_explain("config", error)) from error
+    assert isinstance(config, Config)
+    validate(config)
+    return config
+
+
+def recipe_path(recipe: str | Path) -> Path:
+    """The file of a shipped recipe or of a path. Raises ConfigError with the names that exist."""
+    path = Path(recipe)
+    if path.suffix in (".yaml", ".yml"):
+        if path.is_file():
+            return path
+        raise ConfigError(f"recipe: no such file: {path}")
+    folder = Path(str(resources.files("rl") / "recipes"))
+    names = sorted(file.stem for file in folder.glob("*.yaml"))
+    if str(recipe) in names:
+        return folder / f"{recipe}.yaml"
+    raise ConfigError(f"recipe: unknown {str(recipe)!r}; allowed: {', '.join(names)}, or the path of a .yaml file")
+
+
+def to_yaml(config: Config) -> str:
+    """The whole config as YAML; ``load_config`` of it gives an equal config."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def validate(config: Config) -> None:
+    """Check ranges and relations. Raises ConfigError."""
+    flat = dict(_flatten(dataclasses.asdict(config)))
+    for key, allowed in CHOICES.items():
+        if flat[key] not in allowed:
+            hint = _closest(str(flat[key]), [str(choice) for choice in allowed])
+            raise ConfigError(f"{key}={flat[key]!r}: allowed: {', '.join(map(str, allowed))}{hint}")
+    for key in POSITIVE:
+        _require(flat[key] is None or flat[key] > 0, key, flat[key], "a number above 0")
+    for key in NOT_NEGATIVE:
+        _require(flat[key] >= 0, key, flat[key], "0 or more")
+    for key, value in flat.items():
+        if isinstance(value, float):
+            _require(math.isfinite(value), key, value, "a finite number")
+    _require(
+        config.rollout.n_samples_per_prompt >= 2,
+        "rollout.n_samples_per_prompt",
+        config.rollout.n_samples_per_prompt,
+        "2 or more (an advantage compares members of a group)",
+    )
+    for section, part in (("rollout", config.rollout), ("evaluation", config.evaluation)):
+        for name in ("text", "understand"):
+            _validate_text(f"{section}.{name}", getattr(part, name))
+        _validate_image(f"{section}.draw", part.draw)
+    _validate_rewards(config)
+    _validate_learner(config)
+    for probability in ("sft.canvas_prob", "sft.prompt_dropout"):
+        _require(0 <= flat[probability] <= 1, probability, flat[probability], "a probability, 0 to 1")
+    for which in ("train", "val"):
+        for index, source in enumerate(getattr(config.data, which)):
+            _validate_source(f"data.{which}[{index}]", source)
+    if config.resume_mode == "path" and not config.resume_path:
+        raise ConfigError("resume_mode=path: also give resume_path=FOLDER (a global_step_N folder)")
+
+
+def _validate_text(where: str, sampling: TextSampling) -> None:
+    for name in ("max_new_tokens", "block_length", "steps"):
+        _require(getattr(sampling, name) > 0, f"{where}.{name}", getattr(sampling, name), "a number above 0")
+    _require(sampling.temperature >= 0, f"{where}.temperature", sampling.temperature, "0 (greedy) or more")
+    if sampling.max_new_tokens % sampling.block_length:
+        raise ConfigError(
+            f"{where}.block_length={sampling.block_length}: must divide max_new_tokens={sampling.max_new_tokens}"
+        )
+    blocks = sampling.max_new_tokens // sampling.block_length
+    if sampling.steps % blocks:
+        raise ConfigError(f"{where}.steps={sampling.steps}: must be a multiple of the {blocks} blocks")
+
+
+def _validate_image(where: str, sampling: ImageSampling) -> None:
+    _require(sampling.steps > 0, f"{where}.steps", sampling.steps, "a number above 0")
+    for name in ("guidance", "temperature", "remask_temperature"):
+        _require(getattr(sampling, name) >= 0, f"{where}.{name}", getattr(sampling, name), "0 or more")
+
+
+def _validate_rewards(config: Config) -> None:
+    tasks = [str(task) for task in Task]
+    for section, mix in (("rewards.mix", config.rewards.mix), ("evaluation.mix", config.evaluation.mix)):
+        for task, parts in mix.items():
+            if task not in tasks:
+                raise ConfigError(f"{section}.{task}: unknown task; allowed: {', '.join(tasks)}{_closest(task, tasks)}")
+            _require(bool(parts), f"{section}.{task}", parts, "at least one reward, e.g. {correctness: 1.0}")
+            if "custom" in parts and not config.custom_reward_function.path:
+                raise ConfigError(f"{section}.{task}.custom: also give custom_reward_function.path=FILE.py")
+
+
+def _validate_learner(config: Config) -> None:
+    learner, rollouts = config.learner, config.rollout.batch_size * config.rollout.n_samples_per_prompt
+    _require(len(learner.betas) == 2, "learner.betas", learner.betas, "two numbers")
+    if learner.engine == "torch" and config.cluster.learner_ranks > 1:
+        raise ConfigError(
+            f"learner.engine=torch with cluster.learner_ranks={config.cluster.learner_ranks}: the torch engine has "
+            "one rank; set learner.engine=deepspeed"
+        )
+    if config.cluster.mode == "inline" and config.cluster.learner_ranks > 1:
+        raise ConfigError("cluster.mode=inline with cluster.learner_ranks > 1: one process has one rank; use mode=ray")
+    if config.cluster.learner_ranks > rollouts:
+        raise ConfigError(
+            f"cluster.learner_ranks={config.cluster.learner_ranks}: more ranks than the {rollouts} rollouts of a step"
+        )
+    if learner.mini_batch_size is not None and learner.mini_batch_size > rollouts:
+        raise ConfigError(
+            f"learner.mini_batch_size={learner.mini_batch_size}: a step has rollout.batch_size * "
+            f"rollout.n_samples_per_prompt = {rollouts} rollouts"
+        )
+
+
+def _validate_source(where: str, source: SourceConfig) -> None:
+    if source.task is not None and source.task not in tuple(Task):
+        raise ConfigError(f"{where}.task={source.task!r}: allowed: {', '.join(Task)}")
+    if source.split not in ("train", "val"):
+        raise ConfigError(f"{where}.split={source.split!r}: allowed: train, val")
+    _require(source.weight > 0, f"{where}.weight", source.weight, "a number above 0")
+    _require(source.limit is None or source.limit > 0, f"{where}.limit", source.limit, "a number above 0")
+
+
+def _require(condition: bool, key: str, value: Any, allowed: str) -> None:
+    if not condition:
+        raise ConfigError(f"{key}={value}: must be {allowed}")
+
+
+def _writable(config: DictConfig) -> DictConfig:
+    """OmegaConf marks nodes made from frozen dataclasses read-only, at every level; merging needs them open."""
+    OmegaConf.set_readonly(config, False)
+    for key in config:
+        child = config._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none():
+            _writable(child)
+    return config
+
+
+def _parse_override(text: str) -> tuple[str, DictConfig]:
+    if "=" not in text or not text.split("=", 1)[0].strip():
+        raise ConfigError(f"override {text!r}: expected key=value, e.g. rollout.n_samples_per_prompt=8")
+    try:
+        return f"override {text!r}", OmegaConf.from_dotlist([text])
+    except Exception as error:
+        raise ConfigError(f"override {text!r}: {_first_line(error)}") from error
+
+
+def _explain(where: str, error: OmegaConfBaseException) -> str:
+    key = str(error.full_key or error.key or "")
+    known = [name for name, _ in _flatten(dataclasses.asdict(Config()), leaves_only=False)]
+    if "not in" in str(error) or type(error).__name__ == "ConfigKeyError":
+        return f"{where}: unknown setting {key!r}{_closest(key, known)}"
+    return f"{where}: {key}: {_first_line(error)}"
+
+
+def _closest(value: str, known: Sequence[str]) -> str:
+    matches = difflib.get_close_matches(value, known, n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "", leaves_only: bool = True) -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        is_section = isinstance(value, Mapping)
+        if not is_section or not leaves_only or not value:
+            yield name, value
+        if is_section:
+            yield from _flatten(value, f"{name}.", leaves_only)

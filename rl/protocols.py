@@ -1,0 +1,78 @@
+"""What the loop knows of the rest of the system. One process or a thousand workers: the loop cannot tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from rl.types import Group, Prompt, StepReport, TrainBatch, WeightRef
+
+
+class Learner(Protocol):
+    """Owns the weights being trained."""
+
+    def update(self, batch: TrainBatch) -> StepReport:
+        """mu inner updates on one batch."""
+        ...
+
+    def weights(self) -> Mapping[str, np.ndarray]:
+        """The current weights as float32 arrays on the host, by parameter name."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write weights and optimizer state into an existing folder."""
+        ...
+
+    def load(self, folder: Path) -> None:
+        """Restore what ``save`` wrote."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Workers(Protocol):
+    """Samples and scores."""
+
+    def update_weights(self, learner: Learner, version: int) -> WeightRef:
+        """Hand the learner's weights to every rollout worker as this version; they serve no other from now on."""
+        ...
+
+    def rollout_and_score(
+        self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, *, evaluate: bool = False
+    ) -> list[Group]:
+        """One group a prompt, in the order of the prompts. Scoring starts as each group's rollouts finish.
+
+        ``evaluate`` uses the sampling, group size and rewards of held-out evaluation.
+        """
+        ...
+
+    def timings(self) -> Mapping[str, float]:
+        """Seconds and counts of the last ``rollout_and_score``, by metric name."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Tracker(Protocol):
+    """Where a run's numbers, tables and pictures go. It never raises into the loop and never blocks it."""
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
+
+    def samples(self, step: int, groups: Sequence[Group], name: str) -> None:
+        """Texts as a table, drawings as images."""
+        ...
+
+    def close(self, status: str) -> None: ...
+
+
+class Checkpoints(Protocol):
+    """Saves and finds whole checkpoints."""
+
+    def resume(self, learner: Learner) -> Mapping[str, Any]:
+        """Load the newest whole checkpoint; its state, or an empty mapping where there is none."""
+        ...
+
+    def save(self, step: int, learner: Learner, state: Mapping[str, Any]) -> Path: ...

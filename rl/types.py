@@ -1,0 +1,253 @@
+"""Every object that flows, in the order in which it flows.
+
+Notation for shapes: B rollouts, G group, L tokens, M masked tokens, N inner updates (mu), V vocabulary.
+This module is the ground: it imports nothing of ours and nothing heavier than NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+
+class Task(StrEnum):
+    """What a prompt asks for."""
+
+    TEXT = "text"
+    UNDERSTAND = "understand"
+    DRAW = "draw"
+    THINK_DRAW = "think_draw"
+
+
+class RolloutStatus(StrEnum):
+    """How a rollout ended."""
+
+    COMPLETE = "complete"  # reached its end-of-text token, or filled the image
+    TRUNCATED = "truncated"  # ran out of canvas before an end-of-text token
+
+
+class ScoreStatus(StrEnum):
+    """How scoring ended. Only OK and WRONG_FORMAT carry a value to learn from."""
+
+    OK = "ok"
+    WRONG_FORMAT = "wrong_format"  # scored: the format reward is lost, and usually correctness with it
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"
+    INVALID = "invalid"  # the reward returned no finite number, or the wrong count of them
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat turn. Example: ``Message("user", "Calculate 3 + 4.")``."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One row of data.
+
+    Example: ``Prompt("sudoku4x4/train/17", Task.TEXT, (Message("user", "sudoku 0321..."),), reference="4321...")``.
+
+    id          unique over all splits; held-out ids never occur in training
+    messages    the chat so far; for a draw prompt, one user message with the caption
+    image       path of an image file, or uint8 RGB pixels [H, W, 3]; only for tasks that look at one
+    reference   what a verifier compares with; for draw, the caption
+    solution    a worked answer, ``<think>...</think>answer``: only fine-tuning reads it
+    rewards     names of the rewards for this row; empty means the mix of its task
+    source      data set or generator that it came from, e.g. ``sudoku4x4``: held-out results are split by it
+    metadata    the row's other columns; custom rewards see them
+    """
+
+    id: str
+    task: Task
+    messages: tuple[Message, ...]
+    image: str | np.ndarray | None = None
+    reference: str | None = None
+    solution: str | None = None
+    rewards: tuple[str, ...] = ()
+    source: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TextSampling:
+    """Semi-autoregressive masked-diffusion sampling (LLaDA, arXiv 2502.09992, section 2.4 and appendix B).
+
+    max_new_tokens  length of the canvas of mask tokens
+    block_length    the canvas is filled block by block, left to right; divides max_new_tokens
+    steps           denoising steps over the whole canvas; the number of blocks divides it
+    temperature     0 is greedy
+    remasking       ``low_confidence`` reveals the surest tokens first, ``random`` any
+    """
+
+    max_new_tokens: int = 128
+    block_length: int = 32
+    steps: int = 64
+    temperature: float = 1.0
+    remasking: str = "low_confidence"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSampling:
+    """MaskGIT sampling with classifier-free guidance (arXiv 2202.04200, as MMaDA draws).
+
+    steps                 denoising steps over the image's codes
+    guidance              w in ``(1 + w) * conditional - w * unconditional``; 0 is off and halves the work
+    temperature           of the code distribution; 0 takes the likeliest code
+    remask_temperature    scale of the Gumbel noise on confidences; it falls to 0 at the last step
+    schedule              ``cosine`` or ``linear``: how many codes stay masked as time goes
+    """
+
+    steps: int = 15
+    guidance: float = 3.5
+    temperature: float = 1.0
+    remask_temperature: float = 1.0
+    schedule: str = "cosine"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a sampler returns for one row: the response alone.
+
+    Example: ``Sample(token_ids=array([7, 8, 2]), step_map=array([1, 0, 1]), complete=True)``.
+
+    token_ids [L] int64   text: vocabulary ids; images: codebook indices, from 0
+    step_map  [L] int32   denoising step that revealed each token, from 0
+    complete              text: an end-of-text token was written; images: always
+    """
+
+    token_ids: np.ndarray
+    step_map: np.ndarray
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One response, with the whole sequence that the policy saw: what is trained on is what was sampled.
+
+    prompt_id, index      which prompt, and which member of its group (0..G-1)
+    token_ids     [L]     int64 vocabulary ids: prompt, response up to its first end-of-text token, closing tokens
+    response_mask [L]     bool: True where the policy chose the token
+    step_map      [L]     int32: denoising step that revealed the token, -1 where it was given
+    seed                  of this rollout's noise
+    weight_version        the weights that sampled it
+    status                see RolloutStatus
+    text                  the response, decoded for scoring and for people ("" for an image)
+    image                 uint8 [H, W, 3], decoded from the response's codes, or None
+    """
+
+    prompt_id: str
+    index: int
+    token_ids: np.ndarray
+    response_mask: np.ndarray
+    step_map: np.ndarray
+    seed: int
+    weight_version: int
+    status: RolloutStatus
+    text: str = ""
+    image: np.ndarray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RewardItem:
+    """What a reward sees: the prompt (with reference, image and metadata) and the decoded response."""
+
+    prompt: Prompt
+    text: str = ""
+    image: np.ndarray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A reward's answer. Example: ``Score(2.5, parts={"correctness": 2.0, "format": 0.5})``.
+
+    value is NaN unless the status is OK or WRONG_FORMAT: a failure is never a silent 0.
+    parts holds each reward's own value before weighting; detail says in one line why a score failed.
+    """
+
+    value: float
+    status: ScoreStatus = ScoreStatus.OK
+    parts: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    detail: str = ""
+
+    @property
+    def usable(self) -> bool:
+        return self.status in (ScoreStatus.OK, ScoreStatus.WRONG_FORMAT) and bool(np.isfinite(self.value))
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The G rollouts of one prompt and their scores, in the order of their index."""
+
+    prompt: Prompt
+    rollouts: tuple[Rollout, ...]
+    scores: tuple[Score, ...]
+
+    @property
+    def usable(self) -> bool:
+        """A group counts whole or not at all: dropping only the failed members would bias the advantage."""
+        return len(self.scores) == len(self.rollouts) > 0 and all(score.usable for score in self.scores)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskDraw:
+    """Recipe of one mask pattern: the pattern itself is recomputed from it, never shipped.
+
+    Example: ``MaskDraw(seed=12345, ratio=0.3)`` masks 30% of a response, the same 30% wherever it is recomputed.
+    """
+
+    seed: int
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainBatch:
+    """Everything one training step needs, for B rollouts of any mix of tasks and lengths.
+
+    token_ids, response_mask   B arrays [L_i]
+    advantages                 [B] float32
+    mask_draws                 N rows (inner updates) of B draws
+    tasks                      [B]
+    on_policy                  the rollouts came from the weights that are about to be trained
+    """
+
+    token_ids: tuple[np.ndarray, ...]
+    response_mask: tuple[np.ndarray, ...]
+    advantages: np.ndarray
+    mask_draws: tuple[tuple[MaskDraw, ...], ...]
+    tasks: tuple[Task, ...]
+    on_policy: bool = True
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class LossOutput:
+    """A scalar to differentiate, and metrics that are already detached floats or 0-d tensors."""
+
+    loss: Any
+    metrics: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightRef:
+    """Names one set of weights. Example: ``WeightRef(version=12, digest="9f2c...")`` (sha256, hex)."""
+
+    version: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What the learner did in one step: metrics by their public names, and whether the weights changed."""
+
+    metrics: Mapping[str, float]
+    updated: bool = True
