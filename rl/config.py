@@ -164,8 +164,8 @@ class SftConfig:
     """Mixed Long-CoT fine-tuning (arXiv 2505.15809, section 2.2): masked cross-entropy on worked answers.
 
     canvas_prob   share of examples padded with end-of-text to the sampler's canvas; the rest end at their first one
+    semi_autoregressive_prob  share of those in which one block is in play, as in the sampler; else any token may be
     prompt_dropout  share of draw examples without their caption, which classifier-free guidance needs
-    init          start from these weights; null starts from ``model``'s random initialisation
     """
 
     steps: int = 1000
@@ -177,6 +177,7 @@ class SftConfig:
     betas: list[float] = field(default_factory=lambda: [0.9, 0.98])
     max_grad_norm: float = 1.0
     canvas_prob: float = 0.75
+    semi_autoregressive_prob: float = 0.5
     prompt_dropout: float = 0.1
     threads: int = 2
 
@@ -347,7 +348,7 @@ def validate(config: Config) -> None:
         _validate_image(f"{section}.draw", part.draw)
     _validate_rewards(config)
     _validate_learner(config)
-    for probability in ("sft.canvas_prob", "sft.prompt_dropout"):
+    for probability in ("sft.canvas_prob", "sft.semi_autoregressive_prob", "sft.prompt_dropout"):
         _require(0 <= flat[probability] <= 1, probability, flat[probability], "a probability, 0 to 1")
     for which in ("train", "val"):
         for index, source in enumerate(getattr(config.data, which)):

@@ -1,0 +1,91 @@
+# Each target does all the set-up that it needs, once: a virtual environment in .venv from pyproject.toml and
+# constraints.txt. It needs Python 3.11 or newer and a C++ compiler (DeepSpeed builds a small extension at run time).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+# The first of these that runs and is new enough makes the environment: `make PYTHON=/path/to/python train` picks another.
+PYTHON ?= python3.11 python3 python3.12 python3.13
+RECIPE ?= tiny
+ARGS ?=
+RUN ?= runs/$(RECIPE)
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile -c constraints.txt
+
+export HF_HUB_DISABLE_TELEMETRY := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+.PHONY: train
+train: $(STAMP) ## set up, then post-train the tiny policy on all three tasks (RECIPE=..., ARGS="key=value ...")
+	$(BIN)/unigrpo train --recipe $(RECIPE) $(ARGS)
+
+.PHONY: test
+test: lint ## set up, then lint, type check and run every test (ARGS="-k name ...")
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 MPLBACKEND=Agg $(BIN)/python -m pytest $(ARGS)
+
+.PHONY: lint
+lint: $(STAMP) ## style, import directions and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/basedpyright
+
+.PHONY: format
+format: $(STAMP) ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: weights
+weights: $(STAMP) ## make the shipped weights again: image tokenizer, CLIP, then the fine-tuned tiny policy
+	$(BIN)/python -m policies.train_images
+	$(BIN)/python -m rewards.train_clip
+	$(BIN)/unigrpo sft --recipe tiny_sft
+
+.PHONY: mlflow
+mlflow: $(STAMP) ## open MLflow on a run (RUN=runs/NAME)
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(RUN)/mlflow.db
+
+.PHONY: wheel
+wheel: $(STAMP) ## build dist/unigrpo-*.whl
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+.PHONY: setup
+setup: $(STAMP) ## make the environment and nothing else
+
+.PHONY: clean
+clean: ## remove the environment and every cache; runs/ stays
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# torch and the build tools go first: DeepSpeed's source package looks for torch while it builds, and in pip's isolated
+# build it would fetch another one. The lock lets two makes start at once: the second finds the work done.
+$(STAMP): pyproject.toml constraints.txt
+	@mkdir -p $(VENV); exec 9> $(VENV)/.lock; if command -v flock > /dev/null; then flock 9; fi; \
+	if [ $@ -nt pyproject.toml ] && [ $@ -nt constraints.txt ]; then exit 0; fi; \
+	for python in $(PYTHON) none; do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then break; fi; \
+	done; \
+	if [ $$python = none ]; then \
+	  echo "make: no Python 3.11 or newer among: $(PYTHON); install one, or name it: make PYTHON=/path/to/python" >&2; \
+	  exit 1; \
+	fi; \
+	if ! command -v c++ g++ > /dev/null; then \
+	  echo "make: no C++ compiler (c++ or g++) on the PATH, which DeepSpeed needs: install your build tools" >&2; \
+	  exit 1; \
+	fi; \
+	echo "make: installing into $(VENV): some minutes, once"; \
+	$(BIN)/python -c '' 2> /dev/null || $$python -m venv $(VENV); \
+	$(PIP) setuptools wheel torch; \
+	DS_BUILD_OPS=0 $(PIP) --no-build-isolation --editable ".[dev,tiny]"; \
+	touch $@

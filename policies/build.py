@@ -1,0 +1,110 @@
+"""Make a fresh policy folder of the MMaDA architecture, any size: config, tokenizer, random weights.
+
+The shipped ``tiny`` policy starts from one: ``python -m policies.build --out FOLDER --image-tokenizer FOLDER``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from policies.checkpoints import IMAGE_TOKENIZER, SINGLE
+from policies.families import mmada
+from policies.images import load_image_tokenizer
+from policies.transformer import Transformer
+
+SPECIAL = (
+    "<|mask|>", "<eos>", "<bos>", "<|user|>", "<|assistant|>", "<|system|>",
+    "<|t2i|>", "<|mmu|>", "<|soi|>", "<|eoi|>", "<think>", "</think>",
+)  # fmt: skip
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
+    """Byte-level BPE, so any text has ids; every digit is a token of its own, so that arithmetic can be learned."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def build(
+    folder: Path, tokenizer: Tokenizer, image_tokenizer: Path, *, seed: int = 0, max_length: int = 512, **sizes: int
+) -> None:
+    """Write the folder. sizes: d_model, n_layers, n_heads, mlp_hidden_size."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text_size = tokenizer.get_vocab_size()
+    codebook = load_image_tokenizer(image_tokenizer).codebook_size
+    config: dict[str, Any] = {
+        "model_type": mmada.FAMILY.model_type,
+        **sizes,
+        "vocab_size": text_size + codebook,
+        "llm_vocab_size": text_size,
+        "codebook_size": codebook,
+        "mask_token_id": tokenizer.token_to_id("<|mask|>"),
+        "eos_token_id": tokenizer.token_to_id("<eos>"),
+        "max_sequence_length": max_length,
+        "rope_theta": 10_000.0,
+        "rms_norm_eps": 1e-5,
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    shutil.copytree(image_tokenizer, folder / IMAGE_TOKENIZER, dirs_exist_ok=True)
+    module = Transformer(mmada.FAMILY.sizes(config))
+    module.reset_parameters(torch.Generator().manual_seed(seed))
+    prefix = mmada.FAMILY.key_prefix
+    save_file({prefix + name: value for name, value in module.state_dict().items()}, str(folder / SINGLE))
+
+
+def task_texts() -> list[str]:
+    """What the tiny policy reads and writes: the training splits' prompts and worked answers."""
+    from rl.tasks import GENERATORS
+
+    prompts = [prompt for generator in GENERATORS.values() for prompt in generator("train")]
+    return [text for prompt in prompts for text in (prompt.messages[-1].content, prompt.solution) if text]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--image-tokenizer", type=Path, required=True)
+    parser.add_argument("--text-vocab", type=int, default=768)
+    parser.add_argument("--d-model", type=int, default=128)
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--heads", type=int, default=4)
+    parser.add_argument("--mlp", type=int, default=384)
+    arguments = parser.parse_args()
+    build(
+        arguments.out,
+        train_tokenizer(task_texts(), arguments.text_vocab),
+        arguments.image_tokenizer,
+        d_model=arguments.d_model,
+        n_layers=arguments.layers,
+        n_heads=arguments.heads,
+        mlp_hidden_size=arguments.mlp,
+    )
+
+
+if __name__ == "__main__":
+    main()

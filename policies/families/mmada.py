@@ -1,0 +1,76 @@
+"""MMaDA (arXiv 2505.15809): LLaDA with image codes above the text vocabulary, and layouts for seeing and drawing.
+
+draw:        t2i bos text eos soi image.. eoi
+understand:  mmu soi image.. eoi chat-text
+text:        the chat template
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from policies.base import EncodedPrompt, Vocabulary
+from policies.families import Family, llada
+from policies.policy import MaskedDiffusionPolicy
+from rl.errors import DataError
+from rl.types import Prompt, Task
+
+
+def vocabulary(config: Mapping[str, Any]) -> Vocabulary:
+    return Vocabulary(
+        size=config["vocab_size"],
+        mask_id=config["mask_token_id"],
+        eos_id=config["eos_token_id"],
+        image_offset=config["llm_vocab_size"],
+        codebook_size=config["codebook_size"],
+    )
+
+
+def layout(policy: MaskedDiffusionPolicy, prompt: Prompt) -> EncodedPrompt:
+    return _LAYOUTS[prompt.task](policy, prompt)
+
+
+def _text(policy: MaskedDiffusionPolicy, prompt: Prompt) -> EncodedPrompt:
+    return EncodedPrompt(prefix=tuple(policy.tokenizer.chat(prompt.messages)))
+
+
+def _understand(policy: MaskedDiffusionPolicy, prompt: Prompt) -> EncodedPrompt:
+    token = policy.tokenizer.token_id
+    codes = [policy.vocabulary.image_offset + code for code in image_codes(policy, prompt)]
+    chat = policy.tokenizer.chat(prompt.messages)
+    return EncodedPrompt(prefix=(token("<|mmu|>"), token("<|soi|>"), *codes, token("<|eoi|>"), *chat))
+
+
+def _draw(policy: MaskedDiffusionPolicy, prompt: Prompt) -> EncodedPrompt:
+    if policy.image_tokenizer is None:
+        raise DataError(f"prompt {prompt.id}: task={prompt.task}: {policy.name} has no image tokenizer")
+    token = policy.tokenizer.token_id
+    start, end = (token("<|t2i|>"), token("<bos>")), (token("<eos>"), token("<|soi|>"))
+    return EncodedPrompt(
+        prefix=(*start, *policy.tokenizer.plain(prompt.messages[-1].content), *end),
+        suffix=(token("<|eoi|>"),),
+        unconditional=(*start, *end),
+        response_length=policy.image_tokenizer.codes_per_image,
+    )
+
+
+def _think_draw(policy: MaskedDiffusionPolicy, prompt: Prompt) -> EncodedPrompt:
+    raise DataError(f"prompt {prompt.id}: task={prompt.task}: {policy.name} cannot think before drawing; use task=draw")
+
+
+def image_codes(policy: MaskedDiffusionPolicy, prompt: Prompt) -> list[int]:
+    """Codebook indices of the prompt's image. Raises DataError where there is none to look at."""
+    from policies.pixels import load_pixels
+
+    if policy.image_tokenizer is None:
+        raise DataError(f"prompt {prompt.id}: task={prompt.task}: {policy.name} has no image tokenizer")
+    if prompt.image is None:
+        raise DataError(f"prompt {prompt.id}: task={prompt.task}: the row has no image")
+    pixels = load_pixels(prompt.image, policy.image_tokenizer.image_size)
+    return policy.image_tokenizer.encode(pixels[None])[0].tolist()
+
+
+_LAYOUTS = {Task.TEXT: _text, Task.UNDERSTAND: _understand, Task.DRAW: _draw, Task.THINK_DRAW: _think_draw}
+
+FAMILY = Family("mmada", "model.transformer.", llada.sizes, vocabulary, layout)

@@ -1,0 +1,71 @@
+"""The policy that the LLaDA-like families share: transformer, vocabulary, tokenizers, and a family's prompt layout."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from policies.base import EncodedPrompt, ImageTokenizer, Vocabulary
+from policies.tokenizer import ChatTokenizer
+from policies.transformer import Transformer
+from rl.errors import DataError
+from rl.types import Prompt
+
+
+class MaskedDiffusionPolicy:
+    """Implements policies.base.Policy. ``layout`` turns a prompt into ids; it is all that a family adds."""
+
+    def __init__(
+        self,
+        name: str,
+        module: Transformer,
+        vocabulary: Vocabulary,
+        tokenizer: ChatTokenizer,
+        image_tokenizer: ImageTokenizer | None,
+        layout: Callable[[MaskedDiffusionPolicy, Prompt], EncodedPrompt],
+        source: Path | None = None,
+    ) -> None:
+        self.name, self.module, self.vocabulary = name, module, vocabulary
+        self.tokenizer, self.image_tokenizer = tokenizer, image_tokenizer
+        self.max_length = module.config.max_sequence_length
+        self.layout, self.source = layout, source
+
+    def logits(self, token_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        return self.module.head(self.module(token_ids, attention_mask))
+
+    def hidden(self, token_ids: Tensor, attention_mask: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
+        return self.module(token_ids, attention_mask, rows)
+
+    def head(self, hidden: Tensor, image: bool) -> Tensor:
+        if image:
+            return self.module.head(hidden, self.vocabulary.image_offset, self.vocabulary.codebook_size)
+        return self.module.head(hidden)
+
+    def encode_prompt(self, prompt: Prompt) -> EncodedPrompt:
+        encoded = self.layout(self, prompt)
+        given = len(encoded.prefix) + len(encoded.suffix) + (encoded.response_length or 1)
+        if given > self.max_length:
+            raise DataError(
+                f"prompt {prompt.id}: {given} tokens with its response, but {self.name} takes {self.max_length}; "
+                "shorten the prompt or drop the row"
+            )
+        return encoded
+
+    def with_frozen_copy(self) -> MaskedDiffusionPolicy:
+        """The same policy around a frozen copy of its weights: a reference."""
+        frozen = copy.copy(self)
+        frozen.module = copy.deepcopy(self.module).requires_grad_(False).eval()
+        return frozen
+
+    def save(self, path: str | Path) -> None:
+        from policies.checkpoints import save_policy
+
+        save_policy(self, Path(path))
+
+    @property
+    def device(self) -> torch.device:
+        return self.module.wte.weight.device

@@ -1,0 +1,163 @@
+"""Objectives as pure functions: tensors and config in, loss and metrics out.
+
+Shapes: B rollouts, L tokens. Every mean over rollouts is a weighted sum, so that the losses of micro-batches, or of
+ranks, whose weights together are those of the whole batch add up to the loss of the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from rl.errors import ConfigError
+from rl.types import LossOutput
+
+
+class ObjectiveConfig(Protocol):
+    """What the loss reads of ``rl.config.UniGRPOConfig``."""
+
+    @property
+    def clip_low(self) -> float: ...
+    @property
+    def clip_high(self) -> float: ...
+    @property
+    def kl_coef(self) -> float: ...
+    @property
+    def kl_estimator(self) -> str: ...
+    @property
+    def normalizer(self) -> str: ...
+
+
+# log(reference / policy) of a token the policy wrote -> estimate of KL(policy || reference).
+# J. Schulman, http://joschu.net/blog/kl-approx.html
+KL_ESTIMATORS: dict[str, Callable[[Tensor], Tensor]] = {
+    "k1": lambda log_ratio: -log_ratio,
+    "k2": lambda log_ratio: log_ratio.square() / 2,
+    "k3": lambda log_ratio: torch.expm1(log_ratio) - log_ratio,
+}
+NORMALIZERS = ("masked", "length")
+
+
+def unigrpo(
+    logp: Tensor,
+    old_logp: Tensor,
+    ref_logp: Tensor | None,
+    advantages: Tensor,
+    mask: Tensor,
+    config: ObjectiveConfig,
+    lengths: Tensor | None = None,
+    weights: Tensor | None = None,
+) -> LossOutput:
+    """UniGRPO's loss, to be minimised (arXiv 2505.15809, equations 3 to 5).
+
+    For rollout i, over its M_i masked tokens t, with ``ratio = exp(logp - old_logp)``:
+    ``loss_i = 1/M_i * sum_t [-min(ratio * A_i, clip(ratio, 1 - clip_low, 1 + clip_high) * A_i) + kl_coef * KL_t]``,
+    or with 1/|o_i| in front where the normaliser is ``length``. The loss is the mean of loss_i over B.
+
+    logp, old_logp, ref_logp   [B, L] log-probs of the response's own tokens, all under the same mask; they may hold
+                               anything where it is False. ref_logp may be None where kl_coef is 0
+    advantages                 [B]
+    mask                       [B, L] bool, True at masked response tokens: those that are scored
+    lengths                    [B] |o_i|, tokens of the whole response; None: L. Only ``length`` reads it
+    weights                    [B] each rollout's weight in the mean; None: 1/B
+
+    The loss keeps logp's dtype. Metrics are detached and add up over micro-batches as the loss does, except
+    ``actor/ratio_max_deviation``, whose whole is the largest. Raises ConfigError, and ValueError for shapes.
+    """
+    _check(logp, old_logp, ref_logp, advantages, mask, config)
+    masked_count = mask.sum(1).clamp(min=1)
+    normalizer = masked_count if config.normalizer == "masked" else _lengths(lengths, logp)
+    mean = _Mean(mask, logp, weights)
+
+    log_ratio = mean.select(logp) - mean.select(old_logp)
+    ratio = log_ratio.exp()
+    advantage = advantages.to(logp.dtype)[:, None]
+    plain = ratio * advantage
+    clipped = ratio.clamp(1 - config.clip_low, 1 + config.clip_high) * advantage
+    pg_loss = mean(-torch.minimum(plain, clipped), normalizer)
+    loss, metrics = pg_loss, {}
+    if ref_logp is not None:
+        kl = KL_ESTIMATORS[config.kl_estimator](mean.select(ref_logp) - mean.select(logp))
+        kl_loss = mean(kl, normalizer)
+        loss = pg_loss + config.kl_coef * kl_loss
+        metrics["actor/kl_loss"] = kl_loss.detach()
+    with torch.no_grad():
+        metrics |= {
+            "actor/pg_loss": pg_loss.detach(),
+            "actor/pg_clipfrac": mean((clipped < plain).to(logp.dtype), masked_count),
+            "actor/ppo_kl": mean(-log_ratio, masked_count),
+            "actor/ratio_max_deviation": (ratio - 1).abs().max() if ratio.numel() else ratio.new_zeros(()),
+        }
+    return LossOutput(loss, metrics)
+
+
+def masked_cross_entropy(
+    logp: Tensor, mask: Tensor, ratio: Tensor, lengths: Tensor, weights: Tensor | None = None
+) -> LossOutput:
+    """Negative evidence bound of masked diffusion, per token (LLaDA, arXiv 2502.09992, equations 3 and 5).
+
+    ``loss_i = -1/(t_i * L_i) * sum over masked tokens of logp``, and the loss is the mean of loss_i over B.
+
+    logp     [B, L] log-probs of the true tokens; anything where mask is False
+    mask     [B, L] bool, True at masked tokens of the answer
+    ratio    [B] t, the probability with which each token of the answer was masked, 0 < t <= 1
+    lengths  [B] tokens of the whole answer
+    weights  [B] each example's weight in the mean; None: 1/B
+
+    ``sft/token_loss`` is the plain cross-entropy of a masked token, without 1/t.
+    """
+    mean = _Mean(mask, logp, weights)
+    loss = mean(-logp, ratio * lengths)
+    with torch.no_grad():
+        metrics = {"sft/loss": loss.detach(), "sft/token_loss": mean(-logp, mask.sum(1).clamp(min=1))}
+    return LossOutput(loss, metrics)
+
+
+class _Mean:
+    """Mean over rollouts of a sum over masked tokens: values [B, L], divisor [B] -> scalar."""
+
+    def __init__(self, mask: Tensor, like: Tensor, weights: Tensor | None) -> None:
+        self.mask = mask
+        self.zero = like.new_zeros(())
+        self.weights = like.new_full((len(mask),), 1 / max(1, len(mask))) if weights is None else weights.to(like.dtype)
+
+    def select(self, values: Tensor) -> Tensor:
+        """0 where the mask is False. Selected, not multiplied: 0 * inf is not 0, neither forward nor in a gradient."""
+        return torch.where(self.mask, values, self.zero)
+
+    def __call__(self, values: Tensor, divisor: Tensor) -> Tensor:
+        return (self.select(values).sum(1) / divisor * self.weights).sum()
+
+
+def _lengths(lengths: Tensor | None, logp: Tensor) -> Tensor:
+    if lengths is None:
+        return logp.new_full((len(logp),), logp.shape[1])
+    return lengths.clamp(min=1)
+
+
+def _check(
+    logp: Tensor,
+    old_logp: Tensor,
+    ref_logp: Tensor | None,
+    advantages: Tensor,
+    mask: Tensor,
+    config: ObjectiveConfig,
+) -> None:
+    if config.kl_estimator not in KL_ESTIMATORS:
+        raise ConfigError(f"kl_estimator={config.kl_estimator!r}: allowed: {', '.join(KL_ESTIMATORS)}")
+    if config.normalizer not in NORMALIZERS:
+        raise ConfigError(f"normalizer={config.normalizer!r}: allowed: {', '.join(NORMALIZERS)}")
+    if ref_logp is None and config.kl_coef:
+        raise ConfigError(f"kl_coef={config.kl_coef}: needs ref_logp, the reference policy's log-probs; or set it to 0")
+    shapes = [("old_logp", old_logp.shape), ("mask", mask.shape)]
+    shapes += [] if ref_logp is None else [("ref_logp", ref_logp.shape)]
+    for name, shape in shapes:
+        if shape != logp.shape:
+            raise ValueError(f"{name}: shape {tuple(shape)} differs from logp's {tuple(logp.shape)}")
+    if advantages.shape != logp.shape[:1]:
+        raise ValueError(f"advantages: shape {tuple(advantages.shape)}, must be [B] with B={len(logp)}")
+    if mask.dtype != torch.bool:
+        raise ValueError(f"mask: dtype {mask.dtype}, must be torch.bool: True at the tokens that are scored")

@@ -1,0 +1,104 @@
+"""Mask ratios and mask patterns, as pure functions of seeds.
+
+A response is masked at another ratio in each of the mu inner updates (arXiv 2505.15809, section 3.3 "UniGRPO" with its
+algorithm 1, and section 5.2). A new schedule is one function and one registration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from rl.errors import ConfigError
+from rl.types import MaskDraw
+
+# (mu, total, start or None, generator) -> mu timesteps, each 1..total
+Schedule = Callable[[int, int, int | None, np.random.Generator], list[int]]
+
+SCHEDULES: dict[str, Schedule] = {}
+
+
+def register_schedule(name: str) -> Callable[[Schedule], Schedule]:
+    def add(schedule: Schedule) -> Schedule:
+        SCHEDULES[name] = schedule
+        return schedule
+
+    return add
+
+
+@register_schedule("stratified")
+def _stratified(mu: int, total: int, start: int | None, generator: np.random.Generator) -> list[int]:
+    """Section 5.2: steps of T/mu from the start, wrapping at T. T=1000, start 100, mu=5: 100, 300, 500, 700, 900."""
+    first = _first(start, total, generator)
+    # A timestep of 0 masks nothing; on the circle it is the same point as T, which masks everything.
+    return [(first + n * total // mu) % total or total for n in range(mu)]
+
+
+@register_schedule("algorithm1")
+def _algorithm1(mu: int, total: int, start: int | None, generator: np.random.Generator) -> list[int]:
+    """Algorithm 1: t_n = floor((n-1)/(mu-1) * (T-t_1) + t_1), in integers. mu=1 has no such line: it is t_1 alone."""
+    first = _first(start, total, generator)
+    return [first + n * (total - first) // max(1, mu - 1) for n in range(mu)]
+
+
+@register_schedule("random")
+def _random(mu: int, total: int, start: int | None, generator: np.random.Generator) -> list[int]:
+    """Independent and uniform: the ablation that section 5.2 compares with."""
+    _refuse_start("random", start)
+    return [int(t) for t in generator.integers(1, total + 1, size=mu)]
+
+
+@register_schedule("full")
+def _full(mu: int, total: int, start: int | None, generator: np.random.Generator) -> list[int]:
+    """Everything masked: d1's one-step estimate (arXiv 2504.12216), with the prompt left unmasked."""
+    _refuse_start("full", start)
+    return [total] * mu
+
+
+def timesteps(schedule: str, mu: int, seed: int, *, total: int = 1000, start: int | None = None) -> list[int]:
+    """Timesteps of the mu inner updates, each 1..total, in the order of the updates.
+
+    start  timestep of the first update; None draws it from the seed, uniform over 1..total. Only the schedules that
+           have a starting point take one.
+
+    Raises ConfigError.
+    """
+    if schedule not in SCHEDULES:
+        raise ConfigError(f"schedule={schedule!r}: allowed: {', '.join(SCHEDULES)}")
+    if mu < 1:
+        raise ConfigError(f"mu={mu}: must be 1 or more inner updates")
+    if total < 1:
+        raise ConfigError(f"total={total}: must be 1 or more timesteps")
+    if start is not None and not 1 <= start <= total:
+        raise ConfigError(f"start={start}: must be a timestep from 1 to {total}")
+    return SCHEDULES[schedule](mu, total, start, np.random.Generator(np.random.Philox(key=seed)))
+
+
+def mask_ratios(schedule: str, mu: int, seed: int, *, total: int = 1000, start: int | None = None) -> list[float]:
+    """``timesteps`` as ratios t/T: how much of the response each inner update masks, 0 < ratio <= 1."""
+    return [t / total for t in timesteps(schedule, mu, seed, total=total, start=start)]
+
+
+def mask_pattern(draw: MaskDraw, length: int) -> np.ndarray:
+    """Which of ``length`` response tokens are masked, bool [length].
+
+    Exactly max(1, floor(ratio * length + 0.5)) of them, uniform over all such sets: never none, since an empty mask has
+    no likelihood. Each position has a 64-bit key, the Philox counter's own output for the draw's seed (NumPy promises
+    that stream across versions), and the smallest keys are masked. So under one seed a higher ratio masks a superset.
+    """
+    pattern = np.zeros(length, dtype=bool)
+    if length:
+        count = min(length, max(1, int(np.floor(draw.ratio * length + 0.5))))
+        keys = np.random.Philox(key=draw.seed).random_raw(length)
+        pattern[np.argsort(keys, kind="stable")[:count]] = True
+    return pattern
+
+
+def _first(start: int | None, total: int, generator: np.random.Generator) -> int:
+    return int(generator.integers(1, total + 1)) if start is None else start
+
+
+def _refuse_start(name: str, start: int | None) -> None:
+    if start is not None:
+        raise ConfigError(f"start={start}: schedule {name!r} has no starting point; leave start out")

@@ -1,0 +1,128 @@
+"""Scored groups -> one training batch: which groups count, their advantages, and the masks of all inner updates."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from rl.advantages import frac_reward_zero_std, group_advantages
+from rl.config import Config, UniGRPOConfig
+from rl.masking import mask_ratios
+from rl.seeds import derive_seed
+from rl.types import Group, MaskDraw, Rollout, RolloutStatus, ScoreStatus, TrainBatch
+
+
+def prepare(groups: Sequence[Group], config: Config, step: int, *, weight_version: int | None = None) -> TrainBatch:
+    """The rollouts of all usable groups, in order, with their advantages and mask draws.
+
+    A group with a failed score is dropped whole: dropping only its failed members would bias the advantage. Where no
+    group is usable the batch is empty, and the learner counts and skips it.
+
+    weight_version  of the weights that are about to be trained; the batch is on-policy where they sampled all rollouts.
+                    None: where all rollouts came from one version
+
+    Raises ValueError for a rollout without response tokens, which no sampler writes.
+    """
+    usable = [group for group in groups if group.usable]
+    algorithm = config.learner.algorithm
+    rollouts = [rollout for group in usable for rollout in group.rollouts]
+    for rollout in rollouts:
+        if not rollout.response_mask.any():
+            raise ValueError(f"rollout {rollout.index} of prompt {rollout.prompt_id!r}: no response token to train on")
+    draws = [draw for group in usable for draw in group_mask_draws(group, algorithm, config.seed, step)]
+    versions = {rollout.weight_version for rollout in rollouts}
+    return TrainBatch(
+        token_ids=tuple(rollout.token_ids for rollout in rollouts),
+        response_mask=tuple(rollout.response_mask for rollout in rollouts),
+        advantages=group_advantages(usable, scale_by_std=config.learner.scale_advantages_by_std).astype(np.float32),
+        mask_draws=tuple(tuple(draw[n] for draw in draws) for n in range(algorithm.mu)),
+        tasks=tuple(group.prompt.task for group in usable for _ in group.rollouts),
+        on_policy=len(versions | ({weight_version} - {None})) <= 1,
+    )
+
+
+def group_mask_draws(group: Group, algorithm: UniGRPOConfig, seed: int, step: int) -> list[list[MaskDraw]]:
+    """G rows (rollouts) of mu draws.
+
+    The schedule starts at a point of its own for each prompt, so that a step covers all ratios at once; the group's
+    members share it, so that they are compared at equal ratios. Which tokens are masked is each rollout's own draw.
+    """
+    where = (step, group.prompt.id)
+    ratios = mask_ratios(algorithm.schedule, algorithm.mu, derive_seed(seed, "mask ratios", *where))
+    return [
+        [
+            MaskDraw(derive_seed(seed, "mask pattern", *where, rollout.index, n), ratio)
+            for n, ratio in enumerate(ratios)
+        ]
+        for rollout in group.rollouts
+    ]
+
+
+def reward_metrics(groups: Sequence[Group]) -> dict[str, float]:
+    """Numbers about one step's rollouts and scores, by public metric name.
+
+    critic/rewards/mean|max|min   over the rollouts of usable groups: what the step learns from
+    rewards/{task}/mean           the same, by task
+    rewards/{name}/mean|std       each reward's own value before weighting, over all usable scores
+    frac_reward_zero_std          share of the usable groups whose scores are all equal
+    frac_groups_dropped           share of groups with a failed score
+    score_status/{status}         share of all scores with each status
+    response_length/mean          response tokens, over all rollouts
+    response_length/clip_ratio    share of rollouts that ran out of canvas
+
+    A mean of nothing is absent: a failed score is never a silent 0.
+    """
+    if not groups:
+        return {}
+    usable = [group for group in groups if group.usable]
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    return {
+        **_value_metrics(usable),
+        **_part_metrics(groups),
+        **_status_metrics(groups),
+        **_length_metrics(rollouts),
+        "frac_reward_zero_std": frac_reward_zero_std(usable),
+        "frac_groups_dropped": 1 - len(usable) / len(groups),
+    }
+
+
+def _value_metrics(usable: Sequence[Group]) -> dict[str, float]:
+    by_task: dict[str, list[float]] = defaultdict(list)
+    for group in usable:
+        by_task[str(group.prompt.task)].extend(score.value for score in group.scores)
+    values = [value for task in by_task.values() for value in task]
+    if not values:
+        return {}
+    metrics = {f"rewards/{task}/mean": _mean(of_task) for task, of_task in sorted(by_task.items())}
+    total = {"mean": _mean(values), "max": max(values), "min": min(values)}
+    return metrics | {f"critic/rewards/{name}": value for name, value in total.items()}
+
+
+def _part_metrics(groups: Sequence[Group]) -> dict[str, float]:
+    parts: dict[str, list[float]] = defaultdict(list)
+    for score in (score for group in groups for score in group.scores if score.usable):
+        for name, value in score.parts.items():
+            if np.isfinite(value):
+                parts[name].append(value)
+    means = {f"rewards/{name}/mean": _mean(values) for name, values in sorted(parts.items())}
+    return means | {f"rewards/{name}/std": float(np.std(values)) for name, values in sorted(parts.items())}
+
+
+def _status_metrics(groups: Sequence[Group]) -> dict[str, float]:
+    statuses = [score.status for group in groups for score in group.scores]
+    return {f"score_status/{status}": _mean(found == status for found in statuses) for status in ScoreStatus}
+
+
+def _length_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
+    return {
+        "response_length/mean": _mean(int(rollout.response_mask.sum()) for rollout in rollouts),
+        "response_length/clip_ratio": _mean(rollout.status is RolloutStatus.TRUNCATED for rollout in rollouts),
+    }
+
+
+def _mean(values: Iterable[float]) -> float:
+    """0 where there is nothing: only for counts and shares, whose empty case is that."""
+    found = list(values)
+    return float(np.mean(found)) if found else 0.0

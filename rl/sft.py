@@ -1,0 +1,212 @@
+"""Mixed Long-CoT fine-tuning: the cold start before RL (arXiv 2505.15809, section 2.2).
+
+One loss for all tasks: hide some of the response, predict it, given the prompt and what is left. For a response of L
+tokens of which M = t L are hidden, LLaDA's loss -1/(t L) sum(log p) is the mean over the hidden tokens.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from policies.base import Policy
+from policies.pixels import load_pixels
+from rl.config import Config
+from rl.engine import Engine
+from rl.errors import DataError
+from rl.likelihood import masked_log_probs
+from rl.seeds import derive_seed
+from rl.tasks.scenes import scene_image
+from rl.types import Prompt, Task, TextSampling
+
+RENDERS = 8  # pictures kept of each caption whose pictures we make ourselves
+
+
+class Stream(Protocol):
+    def next(self, count: int) -> list[Prompt]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One sequence to learn from: all positions, which of them to hide, and which of the hidden to score.
+
+    token_ids [L] int64; hidden [L] bool: shown as the mask token; scored [L] bool: a subset of hidden
+    """
+
+    token_ids: np.ndarray
+    hidden: np.ndarray
+    scored: np.ndarray
+
+
+class ExampleMaker:
+    """Prompts with worked answers, or with pictures, to examples."""
+
+    def __init__(self, policy: Policy, config: Config) -> None:
+        self.policy, self.config = policy, config
+        self._prefixes: dict[str, tuple[int, ...]] = {}
+        self._codes: dict[str, list[np.ndarray]] = {}
+
+    def make(self, prompt: Prompt, rng: np.random.Generator) -> Example:
+        return self._draw(prompt, rng) if prompt.task is Task.DRAW else self._answer(prompt, rng)
+
+    def _answer(self, prompt: Prompt, rng: np.random.Generator) -> Example:
+        if not prompt.solution:
+            raise DataError(f"prompt {prompt.id}: no solution; fine-tuning needs a column 'solution' with a worked answer")
+        if prompt.id not in self._prefixes:
+            self._prefixes[prompt.id] = self.policy.encode_prompt(prompt).prefix
+        vocabulary = self.policy.vocabulary
+        response = [*self.policy.tokenizer.encode(prompt.solution), vocabulary.eos_id]
+        sampling: TextSampling = getattr(self.config.rollout, prompt.task)
+        canvas = rng.random() < self.config.sft.canvas_prob
+        return text_example(
+            self._prefixes[prompt.id], response, vocabulary.eos_id, sampling if canvas else None,
+            self.config.sft.semi_autoregressive_prob, rng,
+        )  # fmt: skip
+
+    def _draw(self, prompt: Prompt, rng: np.random.Generator) -> Example:
+        encoded = self.policy.encode_prompt(prompt)
+        dropped = rng.random() < self.config.sft.prompt_dropout
+        prefix = encoded.unconditional if dropped else encoded.prefix
+        codes = self._picture(prompt, rng) + self.policy.vocabulary.image_offset
+        ratio = float(np.cos(rng.random() * np.pi / 2))  # MaskGIT's schedule (arXiv 2202.04200, section 3.2)
+        hidden = _pick(len(codes), ratio, rng)
+        return _example(prefix, codes, encoded.suffix, hidden, hidden)
+
+    def _picture(self, prompt: Prompt, rng: np.random.Generator) -> np.ndarray:
+        """Codes [h*w] of the row's own picture, or of one of several that we render."""
+        kept = self._codes.setdefault(prompt.id, [])
+        wanted = 1 if prompt.image is not None else RENDERS
+        choice = int(rng.integers(wanted))
+        if choice < len(kept):
+            return kept[choice]
+        tokenizer = self.policy.image_tokenizer
+        assert tokenizer is not None
+        if prompt.image is not None:
+            pixels = load_pixels(prompt.image, tokenizer.image_size)
+        else:
+            pixels = scene_image(prompt, derive_seed(0, prompt.id, len(kept)), tokenizer.image_size)
+        kept.append(tokenizer.encode(pixels[None])[0])
+        return kept[-1]
+
+
+def text_example(
+    prefix: Sequence[int],
+    response: Sequence[int],
+    eos_id: int,
+    canvas: TextSampling | None,
+    semi_autoregressive_prob: float,
+    rng: np.random.Generator,
+) -> Example:
+    """Hide part of a text response, as the sampler or the likelihood will see it.
+
+    canvas None       the sequence ends with its end-of-text token, as in the likelihood of a finished rollout
+    canvas given      the response lies on the sampler's canvas: the block in which it ends is filled up with
+                      end-of-text, and the blocks after it are all hidden, and not scored
+    semi-autoregressive   only one block is in play: what is before it is given, what is after it is hidden
+    """
+    if canvas is None:
+        body = np.asarray(response)
+        hidden = _pick(len(body), rng.random(), rng)
+        return _example(prefix, body, (), hidden, hidden)
+    block = canvas.block_length
+    filled = -(-len(response) // block) * block
+    total = max(canvas.max_new_tokens, filled)
+    body = np.full(total, eos_id, dtype=np.int64)
+    body[: len(response)] = response
+    hidden = np.ones(total, dtype=bool)
+    scored = np.zeros(total, dtype=bool)
+    if rng.random() < semi_autoregressive_prob:
+        first = int(rng.integers(filled // block)) * block
+        hidden[:first] = False
+        window = slice(first, first + block)
+    else:
+        window = slice(0, filled)
+    hidden[window] = scored[window] = _pick(window.stop - window.start, rng.random(), rng)
+    return _example(prefix, body, (), hidden, scored)
+
+
+def _pick(length: int, ratio: float, rng: np.random.Generator) -> np.ndarray:
+    """bool [length] with max(1, round(ratio * length)) True."""
+    chosen = np.zeros(length, dtype=bool)
+    chosen[rng.permutation(length)[: max(1, round(ratio * length))]] = True
+    return chosen
+
+
+def _example(
+    prefix: Sequence[int], body: np.ndarray, suffix: Sequence[int], hidden: np.ndarray, scored: np.ndarray
+) -> Example:
+    before, after = np.zeros(len(prefix), dtype=bool), np.zeros(len(suffix), dtype=bool)
+    return Example(
+        np.concatenate([np.asarray(prefix, dtype=np.int64), body, np.asarray(suffix, dtype=np.int64)]),
+        np.concatenate([before, hidden, after]),
+        np.concatenate([before, scored, after]),
+    )
+
+
+def batch_loss(policy: Policy, examples: Sequence[Example]) -> Tensor:
+    """Sum over the examples of the mean cross-entropy of their scored tokens."""
+    length = max(len(example.token_ids) for example in examples)
+    token_ids = np.zeros((len(examples), length), dtype=np.int64)
+    attention = np.zeros(token_ids.shape, dtype=bool)
+    scored = np.zeros(token_ids.shape, dtype=bool)
+    for row, example in enumerate(examples):
+        size = len(example.token_ids)
+        unseen = example.hidden & ~example.scored
+        token_ids[row, :size] = np.where(unseen, policy.vocabulary.mask_id, example.token_ids)
+        attention[row, :size] = True
+        scored[row, :size] = example.scored
+    device = next(policy.module.parameters()).device
+    mask = torch.from_numpy(scored).to(device)
+    logp = masked_log_probs(
+        policy, torch.from_numpy(token_ids).to(device), torch.from_numpy(attention).to(device), mask
+    ).values
+    return -(logp.sum(1) / mask.sum(1)).sum()
+
+
+def train_steps(
+    policy: Policy, engine: Engine, stream: Stream, config: Config, steps: range
+) -> Iterator[tuple[int, Mapping[str, float]]]:
+    """Fine-tune; after each step, its number and its metrics: loss, sft/loss/{task}, actor/grad_norm, actor/lr."""
+    maker = ExampleMaker(policy, config)
+    for step in steps:
+        began = time.monotonic()
+        rng = np.random.default_rng(derive_seed(config.seed, "sft", step))
+        prompts = stream.next(config.sft.batch_size)
+        metrics = {"actor/lr": engine.lr}
+        total = 0.0
+        for task, members in _by_task(prompts).items():
+            loss = batch_loss(policy, [maker.make(prompt, rng) for prompt in members])
+            engine.backward(loss / len(prompts))
+            metrics[f"sft/loss/{task}"] = float(loss.detach()) / len(members)
+            total += float(loss.detach())
+        metrics["actor/grad_norm"] = engine.step().grad_norm
+        metrics["sft/loss"] = total / len(prompts)
+        metrics["timing_s/step"] = time.monotonic() - began
+        yield step, metrics
+
+
+def _by_task(prompts: Sequence[Prompt]) -> dict[Task, list[Prompt]]:
+    groups: dict[Task, list[Prompt]] = {}
+    for prompt in prompts:
+        groups.setdefault(prompt.task, []).append(prompt)
+    return groups
+
+
+def run_sft(
+    policy: Policy,
+    engine: Engine,
+    stream: Stream,
+    config: Config,
+    log: Callable[[int, Mapping[str, float]], None],
+) -> None:
+    """The whole run: config.sft.steps steps, each logged."""
+    policy.module.train()
+    for step, metrics in train_steps(policy, engine, stream, config, range(config.sft.steps)):
+        log(step, metrics)
+    policy.module.eval()

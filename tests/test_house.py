@@ -1,0 +1,147 @@
+"""The rules of the house: what imports what, what ships, and that the doors which the README shows are there."""
+
+from __future__ import annotations
+
+import importlib.metadata as metadata
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path, PurePosixPath
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from rl.config import load_config
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("rl", "rewards", "policies", "cluster")
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+MAX_LINES = 400
+MAX_WEIGHT_BYTES = 12 * 1000 * 1000
+RECIPES = sorted(path.stem for path in (ROOT / "rl" / "recipes").glob("*.yaml"))
+
+
+def package_files(pattern: str) -> list[Path]:
+    found = (path for package in PACKAGES for path in (ROOT / package).rglob(pattern) if path.is_file())
+    return sorted(path for path in found if "__pycache__" not in path.parts)
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [Path(sys.executable).parent / "lint-imports", "--no-cache"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+def test_imports_point_one_way() -> None:
+    result = lint_imports(ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("rl/advantages.py", "import cluster"),
+        ("policies/noise.py", "import ray"),
+        ("rewards/base.py", "import rl.config"),
+        ("rl/losses.py", "import rewards.base"),
+        ("rl/types.py", "import torch"),
+    ],
+)
+def test_an_import_against_the_direction_is_found(tmp_path: Path, file: str, line: str) -> None:
+    for path in [*package_files("*.py"), ROOT / "pyproject.toml"]:
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    with (tmp_path / file).open("a") as source:
+        source.write(f"\n{line}\n")
+    result = lint_imports(tmp_path)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "BROKEN" in result.stdout
+
+
+@pytest.mark.parametrize("module", ["rl.types", "rl.errors"])
+def test_the_ground_is_light(module: str) -> None:
+    heavy = {"ray", "deepspeed", "vllm", "transformers", "torch", "mlflow", "omegaconf"}
+    code = f"import sys, {module}; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert heavy.isdisjoint(result.stdout.split())
+
+
+def test_shipped_weights_are_small() -> None:
+    sizes = {str(path.relative_to(ROOT)): path.stat().st_size for path in package_files("*.safetensors")}
+    assert 0 < sum(sizes.values()) <= MAX_WEIGHT_BYTES, sizes
+
+
+def test_no_file_is_long() -> None:
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in package_files("*.py")}
+    assert not {name: length for name, length in lengths.items() if length > MAX_LINES}
+
+
+def test_every_data_file_is_in_the_wheel() -> None:
+    globs = PYPROJECT["tool"]["setuptools"]["package-data"]
+    left_out = []
+    for path in package_files("*"):
+        package, *rest = path.relative_to(ROOT).parts
+        shipped = any(matches(PurePosixPath(*rest), glob) for glob in globs.get(package, ()))
+        if path.suffix != ".py" and not shipped:
+            left_out.append(str(path.relative_to(ROOT)))
+    assert not left_out
+
+
+def matches(path: PurePosixPath, glob: str) -> bool:
+    """setuptools' reading of a glob: ``**/`` is any depth, and ``*`` stays within a folder."""
+    pattern = re.escape(glob).replace(r"\*\*/", "(?:.*/)?").replace(r"\*", "[^/]*")
+    return re.fullmatch(pattern, str(path)) is not None
+
+
+def test_every_package_folder_is_a_package() -> None:
+    """A folder with code but without ``__init__.py`` would be left out of the wheel."""
+    folders = {path.parent for path in package_files("*.py")}
+    assert not [folder for folder in folders if not (folder / "__init__.py").is_file()]
+
+
+def test_the_readme_shows_targets_that_exist() -> None:
+    shown = set(re.findall(r"\bmake ([a-z-]+)", (ROOT / "README.md").read_text()))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert {"train", "test"} <= shown <= targets
+
+
+def test_recipes_ship() -> None:
+    assert {"tiny", "tiny_sft"} <= set(RECIPES)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_shipped_recipe_loads(recipe: str) -> None:
+    config = load_config(recipe)
+    assert config.data.train
+    assert config.data.val
+
+
+def test_everything_a_full_install_needs_is_pinned() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    assert all(re.fullmatch(r"[0-9][0-9A-Za-z.]*", version) for version in pins.values()), "no local suffix or marker"
+    pinned = {canonicalize_name(name) for name in pins}
+    assert not full_install() - pinned
+
+
+def full_install() -> set[str]:
+    """Names of all distributions that ``unigrpo[dev,tiny]`` resolves to here, from the metadata of what is installed."""
+    project = PYPROJECT["project"]
+    extras = project["optional-dependencies"]
+    waiting = [Requirement(text) for text in project["dependencies"] + extras["dev"] + extras["tiny"]]
+    seen: set[tuple[str, frozenset[str]]] = set()
+    while waiting:
+        requirement = waiting.pop()
+        key = (canonicalize_name(requirement.name), frozenset(requirement.extras))
+        if key in seen:
+            continue
+        seen.add(key)
+        for text in metadata.distribution(requirement.name).requires or ():
+            needed = Requirement(text)
+            wanted = ["", *requirement.extras]
+            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in wanted):
+                waiting.append(needed)
+    return {name for name, _ in seen}
