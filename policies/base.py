@@ -61,9 +61,14 @@ class TextTokenizer(Protocol):
 class ImageTokenizer(Protocol):
     """Pixels to codes and back. codes [B, h*w] int64; pixels uint8 [B, H, W, 3]."""
 
-    image_size: int
-    codes_per_image: int
-    codebook_size: int
+    @property
+    def image_size(self) -> int: ...
+
+    @property
+    def codes_per_image(self) -> int: ...
+
+    @property
+    def codebook_size(self) -> int: ...
 
     def encode(self, pixels: np.ndarray) -> np.ndarray: ...
 
@@ -73,12 +78,23 @@ class ImageTokenizer(Protocol):
 class Policy(Protocol):
     """A masked-diffusion policy: a network, its vocabulary, its tokenizers and its prompt layout."""
 
-    name: str
-    vocabulary: Vocabulary
-    max_length: int
-    module: torch.nn.Module
-    tokenizer: TextTokenizer
-    image_tokenizer: ImageTokenizer | None
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+
+    @property
+    def max_length(self) -> int: ...
+
+    @property
+    def module(self) -> torch.nn.Module: ...
+
+    @property
+    def tokenizer(self) -> TextTokenizer: ...
+
+    @property
+    def image_tokenizer(self) -> ImageTokenizer | None: ...
 
     def logits(self, token_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """[B, L] int64, [B, L] bool (True: attend) -> [B, L, V] float. The plain definition; nothing hot calls it."""
@@ -99,6 +115,10 @@ class Policy(Protocol):
 
     def encode_prompt(self, prompt: Prompt) -> EncodedPrompt:
         """Raises DataError where the prompt has no image to look at, is too long, or is not this policy's to answer."""
+        ...
+
+    def with_frozen_copy(self) -> Policy:
+        """The same policy around a frozen copy of its weights: a reference."""
         ...
 
     def save(self, path: str | Path) -> None:

@@ -1,11 +1,7 @@
-"""Make a fresh policy folder of the MMaDA architecture, any size: config, tokenizer, random weights.
-
-The shipped ``tiny`` policy starts from one: ``python -m policies.build --out FOLDER --image-tokenizer FOLDER``.
-"""
+"""Make a fresh policy folder of the MMaDA architecture, any size: config, tokenizer, random weights."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 from collections.abc import Iterable
@@ -75,36 +71,3 @@ def build(
     module.reset_parameters(torch.Generator().manual_seed(seed))
     prefix = mmada.FAMILY.key_prefix
     save_file({prefix + name: value for name, value in module.state_dict().items()}, str(folder / SINGLE))
-
-
-def task_texts() -> list[str]:
-    """What the tiny policy reads and writes: the training splits' prompts and worked answers."""
-    from rl.tasks import GENERATORS
-
-    prompts = [prompt for generator in GENERATORS.values() for prompt in generator("train")]
-    return [text for prompt in prompts for text in (prompt.messages[-1].content, prompt.solution) if text]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--image-tokenizer", type=Path, required=True)
-    parser.add_argument("--text-vocab", type=int, default=768)
-    parser.add_argument("--d-model", type=int, default=128)
-    parser.add_argument("--layers", type=int, default=6)
-    parser.add_argument("--heads", type=int, default=4)
-    parser.add_argument("--mlp", type=int, default=384)
-    arguments = parser.parse_args()
-    build(
-        arguments.out,
-        train_tokenizer(task_texts(), arguments.text_vocab),
-        arguments.image_tokenizer,
-        d_model=arguments.d_model,
-        n_layers=arguments.layers,
-        n_heads=arguments.heads,
-        mlp_hidden_size=arguments.mlp,
-    )
-
-
-if __name__ == "__main__":
-    main()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,42 +14,23 @@ from torch import Tensor
 
 from policies.base import Vocabulary
 from policies.families import Family, family_of
+from policies.folders import INDEX, SINGLE, check_files, read_config, weight_files
 from policies.images import load_image_tokenizer
 from policies.policy import MaskedDiffusionPolicy
 from policies.tokenizer import ChatTokenizer
 from policies.transformer import Transformer
 from rl.errors import PolicyError
 
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
 IMAGE_TOKENIZER = "image_tokenizer"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def find_policy(path_or_name: str | Path) -> Path:
-    """The folder of a path, or of a shipped policy's name. Raises PolicyError; reads no weights."""
-    shipped = Path(str(resources.files("policies") / "shipped"))
-    names = sorted(folder.name for folder in shipped.glob("*") if (folder / "config.json").is_file())
-    folder = shipped / str(path_or_name) if str(path_or_name) in names else Path(path_or_name)
-    if not folder.is_dir():
-        raise PolicyError(
-            f"policy.path={str(path_or_name)!r}: no such folder; allowed: a Hugging Face-layout folder, or one of "
-            f"{', '.join(names) or '(none shipped)'}"
-        )
-    return folder
-
-
 def check_policy(path_or_name: str | Path) -> Path:
-    """find_policy, and that its config and files are there and fit together; cheap, for use before anything starts."""
-    folder = find_policy(path_or_name)
+    """check_files, and that the config makes sense; cheap, for use before anything starts."""
+    folder = check_files(path_or_name)
     config = read_config(folder)
     family = family_of(config.get("model_type"))
     _check_vocabulary(folder, _interpret(folder, family, config)[1])
-    for file in _weight_files(folder):
-        if not file.is_file():
-            raise PolicyError(f"{file}: listed in {INDEX} but missing; copy it from the original checkpoint")
-    if not (folder / "tokenizer.json").is_file():
-        raise PolicyError(f"{folder}: no tokenizer.json; save the tokenizer with transformers' fast tokenizer first")
     return folder
 
 
@@ -109,24 +88,13 @@ def save_policy(policy: MaskedDiffusionPolicy, folder: Path) -> None:
     save_file(state, str(folder / SINGLE), metadata={"format": "pt"})
 
 
-def read_config(folder: Path) -> Mapping[str, Any]:
-    file = folder / "config.json"
-    if not file.is_file():
-        raise PolicyError(f"{folder}: no config.json; a policy folder has config.json, *.safetensors and tokenizer.json")
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise PolicyError(f"{file}: not JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise PolicyError(f"{file}: expected a JSON object, got {type(config).__name__}")
-    return config
-
-
 def _interpret(folder: Path, family: Family, config: Mapping[str, Any]):
     try:
         return family.sizes(config), family.vocabulary(config)
     except KeyError as error:
-        raise PolicyError(f"{folder / 'config.json'}: no {error.args[0]!r}, which a {family.model_type} needs") from error
+        raise PolicyError(
+            f"{folder / 'config.json'}: no {error.args[0]!r}, which a {family.model_type} needs"
+        ) from error
 
 
 def _check_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
@@ -145,23 +113,9 @@ def _check_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
         )
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    index = folder / INDEX
-    if index.is_file():
-        return [folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
-    if (folder / SINGLE).is_file():
-        return [folder / SINGLE]
-    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
-        raise PolicyError(
-            f"{folder}: only pickled weights (.bin), which can run code when loaded; convert them: load with the "
-            "original code where you trust it, then model.save_pretrained(folder, safe_serialization=True)"
-        )
-    raise PolicyError(f"{folder}: no {SINGLE} and no {INDEX}")
-
-
 def _read_weights(folder: Path, prefix: str, parameters: Mapping[str, Tensor]) -> None:
     left = dict(parameters)
-    for file in _weight_files(folder):
+    for file in weight_files(folder):
         try:
             with safe_open(str(file), framework="pt") as shard:
                 for key in shard.keys():  # noqa: SIM118 - not a mapping

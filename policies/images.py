@@ -121,7 +121,7 @@ def load_image_tokenizer(folder: Path) -> LFQTokenizer:
 
 def to_float(pixels: np.ndarray) -> Tensor:
     """uint8 [B, H, W, 3] -> float32 [B, 3, H, W] in -1..1."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.tensor(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def to_uint8(pixels: Tensor) -> np.ndarray:

@@ -15,8 +15,8 @@ ZERO_STD = 1e-8
 def group_advantages(scores: np.ndarray | Sequence[Group], *, scale_by_std: bool = True) -> np.ndarray:
     """(r - mean) / std over each group, with the population's std; without ``scale_by_std``, r - mean.
 
-    scores [P, G] gives [P, G] float64; P groups, of any sizes, give [B]: all rollouts in order. A group whose scores are
-    all equal has advantages of exactly 0.
+    scores [P, G] gives [P, G] float64; P groups, of any sizes, give [B]: all rollouts in order. A group whose scores
+    are all equal has advantages of exactly 0.
     """
     if isinstance(scores, np.ndarray):
         return _normalise(scores, scale_by_std)

@@ -31,6 +31,11 @@ MANIFEST = "manifest.json"
 STATE = "state.json"
 FORMAT = 1
 _NAME = re.compile(r"global_step_(\d+)")
+# Settings that do not change what a step computes.
+_WITHOUT_EFFECT = frozenset(
+    "name output_dir steps cluster tracking val_before_train val_after_train test_freq save_freq keep_checkpoints "
+    "resume_mode resume_path".split()
+)
 
 
 class FolderCheckpoints:
@@ -108,7 +113,7 @@ class FolderCheckpoints:
         aside.mkdir()
         for folder in future:
             folder.rename(aside / folder.name)
-        logger.warning("%d checkpoint(s) beyond step %d moved to %s", len(future), max(after, 0), aside)
+        logger.warning("%d checkpoint(s) that this run does not go on from moved to %s", len(future), aside)
 
     def _prune(self) -> None:
         for _, folder in sorted(_steps(self.folder))[: -self.config.keep_checkpoints]:
@@ -116,9 +121,11 @@ class FolderCheckpoints:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _report_changes(self, source: Path, saved: Mapping[str, Any]) -> None:
-        current = json.loads(json.dumps(dataclasses.asdict(self.config)))
-        changed = [key for key in sorted(current) if key in saved and saved[key] != current[key]]
-        changed = [key for key in changed if key not in ("resume_mode", "resume_path")]
+        """A run may go on under other settings, but then it is not the one that would have gone on by itself."""
+        current = dict(_leaves(json.loads(json.dumps(dataclasses.asdict(self.config)))))
+        before = dict(_leaves(saved))
+        changed = [key for key in sorted(current) if before.get(key, current[key]) != current[key]]
+        changed = [key for key in changed if key.split(".")[0] not in _WITHOUT_EFFECT]
         if changed:
             logger.warning("%s was written with other settings of: %s", source, ", ".join(changed))
 
@@ -163,6 +170,14 @@ def damage(folder: Path) -> str:
         if _sha256(folder / name) != digest:
             return f"{name} does not match its SHA-256"
     return ""
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _steps(folder: Path) -> list[tuple[int, Path]]:

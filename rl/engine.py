@@ -1,10 +1,10 @@
-"""What turns gradients into new weights. ``TorchEngine`` is one rank of plain AdamW; DeepSpeed's lives in ``cluster``."""
+"""What turns gradients into new weights. ``TorchEngine`` is one rank of AdamW; DeepSpeed's engine is in ``cluster``."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -149,18 +149,19 @@ class TorchEngine:
             for name, parameter in self._named_parameters()
             for key, value in self.optimizer.state.get(parameter, {}).items()
         }
-        save_file(tensors, folder / TENSORS_FILE)
-        (folder / STATE_FILE).write_text(json.dumps({"format": _FORMAT, "steps": self._steps}))
+        write_state(folder, self._steps, tensors)
 
     def load(self, folder: Path) -> None:
-        state, tensors = _read(folder)
+        state, tensors = read_state(folder)
         parameters = dict(self._named_parameters())
         self.optimizer.state.clear()
         for full_name, value in tensors.items():
             name, _, key = full_name.rpartition(".")
             parameter = parameters.get(name)
             if parameter is None or value.shape not in (parameter.shape, torch.Size()):
-                raise CheckpointError(f"{folder / TENSORS_FILE}: {full_name} {tuple(value.shape)}: no such parameter here")
+                raise CheckpointError(
+                    f"{folder / TENSORS_FILE}: {full_name} {tuple(value.shape)}: no such parameter here"
+                )
             # A count of steps stays where AdamW keeps it, on the host; moments live beside their parameter.
             self.optimizer.state[parameter][key] = value.to(parameter.device) if value.dim() else value
         self._steps = state["steps"]
@@ -169,7 +170,14 @@ class TorchEngine:
         return ((name, parameter) for name, parameter in self.module.named_parameters() if parameter.requires_grad)
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def write_state(folder: Path, steps: int, tensors: Mapping[str, Tensor]) -> None:
+    """An optimizer's state, as every engine writes it: schedule steps, and whole tensors ``{parameter}.{key}``."""
+    save_file(dict(tensors), folder / TENSORS_FILE)
+    (folder / STATE_FILE).write_text(json.dumps({"format": _FORMAT, "steps": steps}))
+
+
+def read_state(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What ``write_state`` wrote. Raises CheckpointError."""
     try:
         state = json.loads((folder / STATE_FILE).read_text())
         tensors = load_file(folder / TENSORS_FILE)

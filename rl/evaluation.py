@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rl.protocols import Workers
+from rl.seeds import derive_seed
 from rl.types import Group, Prompt, Score, WeightRef
 
 
@@ -24,6 +25,11 @@ def evaluate(workers: Workers, prompts: Sequence[Prompt], weights: WeightRef, se
     """Sample and score the held-out prompts at these weights. The same seed draws the same noise at every call."""
     groups = tuple(workers.rollout_and_score(prompts, weights, seed, evaluate=True))
     return Evaluation(summarise(groups), groups)
+
+
+def evaluation_seed(seed: int) -> int:
+    """Seed of every held-out evaluation of a run: before, during and after differ by their weights alone."""
+    return derive_seed(seed, "val")
 
 
 def summarise(groups: Sequence[Group]) -> dict[str, float]:

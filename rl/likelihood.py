@@ -17,11 +17,11 @@ from policies.base import Policy
 @dataclass(frozen=True, slots=True)
 class LogProbs:
     """values   [B, L] log p(token | masked input) where masked, 0 elsewhere
-    entropy  mean entropy of the same M distributions, in nats, detached; None where it was not asked for
+    entropy  mean entropy of the same M distributions, in nats, detached; NaN where it was not asked for
     """
 
     values: Tensor
-    entropy: Tensor | None = None
+    entropy: Tensor
 
 
 def masked_log_probs(
@@ -30,35 +30,47 @@ def masked_log_probs(
     attention_mask: Tensor | None,
     mask: Tensor,
     *,
+    draws: Tensor | None = None,
     with_entropy: bool = False,
 ) -> LogProbs:
     """Log-probs of ``token_ids`` at ``mask``, with exactly those positions hidden from the policy.
 
-    token_ids [B, L] int64; attention_mask [B, L] bool, False at padding, or None; mask [B, L] bool. Rows whose token is
-    an image code are normalised over the codebook, all others over the whole vocabulary. Values are float32 at least.
+    token_ids       [B, L] int64
+    attention_mask  [B, L] bool, False at padding, or None
+    mask            [B, L] bool
+    draws           [B] bool, the sequences whose image codes the sampler of images wrote; None: all
+
+    Those codes are normalised over the codebook. All other tokens are normalised over the whole vocabulary, as the
+    sampler of text does: also an image code that strayed into a text. Values are float32 at least.
     """
+    vocabulary = policy.vocabulary
     positions = mask.flatten().nonzero().squeeze(1)
     if not len(positions):
-        return LogProbs(torch.zeros(mask.shape, device=mask.device), torch.zeros(()) if with_entropy else None)
-    offset = policy.vocabulary.image_offset
+        return LogProbs(torch.zeros(mask.shape, device=mask.device), torch.tensor(torch.nan, device=mask.device))
     targets = token_ids.flatten()[positions]
-    hidden = policy.hidden(token_ids.masked_fill(mask, policy.vocabulary.mask_id), attention_mask, rows=mask)
+    codes = targets - vocabulary.image_offset
+    is_image = (codes >= 0) & (codes < vocabulary.codebook_size)
+    if draws is not None:
+        is_image &= draws.repeat_interleave(mask.sum(1))
+    hidden = policy.hidden(token_ids.masked_fill(mask, vocabulary.mask_id), attention_mask, rows=mask)
     parts = []
-    for image in (False, True):
-        rows = ((targets >= offset) == image).nonzero().squeeze(1)
+    for image, wanted in ((False, targets), (True, codes)):
+        rows = (is_image == image).nonzero().squeeze(1)
         if len(rows):
-            chosen = targets[rows] - offset if image else targets[rows]
             logits = policy.head(hidden if len(rows) == len(targets) else hidden[rows], image=image)
-            parts.append((positions[rows], *_score(logits, chosen, with_entropy)))
+            parts.append((positions[rows], *_score(logits, wanted[rows], with_entropy)))
     values = parts[0][1].new_zeros(mask.numel())
     for where, logp, _ in parts:
         values = values.index_copy(0, where, logp)
-    entropy = sum(part[2] for part in parts) / len(positions) if with_entropy else None
+    entropy = torch.stack([part[2] for part in parts]).sum() / len(positions)
     return LogProbs(values.view(mask.shape), entropy)
 
 
-def _score(logits: Tensor, targets: Tensor, with_entropy: bool) -> tuple[Tensor, Tensor | None]:
-    """logits [M, V], targets [M] -> log-probs [M], summed entropy."""
+def _score(logits: Tensor, targets: Tensor, with_entropy: bool) -> tuple[Tensor, Tensor]:
+    """logits [M, V], targets [M] -> log-probs [M], and the sum of the M entropies."""
     logp = torch.log_softmax(logits, -1, dtype=torch.promote_types(logits.dtype, torch.float32))
-    entropy = torch.special.entr(logp.detach().exp()).sum() if with_entropy else None
+    entropy = logp.new_tensor(torch.nan)
+    if with_entropy:
+        detached = logp.detach()
+        entropy = -(detached.exp() * detached).sum()
     return logp.gather(1, targets[:, None]).squeeze(1), entropy

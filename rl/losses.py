@@ -68,6 +68,7 @@ def unigrpo(
     ``actor/ratio_max_deviation``, whose whole is the largest. Raises ConfigError, and ValueError for shapes.
     """
     _check(logp, old_logp, ref_logp, advantages, mask, config)
+    mask = mask.bool()
     masked_count = mask.sum(1).clamp(min=1)
     normalizer = masked_count if config.normalizer == "masked" else _lengths(lengths, logp)
     mean = _Mean(mask, logp, weights)
@@ -109,6 +110,7 @@ def masked_cross_entropy(
 
     ``sft/token_loss`` is the plain cross-entropy of a masked token, without 1/t.
     """
+    mask = mask.bool()
     mean = _Mean(mask, logp, weights)
     loss = mean(-logp, ratio * lengths)
     with torch.no_grad():
@@ -159,5 +161,3 @@ def _check(
             raise ValueError(f"{name}: shape {tuple(shape)} differs from logp's {tuple(logp.shape)}")
     if advantages.shape != logp.shape[:1]:
         raise ValueError(f"advantages: shape {tuple(advantages.shape)}, must be [B] with B={len(logp)}")
-    if mask.dtype != torch.bool:
-        raise ValueError(f"mask: dtype {mask.dtype}, must be torch.bool: True at the tokens that are scored")

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from rl.masking import mask_pattern
-from rl.types import TrainBatch
+from rl.types import Task, TrainBatch
+
+DRAWING = (Task.DRAW, Task.THINK_DRAW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class MicroBatch:
     advantages  [b] float32
     lengths     [b] int64: response tokens
     weights     [b] float32: share in the mean over the mini-batch
+    draws       [b] bool: tasks that write images
     """
 
     token_ids: Tensor
@@ -34,6 +37,7 @@ class MicroBatch:
     advantages: Tensor
     lengths: Tensor
     weights: Tensor
+    draws: Tensor
 
 
 def mini_batches(batch: TrainBatch, mini_batch_size: int | None) -> list[range]:
@@ -42,7 +46,9 @@ def mini_batches(batch: TrainBatch, mini_batch_size: int | None) -> list[range]:
     return [range(first, min(first + size, len(batch))) for first in range(0, len(batch), size)]
 
 
-def plan(lengths: np.ndarray, mini_batch: range, size: int, rank: int, world_size: int) -> list[list[tuple[int, float]]]:
+def plan(
+    lengths: np.ndarray, mini_batch: range, size: int, rank: int, world_size: int
+) -> list[list[tuple[int, float]]]:
     """This rank's micro-batches of a mini-batch: lists of (rollout, weight), of at most ``size`` rollouts each.
 
     Ranks take turns over the mini-batch, and all of them get the same number of micro-batches, since some engines
@@ -76,4 +82,5 @@ def collate(batch: TrainBatch, entries: list[tuple[int, float]], device: torch.d
         advantages=torch.from_numpy(batch.advantages[rollouts]).to(device),
         lengths=torch.tensor([len(response) for response in responses], device=device),
         weights=torch.tensor([weight for _, weight in entries], dtype=torch.float32, device=device),
+        draws=torch.tensor([batch.tasks[rollout] in DRAWING for rollout in rollouts], device=device),
     )

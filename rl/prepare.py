@@ -52,10 +52,7 @@ def group_mask_draws(group: Group, algorithm: UniGRPOConfig, seed: int, step: in
     where = (step, group.prompt.id)
     ratios = mask_ratios(algorithm.schedule, algorithm.mu, derive_seed(seed, "mask ratios", *where))
     return [
-        [
-            MaskDraw(derive_seed(seed, "mask pattern", *where, rollout.index, n), ratio)
-            for n, ratio in enumerate(ratios)
-        ]
+        [MaskDraw(derive_seed(seed, "mask pattern", *where, rollout.index, n), ratio) for n, ratio in enumerate(ratios)]
         for rollout in group.rollouts
     ]
 

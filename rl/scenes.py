@@ -1,7 +1,7 @@
 """Compositional scenes: what a drawing task asks for, in words, as data, and as pixels.
 
 The categories are GenEval's (arXiv 2310.11513): single object, colours, counting, two objects, position, colour
-attribution. A scene lies on a grid of 3x3 cells over white; each object has a cell of its own and never touches another.
+attribution. A scene lies on a grid of 3x3 cells over white; each object has a cell of its own and touches no other.
 Edges are hard, so every pixel is white or exactly one colour of the palette: a checker can read a scene back exactly.
 """
 
@@ -198,9 +198,7 @@ def _box(cell: tuple[int, int], pixels: int, rng: np.random.Generator) -> tuple[
     return left, top, left + side - 1, top + side - 1
 
 
-def _draw(
-    pen: ImageDraw.ImageDraw, shape: str, color: tuple[int, int, int], box: tuple[int, int, int, int]
-) -> None:
+def _draw(pen: ImageDraw.ImageDraw, shape: str, color: tuple[int, int, int], box: tuple[int, int, int, int]) -> None:
     left, top, right, bottom = box
     if shape == "circle":
         pen.ellipse(box, fill=color)

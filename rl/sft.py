@@ -29,7 +29,7 @@ RENDERS = 8  # pictures kept of each caption whose pictures we make ourselves
 
 
 class Stream(Protocol):
-    def next(self, count: int) -> list[Prompt]: ...
+    def next(self, count: int, /) -> list[Prompt]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,23 +179,27 @@ def train_steps(
         rng = np.random.default_rng(derive_seed(config.seed, "sft", step))
         prompts = stream.next(config.sft.batch_size)
         metrics = {"actor/lr": engine.lr}
-        total = 0.0
-        for task, members in _by_task(prompts).items():
+        sums: dict[Task, list[float]] = {}
+        for members in _by_source(prompts):
             loss = batch_loss(policy, [maker.make(prompt, rng) for prompt in members])
             engine.backward(loss / len(prompts))
-            metrics[f"sft/loss/{task}"] = float(loss.detach()) / len(members)
-            total += float(loss.detach())
+            entry = sums.setdefault(members[0].task, [0.0, 0.0])
+            entry[0] += float(loss.detach())
+            entry[1] += len(members)
+        metrics |= {f"sft/loss/{task}": loss / count for task, (loss, count) in sums.items()}
+        total = sum(loss for loss, _ in sums.values())
         metrics["actor/grad_norm"] = engine.step().grad_norm
         metrics["sft/loss"] = total / len(prompts)
         metrics["timing_s/step"] = time.monotonic() - began
         yield step, metrics
 
 
-def _by_task(prompts: Sequence[Prompt]) -> dict[Task, list[Prompt]]:
-    groups: dict[Task, list[Prompt]] = {}
+def _by_source(prompts: Sequence[Prompt]) -> list[list[Prompt]]:
+    """One micro-batch a source: its rows are of similar length, so little is padded."""
+    groups: dict[tuple[Task, str], list[Prompt]] = {}
     for prompt in prompts:
-        groups.setdefault(prompt.task, []).append(prompt)
-    return groups
+        groups.setdefault((prompt.task, prompt.source), []).append(prompt)
+    return list(groups.values())
 
 
 def run_sft(

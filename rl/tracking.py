@@ -42,10 +42,14 @@ def tracked(tracker: Tracker) -> Iterator[Tracker]:
 
 
 class Trackers:
-    """Several trackers as one. What one of them raises is logged once, and the others still get the call."""
+    """Several trackers as one. What one of them raises is logged once, and the others still get the call.
+
+    The first ``close`` counts; later ones do nothing.
+    """
 
     def __init__(self, *trackers: Tracker) -> None:
         self._trackers = trackers
+        self._closed = False
         self._complained: set[int] = set()
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -58,7 +62,9 @@ class Trackers:
         self._each("phase", text)
 
     def close(self, status: str) -> None:
-        self._each("close", status)
+        if not self._closed:
+            self._closed = True
+            self._each("close", status)
 
     def _each(self, method: str, *args: object) -> None:
         for index, tracker in enumerate(self._trackers):

@@ -13,6 +13,7 @@ from policies.build import build, train_tokenizer
 from policies.checkpoints import load_policy
 from policies.images import LFQConfig, LFQTokenizer
 from policies.policy import MaskedDiffusionPolicy
+from rl.scenes import SceneObject, SceneSpec
 from rl.types import Message, Prompt, Task
 
 TEXTS = ["a red circle", "<think>3+4=7</think>7", "what is the colour? blue square", "sudoku 0123"]
@@ -64,7 +65,7 @@ def toy_understand_prompt(index: int = 0) -> Prompt:
 
 
 def toy_draw_prompt(index: int = 0) -> Prompt:
-    scene = {"objects": [{"shape": "circle", "colour": "red", "count": 1}], "relation": None}
+    scene = SceneSpec("colors", (SceneObject("circle", "red"),)).to_json()
     return Prompt(
         f"toy/draw/{index}",
         Task.DRAW,

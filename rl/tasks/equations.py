@@ -21,7 +21,7 @@ _SPELLINGS = (
 
 
 def equations(text: str) -> list[str]:
-    """Every correct equation in a text, in order, without words, units and spaces. Wrong or unreadable ones are left out."""
+    """Every correct equation in a text, in order, without words, units and spaces. Others are left out."""
     for pattern, plain in _SPELLINGS:
         text = re.sub(pattern, plain, text)
     found = []

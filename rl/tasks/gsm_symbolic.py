@@ -1,10 +1,11 @@
 """Text: word problems from reasoning-gym's ``gsm_symbolic`` (templates made from GSM8K problems, arXiv 2410.05229).
 
-A question's hash decides on which side of the split it lies. So numbers and names are new in a held-out question, but its
-template is not: all templates occur in training.
+A question's hash decides on which side of the split it lies. So numbers and names are new in a held-out question, but
+its template is not: all templates occur in training.
 
-A template counts as usable where the arithmetic in its worked solution can be read as plain equations, the last of which
-gives the answer; ``templates`` takes the usable ones with the shortest question and solution first.
+A template counts as usable where the arithmetic in its worked solution can be read as plain equations, the last of
+which gives the answer (79 of the 85 that work in 0.1.25); ``templates`` takes the usable ones with the shortest
+question and solution first. reasoning-gym's closing sentence on how to answer is left off.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def ranked_templates() -> tuple[int, ...]:
         probes = [make(Random(f"probe/{template}/{index}"), 1.0) for index in range(_PROBES)]
         worked = [_steps_and_answer(probe) for probe in probes]
         if all(worked):
-            lengths[template] = sum(len(probe["question"]) for probe in probes) + sum(len(pair[0]) for pair in worked if pair)
+            questions = sum(len(probe["question"]) for probe in probes)
+            lengths[template] = questions + sum(len(pair[0]) for pair in worked if pair)
     return tuple(sorted(lengths, key=lambda template: (lengths[template], template)))
 
 

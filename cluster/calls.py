@@ -1,0 +1,70 @@
+"""Waiting for Ray, never without a deadline (law 7), with errors that name who was asked for what."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from rl.errors import DeadlineError, UniGRPOError, WorkerError
+
+
+class LostWorkerError(WorkerError):
+    """The worker is gone, or its answer is: the same call may succeed on another one."""
+
+
+def gather(
+    calls: Mapping[Any, str],
+    what: str,
+    deadline_s: float,
+    on_lost: Callable[[str, LostWorkerError], Any] | None = None,
+) -> dict[str, Any]:
+    """Results by worker name, of calls given as {object ref: worker name}.
+
+    Stops at the first that fails, even while others hang. ``on_lost(worker, error)`` may start a lost call again and
+    return its new ref. Raises LostWorkerError, WorkerError, DeadlineError, or the UniGRPOError that a worker raised.
+    """
+    results: dict[str, Any] = {}
+    waiting = dict(calls)
+    ends = time.monotonic() + deadline_s
+    while waiting:
+        ready, _ = ray.wait(list(waiting), num_returns=1, timeout=max(0.0, ends - time.monotonic()))
+        if not ready:
+            raise DeadlineError(f"{what}: no answer from {', '.join(sorted(waiting.values()))} within {deadline_s:g} s")
+        who = waiting.pop(ready[0])
+        try:
+            results[who] = result(ready[0], who, what)
+        except LostWorkerError as error:
+            if on_lost is None:
+                raise
+            waiting[on_lost(who, error)] = who
+    return results
+
+
+def result(ref: Any, who: str, what: str) -> Any:
+    """The value of a finished call. Raises as ``gather`` does."""
+    try:
+        return ray.get(ref, timeout=60.0)  # finished: this only moves its bytes
+    except RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, UniGRPOError):
+            raise cause from error
+        raise WorkerError(f"{who}, {what}: {type(cause).__name__}: {first_line(cause)}") from error
+    except RayError as error:
+        raise LostWorkerError(f"{who} was lost, {what}: {type(error).__name__}: {first_line(error)}") from error
+
+
+def kill(actor: Any) -> None:
+    """End an actor at once, whatever it does; one that is gone already is fine."""
+    try:
+        ray.kill(actor, no_restart=True)
+    except (RayError, ValueError):
+        return
+
+
+def first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,147 @@
+"""``unigrpo train``, ``sft`` and ``eval``: cheap checks first, then trackers, workers and learner, then the work."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from cluster import console, preflight
+from cluster.run_folder import already_finished, open_run
+from rl import report
+from rl.config import Config, load_config
+from rl.protocols import Tracker
+from rl.tracking import tracked
+from rl.types import Prompt, WeightRef
+
+POLICY_FOLDER = "policy"
+SAME_TWICE = "one evaluation: before and after are the same number"
+
+
+def train(recipe: str, overrides: Sequence[str]) -> int:
+    """A whole run, or the rest of one; the trained policy goes to ``run_dir/policy``."""
+    began = time.monotonic()
+    config, screen = load_config(recipe, overrides), Console()
+    if already_finished(config, screen):
+        return console.OK
+    inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config))
+    with tracked(open_run(config, "train", screen, config.steps)) as tracker:
+        tracker.phase(_starting(config))
+        from cluster.session import session
+        from rl.checkpoint import FolderCheckpoints
+        from rl.data import PromptStream
+        from rl.loop import train as loop
+
+        stream = PromptStream(config.data.train, config.seed, inputs.train)
+        with session(config) as parts:
+            result = loop(config, stream, inputs.val, parts.workers, parts.learner, tracker, FolderCheckpoints(config))
+            _export(config, parts.learner.weights())
+    summary = report.summarise(
+        config,
+        result.before,
+        result.after,
+        seconds=time.monotonic() - began,
+        steps=result.steps,
+        weights_digest=result.weights.digest,
+    )
+    report.finish(screen, config, {"command": "train", "train_seconds": round(result.seconds, 1), **summary})
+    return console.OK
+
+
+def sft(recipe: str, overrides: Sequence[str]) -> int:
+    """Fine-tuning in this process, held-out evaluation before and after; the policy goes to ``run_dir/policy``."""
+    began = time.monotonic()
+    config, screen = load_config(recipe, overrides), Console()
+    inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config))
+    preflight.check_solutions(inputs)
+    steps = config.sft.steps
+    with tracked(open_run(config, "sft", screen, steps)) as tracker:
+        before = _held_out(config, inputs.val, tracker, 0)[0] if config.val_before_train else {}
+        tracker.phase("fine-tuning")
+        digest = _fine_tune(config, inputs.train, tracker)
+        tuned = dataclasses.replace(
+            config, policy=dataclasses.replace(config.policy, path=str(config.run_dir / POLICY_FOLDER))
+        )
+        after = _held_out(tuned, inputs.val, tracker, steps)[0] if config.val_after_train else {}
+    summary = report.summarise(
+        config, before, after, seconds=time.monotonic() - began, steps=steps, weights_digest=digest
+    )
+    report.finish(screen, config, {"command": "sft", **summary})
+    return console.OK
+
+
+def evaluate(recipe: str, overrides: Sequence[str]) -> int:
+    """One held-out evaluation of ``policy.path``, in a run folder of its own (``NAME-eval`` unless named)."""
+    began = time.monotonic()
+    config, screen = load_config(recipe, overrides), Console()
+    if not any(override.strip().startswith("name=") for override in overrides):
+        config = dataclasses.replace(config, name=f"{config.name}-eval")
+    inputs = preflight.check(config, needs_train=False, needs_val=True)
+    with tracked(open_run(config, "eval", screen, 0)) as tracker:
+        metrics, weights = _held_out(config, inputs.val, tracker, 0)
+    summary = report.summarise(
+        config, metrics, metrics, seconds=time.monotonic() - began, steps=0, weights_digest=weights.digest
+    )
+    report.finish(screen, config, {"command": "eval", "note": SAME_TWICE, **summary})
+    return console.OK
+
+
+def _held_out(
+    config: Config, prompts: Sequence[Prompt], tracker: Tracker, step: int
+) -> tuple[Mapping[str, float], WeightRef]:
+    """Workers of their own for one evaluation of ``policy.path``, under the noise of every other evaluation."""
+    tracker.phase(_starting(config))
+    from cluster.session import session
+    from rl.evaluation import evaluate as held_out
+    from rl.evaluation import evaluation_seed
+
+    with session(config, train=False) as parts:
+        weights = parts.workers.update_weights(parts.learner, 0)
+        tracker.phase(f"evaluating {len(prompts)} held-out prompts")
+        evaluation = held_out(parts.workers, prompts, weights, evaluation_seed(config.seed))
+    tracker.log(step, evaluation.metrics)
+    tracker.samples(step, evaluation.groups, "val")
+    return evaluation.metrics, weights
+
+
+def _fine_tune(config: Config, rows: Sequence[Sequence[Prompt]], tracker: Tracker) -> str:
+    """Fine-tune ``policy.path``, save the result, and return the digest of its weights."""
+    import torch
+
+    from cluster.weights import digest
+    from policies import load_policy
+    from rl.data import PromptStream
+    from rl.engine import TorchEngine
+    from rl.sft import run_sft
+
+    torch.set_num_threads(config.sft.threads)
+    policy = load_policy(config.policy.path, device=config.policy.device, dtype=config.policy.dtype)
+    engine = TorchEngine(policy.module, config.sft, config.sft.steps)
+    stream = PromptStream(config.data.train, config.seed, rows)
+    run_sft(policy, engine, stream, config, tracker.log)
+    policy.save(config.run_dir / POLICY_FOLDER)
+    return digest({name: value.float().cpu().numpy() for name, value in policy.module.state_dict().items()})
+
+
+def _export(config: Config, weights: Mapping[str, np.ndarray]) -> Path:
+    """The trained policy as a folder that ``policy.path`` takes."""
+    from cluster.weights import copy_into
+    from policies import load_policy
+
+    policy = load_policy(config.policy.path, dtype=config.policy.dtype)
+    copy_into(policy.module, weights)
+    folder = config.run_dir / POLICY_FOLDER
+    policy.save(folder)
+    return folder
+
+
+def _evaluates(config: Config) -> bool:
+    return config.val_before_train or config.val_after_train or config.test_freq > 0
+
+
+def _starting(config: Config) -> str:
+    return "starting Ray" if config.cluster.mode == "ray" else "loading the policy"

@@ -1,0 +1,109 @@
+"""How a command ends: its exit code, one line for the user, and everything else in the run folder's log."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import typer
+
+from rl.errors import UniGRPOError
+
+OK, CRASHED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+LOG_FILE = "log"
+
+_log = logging.getLogger(__name__)
+
+
+def run(body: Callable[[], int]) -> None:
+    """Run a command and leave with its exit code.
+
+    An error of ours is one line on stderr and exit 2; Ctrl-C and SIGTERM are exit 130; anything else is a bug: exit 1,
+    and its traceback is in the log of the run, or on stderr where there is no run yet.
+    """
+    logging.getLogger().addHandler(logging.NullHandler())  # before there is a log, errors are told by us alone
+    try:
+        with _sigterm_as_ctrl_c():
+            code = body()
+    except UniGRPOError as error:
+        _log.error("%s", error, exc_info=True)
+        _say(f"error: {' '.join(str(error).split())}")
+        code = REFUSED
+    except (KeyboardInterrupt, SystemExit):
+        _log.info("interrupted")
+        _say("interrupted: the same command goes on from the last checkpoint")
+        code = INTERRUPTED
+    except Exception as error:
+        code = CRASHED
+        _say(_crash_message(error))
+    raise typer.Exit(code)
+
+
+def log_to(run_dir: Path) -> Path:
+    """Send our log, and warnings of everything else, to ``run_dir/log``; our warnings also go to stderr."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if getattr(handler, "of_unigrpo", False)]:
+        root.removeHandler(handler)
+        handler.close()
+    file = logging.FileHandler(run_dir / LOG_FILE, encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    screen = _Stderr()
+    screen.setLevel(logging.WARNING)
+    screen.addFilter(lambda record: record.levelno < logging.ERROR and _is_ours(record))
+    screen.setFormatter(logging.Formatter("warning: %(message)s"))
+    file.addFilter(lambda record: record.levelno >= logging.WARNING or _is_ours(record))
+    for handler in (file, screen):
+        handler.of_unigrpo = True  # pyright: ignore[reportAttributeAccessIssue]
+        root.addHandler(handler)
+    for package in ("rl", "rewards", "policies", "cluster"):
+        logging.getLogger(package).setLevel(logging.INFO)
+    return run_dir / LOG_FILE
+
+
+class _Stderr(logging.StreamHandler):
+    """Writes to the stderr of the moment: a live table puts another one in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+def _crash_message(error: Exception) -> str:
+    summary = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler) and getattr(handler, "of_unigrpo", False):
+            _log.error("%s", summary, exc_info=True)
+            return f"crashed: {summary}; the traceback is in {handler.baseFilename}"
+    return f"{traceback.format_exc()}crashed: {summary}"
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    return record.name.partition(".")[0] in ("rl", "rewards", "policies", "cluster")
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # whoever runs us in a thread handles signals
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

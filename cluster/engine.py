@@ -1,0 +1,240 @@
+"""DeepSpeed as ``rl.engine.Engine``: ZeRO stages 0, 1 and 2 over torch.distributed (gloo on CPUs, NCCL on GPUs).
+
+What each choice below is for (DeepSpeed 0.19.8):
+
+* ``managed_gradient_accumulation: false``: every ``step`` ends an accumulation, so the number of micro-batches is ours.
+* ``gradient_allreduce_op: sum`` and ``scale_wrt_gas=False``: micro-batches and ranks add up, with no scaling but ours.
+* torch.distributed is started by us, which DeepSpeed finds and uses. On CPUs it would then compile a shared-memory
+  collective with g++ (10 to 100 s) that only its inference uses; an empty list of compatible operators prevents that.
+* Clipping and skipping: ZeRO 1 and 2 do both. Stage 0 hands the summed gradients to the optimizer, so ours does them.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from rl.engine import OptimizerConfig, StepResult, adamw, lr_at, read_state, write_state
+from rl.errors import CheckpointError
+
+Store = dist.Store  # pyright: ignore[reportPrivateImportUsage]
+MOMENTS = ("exp_avg", "exp_avg_sq")
+MASTER = "master"  # the float32 weights behind bfloat16 ones
+LARGEST_BUCKET = 500_000_000
+
+
+def start_distributed(rank: int, world_size: int, store: Store | None, device: str, timeout_s: float) -> None:
+    """Start torch.distributed for this process, once. One rank needs no store and no network.
+
+    A collective whose peer is wedged raises after ``timeout_s``.
+    """
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK="0")
+    if dist.is_initialized():
+        return
+    if world_size == 1 and sys.platform == "linux":
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # a laptop's own name need not resolve
+    dist.init_process_group(
+        "nccl" if device.startswith("cuda") else "gloo",
+        store=store or dist.HashStore(),  # pyright: ignore[reportPrivateImportUsage]
+        rank=rank,
+        world_size=world_size,
+        timeout=timedelta(seconds=timeout_s),
+    )
+
+
+class DeepSpeedEngine:
+    """Implements ``rl.engine.Engine``. torch.distributed must be started, see ``start_distributed``.
+
+    With bfloat16 weights it runs as stage 2, whatever is asked for: stage 0 has no float32 weights for AdamW to work
+    on, and stage 1 adds up a wrong gradient unless the engine's own forward is used.
+
+    Its files are those of ``rl.engine.TorchEngine``: whole tensors by parameter name. So a run may go on with another
+    stage, another number of ranks, or the other engine.
+    """
+
+    def __init__(
+        self, module: nn.Module, config: OptimizerConfig, total_steps: int, *, zero_stage: int = 0, log: Path
+    ) -> None:
+        """log: file for what DeepSpeed has to say."""
+        deepspeed = _import_deepspeed(next(module.parameters()).device.type, log)
+        self.module, self.rank, self.world_size = module, dist.get_rank(), dist.get_world_size()
+        self._config, self._total_steps, self._steps = config, total_steps, 0
+        self._bfloat16 = next(module.parameters()).dtype == torch.bfloat16
+        self._stage = 2 if self._bfloat16 else zero_stage
+        optimizer = adamw(module, config)
+        if self._stage == 0:
+            optimizer = _ClippingAdamW(optimizer, config.max_grad_norm)
+        with log.open("a") as file, redirect_stdout(file), redirect_stderr(file):
+            self._engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, config=self._settings())
+        # Ours calls the module's own methods, never the engine's forward, whose hooks only feed its timers.
+        self._engine.module_forward_pre_hook.remove()
+        self._engine.module_forward_post_hook.remove()
+
+    @property
+    def lr(self) -> float:
+        return lr_at(self._steps, self._config, self._total_steps)
+
+    def backward(self, loss: Tensor) -> None:
+        if self._stage:
+            self._engine.optimizer.clear_backward_seen_flag()  # what the engine's forward does first
+        self._engine.backward(loss, scale_wrt_gas=False)
+
+    def step(self) -> StepResult:
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = self.lr
+        self._engine.step()
+        self._steps += 1
+        norm = self._engine.get_global_grad_norm()
+        return StepResult(math.nan if norm is None else float(norm), self._engine.was_step_applied())
+
+    def all_reduce_sum(self, values: Sequence[float]) -> list[float]:
+        if self.world_size == 1:
+            return list(values)
+        device = next(self.module.parameters()).device
+        summed = torch.tensor(values, dtype=torch.float64, device=device)
+        dist.all_reduce(summed)
+        return summed.tolist()
+
+    def save(self, folder: Path) -> None:
+        tensors = {key: value.cpu().contiguous() for key, value in self._state() if self.rank == 0}
+        if self.rank == 0:
+            write_state(folder, self._steps, tensors)
+
+    def load(self, folder: Path) -> None:
+        """The module's weights are restored before this, by whoever owns them."""
+        state, tensors = read_state(folder)
+        names = {name for name, _ in self._parameters()}
+        for key, value in tensors.items():
+            name = key.rpartition(".")[0]
+            if name not in names:
+                raise CheckpointError(f"{folder}: optimizer state of {name!r}, {tuple(value.shape)}: no such parameter")
+        self._steps = state["steps"]
+        if self._stage:
+            self._engine.optimizer.refresh_fp32_params()
+        self._restore(tensors)
+
+    def close(self) -> None:
+        """Take DeepSpeed's hooks off the module."""
+        self._engine.destroy()
+
+    def _settings(self) -> dict[str, Any]:
+        numbers = sum(parameter.numel() for _, parameter in self._parameters())
+        bucket = min(LARGEST_BUCKET, -(-numbers // 1024) * 1024)  # NCCL wants it even; the default takes 2 GB at once
+        return {
+            "train_micro_batch_size_per_gpu": 1,
+            "gradient_accumulation_steps": 1,
+            "managed_gradient_accumulation": False,
+            "gradient_allreduce_op": "sum",
+            "gradient_clipping": self._config.max_grad_norm if self._stage else 0.0,
+            "steps_per_print": None,
+            "bf16": {"enabled": self._bfloat16, "check_grad_overflow": True},
+            "data_types": {"grad_accum_dtype": "fp32"},
+            "zero_allow_untested_optimizer": True,
+            "zero_optimization": {
+                "stage": self._stage,
+                "overlap_comm": False,
+                "reduce_bucket_size": bucket,
+                "allgather_bucket_size": bucket,
+            },
+        }
+
+    def _parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        return ((name, parameter) for name, parameter in self.module.named_parameters() if parameter.requires_grad)
+
+    def _state(self) -> Iterator[tuple[str, Any]]:
+        """Whole tensors of every parameter, gathered from all ranks: a collective."""
+        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
+
+        states = self._engine.basic_optimizer.state
+        if states and self._stage:
+            self._link_flat_states()
+        for name, parameter in self._parameters():
+            if self._bfloat16:
+                yield f"{name}.{MASTER}", safe_get_full_fp32_param(parameter)
+            if not self._stage:
+                yield from ((f"{name}.{key}", value) for key, value in states.get(parameter, {}).items())
+            elif states:
+                yield f"{name}.step", next(iter(states.values()))["step"].clone()
+                yield from ((f"{name}.{key}", safe_get_full_optimizer_state(parameter, key)) for key in MOMENTS)
+
+    def _restore(self, tensors: dict[str, Tensor]) -> None:
+        from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
+
+        states = self._engine.basic_optimizer.state
+        states.clear()
+        started = [(name, parameter) for name, parameter in self._parameters() if f"{name}.step" in tensors]
+        if started and self._stage:
+            self._make_flat_states(tensors[f"{started[0][0]}.step"])
+        for name, parameter in self._parameters():
+            if self._bfloat16 and f"{name}.{MASTER}" in tensors:
+                safe_set_full_fp32_param(parameter, tensors[f"{name}.{MASTER}"])
+        for name, parameter in started:
+            moments = {key: tensors[f"{name}.{key}"].to(parameter.device) for key in MOMENTS}
+            if self._stage:
+                for key, value in moments.items():
+                    safe_set_full_optimizer_state(parameter, value, key)
+            else:
+                states[parameter] = {"step": tensors[f"{name}.step"], **moments}
+
+    def _make_flat_states(self, step: Tensor) -> None:
+        """AdamW makes its state at its first step; here it must be there before, for the moments to be set in it."""
+        states = self._engine.basic_optimizer.state
+        for flat in self._engine.optimizer.single_partition_of_fp32_groups:
+            states[flat] = {"step": step.clone(), **{key: torch.zeros_like(flat) for key in MOMENTS}}
+        self._link_flat_states()
+
+    def _link_flat_states(self) -> None:
+        """Let every parameter find its part of the flat moments. DeepSpeed does so once, after the first group's first
+        step, when the other groups have none yet."""
+        from deepspeed.utils import lazy_init_hp_params_optimizer_state
+
+        zero = self._engine.optimizer
+        for parameters, flat in zip(zero.bit16_groups, zero.single_partition_of_fp32_groups, strict=True):
+            lazy_init_hp_params_optimizer_state(parameters, flat, self._engine.basic_optimizer.state)
+
+
+class _ClippingAdamW(torch.optim.AdamW):
+    """AdamW that clips, and skips a gradient that is not finite. Every rank has the same summed gradient at stage 0, so
+    all decide alike. DeepSpeed reads the two attributes after each step."""
+
+    def __init__(self, like: torch.optim.AdamW, max_grad_norm: float) -> None:
+        super().__init__(like.param_groups)
+        self.max_grad_norm = max_grad_norm
+        self.overflow = False
+        self._global_grad_norm: float | None = None
+
+    def step(self, closure: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
+        self._global_grad_norm = float(nn.utils.clip_grad_norm_(parameters, self.max_grad_norm))
+        self.overflow = not math.isfinite(self._global_grad_norm)
+        if not self.overflow:
+            super().step()
+
+
+def _import_deepspeed(device: str, log: Path) -> Any:
+    """DeepSpeed, with its voice turned to a file: importing it prints, and so do its loggers."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("DS_ACCELERATOR", "cuda" if device == "cuda" else "cpu")
+    with log.open("a") as file, redirect_stdout(file), redirect_stderr(file):
+        import deepspeed
+        import deepspeed.ops
+        from deepspeed.utils.logging import logger
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+    handler = logging.FileHandler(log)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    if device == "cpu":
+        deepspeed.ops.__compatible_ops__ = {}  # pyright: ignore[reportAttributeAccessIssue]
+    return deepspeed

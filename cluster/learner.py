@@ -1,0 +1,73 @@
+"""The learner of one rank: a policy, its reference, an engine, and ``rl.update.UniGRPOLearner`` over them.
+
+An actor of a rank group is this on another machine (``cluster.rank_group``); the inline mode is this in this process.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from policies import load_policy
+from policies.base import Policy
+from rl.config import Config
+from rl.engine import Engine, TorchEngine
+from rl.reference import Reference
+from rl.types import StepReport, TrainBatch
+from rl.update import UniGRPOLearner
+
+if TYPE_CHECKING:
+    from cluster.engine import Store
+
+
+def make_learner(config: Config, rank: int = 0, world_size: int = 1, store: Store | None = None) -> UniGRPOLearner:
+    """This rank's learner. With more than one rank it is a collective, and ``store`` is where the ranks meet."""
+    policy = load_policy(config.policy.path, device=config.policy.device, dtype=config.policy.dtype)
+    learner = config.learner
+    reference = Reference(policy, learner.reference_sync_freq) if learner.algorithm.kl_coef > 0 else None
+    return UniGRPOLearner(policy, _make_engine(config, policy, rank, world_size, store), learner, reference)
+
+
+def optimizer_steps(config: Config) -> int:
+    """Of the whole run, if no group is dropped: what the learning-rate schedule spans."""
+    rollouts = config.rollout.batch_size * config.rollout.n_samples_per_prompt
+    mini_batches = math.ceil(rollouts / (config.learner.mini_batch_size or rollouts))
+    return config.steps * config.learner.algorithm.mu * mini_batches
+
+
+class FrozenLearner:
+    """Implements ``rl.protocols.Learner`` where nothing is trained: it hands out the weights of ``policy.path``."""
+
+    def __init__(self, config: Config) -> None:
+        self._policy = load_policy(config.policy.path, dtype=config.policy.dtype)
+
+    def update(self, batch: TrainBatch) -> StepReport:
+        return StepReport({}, updated=False)
+
+    def weights(self) -> Mapping[str, np.ndarray]:
+        state = self._policy.module.state_dict()
+        return {name: value.detach().float().numpy() for name, value in state.items()}
+
+    def save(self, folder: Path) -> None:
+        self._policy.save(folder / "policy")
+
+    def load(self, folder: Path) -> None:
+        self._policy = load_policy(folder / "policy")
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def _make_engine(config: Config, policy: Policy, rank: int, world_size: int, store: Store | None) -> Engine:
+    total = optimizer_steps(config)
+    if config.learner.engine == "torch":
+        return TorchEngine(policy.module, config.learner, total)
+    from cluster.engine import DeepSpeedEngine, start_distributed
+
+    start_distributed(rank, world_size, store, config.policy.device, config.cluster.learner_deadline_s)
+    log = config.run_dir / "logs" / f"learner-{rank}.log"
+    return DeepSpeedEngine(policy.module, config.learner, total, zero_stage=config.learner.zero_stage, log=log)

@@ -1,0 +1,26 @@
+"""The reward worker: scores one group at a time. Nothing here knows Ray, as in ``cluster.rollout``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from cluster.rollout import torch_threads
+from rewards.mix import RewardMix
+from rl.config import Config
+from rl.types import Prompt, RewardItem, Rollout, Score
+
+
+class RewardWorker:
+    """Scores by the mix of training, or of held-out evaluation."""
+
+    def __init__(self, config: Config) -> None:
+        custom = dataclasses.asdict(config.custom_reward_function) if config.custom_reward_function.path else None
+        self._train = RewardMix(config.rewards.mix, config.rewards.settings, custom)
+        self._evaluation = RewardMix(config.evaluation.mix, config.rewards.settings, custom)
+
+    def score(self, prompt: Prompt, rollouts: Sequence[Rollout], evaluate: bool = False) -> tuple[Score, ...]:
+        """One score a rollout, in their order. A reward that fails gives a score that says so; it does not raise."""
+        mix = self._evaluation if evaluate else self._train
+        with torch_threads(1):
+            return tuple(mix.score([RewardItem(prompt, rollout.text, rollout.image) for rollout in rollouts]))

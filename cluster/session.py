@@ -1,0 +1,180 @@
+"""Where a run lives: in this process, in a Ray of its own, or in a Ray cluster that is there already."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from rl.config import Config
+from rl.errors import ConfigError, DeadlineError, WorkerError
+from rl.protocols import Learner, Workers
+
+PROBE_S = 5.0  # to reach a cluster's head: Ray itself would try for two minutes
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    workers: Workers
+    learner: Learner
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What each kind of actor asks Ray for, and the folder in which relative paths of the config hold."""
+
+    rollout: dict[str, Any]
+    reward: dict[str, Any]
+    learner: dict[str, Any]
+    folder: str
+
+
+@contextmanager
+def session(config: Config, *, train: bool = True) -> Iterator[Session]:
+    """Workers and learner as ``cluster.mode`` says, ready to serve; everything is given back at the end, also on error.
+
+    train=False: the learner only hands out the weights of ``policy.path``, for evaluation.
+
+    Raises ConfigError, PolicyError, RewardError, WorkerError, DeadlineError.
+    """
+    with _inline(config, train) if config.cluster.mode == "inline" else _on_ray(config, train) as parts:
+        yield parts
+
+
+@contextmanager
+def _inline(config: Config, train: bool) -> Iterator[Session]:
+    from cluster.learner import FrozenLearner, make_learner
+    from cluster.workers import InlineWorkers
+
+    learner = make_learner(config) if train else FrozenLearner(config)
+    workers = InlineWorkers(config)
+    try:
+        yield Session(workers, learner)
+    finally:
+        workers.close()
+        learner.close()
+
+
+@contextmanager
+def _on_ray(config: Config, train: bool) -> Iterator[Session]:
+    with ray_running(config):
+        from cluster.learner import FrozenLearner
+        from cluster.rank_group import RankGroup
+        from cluster.ray_workers import RayWorkers
+
+        placement = place(config)
+        workers = RayWorkers(config, placement)  # all actors start at the same time; only then are they waited for
+        learner = RankGroup(config, placement) if train else FrozenLearner(config)
+        try:
+            workers.wait_ready()
+            if isinstance(learner, RankGroup):
+                learner.wait_ready()
+            yield Session(workers, learner)
+        finally:
+            workers.close()
+            learner.close()
+
+
+@contextmanager
+def ray_running(config: Config) -> Iterator[None]:
+    """Ray, started for this run or attached to. One that was there before is left running."""
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    address = config.cluster.address
+    if address is not None:
+        _probe(address)
+    try:
+        if address is None:
+            ray.init(address="local", num_cpus=_actor_count(config), include_dashboard=False, **quiet)
+        else:
+            ray.init(address=address, **quiet)
+    except (ConnectionError, OSError, RuntimeError, ValueError, SystemExit) as error:
+        where = "a local Ray" if address is None else f"cluster.address={address}"
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise WorkerError(f"{where}: could not be started or reached: {reason[0]}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def place(config: Config) -> Placement:
+    """Resources of each actor. A Ray of our own has one slot an actor: its processes share this machine's cores anyway.
+
+    Raises ConfigError where a cluster is too small: its actors would wait for ever.
+    """
+    import ray
+
+    cluster, resources = config.cluster, ray.cluster_resources()
+    local = cluster.address is None
+    cpus = {
+        "rollout": 1 if local else config.rollout.threads,
+        "reward": 1,
+        "learner": 1 if local else config.learner.threads,
+    }
+    needed = (
+        cluster.rollout_workers * cpus["rollout"] + cluster.reward_workers + cluster.learner_ranks * cpus["learner"]
+    )
+    if needed > resources.get("CPU", 0):
+        raise ConfigError(
+            f"cluster.rollout_workers={cluster.rollout_workers}, reward_workers={cluster.reward_workers}, "
+            f"learner_ranks={cluster.learner_ranks}: need {needed} CPUs, the Ray cluster has "
+            f"{resources.get('CPU', 0):g}; ask for fewer workers or threads"
+        )
+    learner_gpus, rollout_gpus = _gpu_shares(config, resources.get("GPU", 0))
+    return Placement(
+        rollout={"num_cpus": cpus["rollout"], "num_gpus": rollout_gpus},
+        reward={"num_cpus": cpus["reward"]},
+        learner={"num_cpus": cpus["learner"], "num_gpus": learner_gpus},
+        folder=os.getcwd(),
+    )
+
+
+def enter(folder: str) -> None:
+    """Called first in every actor: relative paths mean there what they mean to the user."""
+    if os.path.isdir(folder):
+        os.chdir(folder)
+
+
+def _actor_count(config: Config) -> int:
+    return config.cluster.rollout_workers + config.cluster.reward_workers + config.cluster.learner_ranks
+
+
+def _gpu_shares(config: Config, gpus: float) -> tuple[float, float]:
+    """GPUs of a learner rank and of a rollout worker. Where there is one for each, each has its own; otherwise they
+    share, but never two ranks one GPU."""
+    ranks, workers = config.cluster.learner_ranks, config.cluster.rollout_workers
+    if not config.policy.device.startswith("cuda"):
+        return 0, 0
+    if gpus < ranks:
+        raise ConfigError(
+            f"policy.device={config.policy.device}, cluster.learner_ranks={ranks}: the Ray cluster has {gpus:g} GPUs; "
+            "ask for fewer ranks, or set policy.device=cpu"
+        )
+    if gpus >= ranks + workers:
+        return 1, 1
+    per_gpu = -(-workers // int(gpus))
+    return 0.51, int(490 / per_gpu) / 1000
+
+
+def _probe(address: str) -> None:
+    """Raises ConfigError or DeadlineError in seconds where nothing listens."""
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigError(f"cluster.address={address!r}: expected HOST:PORT of a Ray head, auto, or null")
+    try:
+        socket.create_connection((host, int(port)), timeout=PROBE_S).close()
+    except OSError as error:
+        text = f"cluster.address={address}: no Ray head answers within {PROBE_S:g} s: {error.strerror or error}"
+        raise DeadlineError(text) from error

@@ -1,0 +1,47 @@
+"""Weights on their way from the learner to the rollout workers: named by version and digest, checked on arrival."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import nn
+
+from rl.errors import WorkerError
+from rl.types import WeightRef
+
+Weights = Mapping[str, np.ndarray]
+
+
+def digest(weights: Weights) -> str:
+    """SHA-256 (hex) over names, types, shapes and bytes, in the order of the names."""
+    sha = hashlib.sha256()
+    for name in sorted(weights):
+        array = np.ascontiguousarray(weights[name])
+        sha.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        sha.update(array.data)
+    return sha.hexdigest()
+
+
+def verify(ref: WeightRef, weights: Weights) -> None:
+    """Raises WorkerError where the weights are not the ones that ``ref`` names."""
+    found = digest(weights)
+    if found != ref.digest:
+        raise WorkerError(f"weights {ref.version}: digest {found[:12]}..., expected {ref.digest[:12]}...")
+
+
+@torch.no_grad()
+def copy_into(module: nn.Module, weights: Weights) -> None:
+    """Copy into the module's own tensors, cast to their type. Raises WorkerError where names or shapes differ."""
+    targets = module.state_dict()
+    if targets.keys() != weights.keys():
+        odd = sorted(targets.keys() ^ weights.keys())
+        raise WorkerError(f"weights: {len(odd)} names differ from the policy's, the first is {odd[0]!r}")
+    for name, target in targets.items():
+        array = weights[name]
+        if tuple(target.shape) != array.shape:
+            raise WorkerError(f"weights: {name} has shape {array.shape}, the policy's has {tuple(target.shape)}")
+        # Arrays from Ray's object store are read-only, which torch cannot express: hand it a copy, one at a time.
+        target.copy_(torch.from_numpy(np.array(array)))

@@ -1,0 +1,48 @@
+"""Workers in this process: the same code and the same numbers as over Ray (``cluster.ray_workers``), for a debugger."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from cluster.reward import RewardWorker
+from cluster.rollout import RolloutWorker
+from cluster.weights import digest
+from rl.config import Config
+from rl.protocols import Learner
+from rl.types import Group, Prompt, WeightRef
+
+
+class InlineWorkers:
+    """Implements ``rl.protocols.Workers`` without Ray: group after group, each scored when it is sampled."""
+
+    def __init__(self, config: Config) -> None:
+        self._rollout = RolloutWorker(config)
+        self._reward = RewardWorker(config)
+        self._timings: dict[str, float] = {}
+
+    def update_weights(self, learner: Learner, version: int) -> WeightRef:
+        weights = learner.weights()
+        ref = WeightRef(version, digest(weights))
+        self._rollout.load_weights(ref, weights)
+        return ref
+
+    def rollout_and_score(
+        self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, *, evaluate: bool = False
+    ) -> list[Group]:
+        groups, rollout_s, reward_s = [], 0.0, 0.0
+        for prompt in prompts:
+            began = time.perf_counter()
+            rollouts = self._rollout.rollout(prompt, weights, seed, evaluate)
+            sampled = time.perf_counter()
+            groups.append(Group(prompt, rollouts, self._reward.score(prompt, rollouts, evaluate)))
+            rollout_s += sampled - began
+            reward_s += time.perf_counter() - sampled
+        self._timings = {"timing_s/gen": rollout_s, "timing_s/reward": reward_s, "perf/exposed_reward_s": reward_s}
+        return groups
+
+    def timings(self) -> Mapping[str, float]:
+        return self._timings
+
+    def close(self) -> None:
+        """Nothing to give back."""

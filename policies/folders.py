@@ -1,0 +1,68 @@
+"""Policy folders by their files alone: without torch, so that a wrong path is told at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from rl.errors import PolicyError
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+
+
+def find_policy(path_or_name: str | Path) -> Path:
+    """The folder of a path, or of a shipped policy's name. Raises PolicyError; reads no weights."""
+    shipped = Path(str(resources.files("policies") / "shipped"))
+    names = sorted(folder.name for folder in shipped.glob("*") if (folder / "config.json").is_file())
+    folder = shipped / str(path_or_name) if str(path_or_name) in names else Path(path_or_name)
+    if not folder.is_dir():
+        raise PolicyError(
+            f"policy.path={str(path_or_name)!r}: no such folder; allowed: a Hugging Face-layout folder, or one of "
+            f"{', '.join(names) or '(none shipped)'}"
+        )
+    return folder
+
+
+def check_files(path_or_name: str | Path) -> Path:
+    """find_policy, and that its config, weights and tokenizer are there. Raises PolicyError."""
+    folder = find_policy(path_or_name)
+    read_config(folder)
+    for file in weight_files(folder):
+        if not file.is_file():
+            raise PolicyError(f"{file}: listed in {INDEX} but missing; copy it from the original checkpoint")
+    if not (folder / "tokenizer.json").is_file():
+        raise PolicyError(f"{folder}: no tokenizer.json; save the tokenizer with transformers' fast tokenizer first")
+    return folder
+
+
+def read_config(folder: Path) -> Mapping[str, Any]:
+    file = folder / "config.json"
+    if not file.is_file():
+        raise PolicyError(
+            f"{folder}: no config.json; a policy folder has config.json, *.safetensors and tokenizer.json"
+        )
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise PolicyError(f"{file}: not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise PolicyError(f"{file}: expected a JSON object, got {type(config).__name__}")
+    return config
+
+
+def weight_files(folder: Path) -> list[Path]:
+    index = folder / INDEX
+    if index.is_file():
+        return [folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+    if (folder / SINGLE).is_file():
+        return [folder / SINGLE]
+    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
+        raise PolicyError(
+            f"{folder}: only pickled weights (.bin), which can run code when loaded; convert them: load with the "
+            "original code where you trust it, then model.save_pretrained(folder, safe_serialization=True)"
+        )
+    raise PolicyError(f"{folder}: no {SINGLE} and no {INDEX}")

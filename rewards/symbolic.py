@@ -1,0 +1,63 @@
+"""Equality of two expressions by math-verify, confirmed by evaluation. Runs only inside ``rewards.isolate``.
+
+math-verify compares rounded numbers, so tiny ones look equal and an unread rest of an expression goes unnoticed
+(1/2^99 and 1/2^98; 1 - 1/e and 1 + 1/e). So its yes is confirmed, and its no for plain expressions is reviewed, by
+evaluating both sides to 40 digits at a few points: two expressions that agree there are taken to be the same
+(Schwartz 1980, Zippel 1979: polynomial identity testing).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from math_verify import parse, verify
+from math_verify.parser import LatexExtractionConfig
+from sympy import Expr, Float, Rational
+
+_POINTS = (Rational(13, 7), Rational(-5, 3), Rational(29, 11))
+_DIGITS = 40
+_CLOSE, _CLOSE_FLOAT = 1e-25, 1e-6  # relative
+
+
+def equal(pair: Mapping[str, str]) -> bool:
+    """``{"answer", "reference"}``, each one expression in LaTeX without dollar signs."""
+    answer, reference = _parse(pair["answer"]), _parse(pair["reference"])
+    if answer is None or reference is None:
+        return False
+    agrees = _agree(answer, reference) if isinstance(answer, Expr) and isinstance(reference, Expr) else None
+    if agrees is not None:
+        return agrees
+    return bool(verify(reference, answer, timeout_seconds=None))
+
+
+def _parse(text: str) -> Any:
+    """A sympy object, or None where the text is not understood as a whole."""
+    config = LatexExtractionConfig(try_extract_without_anchor=False)
+    found = parse(f"${text}$", [config], fallback_mode="no_fallback", parsing_timeout=None)  # pyright: ignore
+    return found[0] if found and not isinstance(found[0], str) else None
+
+
+def _agree(left: Expr, right: Expr) -> bool | None:
+    """Whether both have the same value wherever both can be evaluated; None where they cannot."""
+    symbols = sorted(left.free_symbols | right.free_symbols, key=str)
+    if left.free_symbols != right.free_symbols and not (left - right).is_constant():
+        return False
+    tolerance = _CLOSE_FLOAT if left.has(Float) or right.has(Float) else _CLOSE
+    compared = 0
+    for shift in range(len(_POINTS) if symbols else 1):
+        point = {symbol: _POINTS[(shift + place) % len(_POINTS)] + place for place, symbol in enumerate(symbols)}
+        values = [complex_value(side, point) for side in (left, right)]
+        if values[0] is None or values[1] is None:
+            continue
+        scale = max(abs(values[0]), abs(values[1]))
+        if abs(values[0] - values[1]) > tolerance * scale and scale > 1e-60:
+            return False
+        compared += 1
+    return True if compared else None
+
+
+def complex_value(expression: Expr, point: Mapping[Any, Rational]) -> Any:
+    """The expression's value at a point as an mpmath number of 40 digits, or None where it has none."""
+    value = expression.subs(point).evalf(_DIGITS)
+    return value if value.is_number and value.is_finite else None

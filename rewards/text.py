@@ -1,0 +1,33 @@
+"""Reading a response: ``<think>...</think>answer``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OPEN, CLOSE = "<think>", "</think>"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """Example: ``split_response("<think>3+4</think>7")`` is ``Response("3+4", "7", True)``.
+
+    thought       what lies between the tags, stripped; None where there are none
+    answer        what follows the last ``</think>``, stripped; the whole text where there are no tags; None where the
+                  thought was never closed, for then there is no answer yet
+    well_formed   exactly one non-empty thought, at the start, and a non-empty answer
+    """
+
+    thought: str | None
+    answer: str | None
+    well_formed: bool
+
+
+def split_response(text: str) -> Response:
+    if CLOSE not in text:
+        return Response(None, None if OPEN in text else text.strip(), False)
+    before, _, after = text.rpartition(CLOSE)
+    answer = after.strip()
+    thought = before.split(OPEN, 1)[1].strip() if OPEN in before else before.strip()
+    one_each = text.count(OPEN) == text.count(CLOSE) == 1
+    well_formed = one_each and text.lstrip().startswith(OPEN) and bool(thought) and bool(answer)
+    return Response(thought, answer, well_formed)

@@ -1,0 +1,136 @@
+"""The run in front of a person: one live table in a terminal, one plain line a step anywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from rl.types import Group, Task
+
+# Title, metric, digits; a column is shown once its metric was logged.
+_COLUMNS = (
+    *((f"{task} reward", f"rewards/{task}/mean", 3) for task in Task),
+    *((f"{task} loss", f"sft/loss/{task}", 3) for task in Task),
+    ("KL", "actor/kl_loss", 4),
+    ("clip", "actor/pg_clipfrac", 3),
+    ("tokens/s", "perf/throughput", 0),
+    ("images/s", "perf/images_per_s", 2),
+)
+_MEMORY = 20  # steps that the pace is averaged over
+_ROWS = 8  # steps shown at once
+
+
+class LiveTable:
+    """Step, reward (or loss) per task, KL, clip fraction, tokens/s, images/s, time left; a tracker that keeps nothing.
+
+    steps   how many steps the run has in all
+    clock   seconds that never go back; tests hand in their own
+    """
+
+    def __init__(
+        self, steps: int, *, console: Console | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._steps = steps
+        self._console = console or Console()
+        self._clock = clock
+        self._phase = "starting"
+        # Tuples, replaced and never changed: the terminal is redrawn from another thread.
+        self._rows: tuple[tuple[int, Mapping[str, float]], ...] = ()
+        self._columns: tuple[tuple[str, str, int], ...] = ()
+        self._times: tuple[tuple[int, float], ...] = ()
+        self._live: Live | None = None
+        self._closed = False
+
+    def phase(self, text: str) -> None:
+        """What the run is doing now; it stands under the table, or on a line of its own."""
+        self._phase = text
+        if not self._console.is_terminal:
+            self._print(f"[{self._steps} steps] {text}")
+        self._refresh()
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        validation = {name: value for name, value in metrics.items() if name.startswith("val/")}
+        if validation:
+            self._print(f"step {step}/{self._steps}  held out: {scores_line(validation)}")
+        if any(name.startswith(("actor/", "critic/")) for name in metrics):
+            self._training_step(step, dict(metrics))
+        self._refresh()
+
+    def samples(self, step: int, groups: Sequence[Group], name: str) -> None:
+        """Texts and pictures go where they can be looked at."""
+
+    def close(self, status: str) -> None:
+        self._phase, self._closed = status.lower(), True
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def seconds_left(self) -> float | None:
+        """At the pace of the last steps; None before there are two."""
+        times = self._times
+        if len(times) < 2:
+            return None
+        (first, started), (last, ended) = times[0], times[-1]
+        return max(0.0, (self._steps - last) * (ended - started) / max(1, last - first))
+
+    def _training_step(self, step: int, metrics: dict[str, float]) -> None:
+        self._times = (*self._times, (step, self._clock()))[-_MEMORY - 1 :]
+        self._rows = (*self._rows, (step, metrics))[-_ROWS:]
+        self._columns = tuple(column for column in _COLUMNS if column in self._columns or column[1] in metrics)
+        if not self._console.is_terminal:
+            cells = self._cells(step, metrics, self._columns) | {"left": duration(self.seconds_left())}
+            self._print("  ".join(f"{name} {cell}" for name, cell in cells.items()))
+
+    def _cells(
+        self, step: int, metrics: Mapping[str, float], columns: Sequence[tuple[str, str, int]]
+    ) -> dict[str, str]:
+        cells = {title: number(metrics.get(name), digits) for title, name, digits in columns}
+        return {"step": f"{step}/{self._steps}", **cells}
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _refresh(self) -> None:
+        if self._closed or not self._console.is_terminal:
+            return
+        if self._live is None:
+            self._live = Live(console=self._console, refresh_per_second=4, get_renderable=self._render)
+            self._live.start()
+
+    def _render(self) -> Table:
+        table = Table(caption=f"{self._phase}   time left {duration(self.seconds_left())}", caption_justify="left")
+        columns = self._columns
+        for title in self._cells(0, {}, columns):
+            table.add_column(title, justify="right")
+        for step, metrics in self._rows:
+            table.add_row(*self._cells(step, metrics, columns).values())
+        return table
+
+
+def scores_line(metrics: Mapping[str, float]) -> str:
+    """Example: ``text 0.412  understand 0.550  draw 0.305``, with how many scores failed, if any did."""
+    parts = []
+    for task in map(str, Task):
+        if (score := metrics.get(f"val/{task}/score")) is not None:
+            parts.append(f"{task} {number(score)}")
+        if failed := metrics.get(f"val/{task}/failed", 0):
+            parts.append(f"{task} failed {failed:.0f}")
+    return "  ".join(parts) or "no scores"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Example: ``0.250``; ``-`` where there is none."""
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Example: ``1:02:03``, ``4:05``; ``-`` while it is not known."""
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

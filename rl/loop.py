@@ -1,0 +1,170 @@
+"""The training loop, as one screen: prompts -> rollouts -> scores -> advantages -> masked log-probs -> loss -> weights.
+
+It knows Protocols only, so it is the same in one process and over a cluster. Steps are counted by how many are done:
+what step 1 learned is logged at 1, held-out scores from before training at 0, and ``global_step_40`` is the state
+after 40 steps.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from rl.config import Config
+from rl.evaluation import evaluate, evaluation_seed
+from rl.prepare import prepare, reward_metrics
+from rl.protocols import Checkpoints, Learner, Tracker, Workers
+from rl.seeds import derive_seed
+from rl.stream import PromptStream
+from rl.tracking import tracked
+from rl.types import Group, Prompt, WeightRef
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """before, after: held-out metrics (see ``rl.evaluation.summarise``), empty where they were not asked for.
+
+    weights names the final weights; steps counts all that are done, and seconds only what this process took.
+    """
+
+    steps: int
+    weights: WeightRef
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a run is. ``before`` travels along, since a resumed run does not measure it again."""
+
+    step: int = 0
+    weight_version: int = 0
+    before: Mapping[str, float] | None = None
+
+
+def train(
+    config: Config,
+    stream: PromptStream,
+    val_prompts: Sequence[Prompt],
+    workers: Workers,
+    learner: Learner,
+    tracker: Tracker,
+    checkpoints: Checkpoints,
+) -> TrainResult:
+    """Train until ``config.steps`` are done, from the newest checkpoint where there is one.
+
+    The tracker is closed in any case, as FINISHED, FAILED or KILLED. Raises UniGRPOError where a run cannot go on.
+    """
+    with tracked(tracker):
+        return _Run(config, stream, val_prompts, workers, learner, tracker, checkpoints).train()
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    config: Config
+    stream: PromptStream
+    val_prompts: Sequence[Prompt]
+    workers: Workers
+    learner: Learner
+    tracker: Tracker
+    checkpoints: Checkpoints
+
+    def train(self) -> TrainResult:
+        began = time.perf_counter()
+        at = self._resume()
+        weights = self.workers.update_weights(self.learner, at.weight_version)
+        if at.before is None:
+            before = self._validate(at.step, weights, "before training") if self.config.val_before_train else {}
+            at = replace(at, before=before)
+        while at.step < self.config.steps:
+            weights, at = self._step(weights, at)
+        after = self._validate(at.step, weights, "after training") if self.config.val_after_train else {}
+        return TrainResult(at.step, weights, at.before or {}, after, time.perf_counter() - began)
+
+    def _step(self, weights: WeightRef, at: Position) -> tuple[WeightRef, Position]:
+        """The flow."""
+        clock = _Clock()
+        self.tracker.phase("training")
+        prompts = self.stream.next(self.config.rollout.batch_size)
+        seed = derive_seed(self.config.seed, "rollout", at.step)
+        groups = self.workers.rollout_and_score(prompts, weights, seed)
+        batch = prepare(groups, self.config, at.step, weight_version=weights.version)
+        report = self.learner.update(batch)
+        with clock("timing_s/update_weights"):
+            weights = self.workers.update_weights(self.learner, weights.version + 1)
+        at = replace(at, step=at.step + 1, weight_version=weights.version)
+        timings = {**self.workers.timings(), **clock.stop()}
+        metrics = {**reward_metrics(groups), **report.metrics, **timings, **throughput(groups, timings)}
+        self.tracker.log(at.step, metrics)
+        self._maybe_save(at)
+        self._show(at.step, groups, weights)
+        return weights, at
+
+    def _resume(self) -> Position:
+        state = self.checkpoints.resume(self.learner)
+        if not state:
+            return Position()
+        self.stream.restore(state["data"])
+        return Position(state["step"], state["weight_version"], state["before"])
+
+    def _maybe_save(self, at: Position) -> None:
+        """Every ``save_freq`` steps, and the last."""
+        due = self.config.save_freq and at.step % self.config.save_freq == 0
+        if not due and at.step < self.config.steps:
+            return
+        clock = _Clock()
+        self.tracker.phase("saving")
+        state = {"data": self.stream.state(), "weight_version": at.weight_version, "before": dict(at.before or {})}
+        with clock("timing_s/save_checkpoint"):
+            self.checkpoints.save(at.step, self.learner, state)
+        self.tracker.log(at.step, clock.seconds)
+
+    def _show(self, step: int, groups: Sequence[Group], weights: WeightRef) -> None:
+        """Samples of training, and held-out scores on the way; those of the last step are ``val_after_train``'s."""
+        if step % self.config.tracking.samples_freq == 0:
+            self.tracker.samples(step, groups, "train")
+        if self.config.test_freq and step % self.config.test_freq == 0 and step < self.config.steps:
+            self._validate(step, weights, f"at step {step}")
+
+    def _validate(self, step: int, weights: WeightRef, when: str) -> Mapping[str, float]:
+        """Always under the same noise, so that two evaluations differ by the weights alone."""
+        if not self.val_prompts:
+            return {}
+        self.tracker.phase(f"evaluating {when}")
+        evaluation = evaluate(self.workers, self.val_prompts, weights, evaluation_seed(self.config.seed))
+        self.tracker.log(step, evaluation.metrics)
+        self.tracker.samples(step, evaluation.groups, "val")
+        return evaluation.metrics
+
+
+def throughput(groups: Sequence[Group], timings: Mapping[str, float]) -> dict[str, float]:
+    """Per second of the whole step: response tokens (an image counts with its codes), and images."""
+    seconds = timings["timing_s/step"]
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    tokens = sum(int(rollout.response_mask.sum()) for rollout in rollouts)
+    images = sum(rollout.image is not None for rollout in rollouts)
+    return {"perf/throughput": tokens / seconds, "perf/images_per_s": images / seconds}
+
+
+class _Clock:
+    """``with clock(name): ...`` keeps the block's seconds; ``stop`` adds ``timing_s/step``, since it was made."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._began = self._entered = time.perf_counter()
+        self._name = ""
+
+    def __call__(self, name: str) -> _Clock:
+        self._name = name
+        return self
+
+    def __enter__(self) -> None:
+        self._entered = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds[self._name] = time.perf_counter() - self._entered
+
+    def stop(self) -> dict[str, float]:
+        return {**self.seconds, "timing_s/step": time.perf_counter() - self._began}

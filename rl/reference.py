@@ -1,0 +1,70 @@
+"""The reference policy that the KL term holds on to: frozen, or synchronised every so many steps."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from policies.base import Policy
+from rl.errors import CheckpointError
+
+WEIGHTS_FILE = "reference.safetensors"
+DIGEST_FILE = "reference.json"
+
+
+class Reference:
+    """A frozen copy of a policy.
+
+    Where an engine hooks into the policy's module, make this first: the copy is to be of the bare module.
+    """
+
+    def __init__(self, policy: Policy, sync_freq: int | None = None) -> None:
+        """sync_freq: ``sync`` copies the policy's weights at every so many steps; None never does."""
+        self.policy = policy.with_frozen_copy()
+        self.sync_freq = sync_freq
+        self._digest: str | None = None
+
+    def sync(self, module: nn.Module, steps_done: int) -> None:
+        """Take over the policy's weights where ``steps_done`` is a multiple of ``sync_freq``."""
+        if self.sync_freq and steps_done % self.sync_freq == 0:
+            self.policy.module.load_state_dict(module.state_dict())
+
+    def save(self, folder: Path) -> None:
+        """The weights where they change; otherwise their digest alone, since a run's start makes them again."""
+        if self.sync_freq:
+            save_file(self._state(), folder / WEIGHTS_FILE)
+        else:
+            (folder / DIGEST_FILE).write_text(json.dumps({"sha256": self._frozen_digest()}))
+
+    def load(self, folder: Path) -> None:
+        """Restore what ``save`` wrote. Raises CheckpointError, also where the run now starts from other weights."""
+        try:
+            if self.sync_freq:
+                self.policy.module.load_state_dict(load_file(folder / WEIGHTS_FILE))
+                return
+            saved = json.loads((folder / DIGEST_FILE).read_text())["sha256"]
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            reason = str(error).splitlines()[0]
+            raise CheckpointError(f"{folder}: reference policy cannot be restored: {reason}") from error
+        if saved != self._frozen_digest():
+            raise CheckpointError(
+                f"{folder}: its run had another reference policy; resume with the policy.path that it started from"
+            )
+
+    def _state(self) -> dict[str, torch.Tensor]:
+        return {name: value.contiguous() for name, value in self.policy.module.state_dict().items()}
+
+    def _frozen_digest(self) -> str:
+        if self._digest is None:
+            digest = hashlib.sha256()
+            for name, value in sorted(self._state().items()):
+                digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+                digest.update(value.cpu().flatten().view(torch.uint8).numpy().data)
+            self._digest = digest.hexdigest()
+        return self._digest

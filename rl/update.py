@@ -1,0 +1,206 @@
+"""The learner: old and reference log-probs once, then mu inner updates on one batch (arXiv 2505.15809, algorithm 1)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from policies.base import Policy
+from rl.config import LearnerConfig
+from rl.engine import Engine
+from rl.errors import CheckpointError, TrainingError
+from rl.likelihood import LogProbs, masked_log_probs
+from rl.losses import unigrpo
+from rl.microbatches import MicroBatch, collate, mini_batches, plan
+from rl.reference import Reference
+from rl.tally import LARGEST, Clock, Tally, max_over_ranks
+from rl.types import StepReport, TrainBatch
+
+POLICY_FOLDER = "policy"
+STATE_FILE = "learner.json"
+# On the first inner update of an on-policy step every ratio is 1, up to float32's rounding.
+RATIO_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """A micro-batch with what is known before the first update: log-probs [N, b, L] under each inner update's mask."""
+
+    data: MicroBatch
+    old: Tensor | None
+    ref: Tensor | None
+
+
+class UniGRPOLearner:
+    """Implements ``rl.protocols.Learner`` for one rank. Every rank is given the same batch and takes its share."""
+
+    def __init__(
+        self, policy: Policy, engine: Engine, config: LearnerConfig, reference: Reference | None = None
+    ) -> None:
+        """engine works on ``policy.module``. reference: made before the engine where that wraps the module; by default
+        it is made here, where ``kl_coef`` needs one."""
+        if reference is None and config.algorithm.kl_coef > 0:
+            reference = Reference(policy, config.reference_sync_freq)
+        self.policy, self.engine, self.config, self.reference = policy, engine, config, reference
+        self.device = next(policy.module.parameters()).device
+        self._steps = 0
+        self._skipped_in_row = 0
+
+    def update(self, batch: TrainBatch) -> StepReport:
+        """mu inner updates on one batch, each with its own mask for every rollout.
+
+        The weights do not depend on the size of micro-batches or the number of ranks, but for rounding. Raises
+        TrainingError where ratios are off 1 that must be 1, or too many updates in a row were skipped.
+        """
+        self._steps += 1
+        if not len(batch):
+            self._count_skip("no usable group in the batch")
+            return StepReport({"actor/skipped_updates": 1.0, "actor/lr": self.engine.lr}, updated=False)
+        with _threads(self.config.threads):
+            return self._update(batch)
+
+    def weights(self) -> Mapping[str, np.ndarray]:
+        state = self.policy.module.state_dict()
+        return {name: value.detach().to("cpu", torch.float32, copy=True).numpy() for name, value in state.items()}
+
+    def save(self, folder: Path) -> None:
+        """The policy's own folder, the engine's files, the learner's counters. A collective: every rank calls it."""
+        if self.engine.rank == 0:
+            self.policy.save(folder / POLICY_FOLDER)
+            if self.reference is not None:
+                self.reference.save(folder)
+            state = {"steps": self._steps, "skipped_in_row": self._skipped_in_row}
+            (folder / STATE_FILE).write_text(json.dumps(state))
+        self.engine.save(folder)
+
+    def load(self, folder: Path) -> None:
+        from policies import load_policy  # at its use: loading is a family's business, and the rest is not
+
+        dtype = next(self.policy.module.parameters()).dtype
+        saved = load_policy(folder / POLICY_FOLDER, dtype=dtype)
+        self.policy.module.load_state_dict(saved.module.state_dict())
+        if self.reference is not None:
+            self.reference.load(folder)
+        try:
+            state = json.loads((folder / STATE_FILE).read_text())
+            self._steps, self._skipped_in_row = int(state["steps"]), int(state["skipped_in_row"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{folder / STATE_FILE}: cannot be read: {error}") from error
+        self.engine.load(folder)
+
+    def close(self) -> None:
+        """Nothing to give back: the engine's owner closes it."""
+
+    def _update(self, batch: TrainBatch) -> StepReport:
+        clock, tally = Clock(self.device), Tally(self.engine)
+        minis = self._score(batch, clock)
+        metrics: dict[str, float] = {}
+        with clock("timing_s/update_actor"):
+            for n in range(len(batch.mask_draws)):
+                for index, mini in enumerate(minis):
+                    deviations = [self._backward(scored, n, tally) for scored in mini]
+                    if n == index == 0 and batch.on_policy:
+                        metrics["actor/first_ratio_error"] = self._check_first_ratios(deviations)
+                    metrics["actor/lr"] = self.engine.lr
+                    self._optimizer_step(tally)
+            metrics |= tally.metrics()
+        if self.reference is not None:
+            self.reference.sync(self.policy.module, self._steps)
+        return StepReport(metrics | clock.seconds, updated=tally.stepped > 0)
+
+    def _score(self, batch: TrainBatch, clock: Clock) -> list[list[_Scored]]:
+        """The micro-batches of every mini-batch, with old and reference log-probs under the masks of all updates."""
+        minis = [self._collate(batch, mini) for mini in mini_batches(batch, self.config.mini_batch_size)]
+        unknown = [[None] * len(mini) for mini in minis]
+        # With one optimizer step in all, the old policy is the new one: the ratio is 1 by definition.
+        single = batch.on_policy and len(batch.mask_draws) == 1 and len(minis) == 1
+        with clock("timing_s/old_log_prob"):
+            old = unknown if single else self._log_probs(self.policy, minis)
+        with clock("timing_s/ref"):
+            ref = unknown if self.reference is None else self._log_probs(self.reference.policy, minis)
+        return [[_Scored(*parts) for parts in zip(*mini, strict=True)] for mini in zip(minis, old, ref, strict=True)]
+
+    def _collate(self, batch: TrainBatch, mini: range) -> list[MicroBatch]:
+        lengths = np.array([len(token_ids) for token_ids in batch.token_ids])
+        size = self.config.micro_batch_size_per_gpu
+        parts = plan(lengths, mini, size, self.engine.rank, self.engine.world_size)
+        return [collate(batch, part, self.device) for part in parts]
+
+    # no_grad, not inference_mode: tables that the module caches here (rotary positions) must serve training as well.
+    @torch.no_grad()
+    def _log_probs(self, policy: Policy, minis: Sequence[Sequence[MicroBatch]]) -> list[list[Tensor]]:
+        """Log-probs [N, b, L] of every micro-batch, in the shapes that the updates use: equal arithmetic, ratio 1."""
+        return [
+            [torch.stack([_log_probs(policy, data, mask).values for mask in data.masks]) for data in mini]
+            for mini in minis
+        ]
+
+    def _backward(self, scored: _Scored, n: int, tally: Tally) -> Tensor:
+        """The gradient of one micro-batch under inner update n's mask; its largest |ratio - 1|."""
+        data, mask = scored.data, scored.data.masks[n]
+        new = _log_probs(self.policy, data, mask, with_entropy=True)
+        output = unigrpo(
+            new.values,
+            new.values.detach() if scored.old is None else scored.old[n],
+            None if scored.ref is None else scored.ref[n],
+            data.advantages,
+            mask,
+            self.config.algorithm,
+            lengths=data.lengths,
+            weights=data.weights,
+        )
+        self.engine.backward(output.loss)
+        tally.add_micro_batch(output.metrics, new.entropy, int(mask.sum()))
+        return output.metrics[LARGEST]
+
+    def _optimizer_step(self, tally: Tally) -> None:
+        """A step on all ranks, or on none."""
+        result = self.engine.step()
+        tally.add_step(result)
+        if result.stepped:
+            self._skipped_in_row = 0
+        else:
+            self._count_skip(f"a gradient norm of {result.grad_norm}")
+
+    def _check_first_ratios(self, deviations: Sequence[Tensor]) -> float:
+        """Largest |ratio - 1| over all ranks. All ranks raise together, so that none waits for another."""
+        finite = [value for value in map(float, deviations) if math.isfinite(value)]
+        error = max_over_ranks(self.engine, max(finite, default=0.0))
+        exact = next(self.policy.module.parameters()).dtype in (torch.float32, torch.float64)
+        if exact and error > RATIO_TOLERANCE:
+            raise TrainingError(
+                f"first inner update: a ratio is {error:.2e} off 1 (at most {RATIO_TOLERANCE:g} in float32): "
+                "old and new log-probs differ under the same weights and masks; is a module in it random (dropout)?"
+            )
+        return error
+
+    def _count_skip(self, reason: str) -> None:
+        self._skipped_in_row += 1
+        if self._skipped_in_row >= self.config.max_skipped_updates:
+            raise TrainingError(
+                f"{self._skipped_in_row} updates in a row were skipped (learner.max_skipped_updates), the last for: "
+                f"{reason}; look at frac_groups_dropped and score_status, or lower learner.lr"
+            )
+
+
+def _log_probs(policy: Policy, data: MicroBatch, mask: Tensor, *, with_entropy: bool = False) -> LogProbs:
+    return masked_log_probs(policy, data.token_ids, data.attention, mask, draws=data.draws, with_entropy=with_entropy)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Sums depend on the number of threads: the learner always uses its own, whoever else lives in this process."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

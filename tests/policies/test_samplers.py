@@ -1,0 +1,164 @@
+"""Samplers: the plain algorithm's tokens without its waste, and nothing but (weights, prompt, seed, sampling)."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from policies.generate import generate_image, generate_text, rollout_group
+from policies.noise import uniforms
+from policies.samplers.image import masked_counts
+from policies.samplers.text import reveal_counts
+from policies.samplers.tokens import draw
+from rl.types import ImageSampling, RolloutStatus, TextSampling
+from tests.toys import toy_draw_prompt, toy_policy, toy_text_prompt, toy_understand_prompt
+
+POLICY = toy_policy()
+TEXT = TextSampling(max_new_tokens=16, block_length=8, steps=8, temperature=1.0)
+IMAGE = ImageSampling(steps=5, guidance=1.5)
+
+
+def plain_greedy(policy, prompt: list[int], sampling: TextSampling) -> tuple[list[int], list[int]]:
+    """LLaDA's algorithm as its paper words it: whole logits, one row, a Python loop."""
+    mask_id, start = policy.vocabulary.mask_id, len(prompt)
+    ids = torch.tensor([[*prompt, *[mask_id] * sampling.max_new_tokens]])
+    revealed = [-1] * sampling.max_new_tokens
+    blocks = sampling.max_new_tokens // sampling.block_length
+    steps = sampling.steps // blocks
+    for block in range(blocks):
+        first = start + block * sampling.block_length
+        for step in range(steps):
+            logits = policy.logits(ids)[0]
+            logits[:, mask_id] = -torch.inf
+            surest, token = logits.softmax(-1).max(-1)
+            masked = [i for i in range(first, first + sampling.block_length) if ids[0, i] == mask_id]
+            for position in sorted(masked, key=lambda i: -surest[i].item())[: sampling.block_length // steps]:
+                ids[0, position] = token[position]
+                revealed[position - start] = block * steps + step
+    response = ids[0, start:].tolist()
+    length = response.index(policy.vocabulary.eos_id) + 1 if policy.vocabulary.eos_id in response else len(response)
+    return response[:length], revealed[:length]
+
+
+@pytest.mark.parametrize("index", range(6))
+def test_greedy_text_equals_the_plain_algorithm(index):
+    prompt = list(POLICY.encode_prompt(toy_text_prompt(index)).prefix)
+    sampling = replace(TEXT, temperature=0.0)
+    with torch.no_grad():
+        tokens, revealed = plain_greedy(POLICY, prompt, sampling)
+    sample = generate_text(POLICY, [prompt], sampling, [index])[0]
+    assert sample.token_ids.tolist() == tokens
+    assert sample.step_map.tolist() == revealed
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(0, 2**62), min_size=2, max_size=6, unique=True), st.sampled_from([TEXT, IMAGE]))
+def test_a_rollout_does_not_depend_on_its_batch_mates(seeds, sampling):
+    prompt = toy_text_prompt(1) if sampling is TEXT else toy_draw_prompt(1)
+    together = rollout_group(POLICY, prompt, sampling, seeds, 0)
+    backwards = rollout_group(POLICY, prompt, sampling, seeds[::-1], 0)[::-1]
+    alone = [rollout_group(POLICY, prompt, sampling, [seed], 0)[0] for seed in seeds]
+    for first, second, third in zip(together, backwards, alone, strict=True):
+        assert first.token_ids.tolist() == second.token_ids.tolist() == third.token_ids.tolist()
+        assert first.step_map.tolist() == second.step_map.tolist() == third.step_map.tolist()
+
+
+def test_prompts_of_other_lengths_do_not_change_a_response():
+    prompts = [list(POLICY.encode_prompt(toy_text_prompt(index)).prefix) for index in (1, 1, 123456, 7)]
+    together = generate_text(POLICY, prompts, TEXT, [5, 6, 7, 8])
+    for prompt, seed, sample in zip(prompts, [5, 6, 7, 8], together, strict=True):
+        assert generate_text(POLICY, [prompt], TEXT, [seed])[0].token_ids.tolist() == sample.token_ids.tolist()
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not():
+    first = rollout_group(POLICY, toy_text_prompt(), TEXT, [1, 2], 0)
+    again = rollout_group(POLICY, toy_text_prompt(), TEXT, [1, 2], 0)
+    assert [r.token_ids.tolist() for r in first] == [r.token_ids.tolist() for r in again]
+    assert first[0].token_ids.tolist() != first[1].token_ids.tolist()
+
+
+def test_text_ends_at_its_first_end_of_text_and_never_holds_a_mask():
+    policy = toy_policy()
+    eos = policy.vocabulary.eos_id
+    with torch.no_grad():
+        policy.module.ff_out.weight[eos] *= 3  # make endings common
+    samples = rollout_group(policy, toy_text_prompt(), TEXT, list(range(40)), 0)
+    ended = [r for r in samples if r.status is RolloutStatus.COMPLETE]
+    assert 0 < len(ended)
+    for rollout in samples:
+        response = rollout.token_ids[rollout.response_mask]
+        assert policy.vocabulary.mask_id not in response
+        assert eos not in response[:-1]
+        assert (response[-1] == eos) == (rollout.status is RolloutStatus.COMPLETE)
+        assert (rollout.step_map[rollout.response_mask] >= 0).all()
+        assert (rollout.step_map[~rollout.response_mask] == -1).all()
+
+
+def test_an_ended_sequence_leaves_without_changing_the_others():
+    policy = toy_policy()
+    with torch.no_grad():
+        policy.module.ff_out.weight[policy.vocabulary.eos_id] *= 3
+    seeds = list(range(12))
+    group = rollout_group(policy, toy_text_prompt(), TEXT, seeds, 0)
+    assert len({len(rollout.token_ids) for rollout in group}) > 1
+    for seed, rollout in zip(seeds, group, strict=True):
+        assert rollout_group(policy, toy_text_prompt(), TEXT, [seed], 0)[0].token_ids.tolist() == (
+            rollout.token_ids.tolist()
+        )
+
+
+def test_a_drawing_is_complete_and_decodes_to_its_picture():
+    rollout = rollout_group(POLICY, toy_draw_prompt(), IMAGE, [3], 0)[0]
+    codes = rollout.token_ids[rollout.response_mask] - POLICY.vocabulary.image_offset
+    assert len(codes) == 16 and codes.min() >= 0 and codes.max() < POLICY.vocabulary.codebook_size
+    np.testing.assert_array_equal(rollout.image, POLICY.image_tokenizer.decode(codes[None])[0])
+    assert generate_image(POLICY, [toy_draw_prompt()], IMAGE, [3])[0].token_ids.tolist() == codes.tolist()
+
+
+def test_guidance_mixes_the_two_predictions():
+    """At one step and temperature 0 the codes are the argmax of (1 + w) conditional - w unconditional."""
+    prompt = POLICY.encode_prompt(toy_draw_prompt())
+    sample = generate_image(POLICY, [prompt], ImageSampling(steps=1, guidance=2.0, temperature=0.0), [0])[0]
+
+    def whole(prefix):
+        ids = torch.tensor([[*prefix, *[POLICY.vocabulary.mask_id] * 16, *prompt.suffix]])
+        logits = POLICY.logits(ids)[0, len(prefix) : len(prefix) + 16]
+        return logits[:, POLICY.vocabulary.image_offset :][:, : POLICY.vocabulary.codebook_size]
+
+    with torch.no_grad():
+        expected = (3 * whole(prompt.prefix) - 2 * whole(prompt.unconditional)).argmax(-1)
+    assert sample.token_ids.tolist() == expected.tolist()
+
+
+def test_understanding_sees_the_picture():
+    first, second = toy_understand_prompt(1), replace(toy_understand_prompt(1), image=toy_understand_prompt(2).image)
+    assert POLICY.encode_prompt(first).prefix != POLICY.encode_prompt(second).prefix
+
+
+@given(st.integers(1, 200), st.integers(1, 50))
+def test_reveal_counts_add_up_and_are_even(length, steps):
+    counts = reveal_counts(length, steps)
+    assert sum(counts) == length and max(counts) - min(counts) <= 1 and counts == sorted(counts, reverse=True)
+
+
+@given(st.integers(1, 200), st.integers(1, 60), st.sampled_from(["cosine", "linear"]))
+def test_masked_counts_fall_to_zero(length, steps, schedule):
+    counts = [length, *masked_counts(length, ImageSampling(steps=steps, schedule=schedule))]
+    assert counts[-1] == 0
+    assert all(after < before or before == 0 for before, after in zip(counts, counts[1:], strict=False))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.sampled_from([0.5, 1.0, 2.0]))
+def test_draws_follow_the_tempered_softmax(seed, temperature):
+    logits = torch.randn(6, generator=torch.Generator().manual_seed(seed)) * 2
+    count = 20_000
+    noise = uniforms([seed], 0, torch.arange(count))[0]
+    tokens, probability = draw(logits.repeat(count, 1), noise, temperature)
+    expected = (logits / temperature).softmax(-1)
+    share = torch.bincount(tokens, minlength=6) / count
+    assert (share - expected).abs().max() < 5 * (0.25 / count) ** 0.5
+    torch.testing.assert_close(probability, logits.softmax(-1)[tokens])
