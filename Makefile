@@ -47,14 +47,16 @@ format: $(STAMP) ## let ruff rewrite what it can
 	$(BIN)/ruff format .
 
 .PHONY: weights
-weights: $(STAMP) ## make the shipped weights again: image tokenizer, CLIP, then the fine-tuned tiny policy
-	$(BIN)/python -m policies.train_images
+weights: $(STAMP) ## make the shipped weights again: image tokenizer, CLIP, and the fine-tuned tiny policy
 	$(BIN)/python -m rewards.train_clip
+	$(BIN)/python -m rl.tiny.images --out runs/tiny_images
+	$(BIN)/python -m rl.tiny.policy --out runs/tiny_init --image-tokenizer runs/tiny_images
 	$(BIN)/unigrpo sft --recipe tiny_sft
+	mkdir -p policies/shipped/tiny && cp -R runs/tiny_sft/policy/. policies/shipped/tiny
 
 .PHONY: mlflow
 mlflow: $(STAMP) ## open MLflow on a run (RUN=runs/NAME)
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(RUN)/mlflow.db
+	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$(abspath $(RUN))/mlflow.db"
 
 .PHONY: wheel
 wheel: $(STAMP) ## build dist/unigrpo-*.whl

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cluster import console
-from cluster.preflight import check_policy_folder
+from policies.folders import check_files
 from rl.config import load_config
 from rl.errors import ConfigError, DataError, PolicyError
 from rl.types import ImageSampling, Message, Prompt, Task, TextSampling
@@ -23,7 +23,7 @@ def generate(
     """
     config = load_config(recipe, overrides)
     prompt = _prompt(text, task, image)
-    folder = check_policy_folder(config.policy.path)
+    folder = check_files(config.policy.path)
     if prompt.task is not Task.TEXT and not (folder / "image_tokenizer").is_dir():
         raise PolicyError(f"{folder}: no image_tokenizer, which --task {prompt.task} needs")
     if prompt.task is Task.DRAW:

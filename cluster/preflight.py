@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from policies.folders import check_files
 from rewards.base import check_reward
 from rl.config import Config, SourceConfig
 from rl.data import check_disjoint, load_rows
 from rl.errors import ConfigError, DataError, PolicyError, RewardError
+from rl.tasks import GENERATORS
 from rl.types import Prompt, Task
 
 
@@ -23,20 +24,27 @@ class Inputs:
     train: tuple[tuple[Prompt, ...], ...]
     val: tuple[Prompt, ...]
 
+    @property
+    def all(self) -> Iterator[Prompt]:
+        return (prompt for rows in (*self.train, self.val) for prompt in rows)
 
-def check(config: Config, *, needs_train: bool, needs_val: bool, needs_rewards: bool = True) -> Inputs:
-    """Load and check the data, then the policy's folder (not its weights), then the rewards by name and setting.
 
+def check(config: Config, *, needs_train: bool, needs_val: bool) -> Inputs:
+    """The policy's files, the rewards' names and settings, the data, and whether they fit together.
+
+    What is quick comes first: files before generators, and torch is imported only for the last check.
     Raises ConfigError, DataError, PolicyError or RewardError: one line each.
     """
+    folder = check_files(config.policy.path)
+    _check_rewards(config)
     inputs = _load(config, needs_train, needs_val)
-    if needs_rewards:
-        _check_rewards(config)
-        _check_mixes(config, inputs)
-    folder = check_policy_folder(config.policy.path)
-    tasks = {prompt.task for prompt in (*(p for rows in inputs.train for p in rows), *inputs.val)}
-    _check_abilities(folder, tasks)
+    _check_mixes(config, inputs)
+    _check_abilities(folder, {prompt.task for prompt in inputs.all})
     _check_device(config)
+
+    from policies.checkpoints import check_policy
+
+    check_policy(folder)
     return inputs
 
 
@@ -48,35 +56,27 @@ def check_solutions(inputs: Inputs) -> None:
                 raise DataError(f"data.train: prompt {prompt.id!r} has no worked answer; sft needs a column solution")
 
 
-def check_policy_folder(path: str) -> Path:
-    """The policy's folder; first by what needs no torch, so that a wrong path is told at once."""
-    if os.sep in path and not Path(path).is_dir():
-        raise PolicyError(
-            f"policy.path={path!r}: no such folder; allowed: a Hugging Face-layout folder, or a shipped name (tiny)"
-        )
-    from policies.checkpoints import check_policy
-
-    return check_policy(path)
-
-
 def _load(config: Config, needs_train: bool, needs_val: bool) -> Inputs:
-    for name, sources, needed in (("train", config.data.train, needs_train), ("val", config.data.val, needs_val)):
+    wanted: list[tuple[str, SourceConfig, frozenset[Task]]] = []
+    for name, needed, sources, mix in (
+        ("train", needs_train, config.data.train, config.rewards.mix),
+        ("val", needs_val, config.data.val, config.evaluation.mix),
+    ):
         if needed and not sources:
-            raise ConfigError(f"data.{name}=[]: must have at least one source, e.g. [{{source: sudoku4x4}}]")
-    train = _rows("train", config.data.train, _compared_tasks(config.rewards.mix)) if needs_train else ()
-    val = _rows("val", config.data.val, _compared_tasks(config.evaluation.mix)) if needs_val else ()
-    together = [prompt for rows in val for prompt in rows]
-    check_disjoint([prompt for rows in train for prompt in rows], together)
-    _check_ids(together)
-    return Inputs(train, tuple(together))
-
-
-def _rows(name: str, sources: Sequence[SourceConfig], compared: frozenset[Task]) -> tuple[tuple[Prompt, ...], ...]:
-    rows = tuple(tuple(load_rows(source, compared)) for source in sources)
-    for index, (source, prompts) in enumerate(zip(sources, rows, strict=True)):
-        if not prompts:
-            raise DataError(f"data.{name}[{index}]: source {source.source!r} gave no rows; check its args and limit")
-    return rows
+            way_out = "; or set val_before_train=false, val_after_train=false and test_freq=0" if name == "val" else ""
+            raise ConfigError(f"data.{name}=[]: must have at least one source, e.g. [{{source: sudoku4x4}}]{way_out}")
+        compared = _compared_tasks(mix)
+        wanted += [(f"data.{name}[{index}]", source, compared) for index, source in enumerate(sources) if needed]
+    rows: dict[str, tuple[Prompt, ...]] = {}
+    for where, source, compared in sorted(wanted, key=lambda item: item[1].source in GENERATORS):
+        rows[where] = tuple(load_rows(source, compared))
+        if not rows[where]:
+            raise DataError(f"{where}: source {source.source!r} gave no rows; check its args and limit")
+    train = tuple(rows[where] for where, _, _ in wanted if where.startswith("data.train"))
+    val = tuple(prompt for where, _, _ in wanted if where.startswith("data.val") for prompt in rows[where])
+    check_disjoint([prompt for source in train for prompt in source], val)
+    _check_ids(val)
+    return Inputs(train, val)
 
 
 def _compared_tasks(mix: Mapping[str, Mapping[str, float]]) -> frozenset[Task]:

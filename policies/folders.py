@@ -57,7 +57,10 @@ def read_config(folder: Path) -> Mapping[str, Any]:
 def weight_files(folder: Path) -> list[Path]:
     index = folder / INDEX
     if index.is_file():
-        return [folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+        try:
+            return [folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise PolicyError(f"{index}: not an index of weights: no mapping 'weight_map' in it") from error
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):

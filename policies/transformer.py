@@ -114,14 +114,18 @@ class Transformer(nn.Module):
         self._rope: tuple[Tensor, Tensor] | None = None
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Normal(0, 0.02), with residual outputs scaled by 1/sqrt(2 * layers), as GPT-2 and LLaDA do."""
+        """Normal with deviation 1/sqrt(d_model), residual outputs scaled by 1/sqrt(2 * layers) as GPT-2 does.
+
+        At LLaDA's width that is 0.016; GPT-2's fixed 0.02 starts a narrow model in a long plateau.
+        """
+        std = self.config.d_model**-0.5
         scale = (2 * self.config.n_layers) ** -0.5
         for name, parameter in self.named_parameters():
             if parameter.dim() < 2:
                 nn.init.ones_(parameter)
             else:
                 residual = ".attn_out." in name or ("blocks." in name and ".ff_out." in name)
-                nn.init.normal_(parameter, std=0.02 * (scale if residual else 1.0), generator=generator)
+                nn.init.normal_(parameter, std=std * (scale if residual else 1.0), generator=generator)
 
     def forward(self, token_ids: Tensor, attention_mask: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
         """[B, L] -> [B, L, D]; with rows [B, L] bool, [M, D] in row-major order."""

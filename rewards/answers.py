@@ -94,7 +94,7 @@ def canonical(answer: str) -> str:
     text = _SPACING.sub(" ", text) if not re.search(r"[0-9]\\[,!][0-9]", text) else _join_thousands(text)
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
-    return text.strip().rstrip(".;").strip()
+    return text.strip().rstrip(".,;").strip()
 
 
 def plain_words(text: str) -> str:

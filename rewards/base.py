@@ -31,6 +31,7 @@ class Reward(Protocol):
 _REGISTRY: dict[str, str] = {
     "correctness": "rewards.correctness:CorrectnessReward",
     "format": "rewards.format:FormatReward",
+    "sudoku": "rewards.sudoku:SudokuReward",
     "clip": "rewards.clip:ClipReward",
     "composition": "rewards.composition:CompositionReward",
     "custom": "rewards.custom:CustomReward",

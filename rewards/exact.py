@@ -143,7 +143,7 @@ def parse_collection(text: str) -> Collection | None:
             items = _split(text[len(opening) : -len(closing)])
             if items is not None and (len(items) > 1 or kind == "list"):
                 return Collection(kind, tuple(items))
-    items = None if _THOUSANDS.fullmatch(_strip_marks(text)[0]) else _split(text)
+    items = None if _is_grouped(text) else _split(text)
     if items is None:
         return None
     items = [value for item in items for value in _both_signs(item)]
@@ -213,6 +213,11 @@ def _align_assignments(answer: str, reference: str) -> tuple[str, str]:
     if answer.count("=") == 1 and "=" not in reference and parse_number(reference) is not None:
         return canonical(answer.split("=")[1]), reference
     return answer, reference
+
+
+def _is_grouped(text: str) -> bool:
+    """``1,234 apples``: its commas group the digits of one number."""
+    return "," not in _strip_marks(text)[0]
 
 
 def _strip_marks(text: str) -> tuple[str, bool, str]:

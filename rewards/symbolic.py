@@ -8,6 +8,7 @@ evaluating both sides to 40 digits at a few points: two expressions that agree t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,9 @@ from sympy import Expr, Float, Rational
 
 _POINTS = (Rational(13, 7), Rational(-5, 3), Rational(29, 11))
 _DIGITS = 40
-_CLOSE, _CLOSE_FLOAT = 1e-25, 1e-6  # relative
+_CLOSE, _CLOSE_FLOAT = Rational(1, 10**25), Rational(1, 10**12)  # relative; a Float has 15 digits
+_ROUNDED_DIGITS = 5
+_DECIMAL = re.compile(r"-?[0-9]*\.([0-9]+)")
 
 
 def equal(pair: Mapping[str, str]) -> bool:
@@ -25,20 +28,29 @@ def equal(pair: Mapping[str, str]) -> bool:
     answer, reference = _parse(pair["answer"]), _parse(pair["reference"])
     if answer is None or reference is None:
         return False
-    agrees = _agree(answer, reference) if isinstance(answer, Expr) and isinstance(reference, Expr) else None
-    if agrees is not None:
-        return agrees
+    if isinstance(answer, Expr) and isinstance(reference, Expr):
+        decimals = [_DECIMAL.fullmatch(text) for text in pair.values()]
+        rounding = [Rational(1, 2 * 10 ** len(match.group(1))) for match in decimals if match and _is_long(match.group())]
+        agrees = _agree(answer, reference, max(rounding, default=Rational(0)))
+        if agrees is not None:
+            return agrees
     return bool(verify(reference, answer, timeout_seconds=None))
 
 
 def _parse(text: str) -> Any:
     """A sympy object, or None where the text is not understood as a whole."""
-    config = LatexExtractionConfig(try_extract_without_anchor=False)
-    found = parse(f"${text}$", [config], fallback_mode="no_fallback", parsing_timeout=None)  # pyright: ignore
+    if "$" in text:
+        return None
+    found = parse(f"${text}$", [LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None)  # pyright: ignore
     return found[0] if found and not isinstance(found[0], str) else None
 
 
-def _agree(left: Expr, right: Expr) -> bool | None:
+def _is_long(decimal: str) -> bool:
+    """Enough significant digits to stand for the number that it rounds."""
+    return len(re.sub(r"[^0-9]", "", decimal).lstrip("0")) >= _ROUNDED_DIGITS
+
+
+def _agree(left: Expr, right: Expr, rounding: Rational) -> bool | None:
     """Whether both have the same value wherever both can be evaluated; None where they cannot."""
     symbols = sorted(left.free_symbols | right.free_symbols, key=str)
     if left.free_symbols != right.free_symbols and not (left - right).is_constant():
@@ -51,7 +63,7 @@ def _agree(left: Expr, right: Expr) -> bool | None:
         if values[0] is None or values[1] is None:
             continue
         scale = max(abs(values[0]), abs(values[1]))
-        if abs(values[0] - values[1]) > tolerance * scale and scale > 1e-60:
+        if abs(values[0] - values[1]) > max(tolerance * scale, rounding):
             return False
         compared += 1
     return True if compared else None

@@ -50,6 +50,7 @@ def write_recipe(folder: Path, train: Path, val: Path, **settings) -> Path:
     recipe = {
         "name": "run",
         "output_dir": str(folder / "runs"),
+        "policy": {"path": str(toy_folder())},
         "data": {"train": [{"source": str(train)}], "val": [{"source": str(val)}]},
         "rewards": {"mix": {"text": {"correctness": 2.0, "format": 0.5}}},
         "evaluation": {"mix": {"text": {"correctness": 1.0, "format": 0.0}}},
@@ -174,7 +175,6 @@ def make_run(folder: Path, **settings) -> str:
     train = write_rows(folder / "sums.jsonl", rows)
     val = write_rows(folder / "held_out.jsonl", HELD_OUT)
     recipe = SMALL | {
-        "policy": {"path": str(toy_folder())},
         "data": {
             "train": [{"source": str(train)}, {"source": "scenes", "limit": 4}],
             "val": [{"source": str(val)}, {"source": "scenes", "split": "val", "limit": 2}],

@@ -1,0 +1,67 @@
+"""Correctness (arXiv 2505.15809, section 2.3.2): 1 where the answer after ``</think>`` is the reference's, else 0.
+
+The paper's 2.0 is its weight in the mix. How answers are compared follows from the reference: a string of digits such as
+a sudoku grid and a word such as a visual question's answer must be the same text; anything else is compared as
+mathematics, and a sum that is merely repeated is not worked out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rewards.base import invalid
+from rewards.math import score_answer
+from rewards.text import split_response
+from rl.errors import RewardError
+from rl.types import RewardItem, Score, ScoreStatus
+
+KINDS = ("auto", "exact", "math")
+_GRID = re.compile(r"[0-9_.]{12,}")  # longer than any number that a task asks for
+_WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '-][^\W\d_]+)*")
+
+
+class CorrectnessReward:
+    """1.0 or 0.0; ``wrong_format`` with 0.0 where a thought was never closed or nothing follows it.
+
+    kind         ``auto`` (by the reference), ``exact`` (the same text, letters of either case), or ``math``
+    deadline_s   seconds for one symbolic comparison
+    """
+
+    name = "correctness"
+
+    def __init__(self, kind: str = "auto", deadline_s: float = 1.0) -> None:
+        self.check(kind, deadline_s)
+        self.kind, self.deadline_s = kind, deadline_s
+
+    @staticmethod
+    def check(kind: str = "auto", deadline_s: float = 1.0) -> None:
+        if kind not in KINDS:
+            raise RewardError(f"reward 'correctness': kind={kind!r}; allowed: {', '.join(KINDS)}")
+        if not deadline_s > 0:
+            raise RewardError(f"reward 'correctness': deadline_s={deadline_s!r}; allowed: a number above 0")
+
+    def score(self, items: Sequence[RewardItem]) -> list[Score]:
+        return [self._one(item) for item in items]
+
+    def _one(self, item: RewardItem) -> Score:
+        reference = item.prompt.reference
+        if reference is None or not reference.strip():
+            return invalid(f"row {item.prompt.id}: no reference to compare with")
+        answer = split_response(item.text).answer
+        if not answer:
+            return Score(0.0, ScoreStatus.WRONG_FORMAT, detail="no answer after </think>")
+        if self.kind == "exact" or (self.kind == "auto" and is_exact(reference)):
+            return Score(float(_plain(answer) == _plain(reference)))
+        return score_answer(item.text, reference, self.deadline_s, simplified=True)
+
+
+def is_exact(reference: str) -> bool:
+    """Whether a reference is compared as text: digits in a grid, or words."""
+    text = reference.strip()
+    return _GRID.fullmatch(text) is not None or _WORDS.fullmatch(text) is not None
+
+
+def _plain(text: str) -> str:
+    """Lower case, blanks collapsed, no full stop at the end."""
+    return " ".join(text.lower().split()).rstrip(".")

@@ -1,0 +1,57 @@
+"""4x4 sudoku, judged by its rules and not by one listed solution: some published puzzles have several."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from rewards.base import absent
+from rewards.text import split_response
+from rl.types import RewardItem, Score
+
+_LINES = (
+    *(tuple(range(4 * row, 4 * row + 4)) for row in range(4)),
+    *(tuple(range(column, 16, 4)) for column in range(4)),
+    *(tuple(4 * (top + r) + left + c for r in (0, 1) for c in (0, 1)) for top in (0, 2) for left in (0, 2)),
+)
+
+
+class SudokuReward:
+    """1.0 for a grid that keeps the clues and has 1 to 4 once in every row, column and box; else 0.0.
+
+    ``parts["cells"]`` is the share of the blanks filled as in the reference: what d1 (arXiv 2504.12216), wd1 and SPG
+    report as accuracy. Rows whose metadata has no ``puzzle`` (16 digits, 0 for a blank) have no such reward.
+    """
+
+    name = "sudoku"
+
+    def score(self, items: Sequence[RewardItem]) -> list[Score]:
+        return [self._one(item) for item in items]
+
+    def _one(self, item: RewardItem) -> Score:
+        began = time.perf_counter()
+        puzzle = item.prompt.metadata.get("puzzle") or item.prompt.metadata.get("extra_info", {}).get("puzzle")
+        if not _is_grid(puzzle, "01234"):
+            return absent()
+        answer = "".join((split_response(item.text).answer or "").split())
+        parts = {"cells": filled_cells(puzzle, item.prompt.reference or "", answer)}
+        return Score(float(solves(puzzle, answer)), parts=parts, seconds=time.perf_counter() - began)
+
+
+def solves(puzzle: str, answer: str) -> bool:
+    """Whether the answer keeps the puzzle's clues and obeys the rules."""
+    if not _is_grid(answer, "1234"):
+        return False
+    keeps = all(clue in ("0", digit) for clue, digit in zip(puzzle, answer, strict=True))
+    return keeps and all(len({answer[cell] for cell in line}) == 4 for line in _LINES)
+
+
+def filled_cells(puzzle: str, solution: str, answer: str) -> float:
+    """Share of the puzzle's blanks in which the answer has the solution's digit; a missing digit is a wrong one."""
+    blanks = [cell for cell, clue in enumerate(puzzle) if clue == "0"]
+    right = sum(answer[cell : cell + 1] == solution[cell : cell + 1] != "" for cell in blanks)
+    return right / len(blanks) if blanks else 1.0
+
+
+def _is_grid(text: object, digits: str) -> bool:
+    return isinstance(text, str) and len(text) == 16 and set(text) <= set(digits)
