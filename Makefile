@@ -1,5 +1,5 @@
 # Each target does all the set-up that it needs, once: a virtual environment in .venv from pyproject.toml and
-# constraints.txt. It needs Python 3.11 or newer and a C++ compiler (DeepSpeed builds a small extension at run time).
+# constraints.txt. It needs Python 3.11 or newer and a C compiler (one package of reasoning-gym's is built from source).
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -60,6 +60,7 @@ mlflow: $(STAMP) ## open MLflow on a run (RUN=runs/NAME)
 
 .PHONY: wheel
 wheel: $(STAMP) ## build dist/unigrpo-*.whl
+	rm -rf build
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 .PHONY: setup
@@ -82,8 +83,8 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "make: no Python 3.11 or newer among: $(PYTHON); install one, or name it: make PYTHON=/path/to/python" >&2; \
 	  exit 1; \
 	fi; \
-	if ! command -v c++ g++ > /dev/null; then \
-	  echo "make: no C++ compiler (c++ or g++) on the PATH, which DeepSpeed needs: install your build tools" >&2; \
+	if ! command -v cc gcc > /dev/null; then \
+	  echo "make: no C compiler (cc or gcc) on the PATH, which one package is built with: install your build tools" >&2; \
 	  exit 1; \
 	fi; \
 	echo "make: installing into $(VENV): some minutes, once"; \

@@ -71,9 +71,9 @@ class DeepSpeedEngine:
         self.module, self.rank, self.world_size = module, dist.get_rank(), dist.get_world_size()
         self._config, self._total_steps, self._steps = config, total_steps, 0
         self._bfloat16 = next(module.parameters()).dtype == torch.bfloat16
-        self._stage = 2 if self._bfloat16 else zero_stage
+        self.stage = 2 if self._bfloat16 else zero_stage
         optimizer = adamw(module, config)
-        if self._stage == 0:
+        if self.stage == 0:
             optimizer = _ClippingAdamW(optimizer, config.max_grad_norm)
         with log.open("a") as file, redirect_stdout(file), redirect_stderr(file):
             self._engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, config=self._settings())
@@ -86,7 +86,7 @@ class DeepSpeedEngine:
         return lr_at(self._steps, self._config, self._total_steps)
 
     def backward(self, loss: Tensor) -> None:
-        if self._stage:
+        if self.stage:
             self._engine.optimizer.clear_backward_seen_flag()  # what the engine's forward does first
         self._engine.backward(loss, scale_wrt_gas=False)
 
@@ -120,7 +120,7 @@ class DeepSpeedEngine:
             if name not in names:
                 raise CheckpointError(f"{folder}: optimizer state of {name!r}, {tuple(value.shape)}: no such parameter")
         self._steps = state["steps"]
-        if self._stage:
+        if self.stage:
             self._engine.optimizer.refresh_fp32_params()
         self._restore(tensors)
 
@@ -136,13 +136,13 @@ class DeepSpeedEngine:
             "gradient_accumulation_steps": 1,
             "managed_gradient_accumulation": False,
             "gradient_allreduce_op": "sum",
-            "gradient_clipping": self._config.max_grad_norm if self._stage else 0.0,
+            "gradient_clipping": self._config.max_grad_norm if self.stage else 0.0,
             "steps_per_print": None,
             "bf16": {"enabled": self._bfloat16, "check_grad_overflow": True},
             "data_types": {"grad_accum_dtype": "fp32"},
             "zero_allow_untested_optimizer": True,
             "zero_optimization": {
-                "stage": self._stage,
+                "stage": self.stage,
                 "overlap_comm": False,
                 "reduce_bucket_size": bucket,
                 "allgather_bucket_size": bucket,
@@ -157,12 +157,12 @@ class DeepSpeedEngine:
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
         states = self._engine.basic_optimizer.state
-        if states and self._stage:
+        if states and self.stage:
             self._link_flat_states()
         for name, parameter in self._parameters():
             if self._bfloat16:
                 yield f"{name}.{MASTER}", safe_get_full_fp32_param(parameter)
-            if not self._stage:
+            if not self.stage:
                 yield from ((f"{name}.{key}", value) for key, value in states.get(parameter, {}).items())
             elif states:
                 yield f"{name}.step", next(iter(states.values()))["step"].clone()
@@ -174,14 +174,14 @@ class DeepSpeedEngine:
         states = self._engine.basic_optimizer.state
         states.clear()
         started = [(name, parameter) for name, parameter in self._parameters() if f"{name}.step" in tensors]
-        if started and self._stage:
+        if started and self.stage:
             self._make_flat_states(tensors[f"{started[0][0]}.step"])
         for name, parameter in self._parameters():
             if self._bfloat16 and f"{name}.{MASTER}" in tensors:
                 safe_set_full_fp32_param(parameter, tensors[f"{name}.{MASTER}"])
         for name, parameter in started:
             moments = {key: tensors[f"{name}.{key}"].to(parameter.device) for key in MOMENTS}
-            if self._stage:
+            if self.stage:
                 for key, value in moments.items():
                     safe_set_full_optimizer_state(parameter, value, key)
             else:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from policies.folders import check_files
-from rewards.base import check_reward
+from rewards.mix import RewardMix
 from rl.config import Config, SourceConfig
 from rl.data import check_disjoint, load_rows
-from rl.errors import ConfigError, DataError, PolicyError, RewardError
+from rl.errors import ConfigError, DataError, PolicyError
 from rl.tasks import GENERATORS
 from rl.types import Prompt, Task
 
@@ -38,7 +38,7 @@ def check(config: Config, *, needs_train: bool, needs_val: bool) -> Inputs:
     folder = check_files(config.policy.path)
     _check_rewards(config)
     inputs = _load(config, needs_train, needs_val)
-    _check_mixes(config, inputs)
+    _check_coverage(config, inputs)
     _check_abilities(folder, {prompt.task for prompt in inputs.all})
     _check_device(config)
 
@@ -93,35 +93,32 @@ def _check_ids(prompts: Sequence[Prompt]) -> None:
         seen.add(prompt.id)
 
 
-def _check_mixes(config: Config, inputs: Inputs) -> None:
+def _check_rewards(config: Config) -> None:
+    for mix in (config.rewards.mix, config.evaluation.mix):
+        RewardMix.check(mix, config.rewards.settings, _custom(config))
+
+
+def _check_coverage(config: Config, inputs: Inputs) -> None:
+    """Every row has rewards: its own, or those of its task."""
+    own = {name for prompt in inputs.all for name in prompt.rewards}
+    RewardMix.check(
+        {"rows with rewards of their own": dict.fromkeys(own, 1.0)}, config.rewards.settings, _custom(config)
+    )
     train = [prompt for rows in inputs.train for prompt in rows]
     for section, mix, prompts in (
         ("rewards.mix", config.rewards.mix, train),
         ("evaluation.mix", config.evaluation.mix, inputs.val),
     ):
         for prompt in prompts:
-            if str(prompt.task) not in mix:
+            if not prompt.rewards and str(prompt.task) not in mix:
                 raise ConfigError(
                     f"{section}: no rewards for task {prompt.task}, which prompt {prompt.id!r} has; "
                     f"add e.g. {section}.{prompt.task}.format=1.0"
                 )
 
 
-def _check_rewards(config: Config) -> None:
-    names = {name for mix in (config.rewards.mix, config.evaluation.mix) for parts in mix.values() for name in parts}
-    for name in sorted(names - {"custom"}):
-        check_reward({"name": name, **config.rewards.settings.get(name, {})})
-    for name in config.rewards.settings:
-        if name not in names:
-            known = ", ".join(sorted(names))
-            raise RewardError(f"rewards.settings.{name}: no such reward in rewards.mix or evaluation.mix: {known}")
-    if config.custom_reward_function.path:
-        check_reward({"name": "custom", **_custom(config)})
-
-
-def _custom(config: Config) -> dict[str, Any]:
-    custom = dataclasses.asdict(config.custom_reward_function)
-    return {"path": custom["path"], "function": custom["name"], "reward_kwargs": custom["reward_kwargs"]}
+def _custom(config: Config) -> dict[str, Any] | None:
+    return dataclasses.asdict(config.custom_reward_function) if config.custom_reward_function.path else None
 
 
 def _check_abilities(folder: Path, tasks: set[Task]) -> None:

@@ -14,13 +14,15 @@ import numpy as np
 import ray
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
-from cluster.calls import gather, kill
+from cluster.calls import LostWorkerError, gather, kill, result
 from cluster.learner import make_learner
 from cluster.session import Placement, enter
 from rl.config import Config
 from rl.errors import UniGRPOError
 from rl.types import StepReport, TrainBatch
 from rl.update import UniGRPOLearner
+
+FAREWELL_S = 5.0  # after one rank failed: for the news of another's death to arrive
 
 
 class RankActor:
@@ -113,6 +115,22 @@ class RankGroup:
     def _gather(self, calls: Mapping[Any, str], what: str, deadline_s: float) -> dict[str, Any]:
         try:
             return gather(calls, what, deadline_s)
-        except UniGRPOError:
+        except UniGRPOError as error:
+            lost = _lost_rank(calls, what)
             self.close()  # the other ranks may wait in a collective for one that is gone
+            if lost is not None:
+                raise lost from error
             raise
+
+
+def _lost_rank(calls: Mapping[Any, str], what: str) -> LostWorkerError | None:
+    """The rank that is gone, if one is: what the others say of it, a broken connection, names nobody."""
+    ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=FAREWELL_S)
+    for ref in ready:
+        try:
+            result(ref, calls[ref], what)
+        except LostWorkerError as lost:
+            return lost
+        except UniGRPOError:
+            continue
+    return None

@@ -17,7 +17,7 @@ class RewardWorker:
     def __init__(self, config: Config) -> None:
         custom = dataclasses.asdict(config.custom_reward_function) if config.custom_reward_function.path else None
         self._train = RewardMix(config.rewards.mix, config.rewards.settings, custom)
-        self._evaluation = RewardMix(config.evaluation.mix, config.rewards.settings, custom)
+        self._evaluation = RewardMix(config.evaluation.mix, config.rewards.settings, custom, self._train.rewards)
 
     def score(self, prompt: Prompt, rollouts: Sequence[Rollout], evaluate: bool = False) -> tuple[Score, ...]:
         """One score a rollout, in their order. A reward that fails gives a score that says so; it does not raise."""

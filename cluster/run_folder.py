@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from rl.tracking import JsonlTracker, MlflowTracker, Trackers
 
 COMMAND_FILE = "command"
 
+_log = logging.getLogger(__name__)
+
 
 def open_run(config: Config, command: str, screen: Console, steps: int) -> Trackers:
     """The folder with its log and whole config, and the trackers of the run.
@@ -28,6 +31,7 @@ def open_run(config: Config, command: str, screen: Console, steps: int) -> Track
     _check_command(run_dir, command)
     keep_until = _history(config) if command == "train" else -1.0
     console.log_to(run_dir)
+    _log.info("unigrpo %s: %s", command, run_dir.absolute())
     trackers: list[Tracker] = [JsonlTracker(run_dir, keep_until=keep_until), LiveTable(steps, console=screen)]
     (run_dir / COMMAND_FILE).write_text(command + "\n", "utf-8")
     (run_dir / "config.yaml").write_text(to_yaml(config), "utf-8")

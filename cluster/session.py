@@ -84,14 +84,13 @@ def ray_running(config: Config) -> Iterator[None]:
     """Ray, started for this run or attached to. One that was there before is left running."""
     import ray
 
+    address = config.cluster.address
+    check_address(address)
     if ray.is_initialized():
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
-    address = config.cluster.address
-    if address is not None:
-        _probe(address)
     try:
         if address is None:
             ray.init(address="local", num_cpus=_actor_count(config), include_dashboard=False, **quiet)
@@ -105,6 +104,20 @@ def ray_running(config: Config) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def check_address(address: str | None) -> None:
+    """Raises ConfigError or DeadlineError, within seconds, where no Ray head can be there."""
+    if address in (None, "auto"):
+        return
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdigit():
+        raise ConfigError(f"cluster.address={address!r}: expected HOST:PORT of a Ray head, auto, or null")
+    try:
+        socket.create_connection((host, int(port)), timeout=PROBE_S).close()
+    except (OSError, OverflowError) as error:
+        text = f"cluster.address={address}: no Ray head answers within {PROBE_S:g} s: {error}"
+        raise DeadlineError(text) from error
 
 
 def place(config: Config) -> Placement:
@@ -164,17 +177,3 @@ def _gpu_shares(config: Config, gpus: float) -> tuple[float, float]:
         return 1, 1
     per_gpu = -(-workers // int(gpus))
     return 0.51, int(490 / per_gpu) / 1000
-
-
-def _probe(address: str) -> None:
-    """Raises ConfigError or DeadlineError in seconds where nothing listens."""
-    if address == "auto":
-        return
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        raise ConfigError(f"cluster.address={address!r}: expected HOST:PORT of a Ray head, auto, or null")
-    try:
-        socket.create_connection((host, int(port)), timeout=PROBE_S).close()
-    except OSError as error:
-        text = f"cluster.address={address}: no Ray head answers within {PROBE_S:g} s: {error.strerror or error}"
-        raise DeadlineError(text) from error

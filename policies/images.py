@@ -1,7 +1,7 @@
 """Image tokenizers: pixels to codes and back.
 
-``LFQTokenizer`` is the small one of ours, after MAGVIT-v2's lookup-free quantisation (arXiv 2310.05737): a
-convolutional encoder ends in one number a bit, its sign is the bit, and the bits are the code.
+``LFQTokenizer`` is the small one of ours, after MAGVIT-v2's lookup-free quantisation (arXiv 2310.05737): the encoder
+ends in one number a bit, its sign is the bit, and the bits are the code.
 """
 
 from __future__ import annotations
@@ -42,18 +42,21 @@ class Residual(nn.Module):
 
 
 class LFQTokenizer(nn.Module):
-    """Encoder: 4x space-to-depth, then strided convolutions to the code grid. The decoder mirrors it."""
+    """The encoder sees one patch at a time: equal patches have equal codes wherever they stand, so a policy has no
+    noise to learn. The decoder is convolutional and sees the neighbours."""
 
     def __init__(self, config: LFQConfig) -> None:
         super().__init__()
         self.config = config
-        if config.patch_size != 8 or config.image_size % 8:
-            raise PolicyError(f"image tokenizer: patch_size={config.patch_size}, image_size={config.image_size}: "
-                              "patch_size must be 8 and divide image_size")
-        w = config.width
+        w, patch = config.width, config.patch_size
+        if patch != 8 or config.image_size % patch:
+            raise PolicyError(
+                f"image tokenizer: patch_size={patch}, image_size={config.image_size}: patch_size must be 8 and divide "
+                "image_size"
+            )
         self.encoder = nn.Sequential(
-            nn.PixelUnshuffle(4), nn.Conv2d(48, w, 3, padding=1), Residual(w), nn.Conv2d(w, w, 4, stride=2, padding=1),
-            Residual(w), nn.GroupNorm(8, w), nn.SiLU(), nn.Conv2d(w, config.bits, 1),
+            nn.PixelUnshuffle(patch), nn.Conv2d(3 * patch**2, 4 * w, 1), nn.SiLU(), nn.Conv2d(4 * w, 4 * w, 1),
+            nn.SiLU(), nn.Conv2d(4 * w, config.bits, 1),
         )  # fmt: skip
         self.decoder = nn.Sequential(
             nn.Conv2d(config.bits, w, 3, padding=1), Residual(w), nn.Conv2d(w, 4 * w, 1), nn.PixelShuffle(2),

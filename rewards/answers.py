@@ -43,7 +43,7 @@ _REWRITES = tuple(
         (r"\\(?:rbrace)(?![A-Za-z])", r"\\}"),
         (r"\\mathrm\s*\{\s*([A-Za-z])\s*\}", r"\1"),
         (r"\{,\}", ","),
-        (r"\\(?=\s)", ""),  # a backslash and a space is a space
+        (r"(?<!\\)\\(?=\s)", ""),  # a backslash and a space is a space
         (r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\degree(?![A-Za-z])", r"\\text{ degree}"),
         (r"\\%", "%"),
         (r"\\frac\s*([0-9])\s*([0-9])(?![0-9])", r"\\frac{\1}{\2}"),

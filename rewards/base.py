@@ -82,7 +82,7 @@ def _split(spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         raise RewardError(f"reward {spec!r}: expected a name, or a mapping with 'name', e.g. {{'name': 'format'}}")
     path, separator, function = name.rpartition(":")
     if separator and path.endswith(".py"):
-        return "custom", {**settings, "path": path, "name": function}
+        return "custom", {**settings, "path": path, "function": function}
     return name, settings
 
 

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
@@ -28,9 +29,8 @@ _COLOR_TOLERANCE = 60.0  # RGB distance of an object's colour from its palette e
 _PURE = 0.75  # share of an object's inner pixels that must be nearest to its colour
 _SPECK = 24  # components below (side / 24)^2 pixels are noise
 _SMALLEST = 8  # an object spans at least side / 8 pixels
-_SQUARE_FILL, _CIRCLE_FILL, _TRIANGLE_FILL = 0.885, 0.665, 0.42  # least share of the bounding box that is filled
 _ASPECT = 1.34
-_LEAN = 0.07  # a triangle's centroid lies this share of its height off the middle of its box; a circle's does not
+_LEAST_OVERLAP = 0.76  # a ring, a bar or two merged objects overlap less with every shape
 _TOWARDS = 0.56  # least component of the unit vector between two objects (GenEval: 0.5): jitter never decides it
 
 
@@ -183,14 +183,27 @@ def _describe(mask: np.ndarray, window: tuple[slice, slice], color: str, size: t
 
 
 def _shape(box: np.ndarray) -> str:
-    """From the share of its bounding box [h, w] that a component fills, and where its centroid lies."""
+    """The shape whose ideal mask in this bounding box [h, w] overlaps the component most, if by enough."""
     height, width = box.shape
     if max(height, width) > _ASPECT * min(height, width) + 1:
         return UNKNOWN
-    fill = float(box.mean())
-    lean = abs((float(np.nonzero(box)[0].mean()) + 0.5) / height - 0.5)
-    if fill >= _SQUARE_FILL:
-        return "square"
-    if lean >= _LEAN:
-        return "triangle" if fill >= _TRIANGLE_FILL and fill < _CIRCLE_FILL else UNKNOWN
-    return "circle" if fill >= _CIRCLE_FILL else UNKNOWN
+    overlaps = {name: _overlap(box, ideal) for name, ideal in _ideals(height, width).items()}
+    best = max(overlaps, key=lambda name: overlaps[name])
+    return best if overlaps[best] >= _LEAST_OVERLAP else UNKNOWN
+
+
+def _overlap(first: np.ndarray, second: np.ndarray) -> float:
+    """Intersection over union."""
+    return float((first & second).sum() / (first | second).sum())
+
+
+@lru_cache(maxsize=4096)
+def _ideals(height: int, width: int) -> dict[str, np.ndarray]:
+    """The masks [h, w] of each shape that fills its bounding box."""
+    y, x = np.mgrid[0:height, 0:width]
+    down, across = (y + 0.5) / height, np.abs((x + 0.5) / width - 0.5)
+    return {
+        "square": np.ones((height, width), dtype=bool),
+        "circle": across**2 + (down - 0.5) ** 2 <= 0.25,
+        "triangle": across <= down / 2,
+    }

@@ -34,7 +34,7 @@ _UNIT = re.compile(
 )
 _CURRENCY = re.compile(r"^([-+]?)(?:\\?\$|€|£)\s*")
 _ASSIGNMENT = re.compile(r"^([A-Za-z](?:_\{?[A-Za-z0-9]\}?)?(?:\([a-z]\))?) ?(?:=|\\in(?![A-Za-z])) ?(.*)$", re.DOTALL)
-_CHOICE = re.compile(r"^\(?([A-Z])(?:\)|[.:](?=\s|$)|$)")
+_CHOICE = re.compile(r"^\(?([A-Z])(?:[).:]|$)")
 _JOINT = re.compile(r"\s*(?:\\text\s*\{\s*,?\s*(?:and|or)\s*\}|,?\s+(?:and|or)\s+)\s*")
 _UNITS = {
     "dollars": "dollar", "degrees": "degree", "deg": "degree", "centimeter": "cm", "meter": "m", "kilometer": "km",

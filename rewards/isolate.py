@@ -47,6 +47,7 @@ class Outcome:
 class _Worker:
     channel: socket.socket
     pid: int
+    template: subprocess.Popen[bytes] | None
     served: int = 0
 
 
@@ -72,9 +73,7 @@ class Isolated:
         begin = time.monotonic()
         status, value, detail = self._exchange(worker, payload, deadline_s)
         seconds = time.monotonic() - begin
-        if status is ScoreStatus.OK and worker.served < self.recycle_after:
-            self._idle.append(worker)
-        else:
+        if status is not ScoreStatus.OK or worker.served >= self.recycle_after or not self._keep(worker):
             code = self._drop(worker)
             if status is ScoreStatus.CRASHED and not detail:
                 detail = f"the process ended with {_describe_exit(code)}"
@@ -82,13 +81,11 @@ class Isolated:
 
     def warm(self) -> None:
         """Start the template and one worker now, so that the first call does not wait."""
-        self._idle.append(self._take())
+        self._keep(self._take())
 
     def close(self) -> None:
         """End the template and all workers."""
         with self._lock:
-            while self._idle:
-                self._idle.pop().channel.close()
             if self._control is not None:
                 self._control.close()
             if self._template is not None:
@@ -119,9 +116,11 @@ class Isolated:
         return ScoreStatus.OK, reply["value"], ""
 
     def _take(self) -> _Worker:
-        with contextlib.suppress(IndexError):
-            return self._idle.pop()  # list.pop and append are atomic
         with self._lock:
+            if self._template is not None and self._template.poll() is not None:
+                self._abandon()
+            if self._idle:
+                return self._idle.pop()
             try:
                 return self._spawn()
             except (OSError, EOFError):  # the template was killed from outside: once more with a new one
@@ -134,15 +133,22 @@ class Isolated:
         try:
             with theirs:
                 socket.send_fds(control, [b"spawn"], [theirs.fileno()])
-            return _Worker(ours, int(receive_frame(control)["pid"]))
+            return _Worker(ours, int(receive_frame(control)["pid"]), self._template)
         except BaseException:
             ours.close()
             raise
 
+    def _keep(self, worker: _Worker) -> bool:
+        """Ready for the next call, unless its template is gone and it with it."""
+        with self._lock:
+            if worker.template is self._template:
+                self._idle.append(worker)
+            return worker.template is self._template
+
     def _drop(self, worker: _Worker) -> int:
         worker.channel.close()
         with self._lock:
-            if self._control is None:
+            if self._control is None or worker.template is not self._template:
                 return 0
             try:
                 self._control.sendall(f"drop {worker.pid}".encode())
@@ -158,6 +164,8 @@ class Isolated:
         if self._template is not None:
             self._template.kill()
             self._template.wait()
+        while self._idle:
+            self._idle.pop().channel.close()
         self._template = self._control = None
 
     def _start(self) -> socket.socket:

@@ -65,8 +65,9 @@ def run_template(control: socket.socket, target: str, memory: int) -> None:
                 workers.add(pid)
                 send_frame(control, {"pid": pid})
             else:
+                known = int(number) in workers
                 workers.discard(int(number))
-                send_frame(control, {"code": _end(int(number))})
+                send_frame(control, {"code": _end(int(number)) if known else 0})
     finally:
         for pid in workers:
             _end(pid)

@@ -14,7 +14,7 @@ from typing import Any
 
 from math_verify import parse, verify
 from math_verify.parser import LatexExtractionConfig
-from sympy import Expr, Float, Rational
+from sympy import Expr, Float, I, Rational
 
 _POINTS = (Rational(13, 7), Rational(-5, 3), Rational(29, 11))
 _DIGITS = 40
@@ -52,9 +52,8 @@ def _is_long(decimal: str) -> bool:
 
 def _agree(left: Expr, right: Expr, rounding: Rational) -> bool | None:
     """Whether both have the same value wherever both can be evaluated; None where they cannot."""
+    left, right = _with_imaginary_unit(left), _with_imaginary_unit(right)
     symbols = sorted(left.free_symbols | right.free_symbols, key=str)
-    if left.free_symbols != right.free_symbols and not (left - right).is_constant():
-        return False
     tolerance = _CLOSE_FLOAT if left.has(Float) or right.has(Float) else _CLOSE
     compared = 0
     for shift in range(len(_POINTS) if symbols else 1):
@@ -67,6 +66,11 @@ def _agree(left: Expr, right: Expr, rounding: Rational) -> bool | None:
             return False
         compared += 1
     return True if compared else None
+
+
+def _with_imaginary_unit(expression: Expr) -> Expr:
+    """math-verify reads i as a variable."""
+    return expression.subs({symbol: I for symbol in expression.free_symbols if str(symbol) == "i"})  # pyright: ignore
 
 
 def complex_value(expression: Expr, point: Mapping[Any, Rational]) -> Any:

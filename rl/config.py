@@ -287,8 +287,16 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def build_config(layers: Sequence[tuple[str, DictConfig | Mapping[str, Any]]]) -> Config:
-    """Merge named layers over the defaults, in order, and validate."""
+    """Merge named layers over the defaults, in order, and validate.
+
+    Mappings merge key by key, but for the mixes of the first layer, the recipe: they replace the default ones, since
+    nobody asks for a reward by leaving it out.
+    """
     merged = _writable(OmegaConf.structured(Config))
+    for _, layer in layers[:1]:
+        for section in ("rewards", "evaluation"):
+            if isinstance(part := layer.get(section), Mapping | DictConfig) and part.get("mix"):
+                merged[section].mix = {}
     for where, layer in layers:
         try:
             merged = OmegaConf.merge(merged, layer)

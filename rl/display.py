@@ -43,13 +43,15 @@ class LiveTable:
         self._columns: tuple[tuple[str, str, int], ...] = ()
         self._times: tuple[tuple[int, float], ...] = ()
         self._live: Live | None = None
+        self._told: set[str] = set()
         self._closed = False
 
     def phase(self, text: str) -> None:
-        """What the run is doing now; it stands under the table, or on a line of its own."""
+        """What the run is doing now; it stands under the table, or on a line of its own the first time."""
         self._phase = text
-        if not self._console.is_terminal:
-            self._print(f"[{self._steps} steps] {text}")
+        if not self._console.is_terminal and text not in self._told:
+            self._told.add(text)
+            self._print(f"{text} ...")
         self._refresh()
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:

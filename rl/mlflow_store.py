@@ -87,7 +87,7 @@ class MlflowTracker:
         uri: str | None = None,
         resume: bool = False,
         retry_s: float = 1.0,
-        close_deadline_s: float = 60.0,
+        close_deadline_s: float = 120.0,
     ) -> None:
         self._run = _Run(run_dir, name, params or {}, experiment, uri, resume)
         self._queue: queue.SimpleQueue[_Event] = queue.SimpleQueue()
@@ -150,12 +150,13 @@ class MlflowTracker:
                 if not self._run.connected and _is_permanent(error):
                     raise
                 if _is_permanent(error):
-                    _log.warning("MLflow refused %s of step %s: %s", type(event).__name__, _step(event), error)
+                    _log.warning("MLflow refused %s: %s", _label(event), _first_line(error))
                     return True
                 if self._closing.is_set():
-                    _log.warning("MLflow cannot be reached; resume logs what is missing: %s", error)
+                    _log.warning("MLflow cannot be reached; resume logs what is missing: %s", _first_line(error))
                     return False
-                _log.info("MLflow cannot be reached, trying again in %.1f s: %s", pause, error)
+                level = logging.WARNING if pause == self._retry_s else logging.INFO  # one warning is enough
+                _log.log(level, "MLflow cannot be reached, trying again in %.1f s: %s", pause, _first_line(error))
             self._closing.wait(pause)
             pause = min(2 * pause, 30.0)
 
@@ -203,6 +204,7 @@ class _Run:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient  # seconds: not at import time of this module
 
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it creates
         if self._client is None:
             self._client = MlflowClient(tracking_uri=self._uri or store_uri(self._run_dir))
         if self.run_id is None:
@@ -331,5 +333,10 @@ def _is_permanent(error: Exception) -> bool:
     return isinstance(error, TypeError | ValueError | LookupError | AttributeError | ImportError)
 
 
-def _step(event: _Event) -> int | None:
-    return None if isinstance(event, _Close) else event.step
+def _label(event: _Event) -> str:
+    kind = type(event).__name__.strip("_").lower()
+    return kind if isinstance(event, _Close) else f"{kind} of step {event.step}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0] or type(error).__name__

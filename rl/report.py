@@ -176,7 +176,7 @@ def _names(metrics: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
     scored = [name.removesuffix("/score") for name in inner if name.endswith("/score")]
     parts = [name for name in inner if name.split("/", 1)[0] in known and not _is_count_or_score(name)]
     tasks = [task for task in known if task in scored]
-    return tasks, [name for name in scored if name not in known], parts
+    return tasks, [name for name in scored if name.split("/", 1)[0] not in known], parts
 
 
 def _is_count_or_score(name: str) -> bool:

@@ -122,7 +122,7 @@ def all_specs() -> list[SceneSpec]:
 def render(spec: SceneSpec, seed: int, size: int = 48) -> np.ndarray:
     """Draw a scene: uint8 RGB [size, size, 3].
 
-    The seed chooses cells, a jitter of one pixel (at 48 pixels) and colours that the spec leaves open. ``left of`` and
+    The seed chooses cells, and colours that the spec leaves open. ``left of`` and
     ``right of`` put both objects into one row, ``above`` and ``below`` into one column.
     """
     if size < 24 or size % GRID:
@@ -135,7 +135,7 @@ def render(spec: SceneSpec, seed: int, size: int = 48) -> np.ndarray:
     for item in spec.objects:
         color = item.color or list(PALETTE)[rng.integers(len(PALETTE))]
         for _ in range(item.count):
-            _draw(pen, item.shape, PALETTE[color], _box(next(cells), size // GRID, rng))
+            _draw(pen, item.shape, PALETTE[color], _box(next(cells), size // GRID))
     return np.asarray(image)
 
 
@@ -188,13 +188,10 @@ def _cells(relation: str | None, total: int, rng: np.random.Generator) -> list[t
     return [(first, lane), (second, lane)]
 
 
-def _box(cell: tuple[int, int], pixels: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom (inclusive) of an object of three quarters of a cell, jittered but clear of the edge."""
+def _box(cell: tuple[int, int], pixels: int) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom (inclusive) of an object of three quarters of a cell, in its middle."""
     side = pixels * 3 // 4
-    reach = pixels // 16
-    down, right = (int(step) for step in rng.integers(-reach, reach + 1, size=2))
-    top = cell[0] * pixels + (pixels - side) // 2 + down
-    left = cell[1] * pixels + (pixels - side) // 2 + right
+    top, left = (place * pixels + (pixels - side) // 2 for place in cell)
     return left, top, left + side - 1, top + side - 1
 
 

@@ -304,7 +304,7 @@ def test_an_error_of_ours_in_the_middle_of_a_run_is_one_line(tmp_path: Path, mon
 
 def test_sft_trains_evaluates_and_leaves_a_policy_that_eval_and_generate_take(tmp_path: Path):
     recipe = make_run(tmp_path, tracking={"mlflow": False})
-    result = unigrpo("sft", "--recipe", recipe)
+    result = unigrpo("sft", "--recipe", recipe, f"data.train=[{{source: {tmp_path / 'sums.jsonl'}}}]")
     assert result.exit_code == 0, result.output
     run_dir = tmp_path / "runs" / "run"
     summary = read_summary(run_dir)

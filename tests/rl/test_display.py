@@ -30,18 +30,19 @@ def test_without_a_terminal_there_is_one_plain_line_a_step():
     table.phase("starting Ray")
     for step in (1, 2):
         now[0] += 30
+        table.phase("training")
         table.log(step, STEP)
     table.samples(2, [draw_group("a", score(1.0))], "train")
     table.log(2, {"val/text/score": 0.5, "val/draw/score": 0.25, "val/draw/failed": 2.0})
     table.close("FINISHED")
     lines = stream.getvalue().splitlines()
-    assert lines[0] == "[10 steps] starting Ray"
-    assert lines[2] == (
+    assert lines[:2] == ["starting Ray ...", "training ..."]
+    assert lines[3] == (
         "step 2/10  text reward 1.250  draw reward 0.028  KL 0.0123  clip 0.062  tokens/s 1,235  images/s 0.50  "
         "left 4:00"
     )
-    assert lines[3] == "step 2/10  held out: text 0.500  draw 0.250  draw failed 2"
-    assert len(lines) == 4 and "\x1b" not in stream.getvalue()
+    assert lines[4] == "step 2/10  held out: text 0.500  draw 0.250  draw failed 2"
+    assert len(lines) == 5 and "\x1b" not in stream.getvalue()
 
 
 def test_in_a_terminal_the_table_has_every_column_the_phase_and_the_time_left():

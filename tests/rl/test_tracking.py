@@ -4,6 +4,7 @@ import json
 import logging
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -213,18 +214,35 @@ def test_names_that_mlflow_takes(name: str, expected: str):
     assert clean_name(name) == expected
 
 
-def test_a_store_that_comes_back_gets_everything_in_order(tmp_path: Path):
+def test_a_store_that_comes_back_gets_everything_in_order(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     place = tmp_path / "away"
-    uri = f"sqlite:///{place / 'mlflow.db'}"  # cannot be opened until its folder exists
+    place.touch()  # a file where the store's folder must be
+    uri = f"sqlite:///{place / 'mlflow.db'}"
     tracker = MlflowTracker(tmp_path, name="run", uri=uri, retry_s=0.05)
     tracker.log(1, {"reward": 0.5})
     tracker.log(2, {"reward": 0.6})
-    time.sleep(0.3)
+    wait_until(lambda: "trying again" in caplog.text)
     assert tracker.run_id is None
-    place.mkdir()
-    deadline = time.monotonic() + 30
-    while tracker.run_id is None and time.monotonic() < deadline:
-        time.sleep(0.05)
+    place.unlink()
+    wait_until(lambda: tracker.run_id is not None)
     tracker.close("FINISHED")
     points = MlflowClient(uri).get_metric_history(str(tracker.run_id), "reward")
     assert [(point.step, point.value) for point in points] == [(1, 0.5), (2, 0.6)]
+    assert caplog.text.count("trying again") == 1 or caplog.records[1].levelno == logging.INFO
+
+
+def test_what_the_store_refuses_costs_no_other_number(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    tracker = MlflowTracker(tmp_path, name="run")
+    tracker.log(1, {"reward": 0.5})
+    tracker.log(2**70, {"reward": 0.6})  # no database takes such a step
+    tracker.log(3, {"reward": 0.7})
+    tracker.close("FINISHED")
+    assert history(tmp_path, "reward") == [(1, 0.5), (3, 0.7)]
+    assert "refused metrics" in caplog.text
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 100) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

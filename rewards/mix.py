@@ -1,0 +1,130 @@
+"""The mix: which rewards score a task, with which weights, and what becomes of their failures."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rewards.base import Reward, check_reward, failed, invalid, is_absent, load_reward, one_line
+from rl.errors import RewardError
+from rl.types import RewardItem, Score, ScoreStatus
+
+CUSTOM = "custom"
+_FAILURES = (ScoreStatus.TIMEOUT, ScoreStatus.CRASHED, ScoreStatus.INVALID)
+
+Mix = Mapping[str, Mapping[str, float]]
+Settings = Mapping[str, Mapping[str, Any]]
+
+
+class RewardMix:
+    """A weighted sum of rewards per task. Example: ``RewardMix({"text": {"correctness": 2.0, "format": 0.5}})``.
+
+    mix        task -> reward name -> weight; weight 0 records a reward beside the others
+    settings   reward name -> its keyword arguments; ``name`` among them says which reward it is, so that one mix can
+               hold two of a kind: ``{"clip_large": {"name": "clip", "model": "/models/ViT-L-14"}}``
+    custom     ``{"path": FILE.py, "name": FUNCTION, "reward_kwargs": {...}}``: the reward named ``custom``
+    loaded     rewards to use as they are: another mix's, so that a model is loaded once
+
+    A row that names its own rewards (``Prompt.rewards``) is scored by those, with the mix's weights, or 1 without one.
+
+    value    the weighted sum; NaN as soon as one reward with a weight failed: a failure is never a 0
+    status   the first failure's; else ``wrong_format`` where a reward with a weight said so; else ``ok``
+    parts    each reward's own value before weighting, and its own parts as ``name/part``; no entry where it has none
+    """
+
+    def __init__(
+        self,
+        mix: Mix,
+        settings: Settings | None = None,
+        custom: Mapping[str, Any] | None = None,
+        loaded: Mapping[str, Reward] | None = None,
+    ) -> None:
+        self.check(mix, settings, custom)
+        self.rewards: dict[str, Reward] = dict(loaded or {})
+        self._mix = {str(task): dict(weights) for task, weights in mix.items()}
+        self._specs = _specs(settings, custom)
+        for name in dict.fromkeys(name for weights in self._mix.values() for name in weights):
+            self._load(name)
+
+    @staticmethod
+    def check(mix: Mix, settings: Settings | None = None, custom: Mapping[str, Any] | None = None) -> None:
+        """Find unknown names, settings and files without loading a model. Raises RewardError in one line."""
+        specs = _specs(settings, custom)
+        for task, weights in mix.items():
+            for name, weight in weights.items():
+                number = isinstance(weight, int | float) and not isinstance(weight, bool)
+                if not number or not math.isfinite(weight):
+                    raise RewardError(f"rewards of {task!r}: weight {name}={weight!r}; allowed: a finite number")
+                if name == CUSTOM and CUSTOM not in specs:
+                    raise RewardError(f"rewards of {task!r}: 'custom' needs custom_reward_function.path=FILE.py")
+                check_reward(specs.get(name, name))
+        for name in settings or {}:
+            check_reward(specs[name])
+
+    def score(self, items: Sequence[RewardItem]) -> list[Score]:
+        """One Score an item, in order. Each reward is called once, with all of the items that it is to score."""
+        weights = [self._weights(item) for item in items]
+        found: list[dict[str, Score]] = [{} for _ in items]
+        for name in dict.fromkeys(name for row in weights for name in row):
+            chosen = [index for index, row in enumerate(weights) if name in row]
+            for index, score in zip(chosen, self._call(name, [items[index] for index in chosen]), strict=True):
+                found[index][name] = score
+        return [combine(scores, row) for scores, row in zip(found, weights, strict=True)]
+
+    def _weights(self, item: RewardItem) -> dict[str, float]:
+        of_task = self._mix.get(str(item.prompt.task), {})
+        if not item.prompt.rewards:
+            return of_task
+        return {name: of_task.get(name, 1.0) for name in item.prompt.rewards}
+
+    def _call(self, name: str, items: Sequence[RewardItem]) -> list[Score]:
+        begin = time.perf_counter()
+        try:
+            scores = self._load(name).score(items)
+        except RewardError as error:
+            return [invalid(str(error))] * len(items)
+        except Exception as error:  # a reward that raises must not take the batch of the others with it
+            return [failed(ScoreStatus.CRASHED, one_line(error))] * len(items)
+        if not isinstance(scores, list) or len(scores) != len(items):
+            count = len(scores) if isinstance(scores, list) else "no list of"
+            return [invalid(f"returned {count} scores for {len(items)} items")] * len(items)
+        seconds = (time.perf_counter() - begin) / len(items)
+        return [Score(s.value, s.status, s.parts, s.seconds or seconds, s.detail) for s in scores]
+
+    def _load(self, name: str) -> Reward:
+        if name not in self.rewards:
+            self.rewards[name] = load_reward(self._specs.get(name, name))
+        return self.rewards[name]
+
+
+def combine(scores: Mapping[str, Score], weights: Mapping[str, float]) -> Score:
+    """The weighted sum of one item's scores, by the rules that RewardMix states."""
+    parts: dict[str, float] = {}
+    for name, score in scores.items():
+        if score.usable:
+            parts[name] = score.value
+        parts |= {f"{name}/{part}": float(value) for part, value in score.parts.items() if math.isfinite(value)}
+    seconds = sum(score.seconds for score in scores.values())
+    weighted = {name: score for name, score in scores.items() if weights[name] != 0}
+    for name, score in weighted.items():
+        if not score.usable and not is_absent(score):
+            status = score.status if score.status in _FAILURES else ScoreStatus.INVALID
+            return Score(math.nan, status, parts, seconds, f"{name}: {score.detail or 'no finite value'}")
+    counted = {name: score for name, score in weighted.items() if not is_absent(score)}
+    if not weights or (weighted and not counted):
+        return Score(math.nan, ScoreStatus.INVALID, parts, seconds, "no reward applies to this row")
+    value = sum(weights[name] * score.value for name, score in counted.items())
+    wrong = any(score.status is ScoreStatus.WRONG_FORMAT for score in counted.values())
+    detail = "; ".join(f"{name}: {score.detail}" for name, score in counted.items() if score.detail)
+    return Score(value, ScoreStatus.WRONG_FORMAT if wrong else ScoreStatus.OK, parts, seconds, detail)
+
+
+def _specs(settings: Settings | None, custom: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """What ``load_reward`` is given for each name that has settings."""
+    specs = {name: {"name": name, **values} for name, values in (settings or {}).items()}
+    if custom and custom.get("path"):
+        function, extra = custom.get("name") or "reward", dict(custom.get("reward_kwargs") or {})
+        specs[CUSTOM] = {"name": CUSTOM, "path": str(custom["path"]), "function": function, "reward_kwargs": extra}
+    return specs

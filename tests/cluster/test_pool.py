@@ -1,0 +1,113 @@
+"""The pool loses workers on purpose: every call is answered once, in its own place, or the error says who and what."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from cluster.calls import LostWorkerError, gather
+from cluster.pool import ATTEMPTS, ActorPool, Call
+from rl.errors import DataError, DeadlineError, WorkerError
+from tests.cluster.squarer import Squarer
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+
+@pytest.fixture
+def make_pool(tmp_path: Path) -> Any:
+    pools: list[ActorPool] = []
+
+    def make(size: int = 2, deadline_s: float = 60.0) -> ActorPool:
+        remote = ray.remote(num_cpus=1)(Squarer)
+        pool = ActorPool(
+            "squarer",
+            lambda index: remote.remote(index, str(tmp_path)),
+            size,
+            call_deadline_s=deadline_s,
+            start_deadline_s=60.0,
+        )
+        pools.append(pool)
+        pool.wait_ready()
+        pool.prepare(lambda actor: actor.set_unit.remote(1), "setting the unit")
+        return pool
+
+    yield make
+    for pool in pools:
+        pool.close()
+
+
+def squares(pool: ActorPool, numbers: range, accident: Callable[[int], tuple] = lambda number: ()) -> dict[int, int]:
+    """Number -> what came back for it; counts on every call coming back exactly once."""
+
+    def call(number: int) -> Call:
+        return Call(number, f"squaring {number}", lambda actor: actor.square.remote(number, *accident(number)))
+
+    for number in numbers:
+        pool.submit(call(number))
+    found: dict[int, int] = {}
+    while pool.busy:
+        ready, _ = ray.wait(pool.refs, num_returns=1, timeout=max(0.0, pool.seconds_left()))
+        for done, value in pool.collect(set(ready)):
+            assert done.key not in found
+            found[done.key] = value
+    return found
+
+
+def test_calls_are_done_by_all_and_answered_in_place(make_pool: Any) -> None:
+    assert squares(make_pool(), range(20)) == {n: n * n for n in range(20)}
+
+
+def test_dead_workers_are_replaced_and_prepared_before_they_serve(make_pool: Any) -> None:
+    pool = make_pool()
+    assert squares(pool, range(6), lambda n: ("die",) if n in (1, 4) else ()) == {n: n * n for n in range(6)}
+    assert pool.restarts == 2
+    pool.prepare(lambda actor: actor.set_unit.remote(10), "setting the unit")
+    assert squares(pool, range(4)) == {n: 10 * n * n for n in range(4)}
+
+
+def test_a_worker_that_died_idle_is_replaced_by_prepare(make_pool: Any) -> None:
+    pool = make_pool(size=1)
+    assert squares(pool, range(1)) == {0: 0}
+    ray.kill(pool._workers[0].actor)
+    pool.prepare(lambda actor: actor.set_unit.remote(3), "setting the unit")
+    assert squares(pool, range(1, 3)) == {1: 3, 2: 12}
+    assert pool.restarts == 1
+
+
+def test_a_hung_worker_is_replaced_at_its_deadline(make_pool: Any) -> None:
+    pool = make_pool(deadline_s=3.0)
+    assert squares(pool, range(4), lambda n: ("hang",) if n == 2 else ()) == {n: n * n for n in range(4)}
+    assert pool.restarts == 1
+
+
+def test_a_call_that_kills_every_worker_ends_with_its_name(make_pool: Any) -> None:
+    pool = make_pool(size=1)
+    with pytest.raises(WorkerError, match=rf"squarer 0 was lost, squaring 7: .*\(attempt {ATTEMPTS} of {ATTEMPTS}\)"):
+        squares(pool, range(7, 8), lambda n: ("die", True))
+    assert pool.restarts == ATTEMPTS - 1
+
+
+def test_errors_on_purpose_come_through_and_bugs_name_their_worker(make_pool: Any) -> None:
+    pool = make_pool(size=1)
+    with pytest.raises(DataError, match="^row 3: no reference$"):
+        squares(pool, range(1), lambda n: ("data",))
+    with pytest.raises(WorkerError, match="^squarer 0, setting: ZeroDivisionError: of a worker$"):
+        gather({pool._workers[0].actor.square.remote(1, "bug"): "squarer 0"}, "setting", 60.0)
+    assert pool.restarts == 0
+
+
+def test_a_wait_names_whom_it_waited_for(make_pool: Any) -> None:
+    actor = make_pool(size=1)._workers[0].actor
+    calls = {actor.square.remote(1, "hang"): "squarer 0", ray.put(5): "somebody quick"}
+    with pytest.raises(DeadlineError, match="^starting: no answer from squarer 0 within 0.5 s$"):
+        gather(calls, "starting", 0.5)
+
+
+def test_lost_worker_errors_pickle() -> None:
+    again = pickle.loads(pickle.dumps(LostWorkerError("rollout worker 1 was lost")))
+    assert isinstance(again, WorkerError) and str(again) == "rollout worker 1 was lost"

@@ -1,0 +1,157 @@
+"""Over Ray and in one process, with one worker or three, with or without accidents: the same bits."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+
+from cluster.calls import result
+from cluster.learner import FrozenLearner, make_learner
+from cluster.rank_group import RankGroup
+from cluster.ray_workers import RayWorkers
+from cluster.session import Session, place, session
+from cluster.workers import InlineWorkers
+from rl.config import Config
+from rl.errors import WorkerError
+from rl.prepare import prepare
+from rl.types import Group, StepReport
+from tests.cluster.runs import PROMPTS, make_config, run, same
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+
+@pytest.fixture(scope="module")
+def config(home: Path) -> Config:
+    return make_config(home, "cluster.mode=ray")
+
+
+@pytest.fixture(scope="module")
+def expected(config: Config) -> list[Group]:
+    """What these prompts give, sampled and scored in this process."""
+    workers = InlineWorkers(config)
+    return workers.rollout_and_score(PROMPTS, workers.update_weights(FrozenLearner(config), 3), seed=11)
+
+
+@pytest.fixture(scope="module")
+def live(home: Path) -> Iterator[Session]:
+    """One rollout worker, one reward worker, one learner rank: started once for the tests below."""
+    with session(make_config(home, "cluster.mode=ray")) as parts:
+        yield parts
+
+
+@pytest.fixture
+def three(home: Path) -> Iterator[RayWorkers]:
+    config = make_config(home, "cluster.mode=ray", "cluster.rollout_workers=3")
+    workers = RayWorkers(config, place(config))
+    workers.wait_ready()
+    yield workers
+    workers.close()
+
+
+def process_of(actor: Any) -> int:
+    return ray.get(actor.__ray_call__.remote(lambda self: os.getpid()), timeout=60)
+
+
+def test_a_run_is_the_same_over_ray_and_in_one_process_and_resumes_between_them(home: Path, live: Session) -> None:
+    """Three steps in one process; the same over Ray; and the third again, in one process from what Ray saved."""
+    inline = make_config(home, "name=inline", "steps=3")
+    with session(inline) as parts:
+        expected, straight = run(inline, parts.workers, parts.learner)
+    over_ray = make_config(home, "name=ray", "steps=3", "save_freq=2", "keep_checkpoints=9", "cluster.mode=ray")
+    found, recorder = run(over_ray, live.workers, live.learner)
+    assert found.weights == expected.weights
+    assert recorder.curve() == straight.curve()
+    assert recorder.ended == "FINISHED"
+    assert straight.logged[1]["actor/first_ratio_error"] < 1e-5
+    rewards = [straight.logged[step]["critic/rewards/mean"] for step in (1, 2, 3)]
+    assert len(set(rewards)) == 3 and straight.logged[3]["actor/grad_norm"] > 0  # something is learned
+
+    middle = home / "ray" / "checkpoints" / "global_step_2"
+    rest = make_config(home, "name=rest", "steps=3", "resume_mode=path", f"resume_path={middle}")
+    with session(rest) as parts:
+        resumed, again = run(rest, parts.workers, parts.learner)
+    assert sorted(again.logged) == [3]
+    assert again.curve()[3] == straight.curve()[3]
+    assert resumed.weights == expected.weights
+
+
+def test_one_worker_gives_the_same_as_this_process(live: Session, config: Config, expected: list[Group]) -> None:
+    weights = live.workers.update_weights(FrozenLearner(config), 3)
+    groups = live.workers.rollout_and_score(PROMPTS, weights, seed=11)
+    assert same(groups, expected)
+    assert {rollout.weight_version for group in groups for rollout in group.rollouts} == {3}
+    assert not same(live.workers.rollout_and_score(PROMPTS, weights, seed=12), expected)
+    held_out = live.workers.rollout_and_score(PROMPTS, weights, seed=11, evaluate=True)
+    assert [len(group.rollouts) for group in held_out] == [1] * len(PROMPTS)
+    timings = live.workers.timings()
+    assert timings["timing_s/gen"] > 0 and timings["perf/exposed_reward_s"] >= 0
+
+
+def test_three_workers_two_of_them_killed_give_the_same(
+    three: RayWorkers, config: Config, expected: list[Group], caplog: pytest.LogCaptureFixture
+) -> None:
+    weights = three.update_weights(FrozenLearner(config), 3)
+    assert same(three.rollout_and_score(PROMPTS, weights, seed=11), expected)
+    for worker in (three._rollouts._workers[0], three._rollouts._workers[2], three._rewards._workers[0]):
+        os.kill(process_of(worker.actor), signal.SIGKILL)
+    assert same(three.rollout_and_score(PROMPTS, weights, seed=11), expected)
+    assert three.timings()["perf/worker_restarts"] == 3
+    assert "rollout worker 2 was lost" in caplog.text and "reward worker 0 was lost" in caplog.text
+
+
+def test_a_stale_version_is_refused_by_the_worker_itself(live: Session, config: Config) -> None:
+    assert isinstance(live.workers, RayWorkers)
+    old = live.workers.update_weights(FrozenLearner(config), 3)
+    new = live.workers.update_weights(FrozenLearner(config), 4)
+    actor = live.workers._rollouts._workers[0].actor
+    with pytest.raises(WorkerError, match="rollout worker 0: has weights 4, was asked for .* at weights 3"):
+        result(actor.rollout.remote(PROMPTS[0], old, 11), "rollout worker 0", "sampling")
+    assert len(result(actor.rollout.remote(PROMPTS[0], new, 11), "rollout worker 0", "sampling")) == 4
+    with pytest.raises(WorkerError, match="weights 3: the workers serve 4; call update_weights first"):
+        live.workers.rollout_and_score(PROMPTS, old, seed=11)
+
+
+def test_two_ranks_learn_as_one_and_end_together(home: Path, expected: list[Group], tmp_path: Path) -> None:
+    """ZeRO 1 on two ranks beside one rank in this process, which then goes on from what the two saved."""
+    settings = ("learner.lr=1e-3", "learner.zero_stage=1")
+    config = make_config(home, *settings)
+    batches = [prepare(expected, config, step, weight_version=3) for step in range(3)]
+    single = make_learner(config)
+    alone = [single.update(batch) for batch in batches]
+    two = make_config(home, "name=two", "cluster.mode=ray", "cluster.learner_ranks=2", *settings)
+    group = RankGroup(two, place(two))
+    try:
+        group.wait_ready()
+        together = [group.update(batch) for batch in batches[:2]]
+        group.save(tmp_path)
+        middle = group.weights()
+        together.append(group.update(batches[2]))
+        final = group.weights()
+        os.kill(process_of(group._ranks["learner rank 1"]), signal.SIGKILL)
+        with pytest.raises(WorkerError, match="learner rank 1 was lost, training"):
+            group.update(batches[0])
+    finally:
+        group.close()
+    for one_rank, two_ranks in zip(alone, together, strict=True):
+        assert_same_report(one_rank, two_ranks)
+    for name, value in single.weights().items():
+        np.testing.assert_allclose(final[name], value, atol=1e-5, err_msg=name)
+
+    resumed = make_learner(config)
+    resumed.load(tmp_path)
+    for name, value in resumed.weights().items():
+        np.testing.assert_array_equal(middle[name], value, err_msg=name)
+    assert_same_report(resumed.update(batches[2]), together[2])
+
+
+def assert_same_report(left: StepReport, right: StepReport) -> None:
+    for name in ("actor/pg_loss", "actor/kl_loss", "actor/ppo_kl", "actor/entropy", "actor/grad_norm"):
+        assert math.isclose(left.metrics[name], right.metrics[name], rel_tol=1e-5, abs_tol=1e-5), name

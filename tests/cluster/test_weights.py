@@ -1,0 +1,109 @@
+"""Weights on their way: whatever changes in them changes their digest, and a worker serves what it was asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.rollout import RolloutWorker, group_seeds, sampling_for
+from cluster.weights import copy_into, digest, verify
+from rl.config import Config
+from rl.errors import DataError, WorkerError
+from rl.types import Message, Prompt, Task, WeightRef
+from tests.cluster.runs import make_config
+from tests.toys import toy_text_prompt
+
+WEIGHTS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.zeros(3, np.float32)}
+
+
+def test_the_digest_is_of_the_content() -> None:
+    assert digest(WEIGHTS) == digest({name: np.array(WEIGHTS[name]) for name in reversed(WEIGHTS)})
+    strided = np.asfortranarray(WEIGHTS["a"])
+    assert digest(WEIGHTS) == digest({**WEIGHTS, "a": strided})
+
+
+@given(st.integers(0, 5), st.integers(0, 31))
+def test_any_changed_bit_changes_the_digest(place: int, bit: int) -> None:
+    changed = WEIGHTS["a"].copy()
+    changed.view(np.uint32).flat[place] ^= np.uint32(1 << bit)
+    assert digest({**WEIGHTS, "a": changed}) != digest(WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"a": WEIGHTS["a"], "c": WEIGHTS["b"]},
+        {"a": WEIGHTS["a"].reshape(3, 2), "b": WEIGHTS["b"]},
+        {"a": WEIGHTS["a"], "b": np.zeros(3, np.int32)},
+        {"a": WEIGHTS["a"]},
+    ],
+)
+def test_names_shapes_and_types_are_in_the_digest(other: dict[str, np.ndarray]) -> None:
+    assert digest(other) != digest(WEIGHTS)
+    with pytest.raises(WorkerError, match="weights 3: digest"):
+        verify(WeightRef(3, digest(WEIGHTS)), other)
+
+
+def test_copy_into_a_module() -> None:
+    module = torch.nn.Linear(3, 2)
+    frozen = {"weight": WEIGHTS["a"].copy(), "bias": np.ones(2, np.float32)}
+    for array in frozen.values():
+        array.flags.writeable = False  # as from Ray's object store
+    copy_into(module, frozen)
+    assert torch.equal(module.weight, torch.from_numpy(WEIGHTS["a"]))
+    with pytest.raises(WorkerError, match="1 names differ from the policy's, the first is 'bias'"):
+        copy_into(module, {"weight": WEIGHTS["a"]})
+    with pytest.raises(WorkerError, match=r"bias has shape \(3,\), the policy's has \(2,\)"):
+        copy_into(module, {"weight": WEIGHTS["a"], "bias": WEIGHTS["b"]})
+
+
+@pytest.fixture(scope="module")
+def config(home: Path) -> Config:
+    return make_config(home)
+
+
+def served(worker: RolloutWorker, version: int) -> WeightRef:
+    weights = {name: value.numpy().copy() for name, value in worker.policy.module.state_dict().items()}
+    ref = WeightRef(version, digest(weights))
+    worker.load_weights(ref, weights)
+    return ref
+
+
+def test_a_worker_serves_the_version_asked_for_and_no_other(config: Config) -> None:
+    worker, prompt = RolloutWorker(config, "rollout worker 7"), toy_text_prompt()
+    asked = WeightRef(1, "0" * 64)
+    with pytest.raises(WorkerError, match="rollout worker 7: has no weights, was asked for .* at weights 1"):
+        worker.rollout(prompt, asked, seed=0)
+    current = served(worker, 1)
+    assert {rollout.weight_version for rollout in worker.rollout(prompt, current, seed=0)} == {1}
+    for stale in (WeightRef(0, current.digest), WeightRef(2, current.digest), asked):
+        with pytest.raises(WorkerError, match=f"has weights 1, was asked for .* at weights {stale.version}"):
+            worker.rollout(prompt, stale, seed=0)
+
+
+def test_wrong_bytes_leave_a_worker_without_weights(config: Config) -> None:
+    worker = RolloutWorker(config)
+    current = served(worker, 1)
+    weights = {name: value.numpy().copy() for name, value in worker.policy.module.state_dict().items()}
+    next(iter(weights.values())).flat[0] += 1
+    with pytest.raises(WorkerError, match="digest"):
+        worker.load_weights(WeightRef(2, current.digest), weights)
+    with pytest.raises(WorkerError, match="has no weights"):
+        worker.rollout(toy_text_prompt(), current, seed=0)
+
+
+def test_seeds_are_of_the_prompt_and_the_place_in_its_group() -> None:
+    seeds = group_seeds(1, toy_text_prompt(0), 4)
+    assert group_seeds(1, toy_text_prompt(0), 6)[:4] == seeds
+    assert len({*seeds, *group_seeds(2, toy_text_prompt(0), 4), *group_seeds(1, toy_text_prompt(1), 4)}) == 12
+
+
+def test_a_task_without_a_sampler_is_told(config: Config) -> None:
+    prompt = Prompt("p1", Task.THINK_DRAW, (Message("user", "draw"),))
+    with pytest.raises(DataError, match="p1: task think_draw cannot be sampled; allowed: text, understand"):
+        sampling_for(config.rollout, prompt)

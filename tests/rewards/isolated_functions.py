@@ -1,0 +1,33 @@
+"""What the tests run inside the child process."""
+
+import os
+import signal
+
+
+def misbehave(payload):
+    do = payload["do"]
+    if do == "echo":
+        return payload["value"]
+    if do == "pid":
+        return os.getpid()
+    if do == "environment":
+        return dict(os.environ)
+    if do in ("loop", "ignore_signals"):
+        if do == "ignore_signals":
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM, signal.SIGXCPU):
+                signal.signal(number, signal.SIG_IGN)
+        while True:
+            pass
+    if do == "raise":
+        raise ValueError("as asked")
+    if do == "exit":
+        os._exit(3)
+    if do == "allocate":
+        return len(bytearray(4 << 30))
+    if do == "recurse":
+        return misbehave(payload)
+    if do == "write":
+        with open(payload["path"], "w") as file:
+            file.write("x" * 10)
+        return True
+    raise AssertionError(do)

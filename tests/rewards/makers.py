@@ -1,0 +1,13 @@
+"""Items for tests."""
+
+from rl.types import Message, Prompt, RewardItem, Task
+
+
+def text_item(text, reference="7", task=Task.TEXT, **prompt):
+    return RewardItem(Prompt("row/1", task, (Message("user", "Calculate 3 + 4."),), reference=reference, **prompt), text)
+
+
+def drawn_item(image, spec=None, reference="a red circle", **prompt):
+    metadata = {"scene": spec.to_json()} if spec is not None else {}
+    row = Prompt("scene/1", Task.DRAW, (Message("user", reference),), reference=reference, metadata=metadata, **prompt)
+    return RewardItem(row, image=image)

@@ -1,0 +1,64 @@
+"""Which comparison a reference asks for, and what counts as an answer."""
+
+import pytest
+
+from rewards.base import load_reward
+from rewards.correctness import CorrectnessReward, is_exact
+from rl.errors import RewardError
+from rl.types import ScoreStatus, Task
+from tests.rewards.makers import text_item
+
+GRID = "4321123421433412"
+
+
+def value(text, reference, **prompt):
+    (score,) = CorrectnessReward().score([text_item(text, reference, **prompt)])
+    assert score.usable
+    return score.value
+
+
+def test_a_grid_must_be_the_same_digits():
+    assert value(f"<think>rows</think>\n{GRID}\n", GRID) == 1.0
+    assert value(f"<think>rows</think>{GRID[:-1]}1", GRID) == 0.0
+    assert value("<think>rows</think>0" + GRID, GRID) == 0.0  # equal as numbers
+    assert value(f"<think>rows</think>{GRID}.0", GRID) == 0.0
+
+
+def test_words_are_compared_without_case_and_blanks():
+    assert value("<think>it looks round</think> Circle.", "circle", task=Task.UNDERSTAND) == 1.0
+    assert value("<think>it looks round</think>circles", "circle", task=Task.UNDERSTAND) == 0.0
+    assert value("<think>yes</think>no", "yes", task=Task.UNDERSTAND) == 0.0
+
+
+@pytest.mark.parametrize(("answer", "right"), [("7", 1.0), ("7.0", 1.0), (r"\boxed{7}", 1.0), ("14/2", 1.0), ("8", 0.0)])
+def test_numbers_are_compared_as_numbers(answer, right):
+    assert value(f"<think>3 + 4 = 7</think>{answer}", "7") == right
+
+
+@pytest.mark.parametrize("echo", ["3 + 4", "3+4", "(3+4)", r"2^{3}-1", r"7 \cdot 1", "10-3", "x = 3+4"])
+def test_a_sum_that_is_not_worked_out_is_not_an_answer(echo):
+    assert value(f"<think>a</think>{echo}", "7") == 0.0
+
+
+def test_the_thought_is_never_the_answer():
+    assert value("<think>7</think>9", "7") == 0.0
+    (open_thought, nothing) = CorrectnessReward().score([text_item("<think>7"), text_item("<think>7</think> ")])
+    for score in (open_thought, nothing):
+        assert score.value == 0.0 and score.status is ScoreStatus.WRONG_FORMAT
+
+
+def test_a_row_without_a_reference_is_invalid_and_named():
+    (score,) = CorrectnessReward().score([text_item("7", reference=None)])
+    assert score.status is ScoreStatus.INVALID and "row/1" in score.detail and not score.usable
+
+
+def test_which_references_are_exact():
+    assert all(map(is_exact, (GRID, "1_23_41__21433412", "circle", "light blue", " yes ")))
+    assert not any(map(is_exact, ("7", "1/2", "x", r"\sqrt{2}", "7 cm", "(B)")))
+
+
+def test_settings_are_checked():
+    with pytest.raises(RewardError, match="kind='fuzzy'; allowed: auto, exact, math"):
+        load_reward({"name": "correctness", "kind": "fuzzy"})
+    with pytest.raises(RewardError, match="unknown setting 'dead_line_s'.*did you mean 'deadline_s'"):
+        load_reward({"name": "correctness", "dead_line_s": 2})

@@ -1,0 +1,239 @@
+"""The loop over a real toy policy: what it measures, saves and resumes, and how it ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from policies.generate import rollout_group
+from rl.checkpoint import FolderCheckpoints
+from rl.config import (
+    Config,
+    EvaluationConfig,
+    LearnerConfig,
+    RolloutConfig,
+    SourceConfig,
+    TrackingConfig,
+    UniGRPOConfig,
+)
+from rl.engine import TorchEngine
+from rl.errors import TrainingError
+from rl.loop import TrainResult, train
+from rl.protocols import Learner
+from rl.seeds import derive_seed
+from rl.stream import PromptStream
+from rl.types import Group, ImageSampling, Prompt, Rollout, Score, ScoreStatus, Task, TextSampling, WeightRef
+from rl.update import UniGRPOLearner
+from tests.toys import toy_draw_prompt, toy_policy, toy_text_prompt
+
+TEXT, DRAW = TextSampling(8, 4, 4), ImageSampling(steps=2, guidance=0.0)
+VAL = [toy_text_prompt(100), toy_draw_prompt(100)]
+
+
+def by_content(rollout: Rollout) -> Score:
+    """Something that a random policy's rollouts differ in."""
+    value = float(len(set(rollout.token_ids.tolist())))
+    return Score(value, parts={"variety": value})
+
+
+class ToyWorkers:
+    """One process, one policy, and a scoring function that a test may let fail."""
+
+    def __init__(self, score: Callable[[Rollout], Score] = by_content) -> None:
+        self.policy = toy_policy()
+        self.score = score
+        self.seeds: list[tuple[int, bool]] = []
+        self.versions: list[int] = []
+
+    def update_weights(self, learner: Learner, version: int) -> WeightRef:
+        import torch
+
+        weights = learner.weights()
+        self.policy.module.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+        self.versions.append(version)
+        return WeightRef(version, str(hash(tuple(value.tobytes() for value in weights.values()))))
+
+    def rollout_and_score(
+        self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, *, evaluate: bool = False
+    ) -> list[Group]:
+        self.seeds.append((seed, evaluate))
+        return [self._group(prompt, weights.version, seed, 1 if evaluate else 4) for prompt in prompts]
+
+    def timings(self) -> Mapping[str, float]:
+        return {"timing_s/gen": 0.1, "timing_s/reward": 0.2, "perf/exposed_reward_s": 0.05}
+
+    def close(self) -> None: ...
+
+    def _group(self, prompt: Prompt, version: int, seed: int, size: int) -> Group:
+        sampling = DRAW if prompt.task is Task.DRAW else TEXT
+        seeds = [derive_seed(seed, prompt.id, index) for index in range(size)]
+        rollouts = rollout_group(self.policy, prompt, sampling, seeds, version)
+        return Group(prompt, rollouts, tuple(map(self.score, rollouts)))
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.logged: dict[int, dict[str, float]] = {}
+        self.shown: list[tuple[int, str]] = []
+        self.ended: list[str] = []
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        self.logged.setdefault(step, {}).update(metrics)
+
+    def samples(self, step: int, groups: Sequence[Group], name: str) -> None:
+        self.shown.append((step, name))
+
+    def phase(self, text: str) -> None: ...
+
+    def close(self, status: str) -> None:
+        self.ended.append(status)
+
+    def curve(self) -> dict[int, dict[str, float]]:
+        """All numbers but times."""
+        timed = ("timing_s/", "perf/")
+        return {s: {n: v for n, v in m.items() if not n.startswith(timed)} for s, m in self.logged.items()}
+
+
+def config(folder: Path, **settings) -> Config:
+    learner = LearnerConfig(
+        algorithm=UniGRPOConfig(mu=2),
+        engine="torch",
+        lr=1e-2,
+        lr_schedule="cosine",
+        micro_batch_size_per_gpu=8,
+        threads=1,
+    )
+    return Config(
+        **{
+            "name": "run",
+            "output_dir": str(folder),
+            "steps": 3,
+            "rollout": RolloutConfig(batch_size=2, n_samples_per_prompt=4),
+            "evaluation": EvaluationConfig(),
+            "learner": learner,
+            "tracking": TrackingConfig(mlflow=False, samples_freq=2),
+            **settings,
+        }
+    )
+
+
+def run(cfg: Config, workers: ToyWorkers | None = None, total: int = 4) -> tuple[TrainResult, Recorder]:
+    """total: steps that the learning-rate schedule spans."""
+    recorder = Recorder()
+    result = start(cfg, workers or ToyWorkers(), recorder, total)
+    return result, recorder
+
+
+def start(cfg: Config, workers: ToyWorkers, recorder: Recorder, total: int = 4) -> TrainResult:
+    policy = toy_policy()
+    learner = UniGRPOLearner(policy, TorchEngine(policy.module, cfg.learner, total * 2), cfg.learner)
+    rows = [[toy_text_prompt(i) for i in range(5)], [toy_draw_prompt(i) for i in range(5)]]
+    stream = PromptStream([SourceConfig("texts"), SourceConfig("drawings")], cfg.seed, rows)
+    return train(cfg, stream, VAL, workers, learner, recorder, FolderCheckpoints(cfg))
+
+
+def test_the_flow_is_measured_under_its_public_names(tmp_path: Path) -> None:
+    workers = ToyWorkers()
+    result, recorder = run(config(tmp_path), workers)
+    assert sorted(recorder.logged) == [0, 1, 2, 3]
+    wanted = """
+        critic/rewards/mean critic/rewards/max critic/rewards/min rewards/variety/mean rewards/variety/std
+        frac_reward_zero_std actor/pg_loss actor/pg_clipfrac actor/ppo_kl actor/kl_loss actor/entropy actor/grad_norm
+        actor/lr response_length/mean timing_s/gen timing_s/reward timing_s/old_log_prob timing_s/ref
+        timing_s/update_actor timing_s/update_weights timing_s/step perf/throughput perf/images_per_s
+        perf/exposed_reward_s
+    """.split()
+    for step in (1, 2, 3):
+        assert set(wanted) <= recorder.logged[step].keys()
+        assert all(math.isfinite(value) for value in recorder.logged[step].values())
+    assert "timing_s/save_checkpoint" in recorder.logged[3]
+    timings = recorder.logged[1]
+    assert timings["perf/images_per_s"] == pytest.approx(4 / timings["timing_s/step"])
+    assert timings["perf/throughput"] >= (4 + 4 * 16) / timings["timing_s/step"]  # 4 images of 16 codes
+    assert result.before == {name: recorder.logged[0][name] for name in result.before}
+    assert result.after.keys() >= {"val/text/score", "val/draw/score"}
+    assert result.steps == 3 and result.weights.version == workers.versions[-1] == 3
+    assert recorder.ended == ["FINISHED"]
+
+
+def test_every_step_has_its_noise_and_every_evaluation_the_same(tmp_path: Path) -> None:
+    workers = ToyWorkers()
+    run(config(tmp_path, test_freq=1), workers)
+    training = [seed for seed, evaluate in workers.seeds if not evaluate]
+    held_out = [seed for seed, evaluate in workers.seeds if evaluate]
+    assert len(set(training)) == len(training) == 3
+    assert len(held_out) == 4 and len(set(held_out)) == 1  # before, after 1, after 2, after training: step 3 only once
+    assert not set(training) & set(held_out)
+
+
+def test_saved_every_so_often_and_at_the_end(tmp_path: Path) -> None:
+    _, recorder = run(config(tmp_path, save_freq=2, keep_checkpoints=9))
+    saved = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert saved == ["global_step_2", "global_step_3"]
+    assert [step for step, metrics in recorder.logged.items() if "timing_s/save_checkpoint" in metrics] == [2, 3]
+    assert recorder.shown == [(0, "val"), (2, "train"), (3, "val")]
+
+
+def test_no_evaluation_where_none_is_asked_for(tmp_path: Path) -> None:
+    workers = ToyWorkers()
+    result, recorder = run(config(tmp_path, steps=1, val_before_train=False, val_after_train=False), workers)
+    assert result.before == result.after == {}
+    assert not any(evaluate for _, evaluate in workers.seeds)
+    assert sorted(recorder.logged) == [1]
+
+
+def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_path: Path) -> None:
+    whole, straight = run(config(tmp_path / "whole", steps=4))
+    run(config(tmp_path / "halves", steps=2))
+    workers = ToyWorkers()
+    rest, resumed = run(config(tmp_path / "halves", steps=4), workers)
+    assert sorted(resumed.logged) == [3, 4]
+    assert resumed.curve() == {step: straight.curve()[step] for step in (3, 4)}
+    assert rest.weights == whole.weights and rest.after == whole.after
+    assert rest.before == whole.before  # measured once, and carried along
+    assert workers.versions[0] == 2  # rollouts say by which weights they were sampled, also after a restart
+
+
+def test_a_finished_run_is_only_evaluated_again(tmp_path: Path) -> None:
+    first, _ = run(config(tmp_path))
+    again, recorder = run(config(tmp_path))
+    assert again.steps == 3 and again.weights == first.weights and again.after == first.after
+    assert sorted(recorder.logged) == [3]
+
+
+@pytest.mark.parametrize(("error", "status"), [(ZeroDivisionError, "FAILED"), (KeyboardInterrupt, "KILLED")])
+def test_a_crash_is_told_to_the_tracker(tmp_path: Path, error: type[BaseException], status: str) -> None:
+    def crash(rollout: Rollout) -> Score:
+        if rollout.weight_version == 1:
+            raise error
+        return by_content(rollout)
+
+    recorder = Recorder()
+    with pytest.raises(error):
+        start(config(tmp_path), ToyWorkers(crash), recorder)
+    assert recorder.ended == [status]
+    assert sorted(recorder.logged) == [0, 1]
+
+
+def test_a_step_without_a_usable_group_changes_nothing(tmp_path: Path) -> None:
+    def fail_once(rollout: Rollout) -> Score:
+        return Score(math.nan, ScoreStatus.TIMEOUT) if rollout.weight_version == 1 else by_content(rollout)
+
+    _, recorder = run(config(tmp_path), ToyWorkers(fail_once))
+    assert recorder.logged[2]["frac_groups_dropped"] == 1.0
+    assert recorder.logged[2]["score_status/timeout"] == 1.0
+    assert recorder.logged[2]["actor/skipped_updates"] == 1.0
+    assert "critic/rewards/mean" not in recorder.logged[2]
+    assert "actor/pg_loss" in recorder.logged[3]  # and the run goes on
+
+
+def test_a_run_of_failures_stops(tmp_path: Path) -> None:
+    recorder = Recorder()
+    learner = LearnerConfig(engine="torch", max_skipped_updates=2, threads=1)
+    workers = ToyWorkers(lambda rollout: Score(math.nan, ScoreStatus.CRASHED))
+    with pytest.raises(TrainingError, match="2 updates in a row"):
+        start(config(tmp_path, learner=learner, steps=9), workers, recorder)
+    assert recorder.ended == ["FAILED"]
