@@ -39,7 +39,8 @@ def start_distributed(rank: int, world_size: int, store: Store | None, device: s
 
     A collective whose peer is wedged raises after ``timeout_s``.
     """
-    os.environ.update(RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK="0")
+    local_rank = torch.device(device).index or 0  # the device that DeepSpeed moves the module to
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(local_rank))
     if dist.is_initialized():
         return
     if world_size == 1 and sys.platform == "linux":

@@ -47,7 +47,7 @@ class _Running:
 
 
 class ActorPool:
-    """``create(index)`` starts an actor. restarts: replacements so far."""
+    """``create(index)`` starts an actor; its method ``ready`` loads what it needs. restarts: replacements so far."""
 
     def __init__(
         self, kind: str, create: Callable[[int], Any], size: int, *, call_deadline_s: float, start_deadline_s: float
@@ -58,6 +58,7 @@ class ActorPool:
         self._call_deadline_s, self._start_deadline_s = call_deadline_s, start_deadline_s
         self._prepare: Callable[[Any], Any] | None = None
         self._workers = [_Worker(f"{kind} {index}", index, create(index)) for index in range(size)]
+        self._starting = {worker.actor.ready.remote(): worker.name for worker in self._workers}
         self._idle = deque(self._workers)
         self._queue: deque[tuple[Call, int]] = deque()
         self._running: dict[Any, _Running] = {}
@@ -76,9 +77,8 @@ class ActorPool:
         return min((running.ends for running in self._running.values()), default=float("inf")) - time.monotonic()
 
     def wait_ready(self) -> None:
-        """Until every actor's constructor is through. Raises what it raised, WorkerError or DeadlineError."""
-        calls = {worker.actor.ready.remote(): worker.name for worker in self._workers}
-        gather(calls, "starting", self._start_deadline_s)
+        """Until every actor is ready. Raises what one of them raised, WorkerError or DeadlineError."""
+        gather(self._starting, "starting", self._start_deadline_s)
         for worker in self._workers:
             worker.proven = True
 

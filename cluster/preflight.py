@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from policies.folders import check_files
+from policies.folders import check_files, read_config
 from rewards.mix import RewardMix
 from rl.config import Config, SourceConfig
 from rl.data import check_disjoint, load_rows
@@ -39,7 +39,9 @@ def check(config: Config, *, needs_train: bool, needs_val: bool) -> Inputs:
     _check_rewards(config)
     inputs = _load(config, needs_train, needs_val)
     _check_coverage(config, inputs)
-    _check_abilities(folder, {prompt.task for prompt in inputs.all})
+    tasks = {prompt.task for prompt in inputs.all}
+    _check_abilities(folder, tasks)
+    _check_canvas(config, folder, tasks)
     _check_device(config)
 
     from policies.checkpoints import check_policy
@@ -128,6 +130,18 @@ def _check_abilities(folder: Path, tasks: set[Task]) -> None:
             f"{folder}: no image_tokenizer, which task {seeing[0]} needs; leave that task's data out, or use a policy "
             "with one"
         )
+
+
+def _check_canvas(config: Config, folder: Path, tasks: set[Task]) -> None:
+    limit = read_config(folder).get("max_sequence_length")
+    for section, part in (("rollout", config.rollout), ("evaluation", config.evaluation)):
+        for task in tasks & {Task.TEXT, Task.UNDERSTAND}:
+            length = getattr(part, task).max_new_tokens
+            if limit is not None and length >= limit:
+                raise ConfigError(
+                    f"{section}.{task}.max_new_tokens={length}: must leave room for a prompt, and {folder} takes "
+                    f"{limit} tokens in all"
+                )
 
 
 def _check_device(config: Config) -> None:

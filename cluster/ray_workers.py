@@ -12,32 +12,57 @@ from typing import Any
 import ray
 
 from cluster.pool import ActorPool, Call
-from cluster.reward import RewardWorker
+from cluster.reward import RewardWorker, seconds_of
 from cluster.rollout import RolloutWorker
 from cluster.session import Placement, enter
-from cluster.weights import digest
+from cluster.weights import Weights, digest
 from rl.config import Config
 from rl.errors import WorkerError
 from rl.protocols import Learner
 from rl.types import Group, Prompt, Rollout, Score, WeightRef
 
 
-class RolloutActor(RolloutWorker):
+class RolloutActor:
+    """A ``RolloutWorker`` elsewhere, made at its first call: what a constructor raises, Ray passes on only as text."""
+
     def __init__(self, config: Config, name: str, folder: str) -> None:
-        enter(folder)
-        super().__init__(config, name)
+        self._config, self._name, self._folder = config, name, folder
+        self._made: RolloutWorker | None = None
 
     def ready(self) -> bool:
-        return True
+        return self._worker() is not None
+
+    def load_weights(self, ref: WeightRef, weights: Weights) -> None:
+        self._worker().load_weights(ref, weights)
+
+    def rollout(self, prompt: Prompt, weights: WeightRef, seed: int, evaluate: bool) -> tuple[Rollout, ...]:
+        return self._worker().rollout(prompt, weights, seed, evaluate)
+
+    def _worker(self) -> RolloutWorker:
+        if self._made is None:
+            enter(self._folder)
+            self._made = RolloutWorker(self._config, self._name)
+        return self._made
 
 
-class RewardActor(RewardWorker):
+class RewardActor:
+    """A ``RewardWorker`` elsewhere, made as a ``RolloutActor``'s is."""
+
     def __init__(self, config: Config, folder: str) -> None:
-        enter(folder)
-        super().__init__(config)
+        self._config, self._folder = config, folder
+        self._made: RewardWorker | None = None
 
     def ready(self) -> bool:
-        return True
+        return self._worker() is not None
+
+    def score(self, prompt: Prompt, rollouts: Sequence[Rollout], evaluate: bool) -> tuple[Score, ...]:
+        return self._worker().score(prompt, rollouts, evaluate)
+
+    def _worker(self) -> RewardWorker:
+        if self._made is None:
+            enter(self._folder)
+            self._made = RewardWorker(self._config)
+        return self._made
 
 
 class RayWorkers:
@@ -126,7 +151,7 @@ class _Step:
         """exposed: seconds that only rewards were waited for; the rest of their time hid behind sampling."""
         return {
             "timing_s/gen": self._sampled - self._began,
-            "timing_s/reward": sum(max((s.seconds for s in scores), default=0.0) for scores in self._scores.values()),
+            "timing_s/reward": seconds_of(self._scores.values()),
             "perf/exposed_reward_s": self._scored - self._sampled,
         }
 

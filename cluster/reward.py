@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from cluster.rollout import torch_threads
 from rewards.mix import RewardMix
 from rl.config import Config
 from rl.types import Prompt, RewardItem, Rollout, Score
+
+
+def seconds_of(groups: Iterable[Sequence[Score]]) -> float:
+    """What scoring took, added up over all items: wherever it ran, and whether or not anything waited for it."""
+    return sum(score.seconds for scores in groups for score in scores)
 
 
 class RewardWorker:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from cluster.reward import RewardWorker
+from cluster.reward import RewardWorker, seconds_of
 from cluster.rollout import RolloutWorker
 from cluster.weights import digest
 from rl.config import Config
@@ -38,7 +38,11 @@ class InlineWorkers:
             groups.append(Group(prompt, rollouts, self._reward.score(prompt, rollouts, evaluate)))
             rollout_s += sampled - began
             reward_s += time.perf_counter() - sampled
-        self._timings = {"timing_s/gen": rollout_s, "timing_s/reward": reward_s, "perf/exposed_reward_s": reward_s}
+        self._timings = {
+            "timing_s/gen": rollout_s,
+            "timing_s/reward": seconds_of(group.scores for group in groups),
+            "perf/exposed_reward_s": reward_s,
+        }
         return groups
 
     def timings(self) -> Mapping[str, float]:

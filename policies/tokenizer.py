@@ -30,7 +30,9 @@ class ChatTokenizer:
         """Reads tokenizer.json and chat_template.jinja (or tokenizer_config.json's chat_template)."""
         file = folder / "tokenizer.json"
         if not file.is_file():
-            raise PolicyError(f"{folder}: no tokenizer.json; save the tokenizer with transformers' fast tokenizer first")
+            raise PolicyError(
+                f"{folder}: no tokenizer.json; save the tokenizer with transformers' fast tokenizer first"
+            )
         try:
             tokenizer = Tokenizer.from_file(str(file))
         except Exception as error:  # the tokenizers library raises plain Exception
@@ -80,5 +82,7 @@ def _chat_template(folder: Path) -> str:
     config = folder / "tokenizer_config.json"
     template = json.loads(config.read_text(encoding="utf-8")).get("chat_template") if config.is_file() else None
     if not isinstance(template, str):
-        raise PolicyError(f"{folder}: no chat template; add chat_template.jinja, or chat_template in tokenizer_config.json")
+        raise PolicyError(
+            f"{folder}: no chat template; add chat_template.jinja, or chat_template in tokenizer_config.json"
+        )
     return template

@@ -102,7 +102,9 @@ class ClipReward:
             seconds = (time.perf_counter() - begin) / len(items)
             for (index, _, _), cosine in zip(ready, cosines, strict=True):
                 finite = np.isfinite(cosine)
-                scores[index] = Score(100.0 * float(cosine), seconds=seconds) if finite else invalid("cosine is not finite")
+                scores[index] = (
+                    Score(100.0 * float(cosine), seconds=seconds) if finite else invalid("cosine is not finite")
+                )
         return scores
 
     def cosines(self, images: Sequence[Any], captions: Sequence[str]) -> np.ndarray:

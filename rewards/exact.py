@@ -7,7 +7,7 @@ length, depth, exponents and size, so a hostile answer costs microseconds and is
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -29,8 +29,8 @@ _DECIMAL = re.compile(r"[-+]?([0-9]*)\.([0-9]+)")
 _MIXED = re.compile(r"(?<![0-9./^{])([0-9]+) ?(?:\\frac\{([0-9]+)\}\{([0-9]+)\}|(?<= )([0-9]+)/([0-9]+))")
 _TOKEN = re.compile(r"\s*(?:([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?|(\\frac|\\cdot|\\div|[-+*/^(){}]))")
 _UNIT = re.compile(
-    r"\s*(?:\\(?:text|textrm|mbox|mathrm|operatorname)\s*\{\s*([A-Za-z][A-Za-z .]*)\}|(?<=[0-9} ])([A-Za-z]{2,}(?: [A-Za-z]+){0,2}))"
-    r"(?:\^\{?([0-9])\}?)?$"
+    r"\s*(?:\\(?:text|textrm|mbox|mathrm|operatorname)\s*\{\s*([A-Za-z][A-Za-z .]*)\}"
+    r"|(?<=[0-9} ])([A-Za-z]{2,}(?: [A-Za-z]+){0,2}))(?:\^\{?([0-9])\}?)?$"
 )
 _CURRENCY = re.compile(r"^([-+]?)(?:\\?\$|€|£)\s*")
 _ASSIGNMENT = re.compile(r"^([A-Za-z](?:_\{?[A-Za-z0-9]\}?)?(?:\([a-z]\))?) ?(?:=|\\in(?![A-Za-z])) ?(.*)$", re.DOTALL)
@@ -138,7 +138,13 @@ def same_number(answer: Number, reference: Number) -> bool:
 def parse_collection(text: str) -> Collection | None:
     r"""``1, 2``, ``\{1, 2\}``, ``(1, 2)``, ``[1, 2)``; ``a \pm b`` is two values. None for a single value."""
     text = _JOINT.sub(", ", text)
-    for opening, closing, kind in ((r"\{", r"\}", "list"), ("(", ")", "()"), ("(", "]", "(]"), ("[", ")", "[)"), ("[", "]", "[]")):
+    for opening, closing, kind in (
+        (r"\{", r"\}", "list"),
+        ("(", ")", "()"),
+        ("(", "]", "(]"),
+        ("[", ")", "[)"),
+        ("[", "]", "[]"),
+    ):
         if text.startswith(opening) and text.endswith(closing):
             items = _split(text[len(opening) : -len(closing)])
             if items is not None and (len(items) > 1 or kind == "list"):
@@ -156,16 +162,20 @@ def _same_items(left: Collection, right: Collection, oracle: Callable[[str, str]
     if left.kind != "list":
         return all(compare(a, b, oracle) for a, b in zip(left.items, right.items, strict=True))
     unmatched = list(right.items)
-    for ask in (lambda a, b: False, oracle):  # certain pairs first, so that the oracle is asked about few
-        left_over = []
-        for item in left.items if ask is not oracle else rest:
-            match = next((other for other in unmatched if compare(item, other, ask)), None)
-            if match is None:
-                left_over.append(item)
-            else:
-                unmatched.remove(match)
-        rest = left_over
-    return not rest
+    rest = _take_matches(left.items, unmatched, lambda first, second: False)  # certain pairs need no oracle
+    return not _take_matches(rest, unmatched, oracle)
+
+
+def _take_matches(items: Sequence[str], others: list[str], oracle: Callable[[str, str], bool]) -> list[str]:
+    """The items that equal none of the others; every other that was matched is taken out."""
+    left_over = []
+    for item in items:
+        match = next((other for other in others if compare(item, other, oracle)), None)
+        if match is None:
+            left_over.append(item)
+        else:
+            others.remove(match)
+    return left_over
 
 
 def _split(text: str) -> list[str] | None:
@@ -233,7 +243,11 @@ def _strip_marks(text: str) -> tuple[str, bool, str]:
         if word == "percent":
             percent = True
         else:
-            word = _UNITS.get(word) or _UNITS.get(word.removesuffix("s")) or (word.removesuffix("s") if len(word) > 2 else word)
+            word = (
+                _UNITS.get(word)
+                or _UNITS.get(word.removesuffix("s"))
+                or (word.removesuffix("s") if len(word) > 2 else word)
+            )
             unit = unit or word + (f"^{match.group(3)}" if match.group(3) else "")
         text = text[: match.start()].rstrip()
     if _THOUSANDS.fullmatch(text):

@@ -16,7 +16,7 @@ from rl.scenes import PALETTE, RELATIONS, SHAPES
 FOLDER = Path(__file__).parent / "tiny_clip"
 
 IMAGE_SIZE = 48
-CONTEXT = 24
+CONTEXT = 16
 MEAN, STD = 1.0, 0.5  # the white background is 0, so that an empty cell says nothing but where it is
 _PAD, _START, _UNKNOWN, _END = "<pad>", "<start>", "<unknown>", "<end>"
 

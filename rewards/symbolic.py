@@ -30,7 +30,9 @@ def equal(pair: Mapping[str, str]) -> bool:
         return False
     if isinstance(answer, Expr) and isinstance(reference, Expr):
         decimals = [_DECIMAL.fullmatch(text) for text in pair.values()]
-        rounding = [Rational(1, 2 * 10 ** len(match.group(1))) for match in decimals if match and _is_long(match.group())]
+        rounding = [
+            Rational(1, 2 * 10 ** len(match.group(1))) for match in decimals if match and _is_long(match.group())
+        ]
         agrees = _agree(answer, reference, max(rounding, default=Rational(0)))
         if agrees is not None:
             return agrees

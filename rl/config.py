@@ -6,9 +6,7 @@ Every mistake is found here or in the checks that ``cluster/cli.py`` runs before
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -18,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rl.errors import ConfigError
-from rl.types import ImageSampling, Task, TextSampling
+from rl.types import ImageSampling, TextSampling
 
 
 @dataclass(frozen=True)
@@ -238,39 +236,6 @@ class Config:
         return Path(self.output_dir) / self.name
 
 
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "policy.dtype": ("float32", "bfloat16"),
-    "rollout.text.remasking": ("low_confidence", "random"),
-    "rollout.understand.remasking": ("low_confidence", "random"),
-    "rollout.draw.schedule": ("cosine", "linear"),
-    "evaluation.text.remasking": ("low_confidence", "random"),
-    "evaluation.understand.remasking": ("low_confidence", "random"),
-    "evaluation.draw.schedule": ("cosine", "linear"),
-    "learner.algorithm.kl_estimator": ("k1", "k2", "k3"),
-    "learner.algorithm.normalizer": ("masked", "length"),
-    "learner.algorithm.schedule": ("stratified", "algorithm1", "random", "full"),
-    "learner.engine": ("deepspeed", "torch"),
-    "learner.zero_stage": (0, 1, 2),  # pyright: ignore[reportAssignmentType]
-    "learner.lr_schedule": ("constant", "cosine"),
-    "sft.lr_schedule": ("constant", "cosine"),
-    "cluster.mode": ("ray", "inline"),
-    "resume_mode": ("auto", "disable", "path"),
-}
-
-POSITIVE = (
-    "steps rollout.batch_size rollout.n_samples_per_prompt rollout.threads learner.algorithm.mu learner.lr "
-    "learner.micro_batch_size_per_gpu learner.mini_batch_size learner.max_grad_norm learner.max_skipped_updates "
-    "learner.threads learner.reference_sync_freq sft.steps sft.batch_size sft.lr sft.threads sft.max_grad_norm "
-    "cluster.rollout_workers cluster.reward_workers cluster.learner_ranks cluster.start_deadline_s "
-    "cluster.rollout_deadline_s cluster.reward_deadline_s cluster.learner_deadline_s evaluation.n_samples_per_prompt "
-    "keep_checkpoints tracking.samples_freq"
-).split()
-NOT_NEGATIVE = (
-    "learner.algorithm.clip_low learner.algorithm.clip_high learner.algorithm.kl_coef learner.weight_decay "
-    "learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq save_freq seed"
-).split()
-
-
 def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
     """A shipped recipe's name or a YAML file's path, merged with ``key=value`` overrides, validated and frozen.
 
@@ -307,6 +272,8 @@ def build_config(layers: Sequence[tuple[str, DictConfig | Mapping[str, Any]]]) -
     except OmegaConfBaseException as error:
         raise ConfigError(_explain("config", error)) from error
     assert isinstance(config, Config)
+    from rl.validation import validate
+
     validate(config)
     return config
 
@@ -330,106 +297,6 @@ def to_yaml(config: Config) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
-def validate(config: Config) -> None:
-    """Check ranges and relations. Raises ConfigError."""
-    flat = dict(_flatten(dataclasses.asdict(config)))
-    for key, allowed in CHOICES.items():
-        if flat[key] not in allowed:
-            hint = _closest(str(flat[key]), [str(choice) for choice in allowed])
-            raise ConfigError(f"{key}={flat[key]!r}: allowed: {', '.join(map(str, allowed))}{hint}")
-    for key in POSITIVE:
-        _require(flat[key] is None or flat[key] > 0, key, flat[key], "a number above 0")
-    for key in NOT_NEGATIVE:
-        _require(flat[key] >= 0, key, flat[key], "0 or more")
-    for key, value in flat.items():
-        if isinstance(value, float):
-            _require(math.isfinite(value), key, value, "a finite number")
-    _require(
-        config.rollout.n_samples_per_prompt >= 2,
-        "rollout.n_samples_per_prompt",
-        config.rollout.n_samples_per_prompt,
-        "2 or more (an advantage compares members of a group)",
-    )
-    for section, part in (("rollout", config.rollout), ("evaluation", config.evaluation)):
-        for name in ("text", "understand"):
-            _validate_text(f"{section}.{name}", getattr(part, name))
-        _validate_image(f"{section}.draw", part.draw)
-    _validate_rewards(config)
-    _validate_learner(config)
-    for probability in ("sft.canvas_prob", "sft.semi_autoregressive_prob", "sft.prompt_dropout"):
-        _require(0 <= flat[probability] <= 1, probability, flat[probability], "a probability, 0 to 1")
-    for which in ("train", "val"):
-        for index, source in enumerate(getattr(config.data, which)):
-            _validate_source(f"data.{which}[{index}]", source)
-    if config.resume_mode == "path" and not config.resume_path:
-        raise ConfigError("resume_mode=path: also give resume_path=FOLDER (a global_step_N folder)")
-
-
-def _validate_text(where: str, sampling: TextSampling) -> None:
-    for name in ("max_new_tokens", "block_length", "steps"):
-        _require(getattr(sampling, name) > 0, f"{where}.{name}", getattr(sampling, name), "a number above 0")
-    _require(sampling.temperature >= 0, f"{where}.temperature", sampling.temperature, "0 (greedy) or more")
-    if sampling.max_new_tokens % sampling.block_length:
-        raise ConfigError(
-            f"{where}.block_length={sampling.block_length}: must divide max_new_tokens={sampling.max_new_tokens}"
-        )
-    blocks = sampling.max_new_tokens // sampling.block_length
-    if sampling.steps % blocks:
-        raise ConfigError(f"{where}.steps={sampling.steps}: must be a multiple of the {blocks} blocks")
-
-
-def _validate_image(where: str, sampling: ImageSampling) -> None:
-    _require(sampling.steps > 0, f"{where}.steps", sampling.steps, "a number above 0")
-    for name in ("guidance", "temperature", "remask_temperature"):
-        _require(getattr(sampling, name) >= 0, f"{where}.{name}", getattr(sampling, name), "0 or more")
-
-
-def _validate_rewards(config: Config) -> None:
-    tasks = [str(task) for task in Task]
-    for section, mix in (("rewards.mix", config.rewards.mix), ("evaluation.mix", config.evaluation.mix)):
-        for task, parts in mix.items():
-            if task not in tasks:
-                raise ConfigError(f"{section}.{task}: unknown task; allowed: {', '.join(tasks)}{_closest(task, tasks)}")
-            _require(bool(parts), f"{section}.{task}", parts, "at least one reward, e.g. {correctness: 1.0}")
-            if "custom" in parts and not config.custom_reward_function.path:
-                raise ConfigError(f"{section}.{task}.custom: also give custom_reward_function.path=FILE.py")
-
-
-def _validate_learner(config: Config) -> None:
-    learner, rollouts = config.learner, config.rollout.batch_size * config.rollout.n_samples_per_prompt
-    _require(len(learner.betas) == 2, "learner.betas", learner.betas, "two numbers")
-    if learner.engine == "torch" and config.cluster.learner_ranks > 1:
-        raise ConfigError(
-            f"learner.engine=torch with cluster.learner_ranks={config.cluster.learner_ranks}: the torch engine has "
-            "one rank; set learner.engine=deepspeed"
-        )
-    if config.cluster.mode == "inline" and config.cluster.learner_ranks > 1:
-        raise ConfigError("cluster.mode=inline with cluster.learner_ranks > 1: one process has one rank; use mode=ray")
-    if config.cluster.learner_ranks > rollouts:
-        raise ConfigError(
-            f"cluster.learner_ranks={config.cluster.learner_ranks}: more ranks than the {rollouts} rollouts of a step"
-        )
-    if learner.mini_batch_size is not None and learner.mini_batch_size > rollouts:
-        raise ConfigError(
-            f"learner.mini_batch_size={learner.mini_batch_size}: a step has rollout.batch_size * "
-            f"rollout.n_samples_per_prompt = {rollouts} rollouts"
-        )
-
-
-def _validate_source(where: str, source: SourceConfig) -> None:
-    if source.task is not None and source.task not in tuple(Task):
-        raise ConfigError(f"{where}.task={source.task!r}: allowed: {', '.join(Task)}")
-    if source.split not in ("train", "val"):
-        raise ConfigError(f"{where}.split={source.split!r}: allowed: train, val")
-    _require(source.weight > 0, f"{where}.weight", source.weight, "a number above 0")
-    _require(source.limit is None or source.limit > 0, f"{where}.limit", source.limit, "a number above 0")
-
-
-def _require(condition: bool, key: str, value: Any, allowed: str) -> None:
-    if not condition:
-        raise ConfigError(f"{key}={value}: must be {allowed}")
-
-
 def _writable(config: DictConfig) -> DictConfig:
     """OmegaConf marks nodes made from frozen dataclasses read-only, at every level; merging needs them open."""
     OmegaConf.set_readonly(config, False)
@@ -451,27 +318,14 @@ def _parse_override(text: str) -> tuple[str, DictConfig]:
 
 def _explain(where: str, error: OmegaConfBaseException) -> str:
     key = str(error.full_key or error.key or "")
-    known = [name for name, _ in _flatten(dataclasses.asdict(Config()), leaves_only=False)]
+    from rl.validation import closest, flatten
+
+    known = [name for name, _ in flatten(dataclasses.asdict(Config()), leaves_only=False)]
     if "not in" in str(error) or type(error).__name__ == "ConfigKeyError":
-        return f"{where}: unknown setting {key!r}{_closest(key, known)}"
+        return f"{where}: unknown setting {key!r}{closest(key, known)}"
     return f"{where}: {key}: {_first_line(error)}"
-
-
-def _closest(value: str, known: Sequence[str]) -> str:
-    matches = difflib.get_close_matches(value, known, n=1, cutoff=0.5)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "", leaves_only: bool = True) -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        is_section = isinstance(value, Mapping)
-        if not is_section or not leaves_only or not value:
-            yield name, value
-        if is_section:
-            yield from _flatten(value, f"{name}.", leaves_only)

@@ -30,6 +30,7 @@ from rl.types import Group
 
 RUN_FILE = "mlflow_run.json"
 MAX_PENDING_SAMPLES = 64
+MAX_STRIKES = 5
 _PERMANENT_CODES = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
 _BATCH = 100  # MLflow's limit for parameters and tags in one call
 
@@ -140,8 +141,11 @@ class MlflowTracker:
             event = self._queue.get()
 
     def _insist(self, event: _Event) -> bool:
-        """Write one event, however long the store is away. False where the run ended first."""
-        pause = self._retry_s
+        """Write one event, however long the store is away. False where the run ended first.
+
+        A store that answers reads and still does not take the event, time after time, will never take it.
+        """
+        pause, strikes = self._retry_s, 0
         while True:
             try:
                 self._run.write(event)
@@ -149,7 +153,8 @@ class MlflowTracker:
             except Exception as error:
                 if not self._run.connected and _is_permanent(error):
                     raise
-                if _is_permanent(error):
+                strikes += self._run.answers()
+                if _is_permanent(error) or strikes >= MAX_STRIKES or (strikes and self._closing.is_set()):
                     _log.warning("MLflow refused %s: %s", _label(event), _first_line(error))
                     return True
                 if self._closing.is_set():
@@ -197,6 +202,13 @@ class _Run:
                 self._once(f"{event.name}_drawings-{event.step:06d}", lambda stem: self._write_sheet(event))
             case _Close():
                 self._client.set_terminated(self.run_id, event.status)
+
+    def answers(self) -> bool:
+        """Whether the store has the run, and says so."""
+        try:
+            return self.connected and self._client.get_run(self.run_id) is not None
+        except Exception:
+            return False
 
     def _connect(self) -> None:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # ours go on longer, and never block the run

@@ -16,13 +16,12 @@ import torch
 from torch import Tensor
 
 from policies.base import Policy
-from policies.pixels import load_pixels
 from rl.config import Config
+from rl.data import target_image
 from rl.engine import Engine
 from rl.errors import DataError
 from rl.likelihood import masked_log_probs
 from rl.seeds import derive_seed
-from rl.tasks.scenes import scene_image
 from rl.types import Prompt, Task, TextSampling
 
 RENDERS = 8  # pictures kept of each caption whose pictures we make ourselves
@@ -57,7 +56,9 @@ class ExampleMaker:
 
     def _answer(self, prompt: Prompt, rng: np.random.Generator) -> Example:
         if not prompt.solution:
-            raise DataError(f"prompt {prompt.id}: no solution; fine-tuning needs a column 'solution' with a worked answer")
+            raise DataError(
+                f"prompt {prompt.id}: no solution; fine-tuning needs a column 'solution' with a worked answer"
+            )
         if prompt.id not in self._prefixes:
             self._prefixes[prompt.id] = self.policy.encode_prompt(prompt).prefix
         vocabulary = self.policy.vocabulary
@@ -81,16 +82,14 @@ class ExampleMaker:
     def _picture(self, prompt: Prompt, rng: np.random.Generator) -> np.ndarray:
         """Codes [h*w] of the row's own picture, or of one of several that we render."""
         kept = self._codes.setdefault(prompt.id, [])
-        wanted = 1 if prompt.image is not None else RENDERS
-        choice = int(rng.integers(wanted))
+        choice = int(rng.integers(RENDERS if "scene" in prompt.metadata else 1))
         if choice < len(kept):
             return kept[choice]
         tokenizer = self.policy.image_tokenizer
         assert tokenizer is not None
-        if prompt.image is not None:
-            pixels = load_pixels(prompt.image, tokenizer.image_size)
-        else:
-            pixels = scene_image(prompt, derive_seed(0, prompt.id, len(kept)), tokenizer.image_size)
+        pixels = target_image(prompt, derive_seed(0, prompt.id, len(kept)), tokenizer.image_size)
+        if pixels is None:
+            raise DataError(f"prompt {prompt.id}: no picture; fine-tuning a draw row needs a column 'image'")
         kept.append(tokenizer.encode(pixels[None])[0])
         return kept[-1]
 

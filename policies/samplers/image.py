@@ -19,9 +19,7 @@ from rl.types import ImageSampling, Sample
 
 
 @torch.inference_mode()
-def sample_image(
-    policy: Policy, prompt: EncodedPrompt, sampling: ImageSampling, seeds: Sequence[int]
-) -> list[Sample]:
+def sample_image(policy: Policy, prompt: EncodedPrompt, sampling: ImageSampling, seeds: Sequence[int]) -> list[Sample]:
     """One prompt, one image for each seed, as one batch. token_ids are codebook indices."""
     assert prompt.response_length is not None
     length, groups = prompt.response_length, len(seeds)

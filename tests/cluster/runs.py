@@ -25,7 +25,7 @@ def make_config(folder: Path, *overrides: str) -> Config:
     """Three tasks, groups of 4, 2 inner updates, a learning rate that moves the weights visibly."""
     policy = folder / "policy"
     if not policy.is_dir():
-        toy_policy().save(policy)
+        toy_policy(scale=2.0).save(policy)
     text = {"max_new_tokens": 8, "block_length": 4, "steps": 4}
     greedy = {**text, "temperature": 0.0}
     mix = {task: {"custom": 1.0} for task in ("text", "understand", "draw")}
@@ -43,7 +43,7 @@ def make_config(folder: Path, *overrides: str) -> Config:
         "rewards": {"mix": mix},
         "evaluation": {"text": greedy, "understand": greedy, "draw": {"steps": 2}, "mix": mix},
         "custom_reward_function": {"path": str(VARIETY)},
-        "learner": {"lr": 1e-2, "micro_batch_size_per_gpu": 4, "algorithm": {"mu": 2}, "threads": 1},
+        "learner": {"lr": 1e-3, "micro_batch_size_per_gpu": 4, "algorithm": {"mu": 2}, "threads": 1},
         "cluster": {"mode": "inline", "rollout_workers": 1},
         "tracking": {"mlflow": False},
     }

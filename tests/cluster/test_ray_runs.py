@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from cluster.ray_workers import RayWorkers
 from cluster.session import Session, place, session
 from cluster.workers import InlineWorkers
 from rl.config import Config
-from rl.errors import WorkerError
+from rl.errors import PolicyError, WorkerError
 from rl.prepare import prepare
 from rl.types import Group, StepReport
 from tests.cluster.runs import PROMPTS, make_config, run, same
@@ -121,7 +122,7 @@ def test_a_stale_version_is_refused_by_the_worker_itself(live: Session, config: 
 
 def test_two_ranks_learn_as_one_and_end_together(home: Path, expected: list[Group], tmp_path: Path) -> None:
     """ZeRO 1 on two ranks beside one rank in this process, which then goes on from what the two saved."""
-    settings = ("learner.lr=1e-3", "learner.zero_stage=1")
+    settings = ("learner.zero_stage=1",)
     config = make_config(home, *settings)
     batches = [prepare(expected, config, step, weight_version=3) for step in range(3)]
     single = make_learner(config)
@@ -155,3 +156,12 @@ def test_two_ranks_learn_as_one_and_end_together(home: Path, expected: list[Grou
 def assert_same_report(left: StepReport, right: StepReport) -> None:
     for name in ("actor/pg_loss", "actor/kl_loss", "actor/ppo_kl", "actor/entropy", "actor/grad_norm"):
         assert math.isclose(left.metrics[name], right.metrics[name], rel_tol=1e-5, abs_tol=1e-5), name
+
+
+def test_what_a_worker_cannot_load_is_told_as_it_is(home: Path) -> None:
+    broken = home / "broken"
+    shutil.copytree(make_config(home).policy.path, broken, dirs_exist_ok=True)
+    (broken / "model.safetensors").write_bytes(b"not weights")
+    config = make_config(home, "cluster.mode=ray", f"policy.path={broken}")
+    with pytest.raises(PolicyError, match="broken/model.safetensors: not a whole safetensors file"), session(config):
+        pass

@@ -87,7 +87,7 @@ def test_text_ends_at_its_first_end_of_text_and_never_holds_a_mask():
         policy.module.ff_out.weight[eos] *= 3  # make endings common
     samples = rollout_group(policy, toy_text_prompt(), TEXT, list(range(40)), 0)
     ended = [r for r in samples if r.status is RolloutStatus.COMPLETE]
-    assert 0 < len(ended)
+    assert len(ended) > 0
     for rollout in samples:
         response = rollout.token_ids[rollout.response_mask]
         assert policy.vocabulary.mask_id not in response

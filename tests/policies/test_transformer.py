@@ -107,4 +107,6 @@ def test_the_image_head_is_the_codebook_part_of_the_whole():
     policy = toy_policy()
     hidden = torch.randn(3, 32)
     offset, count = policy.vocabulary.image_offset, policy.vocabulary.codebook_size
-    torch.testing.assert_close(policy.head(hidden, image=True), policy.head(hidden, image=False)[:, offset : offset + count])
+    torch.testing.assert_close(
+        policy.head(hidden, image=True), policy.head(hidden, image=False)[:, offset : offset + count]
+    )

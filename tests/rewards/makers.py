@@ -4,7 +4,9 @@ from rl.types import Message, Prompt, RewardItem, Task
 
 
 def text_item(text, reference="7", task=Task.TEXT, **prompt):
-    return RewardItem(Prompt("row/1", task, (Message("user", "Calculate 3 + 4."),), reference=reference, **prompt), text)
+    return RewardItem(
+        Prompt("row/1", task, (Message("user", "Calculate 3 + 4."),), reference=reference, **prompt), text
+    )
 
 
 def drawn_item(image, spec=None, reference="a red circle", **prompt):

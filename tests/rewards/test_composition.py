@@ -60,7 +60,11 @@ def test_a_changed_color_shape_or_count_fails(spec, seed, data):
         assert not holds(spec, find_objects(render(wrong, seed)))
 
 
-@given(st.sampled_from([spec for spec in SPECS if spec.relation]), SEED, st.sampled_from(["left of", "right of", "above", "below"]))
+@given(
+    st.sampled_from([spec for spec in SPECS if spec.relation]),
+    SEED,
+    st.sampled_from(["left of", "right of", "above", "below"]),
+)
 @settings(max_examples=150, deadline=None)
 def test_a_changed_position_fails(spec, seed, relation):
     image = render(dataclasses.replace(spec, relation=relation), seed)
@@ -84,7 +88,13 @@ def test_anything_extra_fails(spec, seed):
     assert unmet == ["1 more"]
 
 
-@given(SPEC, st.lists(st.builds(Found, st.sampled_from(SHAPES), st.sampled_from(list(PALETTE)), st.just(0.2), st.floats(0, 1)), max_size=4))
+@given(
+    SPEC,
+    st.lists(
+        st.builds(Found, st.sampled_from(SHAPES), st.sampled_from(list(PALETTE)), st.just(0.2), st.floats(0, 1)),
+        max_size=4,
+    ),
+)
 @settings(max_examples=200, deadline=None)
 def test_no_requirement_is_unmet_exactly_where_the_scene_holds(spec, found):
     unmet, total = requirements(spec, found)
@@ -112,7 +122,11 @@ def test_two_colors_in_one_object_a_ring_and_a_bar_are_no_objects_of_ours():
 
 
 def test_a_diagonal_lies_both_ways_and_a_knights_move_one():
-    a, diagonal, far = Found("circle", "red", 0.17, 0.17), Found("square", "red", 0.5, 0.5), Found("square", "red", 0.5, 0.83)
+    a, diagonal, far = (
+        Found("circle", "red", 0.17, 0.17),
+        Found("square", "red", 0.5, 0.5),
+        Found("square", "red", 0.5, 0.83),
+    )
     assert related(a, diagonal, "left of") and related(a, diagonal, "above")
     assert related(a, far, "above") and not related(a, far, "left of")
     assert not related(a, a, "left of")

@@ -30,7 +30,9 @@ def test_words_are_compared_without_case_and_blanks():
     assert value("<think>yes</think>no", "yes", task=Task.UNDERSTAND) == 0.0
 
 
-@pytest.mark.parametrize(("answer", "right"), [("7", 1.0), ("7.0", 1.0), (r"\boxed{7}", 1.0), ("14/2", 1.0), ("8", 0.0)])
+@pytest.mark.parametrize(
+    ("answer", "right"), [("7", 1.0), ("7.0", 1.0), (r"\boxed{7}", 1.0), ("14/2", 1.0), ("8", 0.0)]
+)
 def test_numbers_are_compared_as_numbers(answer, right):
     assert value(f"<think>3 + 4 = 7</think>{answer}", "7") == right
 

@@ -47,7 +47,9 @@ def test_trls_signature_sees_the_batch_and_the_columns_it_names(write):
 
 
 def test_a_function_without_a_catch_all_gets_only_what_it_names(write):
-    assert [score.value for score in write("def reward(completions): return [len(c) for c in completions]").score(ITEMS)] == [17.0, 17.0]
+    assert [
+        score.value for score in write("def reward(completions): return [len(c) for c in completions]").score(ITEMS)
+    ] == [17.0, 17.0]
 
 
 def test_verls_signature_sees_one_response(write):
@@ -61,7 +63,10 @@ def test_verls_signature_sees_one_response(write):
     assert (right.value, wrong.value, right.parts) == (1.0, 0.0, {"length": 17.0})
 
 
-ASYNC = "import asyncio\nasync def reward(completions, **columns):\n    await asyncio.sleep(0)\n    return [2.0] * len(completions)\n"
+ASYNC = (
+    "import asyncio\nasync def reward(completions, **columns):\n"
+    "    await asyncio.sleep(0)\n    return [2.0] * len(completions)\n"
+)
 
 
 def test_async_functions_work_inside_and_outside_of_a_running_loop(write):
@@ -103,7 +108,9 @@ def test_each_mistake_has_its_status_and_its_line(write, body, status, said):
 
 
 def test_an_exception_shows_the_users_own_line_even_from_deep_in_a_library(write):
-    reward = write("import json\n\ndef reward(completions, **columns):\n    return [json.loads(c) for c in completions]\n")
+    reward = write(
+        "import json\n\ndef reward(completions, **columns):\n    return [json.loads(c) for c in completions]\n"
+    )
     (score, _) = reward.score(ITEMS)
     assert "mine.py:4: return [json.loads(c) for c in completions]: JSONDecodeError" in score.detail
 

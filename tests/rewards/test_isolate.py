@@ -46,7 +46,12 @@ def test_a_deadline_holds_in_code_that_ignores_signals(misbehave):
 
 @pytest.mark.parametrize(
     ("what", "said"),
-    [("raise", "ValueError: as asked"), ("exit", "exit code 3"), ("allocate", "out of memory"), ("recurse", "Recursion")],
+    [
+        ("raise", "ValueError: as asked"),
+        ("exit", "exit code 3"),
+        ("allocate", "out of memory"),
+        ("recurse", "Recursion"),
+    ],
 )
 def test_a_crash_is_reported_and_the_next_call_works(misbehave, what, said):
     outcome = misbehave.call({"do": what}, 5.0)
@@ -118,7 +123,9 @@ def test_nothing_is_left_running_when_the_parent_dies_in_the_middle(tmp_path):
         "os._exit(1)\n"
     )
     root = str(Path(__file__).parents[2])
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": root})
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": root}
+    )
     pids = [int(pid) for pid in done.stdout.split()]
     assert len(pids) == 2, done.stderr
     deadline = time.monotonic() + 5.0

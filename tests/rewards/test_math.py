@@ -143,7 +143,13 @@ def test_every_way_to_write_a_fraction_is_equal_to_it_and_not_to_its_neighbour(v
 @given(st.integers(-(10**12), 10**12))
 @settings(max_examples=50, deadline=None)
 def test_an_integer_is_found_wherever_a_completion_puts_it(value):
-    for text in (f"{value}", f"#### {value:,}", rf"so $\boxed{{{value}}}$.", f"<think>9</think>{value}", f"The answer is {value}."):
+    for text in (
+        f"{value}",
+        f"#### {value:,}",
+        rf"so $\boxed{{{value}}}$.",
+        f"<think>9</think>{value}",
+        f"The answer is {value}.",
+    ):
         assert verify_math(text, str(value)).value == 1.0
         assert verify_math(text, str(value + 1)).value == 0.0
 
@@ -208,12 +214,15 @@ def test_it_works_off_the_main_thread_and_in_parallel():
 def test_this_process_never_imports_the_algebra_system():
     code = (
         "import sys; from rewards import verify_math\n"
-        r"assert verify_math(r'\sqrt{8}', r'2\sqrt{2}', 20.0).value == 1.0" "\n"
+        r"assert verify_math(r'\sqrt{8}', r'2\sqrt{2}', 20.0).value == 1.0"
+        "\n"
         "assert not {'sympy', 'math_verify', 'antlr4'} & set(sys.modules)\n"
     )
     import subprocess
     import sys
 
     root = str(Path(__file__).parents[2])
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": root})
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": root}
+    )
     assert done.returncode == 0, done.stderr

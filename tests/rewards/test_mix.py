@@ -48,7 +48,9 @@ def test_the_papers_mix():
 
 
 def test_each_reward_is_called_once_with_all_its_items(counting):
-    mix = RewardMix({"text": {"counting": 1.0, "format": 1.0}, "understand": {"counting": 1.0}, "draw": {"format": 1.0}})
+    mix = RewardMix(
+        {"text": {"counting": 1.0, "format": 1.0}, "understand": {"counting": 1.0}, "draw": {"format": 1.0}}
+    )
     tasks = [Task.TEXT, Task.UNDERSTAND, Task.DRAW, Task.TEXT]
     scores = mix.score([text_item(RIGHT, task=task) for task in tasks])
     assert Counting.calls == [3]
