@@ -35,7 +35,7 @@ class RolloutActor:
     def load_weights(self, ref: WeightRef, weights: Weights) -> None:
         self._worker().load_weights(ref, weights)
 
-    def rollout(self, prompt: Prompt, weights: WeightRef, seed: int, evaluate: bool) -> tuple[Rollout, ...]:
+    def rollout(self, prompt: Prompt, weights: WeightRef, seed: int, evaluate: bool = False) -> tuple[Rollout, ...]:
         return self._worker().rollout(prompt, weights, seed, evaluate)
 
     def _worker(self) -> RolloutWorker:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from rewards.composition import find_objects, holds, requirements
+from rewards.composition import find_objects, holds, share_met
 from rewards.scene_clip import MEAN, STD
 from rl.scenes import GRID, MAX_COUNT, PALETTE, RELATIONS, SHAPES, SceneObject, SceneSpec, caption, render
 
@@ -57,7 +57,7 @@ def ranking(model: Any, tokenizer: Any, specs: Sequence[SceneSpec], seed: int, b
     text/{category}    a picture's caption before a variation of it
     image/{category}   a caption's picture before the picture of a variation
     pasted             the same, before the right picture with a cell of another scene pasted in
-    correlation        of the cosine with the pixel checker's partial score, over all these pictures
+    correlation        of the cosine with the pixel checker's share of requirements met, over all these pictures
 
     ``blur`` is the sigma of a Gaussian in pixels, with noise of five times as many grey levels.
     """
@@ -77,8 +77,7 @@ def ranking(model: Any, tokenizer: Any, specs: Sequence[SceneSpec], seed: int, b
             if not holds(spec, found[n]):
                 name = f"image/{spec.category}" if n <= len(others) else "pasted"
                 wins.setdefault(name, []).append(scores[0, 0] > scores[n, 0])
-        unmet = [requirements(spec, items) for items in found]
-        points += [(float(score), 1 - len(gone) / n) for score, (gone, n) in zip(scores[:, 0], unmet, strict=True)]
+        points += [(float(score), share_met(spec, items)) for score, items in zip(scores[:, 0], found, strict=True)]
     for side in ("text", "image"):
         wins[f"{side}/all"] = [win for name, values in wins.items() if name.startswith(side) for win in values]
     result = {name: float(np.mean(values)) for name, values in sorted(wins.items())}

@@ -31,6 +31,7 @@ _SPECK = 24  # components below (side / 24)^2 pixels are noise
 _SMALLEST = 8  # an object spans at least side / 8 pixels
 _ASPECT = 1.34
 _LEAST_OVERLAP = 0.76  # a ring, a bar or two merged objects overlap less with every shape
+_LEAST_OVERLAP_SMALL, _SMALL = 0.7, 9  # below 9 pixels across, each pixel of the rim is several percent
 _TOWARDS = 0.56  # least component of the unit vector between two objects (GenEval: 0.5): jitter never decides it
 
 
@@ -80,7 +81,8 @@ def find_objects(image: np.ndarray) -> tuple[Found, ...]:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError("expected a uint8 RGB picture [H, W, 3]")
     nearest, coverage = _ink(image)
-    labels, count = ndimage.label(coverage > 0.5)
+    labels: np.ndarray = np.empty(coverage.shape, dtype=np.int32)
+    count = int(ndimage.label(coverage > 0.5, output=labels))  # pyright: ignore[reportArgumentType]
     side = min(image.shape[:2])
     found = []
     for index, window in enumerate(ndimage.find_objects(labels, count), start=1):
@@ -135,6 +137,12 @@ def requirements(spec: SceneSpec, found: Sequence[Found]) -> tuple[list[str], in
     return unmet, total + 1
 
 
+def share_met(spec: SceneSpec, found: Sequence[Found]) -> float:
+    """The share of the requirements that these objects meet: 1.0 exactly where ``holds`` is true."""
+    unmet, total = requirements(spec, found)
+    return 1.0 - len(unmet) / total
+
+
 def related(first: Found, second: Found, relation: str) -> bool:
     """Whether the first lies so to the second. On a diagonal both directions hold, as in GenEval."""
     right, down = second.x - first.x, second.y - first.y
@@ -164,7 +172,7 @@ def _ink(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _color(pixels: np.ndarray, nearest: np.ndarray, mask: np.ndarray) -> str:
     """Name of a component's colour, from its inner pixels; unknown where it is off the palette or of several."""
-    core = ndimage.binary_erosion(mask)
+    core: np.ndarray = np.asarray(ndimage.binary_erosion(mask), dtype=bool)
     core = core if core.any() else mask
     best = int(np.bincount(nearest[core]).argmax())
     gaps = np.linalg.norm(_COLORS - np.median(pixels[core], axis=0), axis=-1)
@@ -189,7 +197,8 @@ def _shape(box: np.ndarray) -> str:
         return UNKNOWN
     overlaps = {name: _overlap(box, ideal) for name, ideal in _ideals(height, width).items()}
     best = max(overlaps, key=lambda name: overlaps[name])
-    return best if overlaps[best] >= _LEAST_OVERLAP else UNKNOWN
+    least = _LEAST_OVERLAP if min(height, width) >= _SMALL else _LEAST_OVERLAP_SMALL
+    return best if overlaps[best] >= least else UNKNOWN
 
 
 def _overlap(first: np.ndarray, second: np.ndarray) -> float:

@@ -94,4 +94,6 @@ def write_folder(folder: Path, model: Any) -> None:
     (folder / "open_clip_config.json").write_text(json.dumps(config(), indent=2) + "\n")
     write_tokenizer(folder)
     weights = {name: tensor.detach().half().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
+    file = folder / "open_clip_model.safetensors"
+    save_file(weights, file, metadata={"format": "pt"})
+    file.chmod(0o644)  # safetensors writes for its owner alone

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard
 
 from rewards.base import absent
 from rewards.text import split_response
@@ -30,7 +31,9 @@ class SudokuReward:
 
     def _one(self, item: RewardItem) -> Score:
         began = time.perf_counter()
-        puzzle = item.prompt.metadata.get("puzzle") or item.prompt.metadata.get("extra_info", {}).get("puzzle")
+        metadata = item.prompt.metadata
+        extra = metadata.get("extra_info")  # verl's column
+        puzzle = metadata.get("puzzle") or (extra.get("puzzle") if isinstance(extra, Mapping) else None)
         if not _is_grid(puzzle, "01234"):
             return absent()
         answer = "".join((split_response(item.text).answer or "").split())
@@ -53,5 +56,5 @@ def filled_cells(puzzle: str, solution: str, answer: str) -> float:
     return right / len(blanks) if blanks else 1.0
 
 
-def _is_grid(text: object, digits: str) -> bool:
+def _is_grid(text: Any, digits: str) -> TypeGuard[str]:
     return isinstance(text, str) and len(text) == 16 and set(text) <= set(digits)

@@ -52,7 +52,7 @@ def _is_long(decimal: str) -> bool:
     return len(re.sub(r"[^0-9]", "", decimal).lstrip("0")) >= _ROUNDED_DIGITS
 
 
-def _agree(left: Expr, right: Expr, rounding: Rational) -> bool | None:
+def _agree(left: Expr, right: Expr, rounding: Any) -> bool | None:
     """Whether both have the same value wherever both can be evaluated; None where they cannot."""
     left, right = _with_imaginary_unit(left), _with_imaginary_unit(right)
     symbols = sorted(left.free_symbols | right.free_symbols, key=str)
@@ -75,7 +75,7 @@ def _with_imaginary_unit(expression: Expr) -> Expr:
     return expression.subs({symbol: I for symbol in expression.free_symbols if str(symbol) == "i"})  # pyright: ignore
 
 
-def complex_value(expression: Expr, point: Mapping[Any, Rational]) -> Any:
+def complex_value(expression: Expr, point: Mapping[Any, Any]) -> Any:
     """The expression's value at a point as an mpmath number of 40 digits, or None where it has none."""
     value = expression.subs(point).evalf(_DIGITS)
     return value if value.is_number and value.is_finite else None

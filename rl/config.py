@@ -29,6 +29,7 @@ class UniGRPOConfig:
     normalizer            ``masked``: 1/M a response (eq. 4); ``length``: 1/|o| (eq. 5)
     schedule              how inner updates choose mask ratios: stratified, algorithm1, random or full
     mu                    inner updates on one batch
+    kl_clip               largest KL estimate of one token; null leaves it alone. k3 is heavy-tailed under random masks
     """
 
     clip_low: float = 0.2
@@ -38,6 +39,7 @@ class UniGRPOConfig:
     normalizer: str = "masked"
     schedule: str = "stratified"
     mu: int = 4
+    kl_clip: float | None = None
 
 
 @dataclass(frozen=True)

@@ -122,10 +122,11 @@ class _Run:
         self.tracker.log(at.step, clock.seconds)
 
     def _show(self, step: int, groups: Sequence[Group], weights: WeightRef) -> None:
-        """Samples of training, and held-out scores on the way; those of the last step are ``val_after_train``'s."""
+        """Samples of training, and held-out scores on the way; at the last step ``val_after_train`` may give them."""
         if step % self.config.tracking.samples_freq == 0:
             self.tracker.samples(step, groups, "train")
-        if self.config.test_freq and step % self.config.test_freq == 0 and step < self.config.steps:
+        evaluated_later = step == self.config.steps and self.config.val_after_train
+        if self.config.test_freq and step % self.config.test_freq == 0 and not evaluated_later:
             self._validate(step, weights, f"at step {step}")
 
     def _validate(self, step: int, weights: WeightRef, when: str) -> Mapping[str, float]:

@@ -28,6 +28,8 @@ class ObjectiveConfig(Protocol):
     @property
     def kl_estimator(self) -> str: ...
     @property
+    def kl_clip(self) -> float | None: ...
+    @property
     def normalizer(self) -> str: ...
 
 
@@ -81,7 +83,7 @@ def unigrpo(
     pg_loss = mean(-torch.minimum(plain, clipped), normalizer)
     loss, metrics = pg_loss, {}
     if ref_logp is not None:
-        kl = KL_ESTIMATORS[config.kl_estimator](mean.select(ref_logp) - mean.select(logp))
+        kl = _kl(mean.select(ref_logp) - mean.select(logp), config)
         kl_loss = mean(kl, normalizer)
         loss = pg_loss + config.kl_coef * kl_loss
         metrics["actor/kl_loss"] = kl_loss.detach()
@@ -93,6 +95,17 @@ def unigrpo(
             "actor/ratio_max_deviation": (ratio - 1).abs().max() if ratio.numel() else ratio.new_zeros(()),
         }
     return LossOutput(loss, metrics)
+
+
+def _kl(log_ratio: Tensor, config: ObjectiveConfig) -> Tensor:
+    """The estimate of each token, at most kl_clip where that is set; a token beyond it pulls no more.
+
+    A token drawn many steps ago can be all but impossible under one mask: k3 grows as the ratio itself, and one such
+    token outweighs the batch.
+    """
+    if config.kl_clip is None:
+        return KL_ESTIMATORS[config.kl_estimator](log_ratio)
+    return KL_ESTIMATORS[config.kl_estimator](log_ratio.clamp(max=20.0)).clamp(max=config.kl_clip)
 
 
 def masked_cross_entropy(

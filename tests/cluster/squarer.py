@@ -17,6 +17,8 @@ class Squarer:
         self.index, self.accidents, self.unit = index, Path(accidents), 0
 
     def ready(self) -> int:
+        if not self.accidents.is_dir():
+            bad_row()
         return self.index
 
     def set_unit(self, unit: int) -> None:

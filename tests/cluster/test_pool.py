@@ -22,11 +22,11 @@ pytestmark = pytest.mark.usefixtures("local_ray")
 def make_pool(tmp_path: Path) -> Any:
     pools: list[ActorPool] = []
 
-    def make(size: int = 2, deadline_s: float = 60.0) -> ActorPool:
+    def make(size: int = 2, deadline_s: float = 60.0, folder: Path = tmp_path) -> ActorPool:
         remote = ray.remote(num_cpus=1)(Squarer)
         pool = ActorPool(
             "squarer",
-            lambda index: remote.remote(index, str(tmp_path)),
+            lambda index: remote.remote(index, str(folder)),
             size,
             call_deadline_s=deadline_s,
             start_deadline_s=60.0,
@@ -90,6 +90,11 @@ def test_a_call_that_kills_every_worker_ends_with_its_name(make_pool: Any) -> No
     with pytest.raises(WorkerError, match=rf"squarer 0 was lost, squaring 7: .*\(attempt {ATTEMPTS} of {ATTEMPTS}\)"):
         squares(pool, range(7, 8), lambda n: ("die", True))
     assert pool.restarts == ATTEMPTS - 1
+
+
+def test_what_a_worker_cannot_load_is_told_as_it_is(make_pool: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="^row 3: no reference$"):
+        make_pool(size=1, folder=tmp_path / "nowhere")
 
 
 def test_errors_on_purpose_come_through_and_bugs_name_their_worker(make_pool: Any) -> None:

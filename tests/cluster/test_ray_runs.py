@@ -17,7 +17,7 @@ import ray
 from cluster.calls import result
 from cluster.learner import FrozenLearner, make_learner
 from cluster.rank_group import RankGroup
-from cluster.ray_workers import RayWorkers
+from cluster.ray_workers import RayWorkers, RolloutActor
 from cluster.session import Session, place, session
 from cluster.workers import InlineWorkers
 from rl.config import Config
@@ -158,10 +158,12 @@ def assert_same_report(left: StepReport, right: StepReport) -> None:
         assert math.isclose(left.metrics[name], right.metrics[name], rel_tol=1e-5, abs_tol=1e-5), name
 
 
-def test_what_a_worker_cannot_load_is_told_as_it_is(home: Path) -> None:
+def test_an_actor_tells_what_it_cannot_load_with_a_call(home: Path) -> None:
     broken = home / "broken"
     shutil.copytree(make_config(home).policy.path, broken, dirs_exist_ok=True)
     (broken / "model.safetensors").write_bytes(b"not weights")
-    config = make_config(home, "cluster.mode=ray", f"policy.path={broken}")
-    with pytest.raises(PolicyError, match="broken/model.safetensors: not a whole safetensors file"), session(config):
-        pass
+    config = make_config(home, f"policy.path={broken}")
+    actor = RolloutActor(config, "rollout worker 0", os.getcwd())
+    for _ in range(2):  # and again: a replacement is told to load weights, not to get ready
+        with pytest.raises(PolicyError, match="broken/model.safetensors: not a whole safetensors file"):
+            actor.ready()

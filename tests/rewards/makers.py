@@ -3,7 +3,7 @@
 from rl.types import Message, Prompt, RewardItem, Task
 
 
-def text_item(text, reference="7", task=Task.TEXT, **prompt):
+def text_item(text, reference: str | None = "7", task=Task.TEXT, **prompt):
     return RewardItem(
         Prompt("row/1", task, (Message("user", "Calculate 3 + 4."),), reference=reference, **prompt), text
     )

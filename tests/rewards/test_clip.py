@@ -37,7 +37,7 @@ def scenes(count, start=0):
 def test_a_score_is_a_hundred_times_open_clips_own_cosine(clip):
     items = scenes(20)
     with torch.no_grad():
-        images = torch.stack([clip.preprocess(Image.fromarray(item.image)) for item in items])
+        images = torch.stack([clip.preprocess(Image.fromarray(np.asarray(item.image))) for item in items])
         texts = clip.tokenizer([item.prompt.reference for item in items])
         wanted = torch.cosine_similarity(clip.model.encode_image(images), clip.model.encode_text(texts))
     values = [score.value for score in clip.score(items)]

@@ -228,3 +228,16 @@ def test_masked_cross_entropy_is_lladas(seed: int, b: int, length: int) -> None:
     assert logp.grad is not None
     assert float(output.loss.detach()) == pytest.approx(expected, rel=1e-9, abs=1e-9)
     np.testing.assert_allclose(logp.grad.numpy(), gradient, rtol=1e-9)
+
+
+def test_a_clipped_kl_is_the_plain_one_below_the_limit_and_flat_above():
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    reference = torch.tensor([[-1.0, -1.0, -1.0]], dtype=torch.float64)
+    logp = torch.tensor([[-1.5, -3.0, -200.0]], dtype=torch.float64, requires_grad=True)
+    config = UniGRPOConfig(kl_coef=1.0, kl_clip=1.0)
+    output = unigrpo(logp, logp.detach(), reference, torch.zeros(1, dtype=torch.float64), mask, config)
+    output.loss.backward()
+    below = math.expm1(0.5) - 0.5
+    assert output.metrics["actor/kl_loss"].item() == pytest.approx((below + 1.0 + 1.0) / 3, abs=1e-12)
+    assert logp.grad is not None
+    assert logp.grad[0].tolist() == pytest.approx([-math.expm1(0.5) / 3, 0.0, 0.0], abs=1e-12)
