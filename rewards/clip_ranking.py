@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from rewards.composition import find_objects, holds, share_met
 from rewards.scene_clip import MEAN, STD
-from rl.scenes import GRID, MAX_COUNT, PALETTE, RELATIONS, SHAPES, SceneObject, SceneSpec, caption, render
+from rl.scenes import BACKGROUND, GRID, MAX_COUNT, PALETTE, RELATIONS, SHAPES, SceneObject, SceneSpec, caption, render
 
 
 def variations(spec: SceneSpec) -> list[SceneSpec]:
@@ -50,6 +50,25 @@ def paste(target: np.ndarray, source: np.ndarray, rng: np.random.Generator) -> n
     return picture
 
 
+def scatter(picture: np.ndarray, relation: str | None, rng: np.random.Generator) -> np.ndarray:
+    """The same objects in other cells of the grid: anywhere, or in any row or column in the order of the relation.
+
+    Scenes are rendered in fixed places, but a policy may draw them where it likes.
+    """
+    cell = picture.shape[0] // GRID
+    tiles = picture.reshape(GRID, cell, GRID, cell, 3).swapaxes(1, 2)
+    taken = [tuple(place) for place in np.argwhere((tiles != BACKGROUND).any(axis=(2, 3, 4)))]
+    places = [divmod(int(place), GRID) for place in rng.permutation(GRID * GRID)[: len(taken)]]
+    if relation is not None and len(taken) == 2:
+        lane, (low, high) = int(rng.integers(GRID)), sorted(map(int, rng.permutation(GRID)[:2]))
+        sideways = relation in ("left of", "right of")
+        places = [(lane, low), (lane, high)] if sideways else [(low, lane), (high, lane)]
+    result = np.full_like(tiles, 255)
+    for old, new in zip(taken, places, strict=True):
+        result[new] = tiles[old]
+    return result.swapaxes(1, 2).reshape(picture.shape)
+
+
 @torch.no_grad()
 def ranking(model: Any, tokenizer: Any, specs: Sequence[SceneSpec], seed: int, blur: float = 0.0) -> dict[str, float]:
     """How well an open_clip model with this tokenizer ranks, as shares of pairs in the right order.
@@ -66,7 +85,7 @@ def ranking(model: Any, tokenizer: Any, specs: Sequence[SceneSpec], seed: int, b
     points: list[tuple[float, float]] = []
     for spec in specs:
         others = variations(spec)
-        pictures = [render(item, int(rng.integers(2**40))) for item in (spec, *others)]
+        pictures = [scatter(render(item, int(rng.integers(2**40))), item.relation, rng) for item in (spec, *others)]
         pictures += [paste(pictures[0], picture, rng) for picture in pictures[1:]]
         found = [find_objects(picture) for picture in pictures]
         texts = model.encode_text(tokenizer([caption(item) for item in (spec, *others)]), normalize=True)

@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
-from rewards.base import invalid
+from rewards.base import absent, invalid
 from rl.scenes import BACKGROUND, PALETTE, SceneObject, SceneSpec
 from rl.types import RewardItem, Score
 
@@ -48,7 +48,8 @@ class Found:
 class CompositionReward:
     """1.0 if the picture shows the scene in ``metadata["scene"]`` and nothing else, else 0.0.
 
-    ``parts["partial"]`` is the fraction of its requirements that are met; ``dense=True`` makes that the value.
+    ``parts["partial"]`` is the fraction of its requirements that are met; ``dense=True`` makes that the value. Rows
+    whose metadata has no scene have no such reward.
     """
 
     name = "composition"
@@ -63,7 +64,7 @@ class CompositionReward:
         begin = time.perf_counter()
         scene = item.prompt.metadata.get("scene")
         if scene is None:
-            return invalid(f"row {item.prompt.id}: metadata has no 'scene'; composition checks drawn scenes only")
+            return absent(f"row {item.prompt.id}: metadata has no 'scene' to check")
         if item.image is None:
             return invalid(f"row {item.prompt.id}: no picture to check")
         try:

@@ -114,7 +114,9 @@ def combine(scores: Mapping[str, Score], weights: Mapping[str, float]) -> Score:
             return Score(math.nan, status, parts, seconds, f"{name}: {score.detail or 'no finite value'}")
     counted = {name: score for name, score in weighted.items() if not is_absent(score)}
     if not weights or (weighted and not counted):
-        return Score(math.nan, ScoreStatus.INVALID, parts, seconds, "no reward applies to this row")
+        reasons = "; ".join(f"{name}: {score.detail}" for name, score in weighted.items())
+        detail = "no reward applies to this row" + (f" ({reasons})" if reasons else "")
+        return Score(math.nan, ScoreStatus.INVALID, parts, seconds, detail)
     value = sum(weights[name] * score.value for name, score in counted.items())
     wrong = any(score.status is ScoreStatus.WRONG_FORMAT for score in counted.values())
     detail = "; ".join(f"{name}: {score.detail}" for name, score in counted.items() if score.detail)

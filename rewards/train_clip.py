@@ -26,7 +26,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from rewards.clip_ranking import paste, ranking, variations
+from rewards.clip_ranking import paste, ranking, scatter, variations
 from rewards.composition import find_objects, related, share_met
 from rewards.scene_clip import FOLDER, MEAN, STD, config, write_folder, write_tokenizer
 from rewards.torchvision_ops import ensure_torchvision_ops
@@ -60,7 +60,8 @@ class Pool:
 def build_pool(specs: Sequence[SceneSpec], rng: np.random.Generator) -> Pool:
     """Render the pool and check every content against every caption."""
     size, pasted = PICTURES_EACH * len(specs), PASTED_EACH * len(specs)
-    pictures = [render(specs[index % len(specs)], int(rng.integers(2**40))) for index in range(size)]
+    owners = [specs[index % len(specs)] for index in range(size)]
+    pictures = [scatter(render(spec, int(rng.integers(2**40))), spec.relation, rng) for spec in owners]
     pairs = rng.integers(size, size=(pasted, 2))
     pictures += [paste(pictures[target], pictures[source], rng) for target, source in pairs]
     known: dict[Any, int] = {}
