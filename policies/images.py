@@ -62,6 +62,7 @@ class LFQTokenizer(nn.Module):
             nn.Conv2d(config.bits, w, 3, padding=1), Residual(w), nn.Conv2d(w, 4 * w, 1), nn.PixelShuffle(2),
             Residual(w), Residual(w), nn.GroupNorm(8, w), nn.SiLU(), nn.Conv2d(w, 48, 3, padding=1), nn.PixelShuffle(4),
         )  # fmt: skip
+        self.powers: Tensor
         self.register_buffer("powers", 2 ** torch.arange(config.bits), persistent=False)
 
     @property

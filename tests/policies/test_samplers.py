@@ -114,6 +114,7 @@ def test_a_drawing_is_complete_and_decodes_to_its_picture():
     rollout = rollout_group(POLICY, toy_draw_prompt(), IMAGE, [3], 0)[0]
     codes = rollout.token_ids[rollout.response_mask] - POLICY.vocabulary.image_offset
     assert len(codes) == 16 and codes.min() >= 0 and codes.max() < POLICY.vocabulary.codebook_size
+    assert POLICY.image_tokenizer is not None and rollout.image is not None
     np.testing.assert_array_equal(rollout.image, POLICY.image_tokenizer.decode(codes[None])[0])
     assert generate_image(POLICY, [toy_draw_prompt()], IMAGE, [3])[0].token_ids.tolist() == codes.tolist()
 

@@ -10,6 +10,7 @@ def text_item(text, reference: str | None = "7", task=Task.TEXT, **prompt):
 
 
 def drawn_item(image, spec=None, reference="a red circle", broken=None):
-    metadata = {"scene": broken or spec.to_json()} if broken or spec else {}
+    scene = broken if spec is None else spec.to_json()
+    metadata = {"scene": scene} if scene else {}
     row = Prompt("scene/1", Task.DRAW, (Message("user", reference),), reference=reference, metadata=metadata)
     return RewardItem(row, image=image)
