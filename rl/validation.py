@@ -34,7 +34,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 POSITIVE = (
     "steps rollout.batch_size rollout.n_samples_per_prompt rollout.threads learner.algorithm.mu learner.lr "
     "learner.micro_batch_size_per_gpu learner.mini_batch_size learner.max_grad_norm learner.max_skipped_updates "
-    "learner.algorithm.kl_clip learner.threads learner.reference_sync_freq sft.steps sft.batch_size sft.lr sft.threads sft.max_grad_norm "
+    "learner.algorithm.kl_clip learner.threads learner.reference_sync_freq "
+    "sft.steps sft.batch_size sft.lr sft.threads sft.max_grad_norm "
     "cluster.rollout_workers cluster.reward_workers cluster.learner_ranks cluster.start_deadline_s "
     "cluster.rollout_deadline_s cluster.reward_deadline_s cluster.learner_deadline_s evaluation.n_samples_per_prompt "
     "keep_checkpoints tracking.samples_freq"
