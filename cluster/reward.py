@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from cluster.rollout import torch_threads
 from rewards.mix import RewardMix
 from rl.config import Config
+from rl.threads import torch_threads
 from rl.types import Prompt, RewardItem, Rollout, Score
 
 

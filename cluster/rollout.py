@@ -5,17 +5,13 @@ Nothing here knows Ray: an actor is this class on another machine, and the inlin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import torch
-
 from cluster.weights import Weights, copy_into, verify
 from policies import load_policy
 from policies.generate import rollout_group
 from rl.config import Config, EvaluationConfig, RolloutConfig
 from rl.errors import DataError, WorkerError
 from rl.seeds import derive_seed
+from rl.threads import torch_threads
 from rl.types import ImageSampling, Prompt, Rollout, Task, TextSampling, WeightRef
 
 
@@ -34,17 +30,6 @@ def sampling_for(part: RolloutConfig | EvaluationConfig, prompt: Prompt) -> Text
 def group_seeds(seed: int, prompt: Prompt, size: int) -> list[int]:
     """A rollout's noise depends on (seed, prompt, index) alone: not on which worker samples it, or when."""
     return [derive_seed(seed, prompt.id, index) for index in range(size)]
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Floating-point sums depend on the number of threads, so each kind of work always has the same number."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class RolloutWorker:

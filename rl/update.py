@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from rl.losses import unigrpo
 from rl.microbatches import MicroBatch, collate, mini_batches, plan
 from rl.reference import Reference
 from rl.tally import LARGEST, Clock, Tally, max_over_ranks
+from rl.threads import torch_threads
 from rl.types import StepReport, TrainBatch
 
 POLICY_FOLDER = "policy"
@@ -64,7 +64,7 @@ class UniGRPOLearner:
         if not len(batch):
             self._count_skip("no usable group in the batch")
             return StepReport({"actor/skipped_updates": 1.0, "actor/lr": self.engine.lr}, updated=False)
-        with _threads(self.config.threads):
+        with torch_threads(self.config.threads):
             return self._update(batch)
 
     def weights(self) -> Mapping[str, np.ndarray]:
@@ -193,14 +193,3 @@ class UniGRPOLearner:
 
 def _log_probs(policy: Policy, data: MicroBatch, mask: Tensor, *, with_entropy: bool = False) -> LogProbs:
     return masked_log_probs(policy, data.token_ids, data.attention, mask, draws=data.draws, with_entropy=with_entropy)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Sums depend on the number of threads: the learner always uses its own, whoever else lives in this process."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -16,7 +16,7 @@ def make() -> Transformer:
     module.reset_parameters(torch.Generator().manual_seed(0))
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter.mul_(8 if parameter.dim() > 1 else 1.1)
+            parameter.mul_(1.0 if parameter.dim() > 1 else 1.1)
     return module
 
 
