@@ -42,8 +42,14 @@ def toy_folder(seed: int = 0) -> Path:
     return build_toy(Path(tempfile.mkdtemp(prefix="unigrpo-toy-")), seed)
 
 
-def toy_policy(seed: int = 0) -> MaskedDiffusionPolicy:
-    return load_policy(toy_folder(seed))
+def toy_policy(seed: int = 0, scale: float = 1.0) -> MaskedDiffusionPolicy:
+    """``scale`` flattens (below 1) or sharpens the distributions of the random weights."""
+    policy = load_policy(toy_folder(seed))
+    with torch.no_grad():
+        for parameter in policy.module.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(scale)
+    return policy
 
 
 def toy_text_prompt(index: int = 0) -> Prompt:

@@ -25,7 +25,7 @@ def make_config(folder: Path, *overrides: str) -> Config:
     """Three tasks, groups of 4, 2 inner updates, a learning rate that moves the weights visibly."""
     policy = folder / "policy"
     if not policy.is_dir():
-        toy_policy(scale=2.0).save(policy)
+        toy_policy(scale=0.3).save(policy)
     text = {"max_new_tokens": 8, "block_length": 4, "steps": 4}
     greedy = {**text, "temperature": 0.0}
     mix = {task: {"custom": 1.0} for task in ("text", "understand", "draw")}

@@ -322,7 +322,7 @@ def test_no_coefficient_no_reference() -> None:
 def test_another_reference_is_refused_on_resume(tmp_path: Path) -> None:
     learner = make_learner()
     learner.save(tmp_path)
-    other = toy_policy(scale=4.0)
+    other = toy_policy(scale=0.5)
     stranger = UniGRPOLearner(other, TorchEngine(other.module, SETTINGS, 100), SETTINGS, Reference(other))
     with pytest.raises(CheckpointError, match="another reference policy"):
         stranger.load(tmp_path)
