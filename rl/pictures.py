@@ -72,7 +72,8 @@ def side_by_side(titled: Sequence[tuple[str, Sequence[Drawing]]], columns: int =
 def verdict(drawing: Drawing) -> str:
     """Example: ``composition 1, clip 0.27``; the score alone where the parts are unknown."""
     if drawing.parts:
-        return ", ".join(f"{name} {value:.2g}" for name, value in drawing.parts.items())
+        # A part of a part ("composition/partial") would not fit under a picture.
+        return ", ".join(f"{name} {value:.2g}" for name, value in drawing.parts.items() if "/" not in name)
     return "not scored" if drawing.score is None else f"score {drawing.score:.2g}"
 
 

@@ -106,8 +106,8 @@ def read_summary(run_dir: Path) -> dict[str, Any] | None:
 
 
 def results_table(summary: Mapping[str, Any]) -> Table:
-    """Held-out means times 100: tasks, then each reward that is watched or trained on, then sources."""
-    table = Table(title="Held-out sets, score x 100", title_justify="left")
+    """Held-out means: tasks in percent, then each other reward on its own scale, then sources in percent."""
+    table = Table(title="Held-out sets: scores in percent, other rewards on their own scale", title_justify="left")
     for name in ("", "before", "after", "change"):
         table.add_column(name, justify="left" if not name else "right")
     judges, trained_on = summary.get("judges", {}), summary.get("trained_on", {})
@@ -118,7 +118,9 @@ def results_table(summary: Mapping[str, Any]) -> Table:
     for name, pair in summary["parts"].items():
         task, part = name.split("/", 1)
         if judges.get(task) != [part]:
-            table.add_row(f"{task}: {part}{', trained on' if part in trained_on.get(task, ()) else ''}", *_cells(pair))
+            table.add_row(
+                f"{task}: {part}{', trained on' if part in trained_on.get(task, ()) else ''}", *_cells(pair, 1, 3)
+            )
     table.add_section()
     for source, pair in summary["sources"].items():
         table.add_row(source, *_cells(pair))
@@ -188,14 +190,11 @@ def _pair(name: str, before: Mapping[str, float], after: Mapping[str, float]) ->
     return {"before": before.get(name), "after": after.get(name)}
 
 
-def _cells(pair: Mapping[str, float | None]) -> tuple[str, str, str]:
+def _cells(pair: Mapping[str, float | None], scale: int = 100, places: int = 1) -> tuple[str, str, str]:
     before, after = pair["before"], pair["after"]
-    change = "-" if before is None or after is None else f"{100 * (after - before):+.1f}"
-    return _hundred(before), _hundred(after), change
-
-
-def _hundred(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
+    change = "-" if before is None or after is None else f"{scale * (after - before):+.{places}f}"
+    shown = ("-" if value is None else f"{scale * value:.{places}f}" for value in (before, after))
+    return (*shown, change)
 
 
 def _plot_training(axes: Any, points: Sequence[Point], task: str) -> None:

@@ -90,7 +90,7 @@ def test_the_table_shows_both_draw_curves_and_says_which_is_trained_on(tmp_path:
     Console(file=stream, width=100).print(report.results_table(make_summary(make_config(tmp_path))))
     rows = {line.split("  ")[0].strip("│ "): line for line in stream.getvalue().splitlines() if "│" in line}
     assert rows["draw (composition)"].replace(" ", "") == "│draw(composition)│0.0│100.0│+100.0│"
-    assert rows["draw: clip, trained on"].replace(" ", "") == "│draw:clip,trainedon│25.0│50.0│+25.0│"
+    assert rows["draw: clip, trained on"].replace(" ", "") == "│draw:clip,trainedon│0.250│0.500│+0.250│"
     assert rows["sums"].replace(" ", "") == "│sums│0.0│100.0│+100.0│"
 
 
