@@ -97,7 +97,9 @@ def test_the_same_seed_gives_the_same_weights():
 
 def test_a_row_without_an_answer_is_named():
     maker = ExampleMaker(toy_policy(), CONFIG)
-    with pytest.raises(DataError, match="lesson: no solution; fine-tuning needs a column .solution. with a worked answer"):
+    with pytest.raises(
+        DataError, match="lesson: no solution; fine-tuning needs a column .solution. with a worked answer"
+    ):
         maker.make(replace(LESSON, solution=None), np.random.default_rng(0))
     bare = replace(toy_draw_prompt(), metadata={})
     with pytest.raises(DataError, match="no picture; fine-tuning a draw row needs a column 'image'"):
