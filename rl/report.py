@@ -193,8 +193,11 @@ def _pair(name: str, before: Mapping[str, float], after: Mapping[str, float]) ->
 def _cells(pair: Mapping[str, float | None], scale: int = 100, places: int = 1) -> tuple[str, str, str]:
     before, after = pair["before"], pair["after"]
     change = "-" if before is None or after is None else f"{scale * (after - before):+.{places}f}"
-    shown = ("-" if value is None else f"{scale * value:.{places}f}" for value in (before, after))
-    return (*shown, change)
+    return _cell(before, scale, places), _cell(after, scale, places), change
+
+
+def _cell(value: float | None, scale: int, places: int) -> str:
+    return "-" if value is None else f"{scale * value:.{places}f}"
 
 
 def _plot_training(axes: Any, points: Sequence[Point], task: str) -> None:
