@@ -32,6 +32,7 @@ _REGISTRY: dict[str, str] = {
     "correctness": "rewards.correctness:CorrectnessReward",
     "format": "rewards.format:FormatReward",
     "sudoku": "rewards.sudoku:SudokuReward",
+    "sudoku_cells": "rewards.sudoku:SudokuCellsReward",
     "clip": "rewards.clip:ClipReward",
     "composition": "rewards.composition:CompositionReward",
     "custom": "rewards.custom:CustomReward",

@@ -31,14 +31,42 @@ class SudokuReward:
 
     def _one(self, item: RewardItem) -> Score:
         began = time.perf_counter()
-        metadata = item.prompt.metadata
-        extra = metadata.get("extra_info")  # verl's column
-        puzzle = metadata.get("puzzle") or (extra.get("puzzle") if isinstance(extra, Mapping) else None)
-        if not _is_grid(puzzle, "01234"):
+        puzzle = _puzzle(item)
+        if puzzle is None:
             return absent()
-        answer = "".join((split_response(item.text).answer or "").split())
-        parts = {"cells": filled_cells(puzzle, item.prompt.reference or "", answer)}
-        return Score(float(solves(puzzle, answer)), parts=parts, seconds=time.perf_counter() - began)
+        parts = {"cells": filled_cells(puzzle, item.prompt.reference or "", _answer(item))}
+        return Score(float(solves(puzzle, _answer(item))), parts=parts, seconds=time.perf_counter() - began)
+
+
+class SudokuCellsReward:
+    """The share of the blanks filled as in the reference: d1's reward for sudoku (arXiv 2504.12216).
+
+    It tells a nearly right grid from a wild one, which right-or-wrong cannot. Rows without a puzzle have no such reward.
+    """
+
+    name = "sudoku_cells"
+
+    def score(self, items: Sequence[RewardItem]) -> list[Score]:
+        return [self._one(item) for item in items]
+
+    def _one(self, item: RewardItem) -> Score:
+        began = time.perf_counter()
+        puzzle = _puzzle(item)
+        if puzzle is None:
+            return absent()
+        share = filled_cells(puzzle, item.prompt.reference or "", _answer(item))
+        return Score(share, seconds=time.perf_counter() - began)
+
+
+def _puzzle(item: RewardItem) -> str | None:
+    metadata = item.prompt.metadata
+    extra = metadata.get("extra_info")  # verl's column
+    puzzle = metadata.get("puzzle") or (extra.get("puzzle") if isinstance(extra, Mapping) else None)
+    return puzzle if _is_grid(puzzle, "01234") else None
+
+
+def _answer(item: RewardItem) -> str:
+    return "".join((split_response(item.text).answer or "").split())
 
 
 def solves(puzzle: str, answer: str) -> bool:

@@ -48,5 +48,11 @@ def test_share_of_blanks_filled():
     assert score("<think>x</think>" + SOLUTION).parts["cells"] == 1.0
 
 
+def test_the_share_of_blanks_is_a_reward_of_its_own():
+    row = item(f"<think>x</think>1{SOLUTION[1:]}", puzzle=PUZZLE)
+    assert load_reward("sudoku_cells").score([row])[0].value == 1 - 1 / PUZZLE.count("0")
+
+
 def test_other_rows_have_no_such_reward():
-    assert is_absent(load_reward("sudoku").score([item("<think>a</think>7")])[0])
+    for name in ("sudoku", "sudoku_cells"):
+        assert is_absent(load_reward(name).score([item("<think>a</think>7")])[0])
