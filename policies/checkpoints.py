@@ -18,7 +18,7 @@ from policies.folders import INDEX, SINGLE, check_files, read_config, weight_fil
 from policies.images import load_image_tokenizer
 from policies.keys import Tensors
 from policies.policy import MaskedDiffusionPolicy
-from policies.shards import Shard
+from policies.shards import read_weights
 from policies.tokenizer import ChatTokenizer
 from policies.transformer import Transformer, TransformerConfig
 from rl.errors import PolicyError
@@ -28,8 +28,6 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 MAX_SHARD_BYTES = 5_000_000_000
 # Beside the weights: what load_policy reads, and the model's own code, which others need to load what we save.
 COMPANIONS = (".json", ".jinja", ".txt", ".model", ".py")
-# Tensors that may stand in a file although a model computes or ties them.
-DERIVED = ("rotary_emb.inv_freq", "lm_head.weight")
 
 
 def check_policy(path_or_name: str | Path) -> Path:
@@ -58,7 +56,7 @@ def load_policy(
     tokenizer = ChatTokenizer.load(folder, family.aliases)
     sizes, vocabulary = _interpret(folder, family, config, tokenizer)
     images = folder / IMAGE_TOKENIZER
-    image_tokenizer = load_image_tokenizer(images) if images.is_dir() else None
+    image_tokenizer = load_image_tokenizer(images, device) if images.is_dir() else None
     if image_tokenizer is not None and image_tokenizer.codebook_size != vocabulary.codebook_size:
         raise PolicyError(
             f"{images}: codebook of {image_tokenizer.codebook_size} codes, but {folder / 'config.json'} says "
@@ -103,26 +101,6 @@ def empty_module(sizes: TransformerConfig, dtype: torch.dtype, device: str | tor
     for parameter in module.parameters():
         parameter.data = parameter.data.to(dtype)
     return module.to_empty(device=device)
-
-
-def read_weights(files: Sequence[Path], tensors: Tensors) -> None:
-    """Fill every tensor from the files that hold it. Raises PolicyError: a broken file, a missing or unknown tensor, a
-    wrong shape."""
-    left = dict(tensors)
-    for file in files:
-        with Shard(file) as shard:
-            for key in sorted(shard.entries, key=lambda name: shard.entries[name].begin):
-                if key in left:
-                    _check_shape(file, key, shard.entries[key].shape, left[key])
-                    shard.read_into(key, left.pop(key))
-                elif not key.endswith(DERIVED):
-                    twice = "stands in two files" if key in tensors else "has no place in the model of config.json"
-                    raise PolicyError(f"{file}: {key} {twice}; is this the config of these weights?")
-    if left:
-        raise PolicyError(
-            f"{files[0].parent}: {len(left)} tensors missing, the first is {next(iter(left))}; copy the folder again, or "
-            "mend config.json if it describes another model"
-        )
 
 
 def write_weights(folder: Path, tensors: Tensors, max_shard_bytes: int) -> None:
@@ -182,14 +160,6 @@ def _check_vocabulary(folder: Path, vocabulary: Vocabulary, tokenizer: ChatToken
             f"{where}: {room} {first}, but the tokenizer's text goes up to {tokenizer.last_id}; the config and the "
             "tokenizer are of two models"
         )
-
-
-def _check_shape(file: Path, key: str, shape: tuple[int, ...], parts: Sequence[Tensor]) -> None:
-    wanted = tuple(parts[0].shape)
-    if len(parts) > 1:
-        wanted = (sum(part.shape[0] for part in parts), *wanted[1:])
-    if shape != wanted:
-        raise PolicyError(f"{file}: {key} has shape {shape}, but config.json makes it {wanted}")
 
 
 def _split(tensors: Tensors, max_shard_bytes: int) -> list[list[str]]:

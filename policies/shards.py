@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -24,6 +24,8 @@ DTYPES = {
     "I64": torch.int64, "I32": torch.int32,
 }  # fmt: skip
 PIECE = 1 << 24  # elements that are converted at once
+# Tensors that may stand in a file although a model computes or ties them.
+DERIVED = ("rotary_emb.inv_freq", "lm_head.weight")
 MAX_HEADER = 100_000_000  # bytes, the format's own limit
 
 
@@ -105,3 +107,33 @@ class Shard:
 
     def _broken(self, reason: str) -> PolicyError:
         return PolicyError(f"{self.file}: not a whole safetensors file: {reason}; copy it again")
+
+
+def read_weights(files: Sequence[Path], tensors: Mapping[str, Sequence[Tensor]]) -> None:
+    """Fill every tensor from the files that hold it: name -> ours which, end to end, are the tensor of that name.
+
+    Raises PolicyError: a broken file, a missing or unknown tensor, a wrong shape.
+    """
+    left = dict(tensors)
+    for file in files:
+        with Shard(file) as shard:
+            for key in sorted(shard.entries, key=lambda name: shard.entries[name].begin):
+                if key in left:
+                    _check_shape(file, key, shard.entries[key].shape, left[key])
+                    shard.read_into(key, left.pop(key))
+                elif not key.endswith(DERIVED):
+                    twice = "stands in two files" if key in tensors else "has no place in the model of config.json"
+                    raise PolicyError(f"{file}: {key} {twice}; is this the config of these weights?")
+    if left:
+        raise PolicyError(
+            f"{files[0].parent}: {len(left)} tensors missing, the first is {next(iter(left))}; copy the folder again, or "
+            "mend config.json if it describes another model"
+        )
+
+
+def _check_shape(file: Path, key: str, shape: tuple[int, ...], parts: Sequence[Tensor]) -> None:
+    wanted = tuple(parts[0].shape)
+    if len(parts) > 1:
+        wanted = (sum(part.shape[0] for part in parts), *wanted[1:])
+    if shape != wanted:
+        raise PolicyError(f"{file}: {key} has shape {shape}, but config.json makes it {wanted}")

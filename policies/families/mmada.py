@@ -94,7 +94,8 @@ def image_codes(policy: MaskedDiffusionPolicy, prompt: Prompt) -> list[int]:
         raise DataError(f"prompt {prompt.id}: task={prompt.task}: {policy.name} has no image tokenizer")
     if prompt.image is None:
         raise DataError(f"prompt {prompt.id}: task={prompt.task}: the row has no image")
-    pixels = load_pixels(prompt.image, policy.image_tokenizer.image_size)
+    resampling = getattr(policy.image_tokenizer, "resampling", "box")
+    pixels = load_pixels(prompt.image, policy.image_tokenizer.image_size, resampling)
     return policy.image_tokenizer.encode(pixels[None])[0].tolist()
 
 
