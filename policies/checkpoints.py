@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from policies.base import Vocabulary
 from policies.families import Family, family_of
@@ -98,9 +98,12 @@ def empty_module(sizes: TransformerConfig, dtype: torch.dtype, device: str | tor
     router adds to its scores is finer than half precision."""
     with torch.device("meta"):
         module = Transformer(sizes)
-    for parameter in module.parameters():
-        parameter.data = parameter.data.to(dtype)
-    return module.to_empty(device=device)
+    for part in module.modules():
+        for name, value in list(part.named_parameters(recurse=False)):
+            part.register_parameter(name, nn.Parameter(torch.empty(value.shape, dtype=dtype, device=device)))
+        for name, value in list(part.named_buffers(recurse=False)):
+            part.register_buffer(name, torch.empty(value.shape, dtype=value.dtype, device=device))
+    return module
 
 
 def write_weights(folder: Path, tensors: Tensors, max_shard_bytes: int) -> None:
