@@ -18,15 +18,18 @@ import time
 from pathlib import Path
 
 CHILD = """
-import json, resource, sys, time
+import json, sys, time
+from pathlib import Path
 from policies.checkpoints import load_policy
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():  # not getrusage: its peak is handed on from the parent
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0])
+before = peak()
 start = time.perf_counter()
 policy = load_policy(sys.argv[1], dtype=sys.argv[2])
 seconds = time.perf_counter() - start
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 size = sum(p.numel() * p.element_size() for p in policy.module.parameters())
-print(json.dumps({"seconds": seconds, "peak": (after - before) * 1024, "size": size}))
+print(json.dumps({"seconds": seconds, "peak": (peak() - before) * 1024, "size": size}))
 """
 
 
@@ -94,10 +97,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "policy"
         # In a process of its own, so that its memory is gone when loading is measured.
-        code = "import sys; from benchmarks.load import *; make_folder(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3])"
-        subprocess.run(
-            [sys.executable, "-c", code, str(folder), str(options.parameters), options.dtype], check=True
+        code = (
+            "import sys; from benchmarks.load import *; make_folder(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3])"
         )
+        subprocess.run([sys.executable, "-c", code, str(folder), str(options.parameters), options.dtype], check=True)
         result = measure(folder, options.dtype, options.repeats)
     text = json.dumps(result, indent=2)
     print(text)

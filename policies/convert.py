@@ -43,7 +43,9 @@ def _read(file: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise PolicyError(f"{file}: more or less than tensors, so it is not read: {str(error).splitlines()[0]}") from error
+        raise PolicyError(
+            f"{file}: more or less than tensors, so it is not read: {str(error).splitlines()[0]}"
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise PolicyError(f"{file}: not a mapping of names to tensors")
     # Tied tensors share memory, which safetensors refuses: give each its own.

@@ -75,8 +75,12 @@ def weight_files(folder: Path) -> list[Path]:
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
-        raise PolicyError(
-            f"{folder}: only pickled weights (.bin), which can run code when loaded; convert them with "
-            f"`python -m policies.convert {folder}`, which reads tensors and refuses anything else"
-        )
+        raise pickled(folder)
     raise PolicyError(f"{folder}: no {SINGLE} and no {INDEX}")
+
+
+def pickled(folder: Path) -> PolicyError:
+    return PolicyError(
+        f"{folder}: only pickled weights (.bin), which can run code when loaded; convert them with "
+        f"`python -m policies.convert {folder}`, which reads tensors and refuses anything else"
+    )

@@ -15,6 +15,11 @@ class Linear(nn.Linear):
         pass
 
 
+class Conv2d(nn.Conv2d):
+    def reset_parameters(self) -> None:
+        pass
+
+
 class Embedding(nn.Embedding):
     def reset_parameters(self) -> None:
         pass

@@ -33,7 +33,9 @@ FIXED = {
 def sizes(config: Mapping[str, Any]) -> TransformerConfig:
     for name, only in FIXED.items():
         if config.get(name, only) != only:
-            raise PolicyError(f"config.json: {name}={config[name]!r}: allowed: {only!r}, as in the released checkpoints")
+            raise PolicyError(
+                f"config.json: {name}={config[name]!r}: allowed: {only!r}, as in the released checkpoints"
+            )
     return TransformerConfig(
         vocab_size=config.get("embedding_size") or config["vocab_size"],
         d_model=config["d_model"],

@@ -44,7 +44,9 @@ LAYER = {
 def sizes(config: Mapping[str, Any]) -> TransformerConfig:
     for name, only in FIXED.items():
         if config.get(name, only) != only:
-            raise PolicyError(f"config.json: {name}={config[name]!r}: allowed: {only!r}, as in the released checkpoints")
+            raise PolicyError(
+                f"config.json: {name}={config[name]!r}: allowed: {only!r}, as in the released checkpoints"
+            )
     head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
     return qwen.sizes(
         config,

@@ -20,7 +20,6 @@ from policies.transformer import TransformerConfig
 from rl.errors import DataError
 from rl.types import Prompt, Task
 
-
 # The released tokenizer has no names of its own for these: MMaDA's prompting gives meaning to reserved tokens.
 RELEASED = {
     "<|soi|>": "<|reserved_token_0|>",

@@ -31,7 +31,9 @@ def sizes(config: Mapping[str, Any], **own: Any) -> TransformerConfig:
     """``own``: what the family sets beside the names that all share."""
     for name, only in FIXED.items():
         if config.get(name, only) != only:
-            raise PolicyError(f"config.json: {name}={config[name]!r}: allowed: {only!r}, as in the released checkpoints")
+            raise PolicyError(
+                f"config.json: {name}={config[name]!r}: allowed: {only!r}, as in the released checkpoints"
+            )
     return TransformerConfig(
         vocab_size=config["vocab_size"],
         d_model=config["hidden_size"],

@@ -1,0 +1,92 @@
+"""Names and shapes of published checkpoints, each of which our model must hold under exactly that name."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from math import prod
+
+import pytest
+import torch
+
+from policies.families import family_of
+from policies.magvit import MagvitConfig, MagvitTokenizer
+from tests.policies.originals import GOLDEN, shapes
+
+LAYOUTS = json.loads((GOLDEN / "layouts.json").read_text())
+CHECKPOINTS = [name for name, layout in LAYOUTS.items() if "bytes" in layout]
+
+
+def published_names(layout: dict) -> set[str]:
+    """Unfold ``blocks.{n}.x: [[0, 31]]``."""
+    names = set()
+    for pattern, ranges in layout["tensors"].items():
+        for numbers in itertools.product(*(range(first, last + 1) for first, last in ranges)):
+            parts = pattern.split("{n}")
+            pieces = [str(number) + part for number, part in zip(numbers, parts[1:], strict=True)]
+            names.add("".join([parts[0], *pieces]))
+    return names
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_every_tensor_has_its_published_name_and_they_add_up(name):
+    layout = LAYOUTS[name]
+    ours = shapes(layout["config"])
+    assert set(ours) == published_names(layout) and len(ours) == layout["count"]
+    # All are bf16, but LLaDA2.1 keeps the bias of its routers in single precision: two bytes more each.
+    wider = sum(prod(shape) for key, shape in ours.items() if "expert_bias" in key) if name == "LLaDA2.1-mini" else 0
+    assert 2 * sum(map(prod, ours.values())) + 2 * wider == layout["bytes"]
+
+
+def test_magvit_has_the_released_names_and_sizes():
+    with torch.device("meta"):
+        ours = MagvitTokenizer(MagvitConfig()).state_dict()
+    released = {
+        pattern.replace("{n}", "{}").format(*numbers)
+        for pattern, all_numbers in LAYOUTS["magvitv2"]["tensors"].items()
+        for numbers in all_numbers
+    }
+    assert set(ours) == released and len(ours) == LAYOUTS["magvitv2"]["count"]
+    assert sum(value.numel() for value in ours.values()) == LAYOUTS["magvitv2"]["elements"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("LLaDA-8B-Instruct", (126464, 126336, 126081)),
+        ("Dream-v0-Instruct-7B", (152064, 151666, 151643)),
+        ("SDAR-8B-Chat", (151936, 151669, 151643)),
+        ("SDAR-1.7B-Chat", (151936, 151669, 151643)),
+        ("LLaDA2.0-mini", (157184, 156895, 156892)),
+        ("LLaDA2.1-mini", (157184, 156895, 156892)),
+    ],
+)
+def test_ids_of_mask_and_end(name, expected):
+    config = LAYOUTS[name]["config"]
+    vocabulary = family_of(config["model_type"]).vocabulary(config, 0)
+    assert (vocabulary.size, vocabulary.mask_id, vocabulary.eos_id) == expected
+    assert vocabulary.codebook_size == 0 and vocabulary.image_offset == vocabulary.size
+
+
+def test_mmada_draws_after_the_tokenizers_last_token():
+    """126349 is len(tokenizer) in MMaDA's training and drawing code (its issue 49), not the 126464 of its config."""
+    config = {"vocab_size": 134656, "embedding_size": 126464, "llm_vocab_size": 126464, "codebook_size": 8192}
+    ids = {"mask_token_id": 126336, "eos_token_id": 126081}
+    vocabulary = family_of("mmada").vocabulary({**config, **ids}, 126349)
+    assert (vocabulary.size, vocabulary.image_offset) == (134656, 126349)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("LLaDA-8B-Instruct", (32, 32, 128, None, False, None, False)),
+        ("Dream-v0-Instruct-7B", (28, 4, 128, None, True, None, True)),
+        ("SDAR-8B-Chat", (32, 8, 128, None, False, 4, False)),
+        ("LLaDA2.0-mini", (16, 4, 128, 64, False, 32, False)),
+    ],
+)
+def test_sizes(name, expected):
+    config = LAYOUTS[name]["config"]
+    got = family_of(config["model_type"]).sizes(config)
+    told = (got.n_heads, got.kv_heads, got.head_size, got.rotary_dim, got.qkv_bias, got.block_length, got.shifted)
+    assert told == expected
