@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 CHILD = """
@@ -39,8 +40,10 @@ def make_folder(folder: Path, parameters: float, dtype: str) -> Path:
     from safetensors.torch import save_file
 
     from policies.build import CHAT_TEMPLATE, train_tokenizer
-    from policies.checkpoints import DTYPES, empty_module
+    from policies.checkpoints import DTYPES
+    from policies.empty import empty_module
     from policies.families import llada
+    from policies.transformer import Transformer
 
     width = 2048 if parameters >= 2e8 else 256
     per_layer = 4 * width**2 + 3 * width * 3 * width + 2 * width
@@ -53,7 +56,7 @@ def make_folder(folder: Path, parameters: float, dtype: str) -> Path:
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
     train_tokenizer(["load"], 300).save(str(folder / "tokenizer.json"))
-    module = empty_module(llada.sizes(config), DTYPES[dtype], "cpu")
+    module = empty_module(partial(Transformer, llada.sizes(config)), DTYPES[dtype], "cpu")
     module.reset_parameters(torch.Generator().manual_seed(0))
     weights = {key: parts[0] for key, parts in llada.tensors(module).items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})

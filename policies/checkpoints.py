@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from policies.base import Vocabulary
+from policies.empty import empty_module
 from policies.families import Family, family_of
 from policies.folders import INDEX, SINGLE, check_files, read_config, weight_files
 from policies.images import load_image_tokenizer
@@ -62,7 +64,7 @@ def load_policy(
             f"{images}: codebook of {image_tokenizer.codebook_size} codes, but {folder / 'config.json'} says "
             f"codebook_size={vocabulary.codebook_size}"
         )
-    module = empty_module(sizes, wanted, device)
+    module = empty_module(partial(Transformer, sizes), wanted, device)
     read_weights(weight_files(folder), family.tensors(module))
     return MaskedDiffusionPolicy(
         name=folder.name,
@@ -91,19 +93,6 @@ def save_policy(policy: MaskedDiffusionPolicy, folder: Path, max_shard_bytes: in
             shutil.copytree(policy.source / IMAGE_TOKENIZER, folder / IMAGE_TOKENIZER, dirs_exist_ok=True)
     family, _ = _family(folder)
     write_weights(folder, family.tensors(policy.module), max_shard_bytes)
-
-
-def empty_module(sizes: TransformerConfig, dtype: torch.dtype, device: str | torch.device) -> Transformer:
-    """A module whose parameters have memory and no values. Buffers stay in single precision: they are few, and what a
-    router adds to its scores is finer than half precision."""
-    with torch.device("meta"):
-        module = Transformer(sizes)
-    for part in module.modules():
-        for name, value in list(part.named_parameters(recurse=False)):
-            part.register_parameter(name, nn.Parameter(torch.empty(value.shape, dtype=dtype, device=device)))
-        for name, value in list(part.named_buffers(recurse=False)):
-            part.register_buffer(name, torch.empty(value.shape, dtype=value.dtype, device=device))
-    return module
 
 
 def write_weights(folder: Path, tensors: Tensors, max_shard_bytes: int) -> None:

@@ -14,8 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from policies.layers import Linear
-
 
 @dataclass(frozen=True, slots=True)
 class ExpertsConfig:
@@ -42,7 +40,7 @@ class SparseExperts(nn.Module):
     def __init__(self, d_model: int, config: ExpertsConfig) -> None:
         super().__init__()
         self.config = config
-        self.router = Linear(d_model, config.count, bias=False)
+        self.router = nn.Linear(d_model, config.count, bias=False)
         self.register_buffer("expert_bias", torch.zeros(config.count))
         self.gate_proj = nn.Parameter(torch.empty(config.count, config.hidden_size, d_model))
         self.up_proj = nn.Parameter(torch.empty(config.count, config.hidden_size, d_model))
@@ -86,9 +84,9 @@ class SparseExperts(nn.Module):
 class SharedExpert(nn.Module):
     def __init__(self, d_model: int, hidden_size: int) -> None:
         super().__init__()
-        self.gate_proj = Linear(d_model, hidden_size, bias=False)
-        self.up_proj = Linear(d_model, hidden_size, bias=False)
-        self.down_proj = Linear(hidden_size, d_model, bias=False)
+        self.gate_proj = nn.Linear(d_model, hidden_size, bias=False)
+        self.up_proj = nn.Linear(d_model, hidden_size, bias=False)
+        self.down_proj = nn.Linear(hidden_size, d_model, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))

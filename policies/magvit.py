@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from policies.empty import empty_module
 from policies.folders import pickled
 from policies.images import to_float, to_uint8
-from policies.layers import Conv2d
 from policies.shards import read_weights
 from rl.errors import PolicyError
 
@@ -56,9 +57,9 @@ def norm(channels: int) -> nn.GroupNorm:
 class ResidualBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.norm1, self.conv1 = norm(inputs), Conv2d(inputs, outputs, 3, padding=1)
-        self.norm2, self.conv2 = norm(outputs), Conv2d(outputs, outputs, 3, padding=1)
-        self.nin_shortcut = Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        self.norm1, self.conv1 = norm(inputs), nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.norm2, self.conv2 = norm(outputs), nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.nin_shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
@@ -71,8 +72,8 @@ class Attention(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = norm(channels)
-        self.q, self.k, self.v = (Conv2d(channels, channels, 1) for _ in range(3))
-        self.proj_out = Conv2d(channels, channels, 1)
+        self.q, self.k, self.v = (nn.Conv2d(channels, channels, 1) for _ in range(3))
+        self.proj_out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.norm(x)
@@ -97,7 +98,7 @@ class Resize(nn.Module):
     def __init__(self, channels: int, up: bool) -> None:
         super().__init__()
         self.up = up
-        self.conv = Conv2d(channels, channels, 3, stride=1 if up else 2, padding=1 if up else 0)
+        self.conv = nn.Conv2d(channels, channels, 3, stride=1 if up else 2, padding=1 if up else 0)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(F.interpolate(x, scale_factor=2.0) if self.up else F.pad(x, (0, 1, 0, 1)))
@@ -122,14 +123,14 @@ class Encoder(nn.Module):
     def __init__(self, config: MagvitConfig) -> None:
         super().__init__()
         widths = [config.channels * factor for factor in config.down_multipliers]
-        self.conv_in = Conv2d(3, config.channels, 3, padding=1)
+        self.conv_in = nn.Conv2d(3, config.channels, 3, padding=1)
         inputs = [config.channels, *widths[:-1]]
         self.down = nn.ModuleList(map(Level, inputs, widths, config.down_blocks))
         for level, width in zip(self.down[:-1], widths, strict=False):
             level.downsample = Resize(width, up=False)
         self.mid = Middle(widths[-1])
-        self.norm_out, self.conv_out = norm(widths[-1]), Conv2d(widths[-1], config.bits, 3, padding=1)
-        self.quant_conv = Conv2d(config.bits, config.bits, 1)
+        self.norm_out, self.conv_out = norm(widths[-1]), nn.Conv2d(widths[-1], config.bits, 3, padding=1)
+        self.quant_conv = nn.Conv2d(config.bits, config.bits, 1)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """[B, 3, H, W] in -1..1 -> [B, bits, h, w], whose signs are the code."""
@@ -143,14 +144,14 @@ class Decoder(nn.Module):
     def __init__(self, config: MagvitConfig) -> None:
         super().__init__()
         widths = [config.channels * factor for factor in config.up_multipliers]
-        self.post_quant_conv = Conv2d(config.bits, config.bits, 1)
-        self.conv_in = Conv2d(config.bits, widths[-1], 3, padding=1)
+        self.post_quant_conv = nn.Conv2d(config.bits, config.bits, 1)
+        self.conv_in = nn.Conv2d(config.bits, widths[-1], 3, padding=1)
         self.mid = Middle(widths[-1])
         inputs = [*widths[1:], widths[-1]]
         self.up = nn.ModuleList(map(Level, inputs, widths, config.up_blocks))
         for level, width in zip(self.up[1:], widths[1:], strict=True):
             level.upsample = Resize(width, up=True)
-        self.norm_out, self.conv_out = norm(widths[0]), Conv2d(widths[0], 3, 3, padding=1)
+        self.norm_out, self.conv_out = norm(widths[0]), nn.Conv2d(widths[0], 3, 3, padding=1)
 
     def forward(self, bits: Tensor) -> Tensor:
         """[B, bits, h, w] of -1 and 1 -> [B, 3, H, W], -1..1 but for overshoot."""
@@ -231,16 +232,17 @@ class MagvitTokenizer(nn.Module):
 
 def load_magvit(folder: Path, settings: Mapping[str, Any], device: str | torch.device = "cpu") -> MagvitTokenizer:
     """``settings``: the folder's config.json, which the release leaves all but empty. Raises PolicyError."""
-    known = MagvitConfig.__dataclass_fields__
-    given = {name: value for name, value in settings.items() if name in known}
-    config = MagvitConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+    given: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in settings.items()
+        if name in MagvitConfig.__dataclass_fields__
+    }
+    config = MagvitConfig(**given)
     if config.image_size % config.patch_size:
         raise PolicyError(
             f"{folder / 'config.json'}: image_size={config.image_size}: must be a multiple of {config.patch_size}"
         )
-    with torch.device("meta"):
-        tokenizer = MagvitTokenizer(config)
-    tokenizer.to_empty(device=device)
+    tokenizer = empty_module(partial(MagvitTokenizer, config), torch.float32, device)
     read_weights([_weights_file(folder)], {name: [value] for name, value in tokenizer.state_dict().items()})
     return tokenizer.eval().requires_grad_(False)
 

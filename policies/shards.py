@@ -69,7 +69,7 @@ class Shard:
     def _read_piece(self, target: Tensor, dtype: torch.dtype) -> None:
         in_place = target.dtype == dtype and target.device.type == "cpu"
         buffer = target if in_place else torch.empty(target.shape, dtype=dtype)
-        view = memoryview(buffer.view(torch.uint8).numpy())
+        view = memoryview(buffer.view(torch.uint8).numpy())  # pyright: ignore[reportArgumentType] - arrays are buffers
         while len(view):
             count = self._source.readinto(view)  # pyright: ignore[reportAttributeAccessIssue] - a buffered file has it
             if not count:

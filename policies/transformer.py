@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from policies.cache import KeyValueCache
 from policies.experts import ExpertsConfig, SparseExperts
-from policies.layers import Embedding, Linear, RMSNorm
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,16 @@ class TransformerConfig:
         return self.head_dim or self.d_model // self.n_heads
 
 
+class RMSNorm(nn.Module):
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
 class Block(nn.Module):
     """One layer. With ``rows``, queries, output and MLP are computed for those positions only: exact, and cheaper."""
 
@@ -72,20 +81,20 @@ class Block(nn.Module):
         self.head_size, self.layer = size, layer
         self.group = config.n_heads // config.kv_heads
         self.attn_norm = RMSNorm(d, eps)
-        self.q_proj = Linear(d, config.n_heads * size, bias=config.qkv_bias)
-        self.k_proj = Linear(d, config.kv_heads * size, bias=config.qkv_bias)
-        self.v_proj = Linear(d, config.kv_heads * size, bias=config.qkv_bias)
+        self.q_proj = nn.Linear(d, config.n_heads * size, bias=config.qkv_bias)
+        self.k_proj = nn.Linear(d, config.kv_heads * size, bias=config.qkv_bias)
+        self.v_proj = nn.Linear(d, config.kv_heads * size, bias=config.qkv_bias)
         self.q_norm = RMSNorm(size, eps) if config.qk_norm else nn.Identity()
         self.k_norm = RMSNorm(size, eps) if config.qk_norm else nn.Identity()
-        self.attn_out = Linear(config.n_heads * size, d, bias=config.out_bias)
+        self.attn_out = nn.Linear(config.n_heads * size, d, bias=config.out_bias)
         self.ff_norm = RMSNorm(d, eps)
         self.experts = None
         if config.experts is not None and layer >= config.experts.first_layer:
             self.experts = SparseExperts(d, config.experts)
         else:
-            self.ff_proj = Linear(d, config.mlp_hidden_size, bias=False)
-            self.up_proj = Linear(d, config.mlp_hidden_size, bias=False)
-            self.ff_out = Linear(config.mlp_hidden_size, d, bias=False)
+            self.ff_proj = nn.Linear(d, config.mlp_hidden_size, bias=False)
+            self.up_proj = nn.Linear(d, config.mlp_hidden_size, bias=False)
+            self.ff_out = nn.Linear(config.mlp_hidden_size, d, bias=False)
 
     def forward(
         self,
@@ -175,13 +184,18 @@ class Rows:
 class Transformer(nn.Module):
     """Token ids to final hidden states, and hidden states to logits."""
 
+    ff_out: nn.Linear  # None where the head is tied to the embedding
+
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
-        self.wte = Embedding(config.vocab_size, config.d_model)
+        self.wte = nn.Embedding(config.vocab_size, config.d_model)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
         self.ln_f = RMSNorm(config.d_model, config.rms_norm_eps)
-        self.ff_out = None if config.tied_head else Linear(config.d_model, config.vocab_size, bias=False)
+        if config.tied_head:
+            self.register_module("ff_out", None)
+        else:
+            self.ff_out = nn.Linear(config.d_model, config.vocab_size, bias=False)
         self._rope: tuple[Tensor, Tensor] | None = None
 
     def reset_parameters(self, generator: torch.Generator) -> None:
@@ -223,6 +237,7 @@ class Transformer(nn.Module):
         for block in self.blocks[:-1]:
             x = block(x, rope, bias, cache=cache)
         last = self.blocks[-1]
+        assert isinstance(last, Block)
         last.keys_values(last.attn_norm(x), rope, cache)
         cache.commit(token_ids.shape[1])
 
@@ -239,10 +254,10 @@ class Transformer(nn.Module):
 
     def head(self, hidden: Tensor, first: int = 0, count: int | None = None) -> Tensor:
         """Logits for vocabulary ids first .. first + count; the whole vocabulary by default."""
-        head = self.wte if self.ff_out is None else self.ff_out
-        if first == 0 and count is None:
-            return F.linear(hidden, head.weight)
-        return F.linear(hidden, head.weight[first : None if count is None else first + count])
+        if first == 0 and count is None and not self.config.tied_head:
+            return self.ff_out(hidden)
+        weight = self.wte.weight if self.config.tied_head else self.ff_out.weight
+        return F.linear(hidden, weight[first : None if count is None else first + count])
 
     def _rope_tables(self, start: int, stop: int, like: Tensor) -> tuple[Tensor, Tensor]:
         if self._rope is None or self._rope[0].shape[0] < stop or self._rope[0].device != like.device:

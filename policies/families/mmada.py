@@ -26,6 +26,7 @@ RELEASED = {
     "<|eoi|>": "<|reserved_token_1|>",
     "<|t2i|>": "<|reserved_token_4|>",
     "<|mmu|>": "<|reserved_token_5|>",
+    "<|r2i|>": "<|reserved_token_10|>",
     "<bos>": "<|startoftext|>",
     "<eos>": "<|endoftext|>",
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from policies.checkpoints import empty_module
+from policies.empty import empty_module
 from policies.families import family_of
+from policies.transformer import Transformer
 from tests.toys import toy_folder
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -38,7 +40,7 @@ def weight(key: str, shape: Iterable[int]) -> np.ndarray:
 def shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Our view of a checkpoint: each tensor's name and shape, without memory for it."""
     family = family_of(config["model_type"])
-    tensors = family.tensors(empty_module(family.sizes(config), torch.float32, "meta"))
+    tensors = family.tensors(empty_module(partial(Transformer, family.sizes(config)), torch.float32, "meta"))
     return {
         key: (sum(part.shape[0] for part in parts), *parts[0].shape[1:]) if len(parts) > 1 else tuple(parts[0].shape)
         for key, parts in tensors.items()
