@@ -20,7 +20,7 @@ from policies.folders import INDEX, SINGLE, check_files, read_config, weight_fil
 from policies.images import load_image_tokenizer
 from policies.keys import Tensors
 from policies.policy import MaskedDiffusionPolicy
-from policies.shards import read_weights
+from policies.shards import check_weights, read_weights
 from policies.tokenizer import ChatTokenizer
 from policies.transformer import Transformer, TransformerConfig
 from rl.errors import PolicyError
@@ -33,11 +33,15 @@ COMPANIONS = (".json", ".jinja", ".txt", ".model", ".py")
 
 
 def check_policy(path_or_name: str | Path) -> Path:
-    """check_files, and that config and tokenizer make sense together; no weights are read, for use before anything
-    starts."""
+    """check_files, and that config, tokenizer and the headers of the weights make sense together.
+
+    No weights are read, and no memory is taken: for use before anything starts. Raises PolicyError.
+    """
     folder = check_files(path_or_name)
     family, config = _family(folder)
-    _interpret(folder, family, config, ChatTokenizer.load(folder, family.aliases))
+    sizes, _ = _interpret(folder, family, config, ChatTokenizer.load(folder, family.aliases))
+    module = empty_module(partial(Transformer, sizes), torch.float32, "meta")
+    check_weights(weight_files(folder), family.tensors(module))
     return folder
 
 

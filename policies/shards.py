@@ -109,26 +109,34 @@ class Shard:
         return PolicyError(f"{self.file}: not a whole safetensors file: {reason}; copy it again")
 
 
-def read_weights(files: Sequence[Path], tensors: Mapping[str, Sequence[Tensor]]) -> None:
-    """Fill every tensor from the files that hold it: name -> ours which, end to end, are the tensor of that name.
+def check_weights(files: Sequence[Path], tensors: Mapping[str, Sequence[Tensor]]) -> None:
+    """From the files' headers alone, that each is whole and that together they hold every tensor once, in its shape.
 
-    Raises PolicyError: a broken file, a missing or unknown tensor, a wrong shape.
+    tensors: name in the files -> ours which, end to end, are the tensor of that name. Raises PolicyError.
     """
     left = dict(tensors)
     for file in files:
         with Shard(file) as shard:
-            for key in sorted(shard.entries, key=lambda name: shard.entries[name].begin):
+            for key, entry in shard.entries.items():
                 if key in left:
-                    _check_shape(file, key, shard.entries[key].shape, left[key])
-                    shard.read_into(key, left.pop(key))
+                    _check_shape(file, key, entry.shape, left.pop(key))
                 elif not key.endswith(DERIVED):
-                    twice = "stands in two files" if key in tensors else "has no place in the model of config.json"
-                    raise PolicyError(f"{file}: {key} {twice}; is this the config of these weights?")
+                    problem = "stands in two files" if key in tensors else "has no place in the model of config.json"
+                    raise PolicyError(f"{file}: {key} {problem}; is this the config of these weights?")
     if left:
         raise PolicyError(
             f"{files[0].parent}: {len(left)} tensors missing, the first is {next(iter(left))}; copy the folder again, or "
             "mend config.json if it describes another model"
         )
+
+
+def read_weights(files: Sequence[Path], tensors: Mapping[str, Sequence[Tensor]]) -> None:
+    """check_weights, then fill every tensor, in the order in which the files have them."""
+    check_weights(files, tensors)
+    for file in files:
+        with Shard(file) as shard:
+            for key in sorted(shard.entries.keys() & tensors.keys(), key=lambda name: shard.entries[name].begin):
+                shard.read_into(key, tensors[key])
 
 
 def _check_shape(file: Path, key: str, shape: tuple[int, ...], parts: Sequence[Tensor]) -> None:

@@ -86,8 +86,9 @@ def test_a_config_that_contradicts_itself_is_refused_before_weights_are_read(fol
 
 def test_a_shape_that_does_not_fit_names_both(folder):
     edit(folder, mlp_hidden_size=48)
-    with pytest.raises(PolicyError, match=r"has shape \(64, 32\), but config.json makes it \(48, 32\)|\(32, 64\)"):
-        load_policy(folder)
+    for look in (check_policy, load_policy):
+        with pytest.raises(PolicyError, match=r"has shape \(64, 32\), but config.json makes it \(48, 32\)|\(32, 64\)"):
+            look(folder)
 
 
 def test_truncated_missing_and_pickled_weights(folder):
