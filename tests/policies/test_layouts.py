@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from functools import partial
 from math import prod
 
 import pytest
 import torch
 
+from policies import load_policy
 from policies.empty import empty_module
-from policies.families import family_of
+from policies.families import family_of, mmada
 from policies.magvit import MagvitConfig, MagvitTokenizer
 from tests.policies.originals import GOLDEN, shapes
+from tests.toys import toy_draw_prompt, toy_folder, toy_policy, toy_understand_prompt
 
 LAYOUTS = json.loads((GOLDEN / "layouts.json").read_text())
 CHECKPOINTS = [name for name, layout in LAYOUTS.items() if "bytes" in layout]
@@ -91,3 +94,27 @@ def test_sizes(name, expected):
     got = family_of(config["model_type"]).sizes(config)
     told = (got.n_heads, got.kv_heads, got.head_size, got.rotary_dim, got.qkv_bias, got.block_length, got.shifted)
     assert told == expected
+
+
+# MMaDA's prompting code gives these ids meaning; LLaDA's released tokenizer_config.json names them so.
+PROMPTING = {"<|soi|>": 126084, "<|eoi|>": 126085, "<|t2i|>": 126088, "<|mmu|>": 126089, "<|r2i|>": 126094}
+TOKENIZER = {126080: "<|startoftext|>", 126081: "<|endoftext|>"} | {
+    126084 + index: f"<|reserved_token_{index}|>" for index in range(11)
+}
+
+
+def test_mmadas_layout_tokens_are_the_reserved_ones():
+    assert {name: TOKENIZER[index] for name, index in PROMPTING.items()}.items() <= mmada.RELEASED.items()
+    assert (mmada.RELEASED["<bos>"], mmada.RELEASED["<eos>"]) == (TOKENIZER[126080], TOKENIZER[126081])
+
+
+def test_a_tokenizer_with_the_released_names_gives_the_same_layouts(tmp_path):
+    shutil.copytree(toy_folder(), tmp_path / "released")
+    file = tmp_path / "released" / "tokenizer.json"
+    text = file.read_text()
+    for name, released in mmada.RELEASED.items():
+        text = text.replace(json.dumps(name), json.dumps(released))
+    file.write_text(text)
+    ours, theirs = toy_policy(), load_policy(tmp_path / "released")
+    for prompt in (toy_draw_prompt(), toy_understand_prompt()):
+        assert theirs.encode_prompt(prompt) == ours.encode_prompt(prompt)
