@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from policies.base import Vocabulary
+from policies.base import ImageTokenizer, Vocabulary
 from policies.empty import empty_module
 from policies.families import Family, family_of
 from policies.folders import INDEX, SINGLE, check_files, read_config, weight_files
@@ -39,7 +39,8 @@ def check_policy(path_or_name: str | Path) -> Path:
     """
     folder = check_files(path_or_name)
     family, config = _family(folder)
-    sizes, _ = _interpret(folder, family, config, ChatTokenizer.load(folder, family.aliases))
+    sizes, vocabulary = _interpret(folder, family, config, ChatTokenizer.load(folder, family.aliases))
+    _image_tokenizer(folder, vocabulary, "meta")
     module = empty_module(partial(Transformer, sizes), torch.float32, "meta")
     check_weights(weight_files(folder), family.tensors(module))
     return folder
@@ -61,15 +62,11 @@ def load_policy(
     family, config = _family(folder)
     tokenizer = ChatTokenizer.load(folder, family.aliases)
     sizes, vocabulary = _interpret(folder, family, config, tokenizer)
-    images = folder / IMAGE_TOKENIZER
-    image_tokenizer = load_image_tokenizer(images, device) if images.is_dir() else None
-    if image_tokenizer is not None and image_tokenizer.codebook_size != vocabulary.codebook_size:
-        raise PolicyError(
-            f"{images}: codebook of {image_tokenizer.codebook_size} codes, but {folder / 'config.json'} says "
-            f"codebook_size={vocabulary.codebook_size}"
-        )
+    image_tokenizer = _image_tokenizer(folder, vocabulary, device)
     module = empty_module(partial(Transformer, sizes), wanted, device)
-    read_weights(weight_files(folder), family.tensors(module))
+    files, tensors = weight_files(folder), family.tensors(module)
+    check_weights(files, tensors)
+    read_weights(files, tensors)
     return MaskedDiffusionPolicy(
         name=folder.name,
         module=module.eval(),
@@ -121,6 +118,19 @@ def _family(folder: Path) -> tuple[Family, Mapping[str, Any]]:
     return family_of(config.get("model_type")), config
 
 
+def _image_tokenizer(folder: Path, vocabulary: Vocabulary, device: str | torch.device) -> ImageTokenizer | None:
+    images = folder / IMAGE_TOKENIZER
+    if not images.is_dir():
+        return None
+    tokenizer = load_image_tokenizer(images, device)
+    if tokenizer.codebook_size != vocabulary.codebook_size:
+        raise PolicyError(
+            f"{images}: codebook of {tokenizer.codebook_size} codes, but {folder / 'config.json'} says "
+            f"codebook_size={vocabulary.codebook_size}"
+        )
+    return tokenizer
+
+
 def _interpret(
     folder: Path, family: Family, config: Mapping[str, Any], tokenizer: ChatTokenizer
 ) -> tuple[TransformerConfig, Vocabulary]:
@@ -130,6 +140,15 @@ def _interpret(
         raise PolicyError(
             f"{folder / 'config.json'}: no {error.args[0]!r}, which a {family.model_type} needs"
         ) from error
+    except (TypeError, ValueError) as error:
+        if isinstance(error, PolicyError):
+            raise
+        raise PolicyError(f"{folder / 'config.json'}: not what a {family.model_type} has: {error}") from error
+    if sizes.n_heads % sizes.kv_heads:
+        raise PolicyError(
+            f"{folder / 'config.json'}: {sizes.kv_heads} key-value heads cannot be shared by {sizes.n_heads} heads; their "
+            "number must divide it"
+        )
     _check_vocabulary(folder, vocabulary, tokenizer)
     return sizes, vocabulary
 

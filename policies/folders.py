@@ -69,7 +69,12 @@ def weight_files(folder: Path) -> list[Path]:
     index = folder / INDEX
     if index.is_file():
         try:
-            return [folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+            if any(Path(name).name != name for name in names):
+                raise PolicyError(f"{index}: names files outside its folder; allowed: plain names")
+            return [folder / name for name in names]
+        except PolicyError:
+            raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise PolicyError(f"{index}: not an index of weights: no mapping 'weight_map' in it") from error
     if (folder / SINGLE).is_file():

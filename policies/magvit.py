@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from policies.empty import empty_module
 from policies.folders import pickled
 from policies.images import to_float, to_uint8
-from policies.shards import read_weights
+from policies.shards import check_weights, read_weights
 from rl.errors import PolicyError
 
 WEIGHTS = "pytorch_model.safetensors"  # the name that the original's loader looks for
@@ -231,7 +231,8 @@ class MagvitTokenizer(nn.Module):
 
 
 def load_magvit(folder: Path, settings: Mapping[str, Any], device: str | torch.device = "cpu") -> MagvitTokenizer:
-    """``settings``: the folder's config.json, which the release leaves all but empty. Raises PolicyError."""
+    """``settings``: the folder's config.json, which the release leaves all but empty. On the meta device the weights are
+    looked at and not read. Raises PolicyError."""
     given: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in settings.items()
@@ -243,7 +244,10 @@ def load_magvit(folder: Path, settings: Mapping[str, Any], device: str | torch.d
             f"{folder / 'config.json'}: image_size={config.image_size}: must be a multiple of {config.patch_size}"
         )
     tokenizer = empty_module(partial(MagvitTokenizer, config), torch.float32, device)
-    read_weights([_weights_file(folder)], {name: [value] for name, value in tokenizer.state_dict().items()})
+    files, tensors = [_weights_file(folder)], {name: [value] for name, value in tokenizer.state_dict().items()}
+    check_weights(files, tensors)
+    if torch.device(device).type != "meta":
+        read_weights(files, tensors)
     return tokenizer.eval().requires_grad_(False)
 
 

@@ -131,8 +131,7 @@ def check_weights(files: Sequence[Path], tensors: Mapping[str, Sequence[Tensor]]
 
 
 def read_weights(files: Sequence[Path], tensors: Mapping[str, Sequence[Tensor]]) -> None:
-    """check_weights, then fill every tensor, in the order in which the files have them."""
-    check_weights(files, tensors)
+    """Fill every tensor, in the order in which the files have them: after check_weights."""
     for file in files:
         with Shard(file) as shard:
             for key in sorted(shard.entries.keys() & tensors.keys(), key=lambda name: shard.entries[name].begin):

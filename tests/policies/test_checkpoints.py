@@ -153,6 +153,23 @@ def test_a_quantised_checkpoint_is_refused(folder):
         load_policy(folder)
 
 
+def test_an_index_stays_in_its_folder(folder):
+    (folder / INDEX).write_text(json.dumps({"weight_map": {"a": "../model.safetensors"}}))
+    with pytest.raises(PolicyError, match="names files outside its folder"):
+        check_policy(folder)
+    (folder / INDEX).write_text("[]")
+    with pytest.raises(PolicyError, match="no mapping 'weight_map'"):
+        check_policy(folder)
+
+
+def test_a_broken_image_tokenizer_is_found_before_anything_starts(folder):
+    images = folder / "image_tokenizer"
+    (images / "config.json").write_text('{"_class_name": "MAGVITv2"}')
+    (images / "model.safetensors").rename(images / "pytorch_model.bin")
+    with pytest.raises(PolicyError, match="image_tokenizer: only pickled weights"):
+        check_policy(folder)
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_shards_are_written_and_read_in_every_familys_names(name, tmp_path):
     policy = load_policy(write_folder(name, tmp_path / "one"))
@@ -216,6 +233,8 @@ def test_what_generation_config_says_of_the_end_is_heeded(tmp_path):
     ("name", "changes", "message"),
     [
         ("sdar", {"rope_scaling": {"type": "yarn"}}, "rope_scaling={'type': 'yarn'}: allowed: None"),
+        ("sdar", {"num_key_value_heads": 3}, "3 key-value heads cannot be shared by 4 heads"),
+        ("sdar", {"rope_theta": "large"}, "not what a sdar has: could not convert string to float: 'large'"),
         ("llada", {"alibi": True}, "alibi=True: allowed: False"),
         ("llada2", {"score_function": "softmax"}, "score_function='softmax': allowed: 'sigmoid'"),
         ("dream", {"vocab_size": 256}, "mask_token_id=300: outside the vocabulary of 256; allowed: 0..255"),
