@@ -169,9 +169,10 @@ class Codebook(nn.Module):
 
     def __init__(self, bits: int) -> None:
         super().__init__()
-        powers = 2 ** torch.arange(bits - 1, -1, -1)
-        self.register_buffer("power_vals", powers)
-        self.register_buffer("embedding", ((torch.arange(2**bits)[:, None] & powers) > 0).float() * 2 - 1)
+        powers = 2 ** np.arange(bits - 1, -1, -1)
+        signs = np.where(np.arange(2**bits)[:, None] & powers, 1.0, -1.0)
+        self.register_buffer("power_vals", torch.from_numpy(powers))
+        self.register_buffer("embedding", torch.from_numpy(signs.astype(np.float32)))
 
     def codes(self, features: Tensor) -> Tensor:
         """[B, bits, h, w] -> [B, h*w] int64"""
