@@ -133,7 +133,8 @@ def _check_abilities(folder: Path, tasks: set[Task]) -> None:
 
 
 def _check_canvas(config: Config, folder: Path, tasks: set[Task]) -> None:
-    limit = read_config(folder).get("max_sequence_length")
+    settings = read_config(folder)
+    limit = settings.get("max_sequence_length") or settings.get("max_position_embeddings")
     for section, part in (("rollout", config.rollout), ("evaluation", config.evaluation)):
         for task in tasks & {Task.TEXT, Task.UNDERSTAND}:
             length = getattr(part, task).max_new_tokens

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from policies.cache import KeyValueCache
 from rl.types import Prompt
 
 
@@ -101,12 +102,33 @@ class Policy(Protocol):
         ...
 
     def hidden(
-        self, token_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, rows: torch.Tensor | None = None
+        self,
+        token_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        rows: torch.Tensor | None = None,
+        cache: KeyValueCache | None = None,
     ) -> torch.Tensor:
         """Final, normalised hidden states. With rows [B, L] bool: only those positions, [M, D], in row-major order.
 
-        The last layer then computes queries, output and MLP for those positions only, which is exact.
+        The last layer then computes queries, output and MLP for those positions only, which is exact. The state at a
+        position predicts the token at that position, in every family.
+
+        With a cache, token_ids are what follows its settled tokens, which they attend to; the cache stays as it was.
         """
+        ...
+
+    @property
+    def block_length(self) -> int | None:
+        """Block-causal policies: a token sees its own block and those before it, counted from the sequence's first
+        token. None: every token sees the whole sequence."""
+        ...
+
+    def new_cache(self) -> KeyValueCache:
+        """For the keys and values of settled tokens. Raises PolicyError where none would be exact."""
+        ...
+
+    def extend(self, token_ids: torch.Tensor, cache: KeyValueCache) -> None:
+        """Settle [B, L] tokens, whole blocks of them, behind those that the cache has. Raises ValueError."""
         ...
 
     def head(self, hidden: torch.Tensor, image: bool) -> torch.Tensor:

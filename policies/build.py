@@ -69,5 +69,5 @@ def build(
     shutil.copytree(image_tokenizer, folder / IMAGE_TOKENIZER, dirs_exist_ok=True)
     module = Transformer(mmada.FAMILY.sizes(config))
     module.reset_parameters(torch.Generator().manual_seed(seed))
-    prefix = mmada.FAMILY.key_prefix
-    save_file({prefix + name: value for name, value in module.state_dict().items()}, str(folder / SINGLE))
+    weights = {key: parts[0] for key, parts in mmada.FAMILY.tensors(module).items()}
+    save_file(weights, str(folder / SINGLE))

@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from policies.base import Vocabulary
+from policies.base import ImageTokenizer, Vocabulary
+from policies.empty import empty_module
 from policies.families import Family, family_of
 from policies.folders import INDEX, SINGLE, check_files, read_config, weight_files
 from policies.images import load_image_tokenizer
+from policies.keys import Tensors
 from policies.policy import MaskedDiffusionPolicy
+from policies.shards import check_weights, read_weights
 from policies.tokenizer import ChatTokenizer
-from policies.transformer import Transformer
+from policies.transformer import Transformer, TransformerConfig
 from rl.errors import PolicyError
 
 IMAGE_TOKENIZER = "image_tokenizer"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+MAX_SHARD_BYTES = 5_000_000_000
+# Beside the weights: what load_policy reads, and the model's own code, which others need to load what we save.
+COMPANIONS = (".json", ".jinja", ".txt", ".model", ".py")
 
 
 def check_policy(path_or_name: str | Path) -> Path:
-    """check_files, and that the config makes sense; cheap, for use before anything starts."""
+    """check_files, and that config, tokenizer and the headers of the weights make sense together.
+
+    No weights are read, and no memory is taken: for use before anything starts. Raises PolicyError.
+    """
     folder = check_files(path_or_name)
-    config = read_config(folder)
-    family = family_of(config.get("model_type"))
-    _check_vocabulary(folder, _interpret(folder, family, config)[1])
+    family, config = _family(folder)
+    sizes, vocabulary = _interpret(folder, family, config, ChatTokenizer.load(folder, family.aliases))
+    _image_tokenizer(folder, vocabulary, "meta")
+    module = empty_module(partial(Transformer, sizes), torch.float32, "meta")
+    check_weights(weight_files(folder), family.tensors(module))
     return folder
 
 
@@ -39,99 +51,153 @@ def load_policy(
 ) -> MaskedDiffusionPolicy:
     """A Hugging Face-layout folder, or a shipped name, as a policy in evaluation mode.
 
-    Weights go straight from the file into place, one tensor at a time. Raises PolicyError where the folder is missing
+    The module has no memory until the weights are read, which go from the files straight into place: loading needs the
+    model's own memory, in the dtype asked for, and one piece of a tensor. Raises PolicyError where the folder is missing
     or incomplete, a tensor is missing or has the wrong shape, or the config contradicts itself.
     """
-    folder = check_policy(path_or_name)
-    config = read_config(folder)
-    family = family_of(config.get("model_type"))
-    sizes, vocabulary = _interpret(folder, family, config)
     wanted = DTYPES.get(str(dtype), dtype) if dtype is not None else torch.float32
     if not isinstance(wanted, torch.dtype):
         raise PolicyError(f"policy.dtype={dtype!r}: allowed: {', '.join(DTYPES)}")
-    with torch.device("meta"):
-        module = Transformer(sizes).to(wanted)
-    module.to_empty(device=device)
-    _read_weights(folder, family.key_prefix, dict(module.named_parameters()))
-    images = folder / IMAGE_TOKENIZER
-    policy = MaskedDiffusionPolicy(
+    folder = check_files(path_or_name)
+    family, config = _family(folder)
+    tokenizer = ChatTokenizer.load(folder, family.aliases)
+    sizes, vocabulary = _interpret(folder, family, config, tokenizer)
+    image_tokenizer = _image_tokenizer(folder, vocabulary, device)
+    module = empty_module(partial(Transformer, sizes), wanted, device)
+    files, tensors = weight_files(folder), family.tensors(module)
+    check_weights(files, tensors)
+    read_weights(files, tensors)
+    return MaskedDiffusionPolicy(
         name=folder.name,
         module=module.eval(),
         vocabulary=vocabulary,
-        tokenizer=ChatTokenizer.load(folder),
-        image_tokenizer=load_image_tokenizer(images) if images.is_dir() else None,
+        tokenizer=tokenizer,
+        image_tokenizer=image_tokenizer,
         layout=family.layout,
         source=folder,
     )
-    tokenizer = policy.image_tokenizer
-    if tokenizer is not None and tokenizer.codebook_size != vocabulary.codebook_size:
+
+
+def save_policy(policy: MaskedDiffusionPolicy, folder: Path, max_shard_bytes: int = MAX_SHARD_BYTES) -> None:
+    """Write the folder that ``load_policy`` reads: weights of now, and config and tokenizers of where it came from.
+
+    More than ``max_shard_bytes`` are split over files with an index, as transformers does.
+    """
+    if policy.source is None:
+        raise PolicyError("save: this policy was not loaded from a folder, so there is no config to save with it")
+    folder.mkdir(parents=True, exist_ok=True)
+    if policy.source.resolve() != folder.resolve():
+        for file in policy.source.iterdir():
+            if file.suffix in COMPANIONS and file.name != INDEX:
+                shutil.copyfile(file, folder / file.name)
+        if (policy.source / IMAGE_TOKENIZER).is_dir():
+            shutil.copytree(policy.source / IMAGE_TOKENIZER, folder / IMAGE_TOKENIZER, dirs_exist_ok=True)
+    family, _ = _family(folder)
+    write_weights(folder, family.tensors(policy.module), max_shard_bytes)
+
+
+def write_weights(folder: Path, tensors: Tensors, max_shard_bytes: int) -> None:
+    """One file, or shards and then their index, which stands only when all of them do; older weights are removed."""
+    shards = _split(tensors, max_shard_bytes)
+    names = [SINGLE] if len(shards) == 1 else [_shard_name(index, len(shards)) for index in range(len(shards))]
+    (folder / INDEX).unlink(missing_ok=True)
+    for name, keys in zip(names, shards, strict=True):
+        save_file({key: _joined(tensors[key]) for key in keys}, str(folder / name), metadata={"format": "pt"})
+    for file in folder.glob("model*.safetensors"):
+        if file.name not in names:
+            file.unlink()
+    if len(names) > 1:
+        total = sum(_bytes(parts) for parts in tensors.values())
+        placed = {key: name for name, keys in zip(names, shards, strict=True) for key in keys}
+        index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(placed.items()))}
+        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+
+
+def _family(folder: Path) -> tuple[Family, Mapping[str, Any]]:
+    config = read_config(folder)
+    return family_of(config.get("model_type")), config
+
+
+def _image_tokenizer(folder: Path, vocabulary: Vocabulary, device: str | torch.device) -> ImageTokenizer | None:
+    images = folder / IMAGE_TOKENIZER
+    if not images.is_dir():
+        return None
+    tokenizer = load_image_tokenizer(images, device)
+    if tokenizer.codebook_size != vocabulary.codebook_size:
         raise PolicyError(
             f"{images}: codebook of {tokenizer.codebook_size} codes, but {folder / 'config.json'} says "
             f"codebook_size={vocabulary.codebook_size}"
         )
-    return policy
+    return tokenizer
 
 
-def save_policy(policy: MaskedDiffusionPolicy, folder: Path) -> None:
-    """Write the folder that ``load_policy`` reads: weights of now, and config and tokenizers of where it came from."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if policy.source is None:
-        raise PolicyError("save: this policy was not loaded from a folder, so there is no config to save with it")
-    if policy.source.resolve() != folder.resolve():
-        for file in policy.source.iterdir():
-            if file.suffix in (".json", ".jinja") and file.name != INDEX:
-                shutil.copyfile(file, folder / file.name)
-        if (policy.source / IMAGE_TOKENIZER).is_dir():
-            shutil.copytree(policy.source / IMAGE_TOKENIZER, folder / IMAGE_TOKENIZER, dirs_exist_ok=True)
-    prefix = family_of(read_config(folder).get("model_type")).key_prefix
-    state = {prefix + name: value.detach().cpu().contiguous() for name, value in policy.module.state_dict().items()}
-    save_file(state, str(folder / SINGLE), metadata={"format": "pt"})
-
-
-def _interpret(folder: Path, family: Family, config: Mapping[str, Any]):
+def _interpret(
+    folder: Path, family: Family, config: Mapping[str, Any], tokenizer: ChatTokenizer
+) -> tuple[TransformerConfig, Vocabulary]:
     try:
-        return family.sizes(config), family.vocabulary(config)
+        sizes, vocabulary = family.sizes(config), family.vocabulary(config, len(tokenizer))
     except KeyError as error:
         raise PolicyError(
             f"{folder / 'config.json'}: no {error.args[0]!r}, which a {family.model_type} needs"
         ) from error
+    except (TypeError, ValueError) as error:
+        if isinstance(error, PolicyError):
+            raise
+        raise PolicyError(f"{folder / 'config.json'}: not what a {family.model_type} has: {error}") from error
+    if sizes.n_heads % sizes.kv_heads:
+        raise PolicyError(
+            f"{folder / 'config.json'}: {sizes.kv_heads} key-value heads cannot be shared by {sizes.n_heads} heads; their "
+            "number must divide it"
+        )
+    _check_vocabulary(folder, vocabulary, tokenizer)
+    return sizes, vocabulary
 
 
-def _check_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
-    where = folder / "config.json"
+def _check_vocabulary(folder: Path, vocabulary: Vocabulary, tokenizer: ChatTokenizer) -> None:
+    where, first = folder / "config.json", vocabulary.image_offset
     for name, value in (("mask_token_id", vocabulary.mask_id), ("eos_token_id", vocabulary.eos_id)):
         if not 0 <= value < vocabulary.size:
-            raise PolicyError(f"{where}: {name}={value}: outside the vocabulary of {vocabulary.size}")
-        if vocabulary.image_offset <= value < vocabulary.image_offset + vocabulary.codebook_size:
-            raise PolicyError(f"{where}: {name}={value}: lies among the image codes from {vocabulary.image_offset}")
+            raise PolicyError(
+                f"{where}: {name}={value}: outside the vocabulary of {vocabulary.size}; allowed: 0..{vocabulary.size - 1}"
+            )
+        if first <= value < first + vocabulary.codebook_size:
+            raise PolicyError(f"{where}: {name}={value}: lies among the image codes from {first}; take a text id")
     if vocabulary.mask_id == vocabulary.eos_id:
         raise PolicyError(f"{where}: mask_token_id and eos_token_id are both {vocabulary.mask_id}; they must differ")
-    if vocabulary.image_offset + vocabulary.codebook_size > vocabulary.size:
+    if first + vocabulary.codebook_size > vocabulary.size:
         raise PolicyError(
-            f"{where}: image codes {vocabulary.image_offset}..{vocabulary.image_offset + vocabulary.codebook_size - 1} "
-            f"run past the vocabulary of {vocabulary.size}"
+            f"{where}: image codes {first}..{first + vocabulary.codebook_size - 1} run past the vocabulary of "
+            f"{vocabulary.size}"
+        )
+    if tokenizer.last_id >= first:
+        room = "image codes begin at" if vocabulary.codebook_size else "the vocabulary ends before"
+        raise PolicyError(
+            f"{where}: {room} {first}, but the tokenizer's text goes up to {tokenizer.last_id}; the config and the "
+            "tokenizer are of two models"
         )
 
 
-def _read_weights(folder: Path, prefix: str, parameters: Mapping[str, Tensor]) -> None:
-    left = dict(parameters)
-    for file in weight_files(folder):
-        try:
-            with safe_open(str(file), framework="pt") as shard:
-                for key in shard.keys():  # noqa: SIM118 - not a mapping
-                    target = left.pop(key.removeprefix(prefix), None)
-                    if target is not None:
-                        _copy_into(target, shard.get_tensor(key), key, file)
-        except (SafetensorError, OSError) as error:
-            raise PolicyError(f"{file}: not a whole safetensors file: {str(error).splitlines()[0]}") from error
-    if left:
-        raise PolicyError(f"{folder}: {len(left)} tensors missing, the first is {prefix}{next(iter(left))}")
+def _split(tensors: Tensors, max_shard_bytes: int) -> list[list[str]]:
+    """Keys in order, as many a shard as fit; a tensor larger than a shard has one of its own."""
+    shards, room = [[]], max_shard_bytes
+    for key, parts in tensors.items():
+        size = _bytes(parts)
+        if shards[-1] and size > room:
+            shards.append([])
+            room = max_shard_bytes
+        shards[-1].append(key)
+        room -= size
+    return shards
 
 
-def _copy_into(target: Tensor, value: Tensor, key: str, file: Path) -> None:
-    if target.shape != value.shape:
-        raise PolicyError(
-            f"{file}: {key} has shape {tuple(value.shape)}, but config.json makes it {tuple(target.shape)}"
-        )
-    with torch.no_grad():
-        target.copy_(value)
+def _shard_name(index: int, count: int) -> str:
+    return f"model-{index + 1:05d}-of-{count:05d}.safetensors"
+
+
+def _bytes(parts: Sequence[Tensor]) -> int:
+    return sum(part.numel() * part.element_size() for part in parts)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    whole = parts[0] if len(parts) == 1 else torch.cat(list(parts))
+    return whole.detach().cpu().contiguous()

@@ -12,6 +12,7 @@ from rl.errors import PolicyError
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+VOCABULARY_FILES = ("vocab.json", "merges.txt")  # what a few families release in the place of tokenizer.json
 
 
 def find_policy(path_or_name: str | Path) -> Path:
@@ -34,38 +35,57 @@ def check_files(path_or_name: str | Path) -> Path:
     for file in weight_files(folder):
         if not file.is_file():
             raise PolicyError(f"{file}: listed in {INDEX} but missing; copy it from the original checkpoint")
-    if not (folder / "tokenizer.json").is_file():
+    if not (folder / "tokenizer.json").is_file() and not all((folder / name).is_file() for name in VOCABULARY_FILES):
         raise PolicyError(f"{folder}: no tokenizer.json; save the tokenizer with transformers' fast tokenizer first")
     return folder
 
 
 def read_config(folder: Path) -> Mapping[str, Any]:
+    """config.json. What generation_config.json says of the end of a text goes before it, as in transformers; of several
+    such tokens, the first."""
     file = folder / "config.json"
     if not file.is_file():
         raise PolicyError(
             f"{folder}: no config.json; a policy folder has config.json, *.safetensors and tokenizer.json"
         )
+    config, generation = _read_object(file), folder / "generation_config.json"
+    ends = _read_object(generation).get("eos_token_id") if generation.is_file() else None
+    if isinstance(ends, list):
+        ends = ends[0] if ends else None
+    return config if ends is None else {**config, "eos_token_id": ends}
+
+
+def _read_object(file: Path) -> Mapping[str, Any]:
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise PolicyError(f"{file}: not JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise PolicyError(f"{file}: expected a JSON object, got {type(config).__name__}")
-    return config
+    if not isinstance(content, dict):
+        raise PolicyError(f"{file}: expected a JSON object, got {type(content).__name__}")
+    return content
 
 
 def weight_files(folder: Path) -> list[Path]:
     index = folder / INDEX
     if index.is_file():
         try:
-            return [folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+            if any(Path(name).name != name for name in names):
+                raise PolicyError(f"{index}: names files outside its folder; allowed: plain names")
+            return [folder / name for name in names]
+        except PolicyError:
+            raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise PolicyError(f"{index}: not an index of weights: no mapping 'weight_map' in it") from error
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
-        raise PolicyError(
-            f"{folder}: only pickled weights (.bin), which can run code when loaded; convert them: load with the "
-            "original code where you trust it, then model.save_pretrained(folder, safe_serialization=True)"
-        )
+        raise pickled(folder)
     raise PolicyError(f"{folder}: no {SINGLE} and no {INDEX}")
+
+
+def pickled(folder: Path) -> PolicyError:
+    return PolicyError(
+        f"{folder}: only pickled weights (.bin), which can run code when loaded; convert them with "
+        f"`python -m policies.convert {folder}`, which reads tensors and refuses anything else"
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from policies.base import ImageTokenizer
 from rl.errors import PolicyError
 
 
@@ -105,16 +107,27 @@ class LFQTokenizer(nn.Module):
         (folder / "config.json").write_text(json.dumps({"model_type": "lfq", **asdict(self.config)}, indent=2) + "\n")
 
 
-def load_image_tokenizer(folder: Path) -> LFQTokenizer:
-    """Raises PolicyError where the folder is missing, incomplete, or of another kind."""
+def load_image_tokenizer(folder: Path, device: str | torch.device = "cpu") -> ImageTokenizer:
+    """Ours (``model_type: lfq``) or MAGVIT-v2 (``_class_name: MAGVITv2``, as released).
+
+    Raises PolicyError where the folder is missing, incomplete, or of another kind.
+    """
     file = folder / "config.json"
     if not file.is_file():
         raise PolicyError(f"{folder}: no config.json of an image tokenizer")
     settings = json.loads(file.read_text(encoding="utf-8"))
-    kind = settings.pop("model_type", None)
+    from policies.magvit import CLASS_NAME, load_magvit
+
+    kind = settings.get("model_type") or settings.get("_class_name")
+    if kind == CLASS_NAME:
+        return load_magvit(folder, settings, device)
     if kind != "lfq":
-        raise PolicyError(f"{file}: model_type={kind!r}: allowed: lfq")
-    tokenizer = LFQTokenizer(LFQConfig(**settings))
+        raise PolicyError(f"{file}: model_type={kind!r}: allowed: lfq, {CLASS_NAME}")
+    return _load_lfq(folder, settings)
+
+
+def _load_lfq(folder: Path, settings: dict[str, Any]) -> LFQTokenizer:
+    tokenizer = LFQTokenizer(LFQConfig(**{name: value for name, value in settings.items() if name != "model_type"}))
     try:
         weights = load_file(str(folder / "model.safetensors"))
         tokenizer.load_state_dict({name: value.float() for name, value in weights.items()})

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from policies.base import EncodedPrompt, ImageTokenizer, Vocabulary
+from policies.cache import KeyValueCache
 from policies.tokenizer import ChatTokenizer
 from policies.transformer import Transformer
-from rl.errors import DataError
+from rl.errors import DataError, PolicyError
 from rl.types import Prompt
 
 
@@ -37,8 +38,28 @@ class MaskedDiffusionPolicy:
     def logits(self, token_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         return self.module.head(self.module(token_ids, attention_mask))
 
-    def hidden(self, token_ids: Tensor, attention_mask: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
-        return self.module(token_ids, attention_mask, rows)
+    def hidden(
+        self,
+        token_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        rows: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        return self.module(token_ids, attention_mask, rows, cache)
+
+    @property
+    def block_length(self) -> int | None:
+        return self.module.config.block_length
+
+    def new_cache(self) -> KeyValueCache:
+        if self.block_length is None:
+            raise PolicyError(f"{self.name}: attends to the whole sequence, so no key-value cache of it is exact")
+        return KeyValueCache(self.module.config.n_layers)
+
+    def extend(self, token_ids: Tensor, cache: KeyValueCache) -> None:
+        if self.block_length is None or token_ids.shape[1] % self.block_length:
+            raise ValueError(f"extend: {token_ids.shape[1]} tokens are not whole blocks of {self.block_length}")
+        self.module.extend(token_ids, cache)
 
     def head(self, hidden: Tensor, image: bool) -> Tensor:
         if image:

@@ -1,7 +1,9 @@
-"""The bidirectional transformer that the LLaDA-like families share.
+"""The transformer that all families share, told apart by its configuration.
 
-Pre-norm blocks of RMSNorm, attention with rotary positions, and SwiGLU; no biases; an untied head (LLaDA, arXiv
-2502.09992, section 3 and its released configuration). Parameter names follow LLaDA's checkpoints.
+Pre-norm blocks of RMSNorm, attention with rotary positions, and SwiGLU (LLaDA, arXiv 2502.09992, section 3 and its
+released configuration). A family may group its key-value heads, add biases, normalise queries and keys, rotate a part of
+each head, tie the head to the embedding, shift its predictions by one, attend block-causally (arXiv 2503.09573), or
+replace MLPs by experts. Parameter names follow LLaDA's checkpoints; a family maps its own names onto them.
 """
 
 from __future__ import annotations
@@ -12,10 +14,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from policies.cache import KeyValueCache
+from policies.experts import ExpertsConfig, SparseExperts
+
 
 @dataclass(frozen=True, slots=True)
 class TransformerConfig:
-    """Sizes. Example, LLaDA-8B: d_model 4096, n_layers 32, n_heads 32, mlp_hidden_size 12288, vocab_size 126464."""
+    """Sizes. Example, LLaDA-8B: d_model 4096, n_layers 32, n_heads 32, mlp_hidden_size 12288, vocab_size 126464.
+
+    n_kv_heads      heads of keys and values, shared by groups of query heads; None: n_heads
+    head_dim        None: d_model / n_heads
+    rotary_dim      leading part of each head that is rotated; None: all of it
+    rotary_float32  rotate in single precision whatever the weights' precision, as LLaDA does
+    qkv_bias, out_bias, qk_norm   of the attention's projections
+    tied_head       logits come from the embedding's rows
+    shifted         the state at position p - 1 predicts the token at p (Dream); position 0 uses its own
+    block_length    attend to the own block and those before it, blocks counted from position 0; None: to everything
+    experts         a mixture of experts in the place of the MLPs from layer ``experts.first_layer``
+    """
 
     vocab_size: int
     d_model: int
@@ -25,6 +41,25 @@ class TransformerConfig:
     max_sequence_length: int = 4096
     rope_theta: float = 500_000.0
     rms_norm_eps: float = 1e-5
+    n_kv_heads: int | None = None
+    head_dim: int | None = None
+    rotary_dim: int | None = None
+    rotary_float32: bool = False
+    qkv_bias: bool = False
+    out_bias: bool = False
+    qk_norm: bool = False
+    tied_head: bool = False
+    shifted: bool = False
+    block_length: int | None = None
+    experts: ExpertsConfig | None = None
+
+    @property
+    def kv_heads(self) -> int:
+        return self.n_kv_heads or self.n_heads
+
+    @property
+    def head_size(self) -> int:
+        return self.head_dim or self.d_model // self.n_heads
 
 
 class RMSNorm(nn.Module):
@@ -40,50 +75,88 @@ class RMSNorm(nn.Module):
 class Block(nn.Module):
     """One layer. With ``rows``, queries, output and MLP are computed for those positions only: exact, and cheaper."""
 
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
-        d = config.d_model
-        self.n_heads = config.n_heads
-        self.attn_norm = RMSNorm(d, config.rms_norm_eps)
-        self.q_proj = nn.Linear(d, d, bias=False)
-        self.k_proj = nn.Linear(d, d, bias=False)
-        self.v_proj = nn.Linear(d, d, bias=False)
-        self.attn_out = nn.Linear(d, d, bias=False)
-        self.ff_norm = RMSNorm(d, config.rms_norm_eps)
-        self.ff_proj = nn.Linear(d, config.mlp_hidden_size, bias=False)
-        self.up_proj = nn.Linear(d, config.mlp_hidden_size, bias=False)
-        self.ff_out = nn.Linear(config.mlp_hidden_size, d, bias=False)
+        d, size, eps = config.d_model, config.head_size, config.rms_norm_eps
+        self.head_size, self.layer = size, layer
+        self.group = config.n_heads // config.kv_heads
+        self.attn_norm = RMSNorm(d, eps)
+        self.q_proj = nn.Linear(d, config.n_heads * size, bias=config.qkv_bias)
+        self.k_proj = nn.Linear(d, config.kv_heads * size, bias=config.qkv_bias)
+        self.v_proj = nn.Linear(d, config.kv_heads * size, bias=config.qkv_bias)
+        self.q_norm = RMSNorm(size, eps) if config.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(size, eps) if config.qk_norm else nn.Identity()
+        self.attn_out = nn.Linear(config.n_heads * size, d, bias=config.out_bias)
+        self.ff_norm = RMSNorm(d, eps)
+        self.experts = None
+        if config.experts is not None and layer >= config.experts.first_layer:
+            self.experts = SparseExperts(d, config.experts)
+        else:
+            self.ff_proj = nn.Linear(d, config.mlp_hidden_size, bias=False)
+            self.up_proj = nn.Linear(d, config.mlp_hidden_size, bias=False)
+            self.ff_out = nn.Linear(config.mlp_hidden_size, d, bias=False)
 
-    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], bias: Tensor | None, rows: Rows | None = None) -> Tensor:
-        """x [B, L, D] -> [B, L, D], or [M, D] with rows."""
+    def forward(
+        self,
+        x: Tensor,
+        rope: tuple[Tensor, Tensor],
+        bias: Tensor | None,
+        rows: Rows | None = None,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        """x [B, L, D] -> [B, L, D], or [M, D] with rows. bias: bool, broadcast to [B, heads, queries, keys]."""
         normed = self.attn_norm(x)
         wanted, query_rope = normed, rope
         if rows is not None:
             wanted = rows.gather(normed)
-            query_rope = rows.gather_rope(rope)
-        q = rotate(self._heads(self.q_proj(wanted)), query_rope)
-        k = rotate(self._heads(self.k_proj(normed)), rope)
-        v = self._heads(self.v_proj(normed))
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        attended = attended.transpose(1, 2).flatten(2)
+            query_rope, bias = rows.gather_rope(rope), rows.gather_bias(bias)
+        q = rotate(self.q_norm(self._heads(self.q_proj(wanted))), query_rope)
+        k, v = self.keys_values(normed, rope, cache)
+        attended = self._attend(q, k, v, bias).transpose(1, 2).flatten(2)
         if rows is not None:
             attended, x = rows.flatten(attended), rows.flatten(rows.gather(x))
         x = x + self.attn_out(attended)
-        normed = self.ff_norm(x)
-        return x + self.ff_out(F.silu(self.ff_proj(normed)) * self.up_proj(normed))
+        return x + self._feed_forward(self.ff_norm(x))
+
+    def keys_values(
+        self, normed: Tensor, rope: tuple[Tensor, Tensor], cache: KeyValueCache | None
+    ) -> tuple[Tensor, Tensor]:
+        """Rotated keys and values [B, kv_heads, L, H] of normalised states [B, L, D], after those of the cache."""
+        k = rotate(self.k_norm(self._heads(self.k_proj(normed))), rope)
+        v = self._heads(self.v_proj(normed))
+        return (k, v) if cache is None else cache.write(self.layer, k, v)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+        if self.group == 1:
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        if bias is None:
+            return F.scaled_dot_product_attention(q, k, v, enable_gqa=True)
+        # The fused kernels take grouped heads or a mask, not both.
+        k, v = k.repeat_interleave(self.group, 1), v.repeat_interleave(self.group, 1)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+
+    def _feed_forward(self, normed: Tensor) -> Tensor:
+        if self.experts is not None:
+            return self.experts(normed)
+        return self.ff_out(F.silu(self.ff_proj(normed)) * self.up_proj(normed))
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+        return x.unflatten(-1, (-1, self.head_size)).transpose(1, 2)
 
 
 class Rows:
-    """A selection of positions, rows [B, L] bool, as a padded gather: sequences may select different numbers."""
+    """A selection of positions, rows [B, L] bool, as a padded gather: sequences may select different numbers.
 
-    def __init__(self, rows: Tensor) -> None:
+    ``shifted``: what is gathered for position p is the state at p - 1, which predicts it.
+    """
+
+    def __init__(self, rows: Tensor, shifted: bool = False) -> None:
         counts = rows.sum(1)
         width = int(counts.max())
         # A stable sort puts the selected positions first, in order.
         self.index = torch.argsort((~rows).to(torch.int8), dim=1, stable=True)[:, :width]
+        if shifted:
+            self.index = (self.index - 1).clamp(min=0)
         self.valid = None
         if int(counts.min()) != width:
             self.valid = torch.arange(width, device=rows.device) < counts[:, None]
@@ -96,6 +169,13 @@ class Rows:
         """Two tables [L, H] -> two of [B, 1, width, H]."""
         return rope[0][self.index][:, None], rope[1][self.index][:, None]
 
+    def gather_bias(self, bias: Tensor | None) -> Tensor | None:
+        """[B or 1, 1, L, keys] -> [B, 1, width, keys]; a bias that is equal for all queries stays as it is."""
+        if bias is None or bias.shape[2] == 1:
+            return bias
+        index = self.index[:, None, :, None].expand(-1, -1, -1, bias.shape[3])
+        return bias.expand(len(index), -1, -1, -1).gather(2, index)
+
     def flatten(self, x: Tensor) -> Tensor:
         """[B, width, D] -> [M, D], selected positions only."""
         return x.flatten(0, 1) if self.valid is None else x[self.valid]
@@ -104,13 +184,18 @@ class Rows:
 class Transformer(nn.Module):
     """Token ids to final hidden states, and hidden states to logits."""
 
+    ff_out: nn.Linear  # None where the head is tied to the embedding
+
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
         self.wte = nn.Embedding(config.vocab_size, config.d_model)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
         self.ln_f = RMSNorm(config.d_model, config.rms_norm_eps)
-        self.ff_out = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        if config.tied_head:
+            self.register_module("ff_out", None)
+        else:
+            self.ff_out = nn.Linear(config.d_model, config.vocab_size, bias=False)
         self._rope: tuple[Tensor, Tensor] | None = None
 
     def reset_parameters(self, generator: torch.Generator) -> None:
@@ -121,36 +206,75 @@ class Transformer(nn.Module):
         std = self.config.d_model**-0.5
         scale = (2 * self.config.n_layers) ** -0.5
         for name, parameter in self.named_parameters():
-            if parameter.dim() < 2:
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            elif parameter.dim() < 2:
                 nn.init.ones_(parameter)
             else:
-                residual = ".attn_out." in name or ("blocks." in name and ".ff_out." in name)
+                residual = ".attn_out." in name or ("blocks." in name and ".ff_out." in name) or ".down_proj" in name
                 nn.init.normal_(parameter, std=std * (scale if residual else 1.0), generator=generator)
 
-    def forward(self, token_ids: Tensor, attention_mask: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
-        """[B, L] -> [B, L, D]; with rows [B, L] bool, [M, D] in row-major order."""
-        x = self.wte(token_ids)
-        rope = self._rope_tables(token_ids.shape[1], x)
-        bias = None if attention_mask is None or bool(attention_mask.all()) else attention_mask[:, None, None, :]
+    def forward(
+        self,
+        token_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        rows: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        """[B, L] -> [B, L, D]; with rows [B, L] bool, [M, D] in row-major order. See Policy.hidden for the cache."""
+        x, rope, bias = self._enter(token_ids, attention_mask, cache)
         for block in self.blocks[:-1]:
-            x = block(x, rope, bias)
-        x = self.blocks[-1](x, rope, bias, None if rows is None else Rows(rows))
-        return self.ln_f(x)
+            x = block(x, rope, bias, cache=cache)
+        x = self.blocks[-1](x, rope, bias, None if rows is None else Rows(rows, self.config.shifted), cache)
+        x = self.ln_f(x)
+        if rows is None and self.config.shifted:
+            x = torch.cat([x[:, :1], x[:, :-1]], dim=1)
+        return x
+
+    def extend(self, token_ids: Tensor, cache: KeyValueCache) -> None:
+        """Put keys and values of [B, L] settled tokens into the cache. The last layer needs no more than that."""
+        x, rope, bias = self._enter(token_ids, None, cache)
+        for block in self.blocks[:-1]:
+            x = block(x, rope, bias, cache=cache)
+        last = self.blocks[-1]
+        assert isinstance(last, Block)
+        last.keys_values(last.attn_norm(x), rope, cache)
+        cache.commit(token_ids.shape[1])
+
+    def _enter(self, token_ids: Tensor, attention_mask: Tensor | None, cache: KeyValueCache | None):
+        """Embeddings [B, L, D], rotary tables of their positions, and who may attend to whom."""
+        x = self.wte(token_ids)
+        start = 0 if cache is None else cache.length
+        stop = start + token_ids.shape[1]
+        bias = None if attention_mask is None or bool(attention_mask.all()) else attention_mask[:, None, None, :]
+        if self.config.block_length is not None:
+            block = block_bias(start, stop, self.config.block_length, x.device)
+            bias = block if bias is None else bias if block is None else bias & block
+        return x, self._rope_tables(start, stop, x), bias
 
     def head(self, hidden: Tensor, first: int = 0, count: int | None = None) -> Tensor:
         """Logits for vocabulary ids first .. first + count; the whole vocabulary by default."""
-        if first == 0 and count is None:
+        if first == 0 and count is None and not self.config.tied_head:
             return self.ff_out(hidden)
-        return F.linear(hidden, self.ff_out.weight[first : None if count is None else first + count])
+        weight = self.wte.weight if self.config.tied_head else self.ff_out.weight
+        return F.linear(hidden, weight[first : None if count is None else first + count])
 
-    def _rope_tables(self, length: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        if self._rope is None or self._rope[0].shape[0] < length or self._rope[0].device != like.device:
+    def _rope_tables(self, start: int, stop: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        if self._rope is None or self._rope[0].shape[0] < stop or self._rope[0].device != like.device:
+            size = self.config.rotary_dim or self.config.head_size
             with torch.inference_mode(False):  # the cache outlives the call, and training reads it too
-                self._rope = rope_tables(
-                    max(length, 256), self.config.d_model // self.config.n_heads, self.config.rope_theta, like.device
-                )
+                self._rope = rope_tables(max(stop, 256), size, self.config.rope_theta, like.device)
         cos, sin = self._rope
-        return cos[:length].to(like.dtype), sin[:length].to(like.dtype)
+        dtype = torch.promote_types(like.dtype, torch.float32) if self.config.rotary_float32 else like.dtype
+        return cos[start:stop].to(dtype), sin[start:stop].to(dtype)
+
+
+def block_bias(start: int, stop: int, block_length: int, device: torch.device) -> Tensor | None:
+    """Block-causal attention of positions start .. stop to 0 .. stop: bool [1, 1, queries, keys], None if all see all."""
+    if start // block_length == (stop - 1) // block_length:
+        return None
+    blocks = torch.arange(stop, device=device) // block_length
+    return (blocks[None, :] <= blocks[start:, None])[None, None]
 
 
 def rope_tables(length: int, size: int, theta: float, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -162,7 +286,13 @@ def rope_tables(length: int, size: int, theta: float, device: torch.device) -> t
 
 
 def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotary positions (arXiv 2104.09864), the two-halves layout. x [B, heads, L, H]."""
+    """Rotary positions (arXiv 2104.09864), the two-halves layout, on as much of each head as the tables are wide.
+
+    x [B, heads, L, H] -> the same shape and dtype.
+    """
     cos, sin = rope
+    size = cos.shape[-1]
+    if size < x.shape[-1]:
+        return torch.cat([rotate(x[..., :size], rope), x[..., size:]], dim=-1)
     first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat([-second, first], dim=-1) * sin
+    return (x * cos + torch.cat([-second, first], dim=-1) * sin).to(x.dtype)

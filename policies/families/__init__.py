@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from policies.base import EncodedPrompt, Vocabulary
+from policies.keys import Tensors
 from policies.policy import MaskedDiffusionPolicy
-from policies.transformer import TransformerConfig
+from policies.transformer import Transformer, TransformerConfig
 from rl.errors import PolicyError
 from rl.types import Prompt
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """How a family's folder is read: its ``model_type``, its config's names, its weights' key prefix, its layout."""
+    """How a family's folder is read.
+
+    model_type   as ``config.json`` has it
+    sizes        from the config's own names
+    vocabulary   from the config, and how many tokens the tokenizer has
+    tensors      the names of its weights, and our tensors that each is made of
+    layout       a prompt as ids
+    aliases      layout tokens that the released tokenizer has under another name: name in the layout -> name there
+    """
 
     model_type: str
-    key_prefix: str
     sizes: Callable[[Mapping[str, Any]], TransformerConfig]
-    vocabulary: Callable[[Mapping[str, Any]], Vocabulary]
+    vocabulary: Callable[[Mapping[str, Any], int], Vocabulary]
+    tensors: Callable[[Transformer], Tensors]
     layout: Callable[[MaskedDiffusionPolicy, Prompt], EncodedPrompt]
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 def family_of(model_type: object) -> Family:
     """Raises PolicyError with the families that exist."""
-    from policies.families import llada, mmada
+    from policies.families import dream, llada, llada2, mmada, sdar
 
-    known = {family.model_type: family for family in (llada.FAMILY, mmada.FAMILY)}
+    families = (llada.FAMILY, mmada.FAMILY, dream.FAMILY, sdar.FAMILY, llada2.FAMILY)
+    known = {family.model_type: family for family in families}
     if model_type not in known:
         raise PolicyError(f"config.json: model_type={model_type!r}: allowed: {', '.join(known)}")
     return known[str(model_type)]

@@ -1,5 +1,8 @@
 """MMaDA (arXiv 2505.15809): LLaDA with image codes above the text vocabulary, and layouts for seeing and drawing.
 
+Base and MixCoT. The image tokenizer is a folder ``image_tokenizer`` beside the weights: a copy of, or a link to,
+showlab/magvitv2 for the released checkpoints.
+
 draw:        t2i bos text eos soi image.. eoi
 understand:  mmu soi image.. eoi chat-text
 text:        the chat template
@@ -13,18 +16,42 @@ from typing import Any
 from policies.base import EncodedPrompt, Vocabulary
 from policies.families import Family, llada
 from policies.policy import MaskedDiffusionPolicy
+from policies.transformer import TransformerConfig
 from rl.errors import DataError
 from rl.types import Prompt, Task
 
+# The released tokenizer has no names of its own for these: MMaDA's prompting gives meaning to reserved tokens.
+RELEASED = {
+    "<|soi|>": "<|reserved_token_0|>",
+    "<|eoi|>": "<|reserved_token_1|>",
+    "<|t2i|>": "<|reserved_token_4|>",
+    "<|mmu|>": "<|reserved_token_5|>",
+    "<|r2i|>": "<|reserved_token_10|>",
+    "<bos>": "<|startoftext|>",
+    "<eos>": "<|endoftext|>",
+}
 
-def vocabulary(config: Mapping[str, Any]) -> Vocabulary:
+
+def sizes(config: Mapping[str, Any]) -> TransformerConfig:
+    return llada.sizes({**config, "embedding_size": _size(config)})
+
+
+def vocabulary(config: Mapping[str, Any], text_size: int) -> Vocabulary:
+    """Image code 0 follows the tokenizer's last token, as MMaDA trains and draws: at 126349 in the released checkpoints,
+    although their config reserves ``llm_vocab_size`` = 126464 ids for text."""
     return Vocabulary(
-        size=config["vocab_size"],
+        size=_size(config),
         mask_id=config["mask_token_id"],
         eos_id=config["eos_token_id"],
-        image_offset=config["llm_vocab_size"],
+        image_offset=min(config["llm_vocab_size"], text_size),
         codebook_size=config["codebook_size"],
     )
+
+
+def _size(config: Mapping[str, Any]) -> int:
+    """Rows of the embedding. Its table grew when image codes were added, and not every name for it was kept up."""
+    names = ("new_vocab_size", "embedding_size", "vocab_size")
+    return max(int(config.get(name) or 0) for name in names) or config["vocab_size"]
 
 
 def layout(policy: MaskedDiffusionPolicy, prompt: Prompt) -> EncodedPrompt:
@@ -67,10 +94,11 @@ def image_codes(policy: MaskedDiffusionPolicy, prompt: Prompt) -> list[int]:
         raise DataError(f"prompt {prompt.id}: task={prompt.task}: {policy.name} has no image tokenizer")
     if prompt.image is None:
         raise DataError(f"prompt {prompt.id}: task={prompt.task}: the row has no image")
-    pixels = load_pixels(prompt.image, policy.image_tokenizer.image_size)
+    resampling = getattr(policy.image_tokenizer, "resampling", "box")
+    pixels = load_pixels(prompt.image, policy.image_tokenizer.image_size, resampling)
     return policy.image_tokenizer.encode(pixels[None])[0].tolist()
 
 
 _LAYOUTS = {Task.TEXT: _text, Task.UNDERSTAND: _understand, Task.DRAW: _draw, Task.THINK_DRAW: _think_draw}
 
-FAMILY = Family("mmada", "model.transformer.", llada.sizes, vocabulary, layout)
+FAMILY = Family("mmada", sizes, vocabulary, llada.tensors, layout, aliases=RELEASED)

@@ -1,6 +1,8 @@
 """Image tokenizer and image files."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image
 
 from policies.images import LFQConfig, LFQTokenizer, load_image_tokenizer, to_float, to_uint8
 from policies.pixels import load_pixels, open_image
+from rewards.torchvision_ops import ensure_torchvision_ops
 from rl.errors import DataError, PolicyError
 
 
@@ -56,7 +59,7 @@ def test_a_broken_tokenizer_folder_is_one_clear_line(tmp_path):
     with pytest.raises(PolicyError, match="no config.json"):
         load_image_tokenizer(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "vqgan"}')
-    with pytest.raises(PolicyError, match="model_type='vqgan': allowed: lfq"):
+    with pytest.raises(PolicyError, match="model_type='vqgan': allowed: lfq, MAGVITv2"):
         load_image_tokenizer(tmp_path)
 
 
@@ -80,6 +83,33 @@ def test_orientation_is_honoured():
     exif[0x0112] = 6  # turn clockwise to view
     upright = open_image(encoded(image, "PNG", exif=exif.tobytes()))
     assert upright.size == (20, 40) and upright.getpixel((19, 0)) == (255, 255, 255)
+
+
+def test_bicubic_resizes_the_shorter_side_and_crops_the_centre():
+    wide = np.zeros((20, 60, 3), dtype=np.uint8)
+    wide[:, 20:40] = 255
+    np.testing.assert_array_equal(load_pixels(wide, 10, "bicubic")[:, 2:8], 255)
+    assert load_pixels(wide, 10, "bicubic").shape == (10, 10, 3)
+    ensure_torchvision_ops()
+    from torchvision.transforms import v2  # the reference
+
+    image = np.random.default_rng(0).integers(0, 256, (47, 91, 3), dtype=np.uint8)
+    resize = v2.Compose([v2.Resize(24, v2.InterpolationMode.BICUBIC), v2.CenterCrop((24, 24))])
+    np.testing.assert_array_equal(load_pixels(image, 24, "bicubic"), np.asarray(resize(Image.fromarray(image))))
+
+
+def test_a_picture_too_large_for_pillow_is_one_line(tmp_path):
+    """The header of a 50,000 x 50,000 PNG, written by hand: nothing of that size is ever decoded."""
+    header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b""))]
+    parts = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    ]
+    (tmp_path / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    with pytest.raises(
+        DataError, match=r"huge\.png: 2,500,000,000 pixels; allowed: 64,000,000 in all; make it smaller$"
+    ):
+        open_image(tmp_path / "huge.png")
 
 
 def test_other_formats_broken_and_huge_images_are_refused(tmp_path):

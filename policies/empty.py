@@ -1,0 +1,38 @@
+"""Modules whose parameters have memory and no values yet: these come from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def empty_module(make: Callable[[], M], dtype: torch.dtype, device: str | torch.device) -> M:
+    """What ``make`` makes, on the meta device first, then with memory on ``device``.
+
+    Parameters are of ``dtype``. Buffers keep theirs: they are few, and what a router adds to its scores is finer than
+    half precision.
+    """
+    with torch.device("meta"), _Uninitialised():
+        module = make()
+    for part in module.modules():
+        for name, value in list(part.named_parameters(recurse=False)):
+            part.register_parameter(name, nn.Parameter(torch.empty(value.shape, dtype=dtype, device=device)))
+        for name, value in list(part.named_buffers(recurse=False)):
+            part.register_buffer(name, torch.empty(value.shape, dtype=value.dtype, device=device))
+    return module
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Layers draw random values when they are made. On the meta device that costs seconds, for nothing."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)

@@ -1,0 +1,26 @@
+"""Dream (arXiv 2508.15487) and DiffuCoder (arXiv 2506.20639): Qwen2's layout, text only.
+
+They grew from an autoregressive model and kept its habit: the state at position p - 1 predicts the token at p. Here
+``hidden`` and ``logits`` are aligned already, so samplers and losses need not know. Full attention; queries, keys and
+values have biases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from policies.base import Vocabulary
+from policies.families import Family, llada, qwen
+from policies.transformer import TransformerConfig
+
+
+def sizes(config: Mapping[str, Any]) -> TransformerConfig:
+    return qwen.sizes(config, qkv_bias=True, shifted=True)
+
+
+def vocabulary(config: Mapping[str, Any], text_size: int) -> Vocabulary:
+    return qwen.vocabulary(config, config["mask_token_id"], config["eos_token_id"])
+
+
+FAMILY = Family("Dream", sizes, vocabulary, qwen.tensors, llada.layout)

@@ -1,0 +1,36 @@
+"""SDAR (arXiv 2510.06303) and TraDo (arXiv 2509.06949): Qwen3's layout, text only.
+
+Block-causal: a token sees its own block and those before it, blocks of ``block_size`` counted from the first token of
+the prompt. Queries and keys are normalised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from policies.base import Vocabulary
+from policies.families import Family, llada, qwen
+from policies.transformer import TransformerConfig
+
+MASK_ID = 151669  # of the released tokenizers, for folders whose config does not say
+BLOCK_LENGTH = 4
+
+
+def sizes(config: Mapping[str, Any]) -> TransformerConfig:
+    bias = config.get("attention_bias", False)
+    return qwen.sizes(
+        config,
+        head_dim=config.get("head_dim"),
+        qk_norm=True,
+        qkv_bias=bias,
+        out_bias=bias,
+        block_length=config.get("block_size") or BLOCK_LENGTH,
+    )
+
+
+def vocabulary(config: Mapping[str, Any], text_size: int) -> Vocabulary:
+    return qwen.vocabulary(config, config.get("mask_token_id", MASK_ID), config["eos_token_id"])
+
+
+FAMILY = Family("sdar", sizes, vocabulary, qwen.tensors, llada.layout)
