@@ -92,6 +92,27 @@ def doctor() -> None:
     console.run(body)
 
 
+bench = typer.Typer(help="Side-by-side measurements on this machine.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+
+
+@bench.command("rollout")
+def bench_rollout(
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-rollout.json"),
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of each side; medians are reported.")] = 5,
+    vocabulary: Annotated[list[int] | None, typer.Option(min=2048, help="Default: 4096 and 32768.")] = None,
+    group: Annotated[list[int] | None, typer.Option(min=1, help="Rollouts a group of text. Default: 1 and 8.")] = None,
+) -> None:
+    """Samplers against LLaDA's and MMaDA's plain algorithms: same random weights, one thread, taking turns."""
+
+    def body() -> int:
+        from cluster.bench import rollout
+
+        return rollout(out, repeats, vocabulary, group)
+
+    console.run(body)
+
+
 def main() -> None:
     app()
 

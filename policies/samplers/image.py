@@ -14,6 +14,7 @@ from torch import Tensor
 
 from policies.base import EncodedPrompt, Policy
 from policies.noise import ORDER, gumbel, uniforms
+from policies.packed import packed
 from policies.samplers.tokens import draw, keep_surest
 from rl.types import ImageSampling, Sample
 
@@ -29,23 +30,24 @@ def sample_image(policy: Policy, prompt: EncodedPrompt, sampling: ImageSampling,
     step_map = torch.zeros((groups, length), dtype=torch.int32, device=device)
     seed_tensor = torch.tensor(list(seeds), dtype=torch.int64, device=device)
     masked_before = length
-    for step, masked_after in enumerate(masked_counts(length, sampling)):
-        reveal = masked_before - masked_after
-        if reveal == 0:
-            continue
-        masked = codes == mask_id
-        positions = masked.nonzero()[:, 1].view(groups, -1)
-        logits = _guided_logits(policy, prompt, codes, masked, sampling.guidance, same=masked_before == length)
-        tokens, probability = draw(logits, uniforms(seed_tensor, step, positions).flatten(), sampling.temperature)
-        confidence = probability.log().view(groups, -1)
-        scale = sampling.remask_temperature * (1 - (step + 1) / sampling.steps)
-        if scale > 0:
-            confidence = confidence + scale * gumbel(uniforms(seed_tensor, step, positions, ORDER)).float()
-        keep = keep_surest(confidence, reveal)
-        written = torch.where(keep, tokens.view(groups, -1) + offset, mask_id)
-        codes.scatter_(1, positions, written)
-        step_map.scatter_(1, positions, torch.full_like(written, step, dtype=torch.int32))
-        masked_before = masked_after
+    with packed(policy.module):
+        for step, masked_after in enumerate(masked_counts(length, sampling)):
+            reveal = masked_before - masked_after
+            if reveal == 0:
+                continue
+            masked = codes == mask_id
+            positions = masked.nonzero()[:, 1].view(groups, -1)
+            logits = _guided_logits(policy, prompt, codes, masked, sampling.guidance, same=masked_before == length)
+            tokens, probability = draw(logits, uniforms(seed_tensor, step, positions).flatten(), sampling.temperature)
+            confidence = probability.log().view(groups, -1)
+            scale = sampling.remask_temperature * (1 - (step + 1) / sampling.steps)
+            if scale > 0:
+                confidence = confidence + scale * gumbel(uniforms(seed_tensor, step, positions, ORDER)).float()
+            keep = keep_surest(confidence, reveal)
+            written = torch.where(keep, tokens.view(groups, -1) + offset, mask_id)
+            codes.scatter_(1, positions, written)
+            step_map.scatter_(1, positions, torch.full_like(written, step, dtype=torch.int32))
+            masked_before = masked_after
     final, steps = (codes - offset).cpu().numpy(), step_map.cpu().numpy()
     return [Sample(row.copy(), row_steps.copy()) for row, row_steps in zip(final, steps, strict=True)]
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from policies.base import Policy
 from policies.noise import ORDER, uniforms
+from policies.packed import packed
 from policies.samplers.tokens import draw, keep_surest
 from rl.types import Sample, TextSampling
 
@@ -27,13 +28,14 @@ def sample_text(
     group = _Canvas(policy, prefix, sampling.max_new_tokens, seeds, suffix)
     blocks = sampling.max_new_tokens // sampling.block_length
     steps = sampling.steps // blocks
-    for block in range(blocks):
-        first = block * sampling.block_length
-        for step, count in enumerate(reveal_counts(sampling.block_length, steps)):
-            if count:
-                _denoise(group, sampling, first, block * steps + step, count)
-        if not group.drop_finished(first + sampling.block_length):
-            break
+    with packed(policy.module):
+        for block in range(blocks):
+            first = block * sampling.block_length
+            for step, count in enumerate(reveal_counts(sampling.block_length, steps)):
+                if count:
+                    _denoise(group, sampling, first, block * steps + step, count)
+            if not group.drop_finished(first + sampling.block_length):
+                break
     return group.samples()
 
 
