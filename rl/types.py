@@ -83,7 +83,14 @@ class TextSampling:
     block_length    the canvas is filled block by block, left to right; divides max_new_tokens
     steps           denoising steps over the whole canvas; the number of blocks divides it
     temperature     0 is greedy
-    remasking       ``low_confidence`` reveals the surest tokens first, ``random`` any
+    remasking       which tokens are revealed first: ``low_confidence`` the likeliest, ``entropy`` those of least entropy,
+                    ``margin`` those with the largest lead over the next candidate, ``random`` any
+    confidence_threshold  a step also reveals every token that is at least this sure, so that fewer steps are needed
+                    (Fast-dLLM, arXiv 2505.22618); null is off
+    top_k, top_p    draw from the likeliest tokens alone: that many (0: all), or those that hold this share
+    repetition_penalty  above 1, tokens that the sequence has already are less likely (arXiv 1909.05858); 1 is off
+
+    The likelihood that trains knows nothing of top_k, top_p and the penalty: training with them is off-policy.
     """
 
     max_new_tokens: int = 128
@@ -91,6 +98,10 @@ class TextSampling:
     steps: int = 64
     temperature: float = 1.0
     remasking: str = "low_confidence"
+    confidence_threshold: float | None = None
+    top_k: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,8 @@ class ImageSampling:
     temperature           of the code distribution; 0 takes the likeliest code
     remask_temperature    scale of the Gumbel noise on confidences; it falls to 0 at the last step
     schedule              ``cosine`` or ``linear``: how many codes stay masked as time goes
+    remasking             which codes are revealed first, as in TextSampling; the noise is added to its logarithm
+    top_k, top_p          draw from the likeliest codes alone, as in TextSampling
     """
 
     steps: int = 15
@@ -109,6 +122,9 @@ class ImageSampling:
     temperature: float = 1.0
     remask_temperature: float = 1.0
     schedule: str = "cosine"
+    remasking: str = "low_confidence"
+    top_k: int = 0
+    top_p: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
