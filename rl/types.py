@@ -128,19 +128,46 @@ class ImageSampling:
 
 
 @dataclass(frozen=True, slots=True)
+class ThinkDrawSampling:
+    """A plan in words, then the image. think: how the plan is written; draw: how the image is drawn after it."""
+
+    think: TextSampling = field(default_factory=TextSampling)
+    draw: ImageSampling = field(default_factory=ImageSampling)
+
+
+Sampling = TextSampling | ImageSampling | ThinkDrawSampling
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """What a sampler returns for one row: the response alone.
 
     Example: ``Sample(token_ids=array([7, 8, 2]), step_map=array([1, 0, 1]), complete=True)``.
 
     token_ids [L] int64   text: vocabulary ids; images: codebook indices, from 0
-    step_map  [L] int32   denoising step that revealed each token, from 0
+    step_map  [L] int32   denoising step that revealed each token, from 0; -1 where it was given
     complete              text: an end-of-text token was written; images: always
     """
 
     token_ids: np.ndarray
     step_map: np.ndarray
     complete: bool = True
+
+
+class Modality(StrEnum):
+    """What a span of a response holds; its tokens are normalised over the whole vocabulary, or over the codebook."""
+
+    TEXT = "text"
+    IMAGE = "image"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Tokens start .. stop of a rollout's sequence. Example: ``Span(12, 40, Modality.TEXT)``."""
+
+    start: int
+    stop: int
+    modality: Modality
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +181,9 @@ class Rollout:
     seed                  of this rollout's noise
     weight_version        the weights that sampled it
     status                see RolloutStatus
-    text                  the response, decoded for scoring and for people ("" for an image)
+    text                  the response, decoded for scoring and for people ("" for an image without a plan)
     image                 uint8 [H, W, 3], decoded from the response's codes, or None
+    spans                 where the response lies: one span, or a plan's and its image's
     """
 
     prompt_id: str
@@ -168,6 +196,7 @@ class Rollout:
     status: RolloutStatus
     text: str = ""
     image: np.ndarray | None = None
+    spans: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +261,7 @@ class TrainBatch:
     mask_draws                 N rows (inner updates) of B draws
     tasks                      [B]
     on_policy                  the rollouts came from the weights that are about to be trained
+    spans                      [B], each rollout's; empty: what its task says
     """
 
     token_ids: tuple[np.ndarray, ...]
@@ -240,6 +270,7 @@ class TrainBatch:
     mask_draws: tuple[tuple[MaskDraw, ...], ...]
     tasks: tuple[Task, ...]
     on_policy: bool = True
+    spans: tuple[tuple[Span, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.token_ids)
