@@ -61,17 +61,26 @@ def generate(
     prompt: Annotated[str, typer.Argument(help="The question, or the caption to draw.")],
     overrides: Overrides = None,
     recipe: Recipe = "tiny",
-    task: Annotated[str, typer.Option(help="text, understand or draw.")] = "text",
+    task: Annotated[str, typer.Option(help="text, understand, draw or think_draw.")] = "text",
     image: Annotated[Path | None, typer.Option(help="The image to look at (task understand).")] = None,
     out: Annotated[Path, typer.Option(help="Where a drawing goes; several are numbered.")] = Path("drawing.png"),
     n: Annotated[int, typer.Option(min=1, help="How many samples.")] = 1,
+    given: Annotated[
+        str | None, typer.Option(help="What is known of the answer: text with [mask:N] holes, or a picture (draw).")
+    ] = None,
+    mask: Annotated[Path | None, typer.Option(help="White where the given picture is drawn anew (draw).")] = None,
+    trace: Annotated[Path | None, typer.Option(help="Write an HTML page that plays the denoising.")] = None,
 ) -> None:
-    """Answer one prompt, or draw it. Sampling settings are those of evaluation.{task}; seed=N gives other noise."""
+    """Answer one prompt, draw it, or fill in what is missing of an answer or a picture.
+
+    Sampling settings are those of evaluation.{task}; seed=N gives other noise.
+    """
 
     def body() -> int:
+        from cluster.generate import Request
         from cluster.generate import generate as run
 
-        return run(recipe, overrides or [], prompt, task=task, image=image, out=out, count=n)
+        return run(recipe, overrides or [], Request(prompt, task, image, out, n, given, mask, trace))
 
     console.run(body)
 

@@ -26,7 +26,6 @@ from rl.types import (
     ThinkDrawSampling,
 )
 
-
 # The image of a think_draw rollout draws other noise than its plan.
 _DRAW_STREAM = 0x3C6EF372FE94F82B
 
@@ -157,9 +156,7 @@ def _think_draw(
     eos, drawing = policy.vocabulary.eos_id, encoded.drawing
     plans = sample_text(policy, encoded.prefix, sampling.think, seeds)
     between = [(*(() if plan.complete else (eos,)), *drawing.prefix) for plan in plans]
-    prefixes = [
-        (*encoded.prefix, *plan.token_ids.tolist(), *gap) for plan, gap in zip(plans, between, strict=True)
-    ]
+    prefixes = [(*encoded.prefix, *plan.token_ids.tolist(), *gap) for plan, gap in zip(plans, between, strict=True)]
     image_seeds = [seed ^ _DRAW_STREAM for seed in seeds]
     samples = sample_image(policy, drawing, sampling.draw, image_seeds, prefixes=prefixes)
     layouts = [replace(drawing, prefix=gap) for gap in between]

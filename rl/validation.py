@@ -89,14 +89,20 @@ def _validate_text(where: str, sampling: TextSampling) -> None:
     _validate_tail(where, sampling)
     threshold = sampling.confidence_threshold
     _require(
-        threshold is None or 0 < threshold <= 1, f"{where}.confidence_threshold", threshold, "above 0, at most 1, or null"
+        threshold is None or 0 < threshold <= 1,
+        f"{where}.confidence_threshold",
+        threshold,
+        "above 0, at most 1, or null",
     )
     if threshold is not None and sampling.remasking == "random":
         raise ConfigError(
             f"{where}.confidence_threshold={threshold}: a random order is never sure; set {where}.remasking=low_confidence"
         )
     _require(
-        sampling.repetition_penalty > 0, f"{where}.repetition_penalty", sampling.repetition_penalty, "above 0 (1 is off)"
+        sampling.repetition_penalty > 0,
+        f"{where}.repetition_penalty",
+        sampling.repetition_penalty,
+        "above 0 (1 is off)",
     )
     blocks = sampling.max_new_tokens // sampling.block_length
     if sampling.steps % blocks:

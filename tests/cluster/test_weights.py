@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cluster.rollout import RolloutWorker, group_seeds, sampling_for
 from cluster.weights import copy_into, digest, verify
 from rl.config import Config
-from rl.errors import DataError, WorkerError
+from rl.errors import WorkerError
 from rl.types import Message, Prompt, Task, WeightRef
 from tests.cluster.runs import make_config
 from tests.toys import toy_text_prompt

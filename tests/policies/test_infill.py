@@ -90,7 +90,7 @@ def test_given_codes_stay_and_free_ones_are_drawn(free, seed, guidance):
     sample = policies.infill_image(POLICY, [toy_draw_prompt()], [codes], sampling, [seed])[0]
     assert ((sample.step_map == -1) == ~np.array(free)).all()
     assert all(code in (FREE, drawn) for code, drawn in zip(codes, sample.token_ids.tolist(), strict=True))
-    assert 0 <= sample.token_ids.min() and sample.token_ids.max() < VOCABULARY.codebook_size
+    assert sample.token_ids.min() >= 0 and sample.token_ids.max() < VOCABULARY.codebook_size
 
 
 def test_only_what_was_chosen_is_trained_on():

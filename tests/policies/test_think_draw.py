@@ -115,7 +115,9 @@ def test_without_spans_the_task_decides():
     ids, mask = np.arange(6), np.ones(6, dtype=bool)
 
     def draws(task: Task, *spans: Span):
-        batch = TrainBatch((ids,), (mask,), np.ones(1), ((MaskDraw(1, 1.0),),), (task,), spans=(spans,) if spans else ())
+        batch = TrainBatch(
+            (ids,), (mask,), np.ones(1), ((MaskDraw(1, 1.0),),), (task,), spans=(spans,) if spans else ()
+        )
         return collate(batch, [(0, 1.0)], torch.device("cpu")).draws[0].tolist()
 
     assert draws(Task.TEXT) == [False] * 6 and draws(Task.DRAW) == [True] * 6
