@@ -23,7 +23,8 @@ def packed(module: nn.Module) -> Iterator[None]:
 
     For inference alone: no gradient passes. The copies are dropped at the end, so that no pass sees stale weights.
     """
-    layers = [layer for layer in module.modules() if _can_pack(layer)] if _available() else []
+    linear = [layer for layer in module.modules() if isinstance(layer, nn.Linear)] if _available() else []
+    layers = [layer for layer in linear if _can_pack(layer)]
     try:
         for layer in layers:
             layer.forward = _PackedLinear(layer)
@@ -34,7 +35,7 @@ def packed(module: nn.Module) -> Iterator[None]:
 
 
 class _PackedLinear:
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: nn.Linear) -> None:
         self.weight = _OPS._reorder_linear_weight(layer.weight.detach())
         self.bias = None if layer.bias is None else layer.bias.detach()
 
@@ -47,7 +48,7 @@ def _available() -> bool:
     return named and torch.backends.mkldnn.is_available() and not torch.is_grad_enabled()
 
 
-def _can_pack(layer: nn.Module) -> bool:
+def _can_pack(layer: nn.Linear) -> bool:
     """Plain linear layers: a subclass, or one that is packed already, is left as it is."""
     if type(layer) is not nn.Linear or "forward" in layer.__dict__:
         return False

@@ -113,6 +113,7 @@ def test_a_mask_of_pixels_frees_the_patches_that_it_touches():
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     mask = np.zeros((32, 32), dtype=bool)
     mask[9, 30] = True  # row 1, column 3 of the 4 x 4 patches
+    assert POLICY.image_tokenizer is not None
     codes = masked_codes(POLICY.image_tokenizer, pixels, mask)
     assert codes[7] == FREE and codes.count(FREE) == 1
     kept = POLICY.image_tokenizer.encode(pixels[None])[0]

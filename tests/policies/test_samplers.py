@@ -163,3 +163,30 @@ def test_draws_follow_the_tempered_softmax(seed, temperature):
     share = torch.bincount(tokens, minlength=6) / count
     assert (share - expected).abs().max() < 5 * (0.25 / count) ** 0.5
     torch.testing.assert_close(probability, logits.softmax(-1)[tokens])
+
+
+# What these seeds wrote before samplers took thresholds, gaps and packed weights: speed and options move no token.
+GOLDEN = [
+    (
+        toy_text_prompt(3), TextSampling(16, 8, 8), 8,
+        [47, 300, 184, 226, 263, 358, 341, 42, 224, 175, 238, 287, 162, 226, 343, 155],
+        [3, 1, 2, 0, 0, 2, 3, 1, 6, 4, 6, 7, 4, 5, 5, 7],
+    ),
+    (
+        toy_text_prompt(4), TextSampling(16, 8, 12, 0.7, "random"), 8,
+        [73, 293, 205, 92, 281, 9, 350, 223, 90, 249, 230, 272, 108, 156, 155, 276],
+        [0, 5, 2, 1, 0, 1, 3, 4, 11, 6, 9, 7, 10, 7, 6, 8],
+    ),
+    (
+        toy_draw_prompt(3), IMAGE, 8,
+        [300, 300, 325, 300, 300, 300, 300, 346, 300, 309, 300, 300, 300, 300, 314, 329],
+        [0, 2, 3, 2, 4, 1, 2, 3, 4, 3, 1, 3, 1, 4, 3, 4],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("prompt", "sampling", "seed", "tokens", "revealed"), GOLDEN)
+def test_a_seed_writes_what_it_always_wrote(prompt, sampling, seed, tokens, revealed):
+    rollout = rollout_group(POLICY, prompt, sampling, [7, seed], 0)[1]
+    assert rollout.token_ids[rollout.response_mask].tolist() == tokens
+    assert rollout.step_map[rollout.response_mask].tolist() == revealed

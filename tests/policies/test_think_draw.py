@@ -63,12 +63,14 @@ def test_one_sequence_holds_the_plan_and_its_image():
         assert rollout.step_map[image.start : image.stop].min() >= SAMPLING.think.steps > rollout.step_map[plan.start]
         assert rollout.text == POLICY.tokenizer.decode(ids[plan.start : plan.stop].tolist())
         codes = ids[image.start : image.stop] - VOCABULARY.image_offset
+        assert POLICY.image_tokenizer is not None
         np.testing.assert_array_equal(rollout.image, POLICY.image_tokenizer.decode(codes[None])[0])
 
 
 def test_the_image_is_conditioned_on_the_plan():
     """The image of a member is the image that its own prefix, plan included, gives alone, without padding."""
     drawing = POLICY.encode_prompt(toy_think_draw_prompt()).drawing
+    assert drawing is not None
     for rollout in GROUP[:4]:
         _, image = rollout.spans
         whole = EncodedPrompt(
