@@ -42,7 +42,7 @@ def sample_image(
     codes = torch.tensor(row, device=device).repeat(groups, 1)
     step_map = torch.full(codes.shape, -1, dtype=torch.int32, device=device)
     seed_tensor = torch.tensor(list(seeds), dtype=torch.int64, device=device)
-    predict = _Predictor(policy, prompt, prefixes, sampling.guidance, device)
+    predict = Predictor(policy, prompt, prefixes, sampling.guidance, device)
     masked_before = sum(code == FREE for code in start)
     with packed(policy.module):
         for step, masked_after in enumerate(masked_counts(masked_before, sampling)):
@@ -77,7 +77,7 @@ def masked_counts(length: int, sampling: ImageSampling) -> list[int]:
     return counts
 
 
-class _Predictor:
+class Predictor:
     """Codebook logits [M, codebook] of the masked rows, guided: (1 + w) conditional - w unconditional."""
 
     def __init__(
