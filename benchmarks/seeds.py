@@ -69,7 +69,7 @@ def main() -> None:
     arguments = parser.parse_args()
     runs = [(schedule, seed) for seed in arguments.seeds for schedule in arguments.schedules]
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        found = pool.map(lambda run: train(arguments.out, arguments.recipe, *run, arguments.overrides), runs)
+        found = pool.map(lambda run: train(arguments.out, arguments.recipe, run[0], run[1], arguments.overrides), runs)
         by_run = dict(zip(runs, found, strict=True))
     print(table({name: [by_run[name, seed] for seed in arguments.seeds] for name in arguments.schedules}))
 

@@ -61,17 +61,26 @@ def generate(
     prompt: Annotated[str, typer.Argument(help="The question, or the caption to draw.")],
     overrides: Overrides = None,
     recipe: Recipe = "tiny",
-    task: Annotated[str, typer.Option(help="text, understand or draw.")] = "text",
+    task: Annotated[str, typer.Option(help="text, understand, draw or think_draw.")] = "text",
     image: Annotated[Path | None, typer.Option(help="The image to look at (task understand).")] = None,
     out: Annotated[Path, typer.Option(help="Where a drawing goes; several are numbered.")] = Path("drawing.png"),
     n: Annotated[int, typer.Option(min=1, help="How many samples.")] = 1,
+    given: Annotated[
+        str | None, typer.Option(help="What is known of the answer: text with [mask:N] holes, or a picture (draw).")
+    ] = None,
+    mask: Annotated[Path | None, typer.Option(help="White where the given picture is drawn anew (draw).")] = None,
+    trace: Annotated[Path | None, typer.Option(help="Write an HTML page that plays the denoising.")] = None,
 ) -> None:
-    """Answer one prompt, or draw it. Sampling settings are those of evaluation.{task}; seed=N gives other noise."""
+    """Answer one prompt, draw it, or fill in what is missing of an answer or a picture.
+
+    Sampling settings are those of evaluation.{task}; seed=N gives other noise.
+    """
 
     def body() -> int:
+        from cluster.generate import Request
         from cluster.generate import generate as run
 
-        return run(recipe, overrides or [], prompt, task=task, image=image, out=out, count=n)
+        return run(recipe, overrides or [], Request(prompt, task, image, out, n, given, mask, trace))
 
     console.run(body)
 
@@ -88,6 +97,27 @@ def doctor() -> None:
         table, healthy = report()
         Console().print(table)
         return console.OK if healthy else console.CRASHED
+
+    console.run(body)
+
+
+bench = typer.Typer(help="Side-by-side measurements on this machine.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+
+
+@bench.command("rollout")
+def bench_rollout(
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-rollout.json"),
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of each side; medians are reported.")] = 5,
+    vocabulary: Annotated[list[int] | None, typer.Option(min=2048, help="Default: 4096 and 32768.")] = None,
+    group: Annotated[list[int] | None, typer.Option(min=1, help="Rollouts a group of text. Default: 1 and 8.")] = None,
+) -> None:
+    """Samplers against LLaDA's and MMaDA's plain algorithms: same random weights, one thread, taking turns."""
+
+    def body() -> int:
+        from cluster.bench import rollout
+
+        return rollout(out, repeats, vocabulary, group)
 
     console.run(body)
 

@@ -54,7 +54,7 @@ def check_solutions(inputs: Inputs) -> None:
     """Fine-tuning needs a worked answer wherever the answer is words. Raises DataError."""
     for rows in inputs.train:
         for prompt in rows:
-            if prompt.task in (Task.TEXT, Task.UNDERSTAND) and not prompt.solution:
+            if prompt.task is not Task.DRAW and not prompt.solution:
                 raise DataError(f"data.train: prompt {prompt.id!r} has no worked answer; sft needs a column solution")
 
 
@@ -136,11 +136,16 @@ def _check_canvas(config: Config, folder: Path, tasks: set[Task]) -> None:
     settings = read_config(folder)
     limit = settings.get("max_sequence_length") or settings.get("max_position_embeddings")
     for section, part in (("rollout", config.rollout), ("evaluation", config.evaluation)):
-        for task in tasks & {Task.TEXT, Task.UNDERSTAND}:
-            length = getattr(part, task).max_new_tokens
+        written = {
+            "text": part.text,
+            "understand": part.understand,
+            "think_draw": part.think_draw.think,
+        }
+        for task in sorted(tasks & set(written)):
+            length, where = written[task].max_new_tokens, f"{task}.think" if task is Task.THINK_DRAW else task
             if limit is not None and length >= limit:
                 raise ConfigError(
-                    f"{section}.{task}.max_new_tokens={length}: must leave room for a prompt, and {folder} takes "
+                    f"{section}.{where}.max_new_tokens={length}: must leave room for a prompt, and {folder} takes "
                     f"{limit} tokens in all"
                 )
 

@@ -9,21 +9,20 @@ from cluster.weights import Weights, copy_into, verify
 from policies import load_policy
 from policies.generate import rollout_group
 from rl.config import Config, EvaluationConfig, RolloutConfig
-from rl.errors import DataError, WorkerError
+from rl.errors import WorkerError
 from rl.seeds import derive_seed
 from rl.threads import torch_threads
-from rl.types import ImageSampling, Prompt, Rollout, Task, TextSampling, WeightRef
+from rl.types import Prompt, Rollout, Sampling, Task, WeightRef
 
 
-def sampling_for(part: RolloutConfig | EvaluationConfig, prompt: Prompt) -> TextSampling | ImageSampling:
-    """How a prompt of this task is sampled. Raises DataError for a task that has no sampler."""
-    by_task: dict[Task, TextSampling | ImageSampling] = {
+def sampling_for(part: RolloutConfig | EvaluationConfig, prompt: Prompt) -> Sampling:
+    """How a prompt of this task is sampled."""
+    by_task: dict[Task, Sampling] = {
         Task.TEXT: part.text,
         Task.UNDERSTAND: part.understand,
         Task.DRAW: part.draw,
+        Task.THINK_DRAW: part.think_draw,
     }
-    if prompt.task not in by_task:
-        raise DataError(f"prompt {prompt.id}: task {prompt.task} cannot be sampled; allowed: {', '.join(by_task)}")
     return by_task[prompt.task]
 
 

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from policies.checkpoints import load_policy
     from policies.generate import generate_image, generate_text
+    from policies.infill import infill_image, infill_text
 
-__all__ = ["generate_image", "generate_text", "load_policy"]
+__all__ = ["generate_image", "generate_text", "infill_image", "infill_text", "load_policy"]
 
 _HOMES = {
     "load_policy": "policies.checkpoints",
     "generate_text": "policies.generate",
     "generate_image": "policies.generate",
+    "infill_text": "policies.infill",
+    "infill_image": "policies.infill",
 }
 
 

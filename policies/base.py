@@ -39,12 +39,14 @@ class EncodedPrompt:
     prefix, suffix   vocabulary ids; the suffix is given too (an image is closed by its end-of-image token)
     unconditional    the prefix with its text left out, for classifier-free guidance (images only)
     response_length  length of the canvas where the task fixes it (an image's codes), else None
+    drawing          the image that follows a written plan: its prefix follows the plan's end-of-text token. None: no image
     """
 
     prefix: tuple[int, ...]
     suffix: tuple[int, ...] = ()
     unconditional: tuple[int, ...] = ()
     response_length: int | None = None
+    drawing: EncodedPrompt | None = None
 
     @property
     def draws(self) -> bool:

@@ -3,34 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from policies.base import EncodedPrompt, Policy
+from policies.infill import check_given
 from policies.samplers.image import sample_image
 from policies.samplers.text import sample_text
-from rl.types import ImageSampling, Prompt, Rollout, RolloutStatus, Sample, TextSampling
+from rl.types import (
+    ImageSampling,
+    Modality,
+    Prompt,
+    Rollout,
+    RolloutStatus,
+    Sample,
+    Sampling,
+    Span,
+    TextSampling,
+    ThinkDrawSampling,
+)
+
+# The image of a think_draw rollout draws other noise than its plan.
+_DRAW_STREAM = 0x3C6EF372FE94F82B
 
 
 def rollout_group(
     policy: Policy,
     prompt: Prompt,
-    sampling: TextSampling | ImageSampling,
+    sampling: Sampling,
     seeds: Sequence[int],
     weight_version: int,
+    given: Sequence[int] | None = None,
 ) -> tuple[Rollout, ...]:
-    """G rollouts of one prompt, always one batch: the unit whose arithmetic is the same wherever it runs (law 1)."""
+    """G rollouts of one prompt, always one batch: the unit whose arithmetic is the same wherever it runs (law 1).
+
+    given  the response as far as it is known, and FREE elsewhere (policies.infill makes one): vocabulary ids, or codes
+           of an image. Only what the policy chose is in the response mask.
+
+    Raises DataError where ``given`` does not fit the prompt's task.
+    """
     encoded = policy.encode_prompt(prompt)
-    if isinstance(sampling, ImageSampling):
-        samples = sample_image(policy, encoded, sampling, seeds)
+    check_given(policy, encoded, given, prompt.id)
+    if isinstance(sampling, ThinkDrawSampling):
+        parts = _think_draw(policy, encoded, sampling, seeds)
+    elif isinstance(sampling, ImageSampling):
+        images = sample_image(policy, encoded, sampling, seeds, given)
+        parts = [[part] for part in _images(policy, [encoded] * len(seeds), images)]
     else:
-        samples = sample_text(policy, encoded.prefix, sampling, seeds, encoded.suffix)
-    images = _decode_images(policy, samples) if encoded.draws else [None] * len(samples)
+        samples = sample_text(policy, encoded.prefix, sampling, seeds, encoded.suffix, given)
+        parts = [[_text(policy, encoded, sample)] for sample in samples]
     return tuple(
-        _rollout(policy, prompt, encoded, sample, image, index, seed, weight_version)
-        for index, (sample, image, seed) in enumerate(zip(samples, images, seeds, strict=True))
+        _join(prompt.id, index, int(seed), weight_version, written)
+        for index, (seed, written) in enumerate(zip(seeds, parts, strict=True))
     )
 
 
@@ -77,38 +104,89 @@ def _encode_draw(policy: Policy, prompt: Prompt | EncodedPrompt | str) -> Encode
     return policy.encode_prompt(prompt)
 
 
-def _decode_images(policy: Policy, samples: Sequence[Sample]) -> list[np.ndarray]:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One sampled response within its layout: given tokens, the response [L] in vocabulary ids, given tokens."""
+
+    before: Sequence[int]
+    response: np.ndarray
+    step_map: np.ndarray
+    after: Sequence[int]
+    modality: Modality
+    complete: bool
+    text: str = ""
+    image: np.ndarray | None = None
+
+
+def _text(policy: Policy, encoded: EncodedPrompt, sample: Sample) -> _Part:
+    text = policy.tokenizer.decode(sample.token_ids.tolist())
+    return _Part(
+        encoded.prefix, sample.token_ids, sample.step_map, encoded.suffix, Modality.TEXT, sample.complete, text
+    )
+
+
+def _images(
+    policy: Policy, encoded: Sequence[EncodedPrompt], samples: Sequence[Sample], first_step: int = 0
+) -> list[_Part]:
+    """Decoded as one batch. encoded: each image's own layout; first_step: how many denoising steps went before."""
     assert policy.image_tokenizer is not None
-    return list(policy.image_tokenizer.decode(np.stack([sample.token_ids for sample in samples])))
+    pictures = policy.image_tokenizer.decode(np.stack([sample.token_ids for sample in samples]))
+    return [
+        _Part(
+            layout.prefix,
+            sample.token_ids + policy.vocabulary.image_offset,
+            np.where(sample.step_map < 0, -1, sample.step_map + first_step),
+            layout.suffix,
+            Modality.IMAGE,
+            sample.complete,
+            image=picture,
+        )
+        for layout, sample, picture in zip(encoded, samples, pictures, strict=True)
+    ]
 
 
-def _rollout(
-    policy: Policy,
-    prompt: Prompt,
-    encoded: EncodedPrompt,
-    sample: Sample,
-    image: np.ndarray | None,
-    index: int,
-    seed: int,
-    weight_version: int,
-) -> Rollout:
+def _think_draw(
+    policy: Policy, encoded: EncodedPrompt, sampling: ThinkDrawSampling, seeds: Sequence[int]
+) -> list[list[_Part]]:
+    """A plan in words, then an image conditioned on it: every member has a plan, so a prefix, of its own.
+
+    The plan is closed by an end-of-text token, written or given; guidance leaves out the prompt and the plan.
+    """
+    assert encoded.drawing is not None
+    eos, drawing = policy.vocabulary.eos_id, encoded.drawing
+    plans = sample_text(policy, encoded.prefix, sampling.think, seeds)
+    between = [(*(() if plan.complete else (eos,)), *drawing.prefix) for plan in plans]
+    prefixes = [(*encoded.prefix, *plan.token_ids.tolist(), *gap) for plan, gap in zip(plans, between, strict=True)]
+    image_seeds = [seed ^ _DRAW_STREAM for seed in seeds]
+    samples = sample_image(policy, drawing, sampling.draw, image_seeds, prefixes=prefixes)
+    layouts = [replace(drawing, prefix=gap) for gap in between]
+    images = _images(policy, layouts, samples, first_step=sampling.think.steps)
+    return [[_text(policy, encoded, plan), image] for plan, image in zip(plans, images, strict=True)]
+
+
+def _join(prompt_id: str, index: int, seed: int, weight_version: int, parts: Sequence[_Part]) -> Rollout:
     """The whole sequence: text that has ended is closed there, so its tail is neither scored nor attended to."""
-    response = sample.token_ids + (policy.vocabulary.image_offset if encoded.draws else 0)
-    before, after = len(encoded.prefix), len(encoded.suffix)
-    token_ids = np.concatenate([encoded.prefix, response, encoded.suffix]).astype(np.int64)
-    response_mask = np.zeros(len(token_ids), dtype=bool)
-    response_mask[before : len(token_ids) - after] = True
-    step_map = np.full(len(token_ids), -1, dtype=np.int32)
-    step_map[response_mask] = sample.step_map
+    ids: list[np.ndarray] = []
+    steps: list[np.ndarray] = []
+    spans: list[Span] = []
+    length = 0
+    for part in parts:
+        start = length + len(part.before)
+        spans.append(Span(start, start + len(part.response), part.modality))
+        ids += [np.asarray(part.before, dtype=np.int64), part.response, np.asarray(part.after, dtype=np.int64)]
+        steps += [np.full(len(part.before), -1), part.step_map, np.full(len(part.after), -1)]
+        length = start + len(part.response) + len(part.after)
+    step_map = np.concatenate(steps).astype(np.int32)
     return Rollout(
-        prompt_id=prompt.id,
+        prompt_id=prompt_id,
         index=index,
-        token_ids=token_ids,
-        response_mask=response_mask,
+        token_ids=np.concatenate(ids).astype(np.int64),
+        response_mask=step_map >= 0,
         step_map=step_map,
-        seed=int(seed),
+        seed=seed,
         weight_version=weight_version,
-        status=RolloutStatus.COMPLETE if sample.complete else RolloutStatus.TRUNCATED,
-        text="" if encoded.draws else policy.tokenizer.decode(response.tolist()),
-        image=image,
+        status=RolloutStatus.COMPLETE if all(part.complete for part in parts) else RolloutStatus.TRUNCATED,
+        text="".join(part.text for part in parts),
+        image=next((part.image for part in parts if part.image is not None), None),
+        spans=tuple(spans),
     )

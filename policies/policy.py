@@ -68,7 +68,8 @@ class MaskedDiffusionPolicy:
 
     def encode_prompt(self, prompt: Prompt) -> EncodedPrompt:
         encoded = self.layout(self, prompt)
-        given = len(encoded.prefix) + len(encoded.suffix) + (encoded.response_length or 1)
+        parts = [part for part in (encoded, encoded.drawing) if part is not None]
+        given = sum(len(part.prefix) + len(part.suffix) + (part.response_length or 1) for part in parts)
         if given > self.max_length:
             raise DataError(
                 f"prompt {prompt.id}: {given} tokens with its response, but {self.name} takes {self.max_length}; "

@@ -13,12 +13,14 @@ from rl.types import RewardItem, Score, ScoreStatus
 
 
 class FormatReward:
-    """1.0 for exactly one non-empty ``<think>...</think>`` at the start, followed by a non-empty answer."""
+    """1.0 for exactly one non-empty ``<think>...</think>`` at the start, followed by a non-empty answer; where the answer
+    is a picture (think_draw), the thought alone will do."""
 
     name = "format"
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
-        return [self._one(item.text) for item in items]
+        return [self._one(item) for item in items]
 
-    def _one(self, text: str) -> Score:
-        return Score(1.0) if split_response(text).well_formed else Score(0.0, ScoreStatus.WRONG_FORMAT)
+    def _one(self, item: RewardItem) -> Score:
+        response = split_response(item.text, answered=item.image is not None)
+        return Score(1.0) if response.well_formed else Score(0.0, ScoreStatus.WRONG_FORMAT)

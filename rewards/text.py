@@ -22,12 +22,13 @@ class Response:
     well_formed: bool
 
 
-def split_response(text: str) -> Response:
+def split_response(text: str, answered: bool = False) -> Response:
+    """answered: the answer is a picture, so that it need not be in words too."""
     if CLOSE not in text:
         return Response(None, None if OPEN in text else text.strip(), False)
     before, _, after = text.rpartition(CLOSE)
     answer = after.strip()
     thought = before.split(OPEN, 1)[1].strip() if OPEN in before else before.strip()
     one_each = text.count(OPEN) == text.count(CLOSE) == 1
-    well_formed = one_each and text.lstrip().startswith(OPEN) and bool(thought) and bool(answer)
+    well_formed = one_each and text.lstrip().startswith(OPEN) and bool(thought) and bool(answer or answered)
     return Response(thought, answer, well_formed)

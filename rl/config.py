@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rl.errors import ConfigError
-from rl.types import ImageSampling, TextSampling
+from rl.types import ImageSampling, TextSampling, ThinkDrawSampling
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class SourceConfig:
     source   a generator (sudoku4x4, chain_sum, gsm_symbolic, easy_vqa, scenes), a .jsonl or .parquet file, or a folder
              written by Hugging Face datasets
     split    train or val; generators keep the two apart, files are taken whole
-    task     for rows that do not say: text, understand or draw
+    task     for rows that do not say: text, understand, draw or think_draw
     weight   share of training prompts that come from here, relative to the other sources
     limit    use at most this many rows
     args     passed to the generator
@@ -87,6 +87,7 @@ class RolloutConfig:
     text: TextSampling = field(default_factory=TextSampling)
     understand: TextSampling = field(default_factory=TextSampling)
     draw: ImageSampling = field(default_factory=ImageSampling)
+    think_draw: ThinkDrawSampling = field(default_factory=ThinkDrawSampling)
     threads: int = 1
 
 
@@ -124,6 +125,9 @@ class EvaluationConfig:
     text: TextSampling = field(default_factory=lambda: TextSampling(temperature=0.0))
     understand: TextSampling = field(default_factory=lambda: TextSampling(temperature=0.0))
     draw: ImageSampling = field(default_factory=ImageSampling)
+    think_draw: ThinkDrawSampling = field(
+        default_factory=lambda: ThinkDrawSampling(think=TextSampling(temperature=0.0))
+    )
     mix: dict[str, dict[str, float]] = field(
         default_factory=lambda: {
             "text": {"correctness": 1.0, "format": 0.0},

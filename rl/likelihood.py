@@ -38,7 +38,7 @@ def masked_log_probs(
     token_ids       [B, L] int64
     attention_mask  [B, L] bool, False at padding, or None
     mask            [B, L] bool
-    draws           [B] bool, the sequences whose image codes the sampler of images wrote; None: all
+    draws           [B] or [B, L] bool, the sequences or positions whose image codes the sampler of images wrote; None: all
 
     Those codes are normalised over the codebook. All other tokens are normalised over the whole vocabulary, as the
     sampler of text does: also an image code that strayed into a text. Values are float32 at least.
@@ -51,7 +51,7 @@ def masked_log_probs(
     codes = targets - vocabulary.image_offset
     is_image = (codes >= 0) & (codes < vocabulary.codebook_size)
     if draws is not None:
-        is_image &= draws.repeat_interleave(mask.sum(1))
+        is_image &= (draws if draws.dim() == 2 else draws[:, None].expand_as(mask)).flatten()[positions]
     hidden = policy.hidden(token_ids.masked_fill(mask, vocabulary.mask_id), attention_mask, rows=mask)
     parts = []
     for image, wanted in ((False, targets), (True, codes)):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rl.masking import mask_pattern
-from rl.types import Task, TrainBatch
+from rl.types import Modality, Task, TrainBatch
 
 DRAWING = (Task.DRAW, Task.THINK_DRAW)
 
@@ -28,7 +28,7 @@ class MicroBatch:
     advantages  [b] float32
     lengths     [b] int64: response tokens
     weights     [b] float32: share in the mean over the mini-batch
-    draws       [b] bool: tasks that write images
+    draws       [b, L] bool: where an image's sampler wrote
     """
 
     token_ids: Tensor
@@ -82,5 +82,16 @@ def collate(batch: TrainBatch, entries: list[tuple[int, float]], device: torch.d
         advantages=torch.from_numpy(batch.advantages[rollouts]).to(device),
         lengths=torch.tensor([len(response) for response in responses], device=device),
         weights=torch.tensor([weight for _, weight in entries], dtype=torch.float32, device=device),
-        draws=torch.tensor([batch.tasks[rollout] in DRAWING for rollout in rollouts], device=device),
+        draws=torch.from_numpy(_draws(batch, rollouts, token_ids.shape[1])).to(device),
     )
+
+
+def _draws(batch: TrainBatch, rollouts: list[int], length: int) -> np.ndarray:
+    """bool [b, L]: the image spans; without spans, all of a rollout whose task writes images."""
+    draws = np.zeros((len(rollouts), length), dtype=bool)
+    for row, rollout in enumerate(rollouts):
+        spans = batch.spans[rollout] if batch.spans else ()
+        draws[row] = not spans and batch.tasks[rollout] in DRAWING
+        for span in spans:
+            draws[row, span.start : span.stop] |= span.modality is Modality.IMAGE
+    return draws

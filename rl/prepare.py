@@ -40,6 +40,7 @@ def prepare(groups: Sequence[Group], config: Config, step: int, *, weight_versio
         mask_draws=tuple(tuple(draw[n] for draw in draws) for n in range(algorithm.mu)),
         tasks=tuple(group.prompt.task for group in usable for _ in group.rollouts),
         on_policy=len(versions | ({weight_version} - {None})) <= 1,
+        spans=tuple(rollout.spans for rollout in rollouts),
     )
 
 

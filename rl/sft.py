@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from policies.base import Policy
+from policies.base import EncodedPrompt, Policy
 from rl.config import Config
 from rl.data import target_image
 from rl.engine import Engine
@@ -52,7 +52,11 @@ class ExampleMaker:
         self._codes: dict[str, list[np.ndarray]] = {}
 
     def make(self, prompt: Prompt, rng: np.random.Generator) -> Example:
-        return self._draw(prompt, rng) if prompt.task is Task.DRAW else self._answer(prompt, rng)
+        if prompt.task is Task.DRAW:
+            return self._draw(prompt, rng)
+        if prompt.task is Task.THINK_DRAW and rng.random() < 0.5:  # its plan and its image take turns
+            return self._draw_planned(prompt, rng)
+        return self._answer(prompt, rng)
 
     def _answer(self, prompt: Prompt, rng: np.random.Generator) -> Example:
         if not prompt.solution:
@@ -63,15 +67,29 @@ class ExampleMaker:
             self._prefixes[prompt.id] = self.policy.encode_prompt(prompt).prefix
         vocabulary = self.policy.vocabulary
         response = [*self.policy.tokenizer.encode(prompt.solution), vocabulary.eos_id]
-        sampling: TextSampling = getattr(self.config.rollout, prompt.task)
+        rollout = self.config.rollout
+        sampling: TextSampling = (
+            rollout.think_draw.think if prompt.task is Task.THINK_DRAW else getattr(rollout, prompt.task)
+        )
         canvas = rng.random() < self.config.sft.canvas_prob
         return text_example(
             self._prefixes[prompt.id], response, vocabulary.eos_id, sampling if canvas else None,
             self.config.sft.semi_autoregressive_prob, rng,
         )  # fmt: skip
 
-    def _draw(self, prompt: Prompt, rng: np.random.Generator) -> Example:
+    def _draw_planned(self, prompt: Prompt, rng: np.random.Generator) -> Example:
+        """The image after its worked-out plan."""
         encoded = self.policy.encode_prompt(prompt)
+        assert encoded.drawing is not None
+        plan = [*self.policy.tokenizer.encode(prompt.solution or ""), self.policy.vocabulary.eos_id]
+        return self._drawing(
+            prompt, replace(encoded.drawing, prefix=(*encoded.prefix, *plan, *encoded.drawing.prefix)), rng
+        )
+
+    def _draw(self, prompt: Prompt, rng: np.random.Generator) -> Example:
+        return self._drawing(prompt, self.policy.encode_prompt(prompt), rng)
+
+    def _drawing(self, prompt: Prompt, encoded: EncodedPrompt, rng: np.random.Generator) -> Example:
         dropped = rng.random() < self.config.sft.prompt_dropout
         prefix = encoded.unconditional if dropped else encoded.prefix
         codes = self._picture(prompt, rng) + self.policy.vocabulary.image_offset

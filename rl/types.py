@@ -83,7 +83,14 @@ class TextSampling:
     block_length    the canvas is filled block by block, left to right; divides max_new_tokens
     steps           denoising steps over the whole canvas; the number of blocks divides it
     temperature     0 is greedy
-    remasking       ``low_confidence`` reveals the surest tokens first, ``random`` any
+    remasking       which tokens are revealed first: ``low_confidence`` the likeliest, ``entropy`` those of least entropy,
+                    ``margin`` those with the largest lead over the next candidate, ``random`` any
+    confidence_threshold  a step also reveals every token that is at least this sure, so that fewer steps are needed
+                    (Fast-dLLM, arXiv 2505.22618); null is off
+    top_k, top_p    draw from the likeliest tokens alone: that many (0: all), or those that hold this share
+    repetition_penalty  above 1, tokens that the sequence has already are less likely (arXiv 1909.05858); 1 is off
+
+    The likelihood that trains knows nothing of top_k, top_p and the penalty: training with them is off-policy.
     """
 
     max_new_tokens: int = 128
@@ -91,6 +98,10 @@ class TextSampling:
     steps: int = 64
     temperature: float = 1.0
     remasking: str = "low_confidence"
+    confidence_threshold: float | None = None
+    top_k: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,8 @@ class ImageSampling:
     temperature           of the code distribution; 0 takes the likeliest code
     remask_temperature    scale of the Gumbel noise on confidences; it falls to 0 at the last step
     schedule              ``cosine`` or ``linear``: how many codes stay masked as time goes
+    remasking             which codes are revealed first, as in TextSampling; the noise is added to its logarithm
+    top_k, top_p          draw from the likeliest codes alone, as in TextSampling
     """
 
     steps: int = 15
@@ -109,6 +122,20 @@ class ImageSampling:
     temperature: float = 1.0
     remask_temperature: float = 1.0
     schedule: str = "cosine"
+    remasking: str = "low_confidence"
+    top_k: int = 0
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkDrawSampling:
+    """A plan in words, then the image. think: how the plan is written; draw: how the image is drawn after it."""
+
+    think: TextSampling = field(default_factory=TextSampling)
+    draw: ImageSampling = field(default_factory=ImageSampling)
+
+
+Sampling = TextSampling | ImageSampling | ThinkDrawSampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +145,29 @@ class Sample:
     Example: ``Sample(token_ids=array([7, 8, 2]), step_map=array([1, 0, 1]), complete=True)``.
 
     token_ids [L] int64   text: vocabulary ids; images: codebook indices, from 0
-    step_map  [L] int32   denoising step that revealed each token, from 0
+    step_map  [L] int32   denoising step that revealed each token, from 0; -1 where it was given
     complete              text: an end-of-text token was written; images: always
     """
 
     token_ids: np.ndarray
     step_map: np.ndarray
     complete: bool = True
+
+
+class Modality(StrEnum):
+    """What a span of a response holds; its tokens are normalised over the whole vocabulary, or over the codebook."""
+
+    TEXT = "text"
+    IMAGE = "image"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Tokens start .. stop of a rollout's sequence. Example: ``Span(12, 40, Modality.TEXT)``."""
+
+    start: int
+    stop: int
+    modality: Modality
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +181,9 @@ class Rollout:
     seed                  of this rollout's noise
     weight_version        the weights that sampled it
     status                see RolloutStatus
-    text                  the response, decoded for scoring and for people ("" for an image)
+    text                  the response, decoded for scoring and for people ("" for an image without a plan)
     image                 uint8 [H, W, 3], decoded from the response's codes, or None
+    spans                 where the response lies: one span, or a plan's and its image's
     """
 
     prompt_id: str
@@ -152,6 +196,7 @@ class Rollout:
     status: RolloutStatus
     text: str = ""
     image: np.ndarray | None = None
+    spans: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +261,7 @@ class TrainBatch:
     mask_draws                 N rows (inner updates) of B draws
     tasks                      [B]
     on_policy                  the rollouts came from the weights that are about to be trained
+    spans                      [B], each rollout's; empty: what its task says
     """
 
     token_ids: tuple[np.ndarray, ...]
@@ -224,6 +270,7 @@ class TrainBatch:
     mask_draws: tuple[tuple[MaskDraw, ...], ...]
     tasks: tuple[Task, ...]
     on_policy: bool = True
+    spans: tuple[tuple[Span, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.token_ids)

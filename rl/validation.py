@@ -14,12 +14,6 @@ from rl.types import ImageSampling, Task, TextSampling
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "policy.dtype": ("float32", "bfloat16"),
-    "rollout.text.remasking": ("low_confidence", "random"),
-    "rollout.understand.remasking": ("low_confidence", "random"),
-    "rollout.draw.schedule": ("cosine", "linear"),
-    "evaluation.text.remasking": ("low_confidence", "random"),
-    "evaluation.understand.remasking": ("low_confidence", "random"),
-    "evaluation.draw.schedule": ("cosine", "linear"),
     "learner.algorithm.kl_estimator": ("k1", "k2", "k3"),
     "learner.algorithm.normalizer": ("masked", "length"),
     "learner.algorithm.schedule": ("stratified", "algorithm1", "random", "full"),
@@ -44,15 +38,15 @@ NOT_NEGATIVE = (
     "learner.algorithm.clip_low learner.algorithm.clip_high learner.algorithm.kl_coef learner.weight_decay "
     "learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq save_freq seed"
 ).split()
+REMASKING = ("low_confidence", "random", "entropy", "margin")
+SCHEDULES = ("cosine", "linear")
 
 
 def validate(config: Config) -> None:
     """Check ranges and relations. Raises ConfigError."""
     flat = dict(flatten(dataclasses.asdict(config)))
     for key, allowed in CHOICES.items():
-        if flat[key] not in allowed:
-            hint = closest(str(flat[key]), [str(choice) for choice in allowed])
-            raise ConfigError(f"{key}={flat[key]!r}: allowed: {', '.join(map(str, allowed))}{hint}")
+        _require_choice(key, flat[key], allowed)
     for key in POSITIVE:
         _require(flat[key] is None or flat[key] > 0, key, flat[key], "a number above 0")
     for key in NOT_NEGATIVE:
@@ -70,6 +64,8 @@ def validate(config: Config) -> None:
         for name in ("text", "understand"):
             _validate_text(f"{section}.{name}", getattr(part, name))
         _validate_image(f"{section}.draw", part.draw)
+        _validate_text(f"{section}.think_draw.think", part.think_draw.think)
+        _validate_image(f"{section}.think_draw.draw", part.think_draw.draw)
     _validate_rewards(config)
     _validate_learner(config)
     for probability in ("sft.canvas_prob", "sft.semi_autoregressive_prob", "sft.prompt_dropout"):
@@ -89,6 +85,25 @@ def _validate_text(where: str, sampling: TextSampling) -> None:
         raise ConfigError(
             f"{where}.block_length={sampling.block_length}: must divide max_new_tokens={sampling.max_new_tokens}"
         )
+    _require_choice(f"{where}.remasking", sampling.remasking, REMASKING)
+    _validate_tail(where, sampling)
+    threshold = sampling.confidence_threshold
+    _require(
+        threshold is None or 0 < threshold <= 1,
+        f"{where}.confidence_threshold",
+        threshold,
+        "above 0, at most 1, or null",
+    )
+    if threshold is not None and sampling.remasking == "random":
+        raise ConfigError(
+            f"{where}.confidence_threshold={threshold}: a random order is never sure; set {where}.remasking=low_confidence"
+        )
+    _require(
+        sampling.repetition_penalty > 0,
+        f"{where}.repetition_penalty",
+        sampling.repetition_penalty,
+        "above 0 (1 is off)",
+    )
     blocks = sampling.max_new_tokens // sampling.block_length
     if sampling.steps % blocks:
         raise ConfigError(f"{where}.steps={sampling.steps}: must be a multiple of the {blocks} blocks")
@@ -98,6 +113,14 @@ def _validate_image(where: str, sampling: ImageSampling) -> None:
     _require(sampling.steps > 0, f"{where}.steps", sampling.steps, "a number above 0")
     for name in ("guidance", "temperature", "remask_temperature"):
         _require(getattr(sampling, name) >= 0, f"{where}.{name}", getattr(sampling, name), "0 or more")
+    _require_choice(f"{where}.schedule", sampling.schedule, SCHEDULES)
+    _require_choice(f"{where}.remasking", sampling.remasking, REMASKING)
+    _validate_tail(where, sampling)
+
+
+def _validate_tail(where: str, sampling: TextSampling | ImageSampling) -> None:
+    _require(sampling.top_k >= 0, f"{where}.top_k", sampling.top_k, "0 (all tokens) or more")
+    _require(0 < sampling.top_p <= 1, f"{where}.top_p", sampling.top_p, "above 0, at most 1 (all tokens)")
 
 
 def _validate_rewards(config: Config) -> None:
@@ -139,6 +162,12 @@ def _validate_source(where: str, source: SourceConfig) -> None:
         raise ConfigError(f"{where}.split={source.split!r}: allowed: train, val")
     _require(source.weight > 0, f"{where}.weight", source.weight, "a number above 0")
     _require(source.limit is None or source.limit > 0, f"{where}.limit", source.limit, "a number above 0")
+
+
+def _require_choice(key: str, value: Any, allowed: Sequence[Any]) -> None:
+    if value not in allowed:
+        hint = closest(str(value), [str(choice) for choice in allowed])
+        raise ConfigError(f"{key}={value!r}: allowed: {', '.join(map(str, allowed))}{hint}")
 
 
 def _require(condition: bool, key: str, value: Any, allowed: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -73,3 +74,7 @@ def toy_draw_prompt(index: int = 0) -> Prompt:
         reference="a red circle",
         metadata={"scene": scene},
     )
+
+
+def toy_think_draw_prompt(index: int = 0) -> Prompt:
+    return replace(toy_draw_prompt(index), id=f"toy/think_draw/{index}", task=Task.THINK_DRAW)

@@ -4,6 +4,7 @@ Base and MixCoT. The image tokenizer is a folder ``image_tokenizer`` beside the 
 showlab/magvitv2 for the released checkpoints.
 
 draw:        t2i bos text eos soi image.. eoi
+think_draw:  r2i chat-text plan.. eos soi image.. eoi
 understand:  mmu soi image.. eoi chat-text
 text:        the chat template
 """
@@ -17,7 +18,7 @@ from policies.base import EncodedPrompt, Vocabulary
 from policies.families import Family, llada
 from policies.policy import MaskedDiffusionPolicy
 from policies.transformer import TransformerConfig
-from rl.errors import DataError
+from rl.errors import DataError, PolicyError
 from rl.types import Prompt, Task
 
 # The released tokenizer has no names of its own for these: MMaDA's prompting gives meaning to reserved tokens.
@@ -70,20 +71,36 @@ def _understand(policy: MaskedDiffusionPolicy, prompt: Prompt) -> EncodedPrompt:
 
 
 def _draw(policy: MaskedDiffusionPolicy, prompt: Prompt) -> EncodedPrompt:
-    if policy.image_tokenizer is None:
-        raise DataError(f"prompt {prompt.id}: task={prompt.task}: {policy.name} has no image tokenizer")
-    token = policy.tokenizer.token_id
+    codes, token = _codes_per_image(policy, prompt), policy.tokenizer.token_id
     start, end = (token("<|t2i|>"), token("<bos>")), (token("<eos>"), token("<|soi|>"))
     return EncodedPrompt(
         prefix=(*start, *policy.tokenizer.plain(prompt.messages[-1].content), *end),
         suffix=(token("<|eoi|>"),),
         unconditional=(*start, *end),
-        response_length=policy.image_tokenizer.codes_per_image,
+        response_length=codes,
     )
 
 
 def _think_draw(policy: MaskedDiffusionPolicy, prompt: Prompt) -> EncodedPrompt:
-    raise DataError(f"prompt {prompt.id}: task={prompt.task}: {policy.name} cannot think before drawing; use task=draw")
+    """MMaDA's reasoning-to-image layout. Tokenizers without its task token start as for a drawing."""
+    codes, token = _codes_per_image(policy, prompt), policy.tokenizer.token_id
+    try:
+        task = token("<|r2i|>")
+    except PolicyError:
+        task = token("<|t2i|>")
+    drawing = EncodedPrompt(
+        prefix=(token("<|soi|>"),),
+        suffix=(token("<|eoi|>"),),
+        unconditional=(task, token("<bos>"), token("<eos>"), token("<|soi|>")),
+        response_length=codes,
+    )
+    return EncodedPrompt(prefix=(task, *policy.tokenizer.chat(prompt.messages)), drawing=drawing)
+
+
+def _codes_per_image(policy: MaskedDiffusionPolicy, prompt: Prompt) -> int:
+    if policy.image_tokenizer is None:
+        raise DataError(f"prompt {prompt.id}: task={prompt.task}: {policy.name} has no image tokenizer")
+    return policy.image_tokenizer.codes_per_image
 
 
 def image_codes(policy: MaskedDiffusionPolicy, prompt: Prompt) -> list[int]:

@@ -1,7 +1,8 @@
 """MaskGIT sampling of image codes with classifier-free guidance (arXiv 2202.04200; as Show-o and MMaDA draw).
 
-All codes start masked. Each step draws a candidate for every masked code and keeps the surest, so that the share of
-masked codes follows the schedule. Only masked rows reach the last layer and the codebook part of the head.
+All codes start masked, or those that are not given. Each step draws a candidate for every masked code and keeps the
+surest, so that the share of masked codes follows the schedule. Only masked rows reach the last layer and the codebook
+part of the head.
 """
 
 from __future__ import annotations
@@ -13,41 +14,56 @@ import torch
 from torch import Tensor
 
 from policies.base import EncodedPrompt, Policy
-from policies.noise import ORDER, gumbel, uniforms
-from policies.samplers.tokens import draw, keep_surest
+from policies.noise import ORDER, TOKEN, gumbel, uniforms
+from policies.packed import packed
+from policies.samplers.tokens import FREE, REMASKING, draw, keep_surest
 from rl.types import ImageSampling, Sample
 
 
 @torch.inference_mode()
-def sample_image(policy: Policy, prompt: EncodedPrompt, sampling: ImageSampling, seeds: Sequence[int]) -> list[Sample]:
-    """One prompt, one image for each seed, as one batch. token_ids are codebook indices."""
+def sample_image(
+    policy: Policy,
+    prompt: EncodedPrompt,
+    sampling: ImageSampling,
+    seeds: Sequence[int],
+    given: Sequence[int] | None = None,
+    prefixes: Sequence[Sequence[int]] | None = None,
+) -> list[Sample]:
+    """One prompt, one image for each seed, as one batch. token_ids are codebook indices.
+
+    given     codes that stand already, and FREE where the sampler draws; ``step_map`` is -1 where a code was given
+    prefixes  one a member, in place of the prompt's: each member wrote a plan of its own
+    """
     assert prompt.response_length is not None
-    length, groups = prompt.response_length, len(seeds)
-    device = next(policy.module.parameters()).device
+    groups, device = len(seeds), next(policy.module.parameters()).device
     offset, mask_id = policy.vocabulary.image_offset, policy.vocabulary.mask_id
-    codes = torch.full((groups, length), mask_id, device=device)
-    step_map = torch.zeros((groups, length), dtype=torch.int32, device=device)
+    start = [FREE] * prompt.response_length if given is None else given
+    row = [mask_id if code == FREE else code + offset for code in start]
+    codes = torch.tensor(row, device=device).repeat(groups, 1)
+    step_map = torch.full(codes.shape, -1, dtype=torch.int32, device=device)
     seed_tensor = torch.tensor(list(seeds), dtype=torch.int64, device=device)
-    masked_before = length
-    for step, masked_after in enumerate(masked_counts(length, sampling)):
-        reveal = masked_before - masked_after
-        if reveal == 0:
-            continue
-        masked = codes == mask_id
-        positions = masked.nonzero()[:, 1].view(groups, -1)
-        logits = _guided_logits(policy, prompt, codes, masked, sampling.guidance, same=masked_before == length)
-        tokens, probability = draw(logits, uniforms(seed_tensor, step, positions).flatten(), sampling.temperature)
-        confidence = probability.log().view(groups, -1)
-        scale = sampling.remask_temperature * (1 - (step + 1) / sampling.steps)
-        if scale > 0:
-            confidence = confidence + scale * gumbel(uniforms(seed_tensor, step, positions, ORDER)).float()
-        keep = keep_surest(confidence, reveal)
-        written = torch.where(keep, tokens.view(groups, -1) + offset, mask_id)
-        codes.scatter_(1, positions, written)
-        step_map.scatter_(1, positions, torch.full_like(written, step, dtype=torch.int32))
-        masked_before = masked_after
+    predict = Predictor(policy, prompt, prefixes, sampling.guidance, device)
+    masked_before = sum(code == FREE for code in start)
+    with packed(policy.module):
+        for step, masked_after in enumerate(masked_counts(masked_before, sampling)):
+            reveal = masked_before - masked_after
+            if reveal == 0:
+                continue
+            masked = codes == mask_id
+            positions = masked.nonzero()[:, 1].view(groups, -1)
+            logits = predict(codes, masked)
+            noise, order = (uniforms(seed_tensor, step, positions, stream) for stream in (TOKEN, ORDER))
+            tokens, probability = draw(logits, noise.flatten(), sampling.temperature, sampling.top_k, sampling.top_p)
+            confidence = REMASKING[sampling.remasking](logits, probability, order.flatten()).log().view(groups, -1)
+            scale = sampling.remask_temperature * (1 - (step + 1) / sampling.steps)
+            if scale > 0:
+                confidence = confidence + scale * gumbel(order).float()
+            written = torch.where(keep_surest(confidence, reveal), tokens.view(groups, -1) + offset, mask_id)
+            codes.scatter_(1, positions, written)
+            step_map.scatter_(1, positions, torch.full_like(written, step, dtype=torch.int32))
+            masked_before = masked_after
     final, steps = (codes - offset).cpu().numpy(), step_map.cpu().numpy()
-    return [Sample(row.copy(), row_steps.copy()) for row, row_steps in zip(final, steps, strict=True)]
+    return [Sample(codes.copy(), row_steps.copy()) for codes, row_steps in zip(final, steps, strict=True)]
 
 
 def masked_counts(length: int, sampling: ImageSampling) -> list[int]:
@@ -61,24 +77,52 @@ def masked_counts(length: int, sampling: ImageSampling) -> list[int]:
     return counts
 
 
-def _guided_logits(
-    policy: Policy, prompt: EncodedPrompt, codes: Tensor, masked: Tensor, guidance: float, same: bool
-) -> Tensor:
-    """Codebook logits [M, codebook] of the masked rows. ``same``: all members are still equal, so one is enough."""
-    if same:
-        codes, masked, copies = codes[:1], masked[:1], len(codes)
-    logits = _codebook_logits(policy, prompt.prefix, prompt.suffix, codes, masked)
-    if guidance > 0:
-        unconditional = _codebook_logits(policy, prompt.unconditional, prompt.suffix, codes, masked)
-        logits = (1 + guidance) * logits - guidance * unconditional
-    return logits.repeat(copies, 1) if same else logits
+class Predictor:
+    """Codebook logits [M, codebook] of the masked rows, guided: (1 + w) conditional - w unconditional."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        prompt: EncodedPrompt,
+        prefixes: Sequence[Sequence[int]] | None,
+        guidance: float,
+        device: torch.device,
+    ) -> None:
+        self.policy, self.guidance = policy, guidance
+        self.suffix = torch.tensor(prompt.suffix, dtype=torch.int64, device=device)
+        self.prefix, self.attention = _left_padded(prefixes or [prompt.prefix], device)
+        self.unconditional, _ = _left_padded([prompt.unconditional], device)
+        self.untouched = True
+
+    def __call__(self, codes: Tensor, masked: Tensor) -> Tensor:
+        # Until the first code is written all canvases are the same: with one prefix, one of them is enough.
+        members, one = len(codes), self.untouched
+        self.untouched = False
+        first = 1 if one and len(self.prefix) == 1 else members
+        logits = self._logits(self.prefix, self.attention, codes[:first], masked[:first])
+        logits = logits.repeat(members // first, 1)
+        if self.guidance > 0:
+            first = 1 if one else members
+            without = self._logits(self.unconditional, None, codes[:first], masked[:first])
+            logits = (1 + self.guidance) * logits - self.guidance * without.repeat(members // first, 1)
+        return logits
+
+    def _logits(self, prefix: Tensor, attention: Tensor | None, codes: Tensor, masked: Tensor) -> Tensor:
+        before, members = prefix.shape[1], len(codes)
+        ids = torch.cat([prefix.expand(members, -1), codes, self.suffix.expand(members, -1)], dim=1)
+        rows = torch.zeros_like(ids, dtype=torch.bool)
+        rows[:, before : before + codes.shape[1]] = masked
+        attend = None
+        if attention is not None:
+            attend = torch.ones_like(rows)
+            attend[:, :before] = attention
+        return self.policy.head(self.policy.hidden(ids, attend, rows=rows), image=True).float()
 
 
-def _codebook_logits(
-    policy: Policy, prefix: Sequence[int], suffix: Sequence[int], codes: Tensor, masked: Tensor
-) -> Tensor:
-    given = torch.tensor([*prefix, *suffix], device=codes.device).expand(len(codes), -1)
-    ids = torch.cat([given[:, : len(prefix)], codes, given[:, len(prefix) :]], dim=1)
-    rows = torch.zeros_like(ids, dtype=torch.bool)
-    rows[:, len(prefix) : len(prefix) + codes.shape[1]] = masked
-    return policy.head(policy.hidden(ids, rows=rows), image=True).float()
+def _left_padded(prefixes: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """ids [B, P], and what is attended to [B, P] bool, or None where nothing is padded. Rotary positions are relative, so
+    padding on the left changes no distance."""
+    width = max(map(len, prefixes))
+    ids = [[0] * (width - len(prefix)) + list(prefix) for prefix in prefixes]
+    real = torch.tensor([[column >= width - len(prefix) for column in range(width)] for prefix in prefixes])
+    return torch.tensor(ids, device=device), None if real.all() else real.to(device)

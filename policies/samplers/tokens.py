@@ -1,26 +1,89 @@
-"""Draw one token a row from logits, with one uniform number a row."""
+"""From logits to tokens: which one to write, with one uniform number a row, and how sure of it the policy is."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+FREE = -1  # stands in a partly given response where the sampler is to write
 
-def draw(logits: Tensor, uniform: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+# logits [M, V], probability of the candidate [M], uniform noise [M] -> confidence [M], in 0..1, the surest highest
+Remasking = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def draw(
+    logits: Tensor, uniform: Tensor, temperature: float, top_k: int = 0, top_p: float = 1.0
+) -> tuple[Tensor, Tensor]:
     """logits [M, V], uniform [M] float64 -> token [M] int64, and its probability at temperature 1 [M] float32.
 
     Temperature 0 takes the likeliest token. Otherwise the inverse of the cumulative distribution of
     softmax(logits / temperature) is taken at ``uniform``: exact, and V times less noise than the Gumbel trick.
+    top_k and top_p cut the tail of that distribution off; the probability that is returned is that of the whole one.
     """
     probabilities = logits.float().softmax(-1)
     if temperature == 0:
         token = logits.argmax(-1)
     else:
         tempered = probabilities if temperature == 1 else (logits.float() / temperature).softmax(-1)
+        tempered = truncate(tempered, top_k, top_p)
         cumulative = tempered.cumsum(-1, dtype=torch.float64)
         target = uniform[:, None] * cumulative[:, -1:]
         token = torch.searchsorted(cumulative, target, right=True).squeeze(-1).clamp_(max=logits.shape[-1] - 1)
     return token, probabilities.gather(-1, token[:, None]).squeeze(-1)
+
+
+def truncate(probabilities: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
+    """[M, V] -> [M, V], 0 outside the ``top_k`` likeliest (0: all), and outside the nucleus of what is left: the fewest
+    likeliest tokens that hold ``top_p`` of it (arXiv 1904.09751). Not normalised again. The likeliest always stays."""
+    if 0 < top_k < probabilities.shape[-1]:
+        values, indices = probabilities.topk(top_k, dim=-1)
+        probabilities = torch.zeros_like(probabilities).scatter_(-1, indices, values)
+    if top_p < 1:
+        values, indices = probabilities.sort(dim=-1, descending=True, stable=True)
+        mass = values.cumsum(-1, dtype=torch.float64)
+        values[mass - values >= top_p * mass[:, -1:]] = 0
+        probabilities = torch.zeros_like(probabilities).scatter_(-1, indices, values)
+    return probabilities
+
+
+def penalise_repetition(logits: Tensor, ids: Tensor, members: Tensor, mask_id: int, penalty: float) -> Tensor:
+    """logits [M, V] of rows of ``members`` [M], whose sequences are ids [B, L]: tokens that stand in the sequence already
+    have positive logits divided by the penalty and negative ones multiplied by it (CTRL, arXiv 1909.05858, section 4.1)."""
+    seen = torch.zeros((len(ids), logits.shape[-1]), dtype=torch.bool, device=logits.device).scatter_(1, ids, True)
+    seen[:, mask_id] = False
+    return torch.where(seen[members], torch.where(logits > 0, logits / penalty, logits * penalty), logits)
+
+
+def _low_confidence(logits: Tensor, probability: Tensor, noise: Tensor) -> Tensor:
+    """LLaDA (arXiv 2502.09992, algorithm 5), MaskGIT: the candidate's own probability."""
+    return probability
+
+
+def _random(logits: Tensor, probability: Tensor, noise: Tensor) -> Tensor:
+    """LLaDA (arXiv 2502.09992, algorithm 4): any order."""
+    return noise
+
+
+def _entropy(logits: Tensor, probability: Tensor, noise: Tensor) -> Tensor:
+    """Least entropy first (Dream, arXiv 2508.15487), as exp(-entropy): 1 where there is no doubt."""
+    logp = logits.float().log_softmax(-1)
+    return torch.exp((logp.exp() * logp).nan_to_num(0.0).sum(-1))
+
+
+def _margin(logits: Tensor, probability: Tensor, noise: Tensor) -> Tensor:
+    """Largest lead of the likeliest token over the next first (arXiv 2502.06768, section 4)."""
+    best = logits.float().softmax(-1).topk(2, dim=-1).values
+    return best[:, 0] - best[:, 1]
+
+
+REMASKING: dict[str, Remasking] = {
+    "low_confidence": _low_confidence,
+    "random": _random,
+    "entropy": _entropy,
+    "margin": _margin,
+}
 
 
 def keep_surest(confidence: Tensor, count: int) -> Tensor:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cluster.rollout import RolloutWorker, group_seeds, sampling_for
 from cluster.weights import copy_into, digest, verify
 from rl.config import Config
-from rl.errors import DataError, WorkerError
+from rl.errors import WorkerError
 from rl.types import Message, Prompt, Task, WeightRef
 from tests.cluster.runs import make_config
 from tests.toys import toy_text_prompt
@@ -103,7 +103,7 @@ def test_seeds_are_of_the_prompt_and_the_place_in_its_group() -> None:
     assert len({*seeds, *group_seeds(2, toy_text_prompt(0), 4), *group_seeds(1, toy_text_prompt(1), 4)}) == 12
 
 
-def test_a_task_without_a_sampler_is_told(config: Config) -> None:
-    prompt = Prompt("p1", Task.THINK_DRAW, (Message("user", "draw"),))
-    with pytest.raises(DataError, match="p1: task think_draw cannot be sampled; allowed: text, understand"):
-        sampling_for(config.rollout, prompt)
+def test_every_task_has_a_sampler(config: Config) -> None:
+    for part in (config.rollout, config.evaluation):
+        found = [sampling_for(part, Prompt("p1", task, (Message("user", "draw"),))) for task in Task]
+        assert found == [part.text, part.understand, part.draw, part.think_draw]

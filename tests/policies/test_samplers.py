@@ -1,6 +1,8 @@
 """Samplers: the plain algorithm's tokens without its waste, and nothing but (weights, prompt, seed, sampling)."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.rollout import Shape, bench_policy
+from policies.base import EncodedPrompt
 from policies.generate import generate_image, generate_text, rollout_group
 from policies.noise import uniforms
-from policies.samplers.image import masked_counts
+from policies.samplers.image import Predictor, masked_counts
 from policies.samplers.text import reveal_counts
 from policies.samplers.tokens import draw
 from rl.types import ImageSampling, RolloutStatus, TextSampling
@@ -19,6 +23,7 @@ from tests.toys import toy_draw_prompt, toy_policy, toy_text_prompt, toy_underst
 POLICY = toy_policy()
 TEXT = TextSampling(max_new_tokens=16, block_length=8, steps=8, temperature=1.0)
 IMAGE = ImageSampling(steps=5, guidance=1.5)
+BENCH = Shape(d_model=32, n_layers=2, n_heads=2, mlp_hidden_size=64, codebook=64)
 
 
 def plain_greedy(policy, prompt: list[int], sampling: TextSampling) -> tuple[list[int], list[int]]:
@@ -163,3 +168,65 @@ def test_draws_follow_the_tempered_softmax(seed, temperature):
     share = torch.bincount(tokens, minlength=6) / count
     assert (share - expected).abs().max() < 5 * (0.25 / count) ** 0.5
     torch.testing.assert_close(probability, logits.softmax(-1)[tokens])
+
+
+# What these seeds wrote before samplers took thresholds, gaps and packed weights: speed and options move no token.
+GOLDEN = [
+    (
+        toy_text_prompt(3), TextSampling(16, 8, 8), 8,
+        [47, 300, 184, 226, 263, 358, 341, 42, 224, 175, 238, 287, 162, 226, 343, 155],
+        [3, 1, 2, 0, 0, 2, 3, 1, 6, 4, 6, 7, 4, 5, 5, 7],
+    ),
+    (
+        toy_text_prompt(4), TextSampling(16, 8, 12, 0.7, "random"), 8,
+        [73, 293, 205, 92, 281, 9, 350, 223, 90, 249, 230, 272, 108, 156, 155, 276],
+        [0, 5, 2, 1, 0, 1, 3, 4, 11, 6, 9, 7, 10, 7, 6, 8],
+    ),
+    (
+        toy_draw_prompt(3), IMAGE, 8,
+        [300, 300, 325, 300, 300, 300, 300, 346, 300, 309, 300, 300, 300, 300, 314, 329],
+        [0, 2, 3, 2, 4, 1, 2, 3, 4, 3, 1, 3, 1, 4, 3, 4],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("prompt", "sampling", "seed", "tokens", "revealed"), GOLDEN)
+def test_a_seed_writes_what_it_always_wrote(prompt, sampling, seed, tokens, revealed):
+    rollout = rollout_group(POLICY, prompt, sampling, [7, seed], 0)[1]
+    assert rollout.token_ids[rollout.response_mask].tolist() == tokens
+    assert rollout.step_map[rollout.response_mask].tolist() == revealed
+
+
+def test_greedy_text_is_what_llada_s_own_generate_wrote():
+    """20 prompts of 1 to 39 tokens; how the numbers were made is in their file."""
+    policy = bench_policy(BENCH, 256, seed=3)
+    with torch.no_grad():
+        for parameter in policy.module.parameters():
+            parameter.mul_(1.5 if parameter.dim() > 1 else 1)
+    rows = json.loads((Path(__file__).parent / "golden" / "llada_generate.json").read_text())["rows"]
+    assert len(rows) == 20
+    for row in rows:
+        sampling = TextSampling(32, row["block_length"], row["steps"], temperature=0.0)
+        assert generate_text(policy, [row["prompt"]], sampling, [0])[0].token_ids.tolist() == row["response"]
+
+
+@pytest.mark.parametrize("caption", [1, 5, 20])
+def test_guided_logits_are_mmada_s_within_rounding(caption):
+    """t2i_generate pads on the left, masks the padding, and mixes whole logits of both; ours mixes rows without padding."""
+    policy, mask_id, offset = bench_policy(BENCH, 256), 0, 192
+    prompt = EncodedPrompt((2, 3, *range(20, 20 + caption), 4, 5), (6,), (2, 3, 4, 5), 16)
+    generator = torch.Generator().manual_seed(caption)
+    codes = torch.randint(offset, 256, (3, 16), generator=generator)
+    codes[torch.rand(3, 16, generator=generator) < 0.6] = mask_id
+
+    def whole(prefix: tuple[int, ...]) -> torch.Tensor:
+        padded = torch.tensor([[*[7] * (30 - len(prefix)), *prefix]]).expand(3, -1)
+        ids = torch.cat([padded, codes, torch.full((3, 1), 6)], dim=1)
+        return policy.logits(ids, ids != 7)
+
+    with torch.no_grad():
+        mixed = (4.5 * whole(prompt.prefix) - 3.5 * whole(prompt.unconditional))[:, 30:46, offset:]
+        predict = Predictor(policy, prompt, None, 3.5, torch.device("cpu"))
+        predict.untouched = False
+        found = predict(codes, codes == mask_id)
+    torch.testing.assert_close(found, mixed[codes == mask_id], rtol=0, atol=1e-4)

@@ -1,5 +1,8 @@
 """Splitting a response, and the format reward."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,3 +61,10 @@ def test_the_right_form_scores_one_in_the_order_of_the_items():
     items = [text_item("<think>a</think>7"), text_item("7"), text_item(" \n<think>a\nb</think>\n7\n")]
     assert [score.value for score in FormatReward().score(items)] == [1.0, 0.0, 1.0]
     assert FormatReward().score([]) == []
+
+
+def test_a_picture_answers_a_plan():
+    picture = np.zeros((4, 4, 3), dtype=np.uint8)
+    texts = ["<think>a red circle</think>", "<think></think>", "a red circle", "", "<think>a</think><think>b</think>"]
+    items = [replace(text_item(text), image=picture) for text in texts]
+    assert [score.value for score in FormatReward().score(items)] == [1.0, 0.0, 0.0, 0.0, 0.0]

@@ -1,0 +1,53 @@
+"""Sampling settings that cannot be are told in one line, with the way out, at every place where they stand."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from rl.config import build_config
+from rl.errors import ConfigError
+
+PLACES = ["rollout.text", "evaluation.understand", "rollout.think_draw.think"]
+DRAWN = ["rollout.draw", "evaluation.draw", "evaluation.think_draw.draw"]
+
+
+def refusal(key: str, value) -> str:
+    *sections, name = key.split(".")
+    layer = {name: value}
+    for section in reversed(sections):
+        layer = {section: layer}
+    with pytest.raises(ConfigError) as caught:
+        build_config([("test", layer)])
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_settings_of_text(where: str) -> None:
+    assert refusal(f"{where}.remasking", "entropi") == (
+        f"{where}.remasking='entropi': allowed: low_confidence, random, entropy, margin; did you mean 'entropy'?"
+    )
+    assert refusal(f"{where}.top_p", 0.0) == f"{where}.top_p=0.0: must be above 0, at most 1 (all tokens)"
+    assert refusal(f"{where}.top_k", -1) == f"{where}.top_k=-1: must be 0 (all tokens) or more"
+    assert refusal(f"{where}.repetition_penalty", 0.0).startswith(f"{where}.repetition_penalty=0.0: must be above 0")
+    assert refusal(f"{where}.confidence_threshold", 1.5).startswith(
+        f"{where}.confidence_threshold=1.5: must be above 0"
+    )
+
+
+def test_a_threshold_needs_a_confidence() -> None:
+    layer = {"rollout": {"text": {"confidence_threshold": 0.9, "remasking": "random"}}}
+    with pytest.raises(ConfigError, match=re.escape("set rollout.text.remasking=low_confidence")):
+        build_config([("test", layer)])
+
+
+@pytest.mark.parametrize("where", DRAWN)
+def test_settings_of_images(where: str) -> None:
+    assert refusal(f"{where}.remasking", "surest").startswith(f"{where}.remasking='surest': allowed: low_confidence")
+    assert refusal(f"{where}.schedule", "cosin") == (
+        f"{where}.schedule='cosin': allowed: cosine, linear; did you mean 'cosine'?"
+    )
+    assert refusal(f"{where}.top_p", 1.1) == f"{where}.top_p=1.1: must be above 0, at most 1 (all tokens)"
+    assert refusal(f"{where}.steps", 0) == f"{where}.steps=0: must be a number above 0"
