@@ -30,6 +30,10 @@ class UniGRPOConfig:
     schedule              how inner updates choose mask ratios: stratified, algorithm1, random or full
     mu                    inner updates on one batch
     kl_clip               largest KL estimate of one token; null leaves it alone. k3 is heavy-tailed under random masks
+    estimator             how a response's log-likelihood is estimated, see docs/estimators.md
+    estimator_samples     forward passes of one estimate, where the estimator has a choice; null: its own default
+    trajectory_shrink     trajectory: so many neighbouring denoising steps share a forward pass
+    spg_beta, spg_mixture  spg: exponent of the upper bound, and its share in the mixture with the lower one
     """
 
     clip_low: float = 0.2
@@ -40,6 +44,11 @@ class UniGRPOConfig:
     schedule: str = "stratified"
     mu: int = 4
     kl_clip: float | None = None
+    estimator: str = "masked"
+    estimator_samples: int | None = None
+    trajectory_shrink: int = 1
+    spg_beta: float = 1.5
+    spg_mixture: float = 0.5
 
 
 @dataclass(frozen=True)

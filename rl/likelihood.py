@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 
 from policies.base import Policy
+from rl.config import UniGRPOConfig
+from rl.estimators import estimator
+from rl.microbatches import MicroBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,43 @@ class LogProbs:
 
     values: Tensor
     entropy: Tensor
+
+
+def token_values(
+    policy: Policy, data: MicroBatch, n: int, algorithm: UniGRPOConfig, *, with_entropy: bool = False
+) -> LogProbs:
+    """Each response token's value under inner update n's passes, as the configured estimator puts them together.
+
+    values [b, L] are log-probs where there is one pass; times ``data.scales[n]`` their sum over a response estimates its
+    log-likelihood. The entropy is the mean over all terms that the passes score.
+    """
+    passes = zip(data.hidden[n], data.term_weights[n] > 0, strict=True)
+    found = [_one_pass(policy, data, hidden, scored, with_entropy) for hidden, scored in passes]
+    logp = torch.stack([part.values for part, _ in found])
+    combine = estimator(algorithm.estimator).combine
+    values = combine(logp, data.term_weights[n], data.advantages, algorithm)
+    terms = sum(count for _, count in found)
+    if len(found) == 1:
+        return LogProbs(values, found[0][0].entropy)
+    return LogProbs(values, torch.stack([part.entropy * count for part, count in found if count]).sum() / max(1, terms))
+
+
+def _one_pass(
+    policy: Policy, data: MicroBatch, hidden: Tensor, scored: Tensor, with_entropy: bool
+) -> tuple[LogProbs, int]:
+    """One pass over the rollouts that take part in it, hidden and scored [b, L]; and how many terms it scores."""
+    rows = scored.any(1).nonzero().squeeze(1)
+    token_ids = data.token_ids.masked_fill(hidden & ~scored, policy.vocabulary.mask_id)
+    if len(rows) == len(scored):
+        parts = token_ids, data.attention, scored, data.draws
+    else:
+        attention = None if data.attention is None else data.attention[rows]
+        parts = token_ids[rows], attention, scored[rows], data.draws[rows]
+    found = masked_log_probs(policy, *parts[:3], draws=parts[3], with_entropy=with_entropy)
+    if len(rows) < len(scored):
+        values = found.values.new_zeros(scored.shape).index_copy(0, rows, found.values)
+        found = LogProbs(values, found.entropy)
+    return found, int(scored.sum())
 
 
 def masked_log_probs(

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rl.masking import mask_pattern
+from rl.config import UniGRPOConfig
+from rl.estimators import estimator
 from rl.types import Task, TrainBatch
 
 DRAWING = (Task.DRAW, Task.THINK_DRAW)
@@ -22,18 +23,24 @@ DRAWING = (Task.DRAW, Task.THINK_DRAW)
 class MicroBatch:
     """b rollouts, padded on the right.
 
-    token_ids   [b, L] int64
-    attention   [b, L] bool, False at padding; None where nothing is padded
-    masks       [N, b, L] bool: the masked tokens of each inner update
-    advantages  [b] float32
-    lengths     [b] int64: response tokens
-    weights     [b] float32: share in the mean over the mini-batch
-    draws       [b] bool: tasks that write images
+    token_ids     [b, L] int64
+    attention     [b, L] bool, False at padding; None where nothing is padded
+    hidden        [N, K, b, L] bool: the tokens that each of the K forward passes of an inner update hides
+    term_weights  [N, K, b, L] float32: weight of each token's log-prob under that pass, 0 where it is not scored
+    masks         [N, b, L] bool: the tokens that some pass of the inner update scores
+    scales        [N, b] float32: times the sum of a response's token values: the estimate of its log-likelihood
+    advantages    [b] float32
+    lengths       [b] int64: response tokens
+    weights       [b] float32: share in the mean over the mini-batch
+    draws         [b] bool: tasks that write images
     """
 
     token_ids: Tensor
     attention: Tensor | None
+    hidden: Tensor
+    term_weights: Tensor
     masks: Tensor
+    scales: Tensor
     advantages: Tensor
     lengths: Tensor
     weights: Tensor
@@ -63,24 +70,46 @@ def plan(
     return [share[first:last] for first, last in zip(cuts, cuts[1:], strict=False)]
 
 
-def collate(batch: TrainBatch, entries: list[tuple[int, float]], device: torch.device) -> MicroBatch:
-    """The tensors of one micro-batch. A mask draw's pattern is laid over the response tokens, in their order."""
+def collate(
+    batch: TrainBatch, entries: list[tuple[int, float]], device: torch.device, algorithm: UniGRPOConfig
+) -> MicroBatch:
+    """The tensors of one micro-batch. What an estimator hides is laid over the response tokens, in their order."""
     rollouts = [rollout for rollout, _ in entries]
     sizes = np.array([len(batch.token_ids[rollout]) for rollout in rollouts])
     token_ids = np.zeros((len(rollouts), sizes.max()), dtype=np.int64)
-    masks = np.zeros((len(batch.mask_draws), *token_ids.shape), dtype=bool)
-    responses = [np.flatnonzero(batch.response_mask[rollout]) for rollout in rollouts]
-    for row, (rollout, response) in enumerate(zip(rollouts, responses, strict=True)):
+    for row, rollout in enumerate(rollouts):
         token_ids[row, : sizes[row]] = batch.token_ids[rollout]
-        for n, draws in enumerate(batch.mask_draws):
-            masks[n, row, response] = mask_pattern(draws[rollout], len(response))
+    responses = [np.flatnonzero(batch.response_mask[rollout]) for rollout in rollouts]
+    hidden, term_weights, scales = _lay_out(batch, rollouts, responses, token_ids.shape[1], algorithm)
     attention = np.arange(token_ids.shape[1]) < sizes[:, None]
     return MicroBatch(
         token_ids=torch.from_numpy(token_ids).to(device),
         attention=None if attention.all() else torch.from_numpy(attention).to(device),
-        masks=torch.from_numpy(masks).to(device),
+        hidden=torch.from_numpy(hidden).to(device),
+        term_weights=torch.from_numpy(term_weights).to(device),
+        masks=torch.from_numpy((term_weights > 0).any(1)).to(device),
+        scales=torch.from_numpy(scales).to(device),
         advantages=torch.from_numpy(batch.advantages[rollouts]).to(device),
         lengths=torch.tensor([len(response) for response in responses], device=device),
         weights=torch.tensor([weight for _, weight in entries], dtype=torch.float32, device=device),
         draws=torch.tensor([batch.tasks[rollout] in DRAWING for rollout in rollouts], device=device),
     )
+
+
+def _lay_out(
+    batch: TrainBatch, rollouts: list[int], responses: list[np.ndarray], length: int, algorithm: UniGRPOConfig
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """hidden and term weights [N, K, b, L], scales [N, b]; rollouts with fewer passes than K have empty ones."""
+    make = estimator(algorithm.estimator).views
+    views = [
+        [make(draws[rollout], batch.step_maps[rollout], algorithm) for rollout in rollouts]
+        for draws in batch.mask_draws
+    ]
+    passes = max(len(view.hidden) for row in views for view in row)
+    shape = (len(views), passes, len(rollouts), length)
+    hidden, term_weights = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=np.float32)
+    for n, row in enumerate(views):
+        for i, (view, response) in enumerate(zip(row, responses, strict=True)):
+            hidden[n, : len(view.hidden), i, response] = view.hidden.T
+            term_weights[n, : len(view.hidden), i, response] = view.weights.T
+    return hidden, term_weights, np.array([[view.scale for view in row] for row in views], dtype=np.float32)

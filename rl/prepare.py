@@ -39,6 +39,7 @@ def prepare(groups: Sequence[Group], config: Config, step: int, *, weight_versio
         advantages=group_advantages(usable, scale_by_std=config.learner.scale_advantages_by_std).astype(np.float32),
         mask_draws=tuple(tuple(draw[n] for draw in draws) for n in range(algorithm.mu)),
         tasks=tuple(group.prompt.task for group in usable for _ in group.rollouts),
+        step_maps=tuple(rollout.step_map[rollout.response_mask] for rollout in rollouts),
         on_policy=len(versions | ({weight_version} - {None})) <= 1,
     )
 

@@ -16,7 +16,7 @@ from policies.base import Policy
 from rl.config import LearnerConfig
 from rl.engine import Engine
 from rl.errors import CheckpointError, TrainingError
-from rl.likelihood import LogProbs, masked_log_probs
+from rl.likelihood import token_values
 from rl.losses import unigrpo
 from rl.microbatches import MicroBatch, collate, mini_batches, plan
 from rl.reference import Reference
@@ -132,21 +132,26 @@ class UniGRPOLearner:
         lengths = np.array([len(token_ids) for token_ids in batch.token_ids])
         size = self.config.micro_batch_size_per_gpu
         parts = plan(lengths, mini, size, self.engine.rank, self.engine.world_size)
-        return [collate(batch, part, self.device) for part in parts]
+        return [collate(batch, part, self.device, self.config.algorithm) for part in parts]
 
     # no_grad, not inference_mode: tables that the module caches here (rotary positions) must serve training as well.
     @torch.no_grad()
     def _log_probs(self, policy: Policy, minis: Sequence[Sequence[MicroBatch]]) -> list[list[Tensor]]:
         """Log-probs [N, b, L] of every micro-batch, in the shapes that the updates use: equal arithmetic, ratio 1."""
         return [
-            [torch.stack([_log_probs(policy, data, mask).values for mask in data.masks]) for data in mini]
+            [
+                torch.stack(
+                    [token_values(policy, data, n, self.config.algorithm).values for n in range(len(data.masks))]
+                )
+                for data in mini
+            ]
             for mini in minis
         ]
 
     def _backward(self, scored: _Scored, n: int, tally: Tally) -> Tensor:
         """The gradient of one micro-batch under inner update n's mask; its largest |ratio - 1|."""
         data, mask = scored.data, scored.data.masks[n]
-        new = _log_probs(self.policy, data, mask, with_entropy=True)
+        new = token_values(self.policy, data, n, self.config.algorithm, with_entropy=True)
         output = unigrpo(
             new.values,
             new.values.detach() if scored.old is None else scored.old[n],
@@ -189,7 +194,3 @@ class UniGRPOLearner:
                 f"{self._skipped_in_row} updates in a row were skipped (learner.max_skipped_updates), the last for: "
                 f"{reason}; look at frac_groups_dropped and score_status, or lower learner.lr"
             )
-
-
-def _log_probs(policy: Policy, data: MicroBatch, mask: Tensor, *, with_entropy: bool = False) -> LogProbs:
-    return masked_log_probs(policy, data.token_ids, data.attention, mask, draws=data.draws, with_entropy=with_entropy)

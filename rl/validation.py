@@ -23,6 +23,16 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "learner.algorithm.kl_estimator": ("k1", "k2", "k3"),
     "learner.algorithm.normalizer": ("masked", "length"),
     "learner.algorithm.schedule": ("stratified", "algorithm1", "random", "full"),
+    "learner.algorithm.estimator": (
+        "masked",
+        "coupled",
+        "trajectory",
+        "elbo",
+        "elbo_stratified",
+        "elbo_antithetic",
+        "spg",
+        "left_to_right",
+    ),
     "learner.engine": ("deepspeed", "torch"),
     "learner.zero_stage": (0, 1, 2),  # pyright: ignore[reportAssignmentType]
     "learner.lr_schedule": ("constant", "cosine"),
@@ -34,6 +44,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 POSITIVE = (
     "steps rollout.batch_size rollout.n_samples_per_prompt rollout.threads learner.algorithm.mu learner.lr "
     "learner.micro_batch_size_per_gpu learner.mini_batch_size learner.max_grad_norm learner.max_skipped_updates "
+    "learner.algorithm.estimator_samples learner.algorithm.trajectory_shrink learner.algorithm.spg_beta "
     "learner.algorithm.kl_clip learner.threads learner.reference_sync_freq "
     "sft.steps sft.batch_size sft.lr sft.threads sft.max_grad_norm "
     "cluster.rollout_workers cluster.reward_workers cluster.learner_ranks cluster.start_deadline_s "
@@ -72,7 +83,12 @@ def validate(config: Config) -> None:
         _validate_image(f"{section}.draw", part.draw)
     _validate_rewards(config)
     _validate_learner(config)
-    for probability in ("sft.canvas_prob", "sft.semi_autoregressive_prob", "sft.prompt_dropout"):
+    for probability in (
+        "learner.algorithm.spg_mixture",
+        "sft.canvas_prob",
+        "sft.semi_autoregressive_prob",
+        "sft.prompt_dropout",
+    ):
         _require(0 <= flat[probability] <= 1, probability, flat[probability], "a probability, 0 to 1")
     for which in ("train", "val"):
         for index, source in enumerate(getattr(config.data, which)):
@@ -125,6 +141,9 @@ def _validate_learner(config: Config) -> None:
         raise ConfigError(
             f"cluster.learner_ranks={config.cluster.learner_ranks}: more ranks than the {rollouts} rollouts of a step"
         )
+    samples = learner.algorithm.estimator_samples
+    if learner.algorithm.estimator == "elbo_antithetic" and samples is not None and samples % 2:
+        raise ConfigError(f"learner.algorithm.estimator_samples={samples}: elbo_antithetic draws masks in pairs: even")
     if learner.mini_batch_size is not None and learner.mini_batch_size > rollouts:
         raise ConfigError(
             f"learner.mini_batch_size={learner.mini_batch_size}: a step has rollout.batch_size * "
