@@ -45,6 +45,11 @@ class MaskedDiffusionPolicy:
             return self.module.head(hidden, self.vocabulary.image_offset, self.vocabulary.codebook_size)
         return self.module.head(hidden)
 
+    def head_weight(self, image: bool) -> Tensor:
+        first, size = self.vocabulary.image_offset, self.vocabulary.codebook_size
+        weight = self.module.ff_out.weight
+        return weight[first : first + size] if image else weight
+
     def encode_prompt(self, prompt: Prompt) -> EncodedPrompt:
         encoded = self.layout(self, prompt)
         given = len(encoded.prefix) + len(encoded.suffix) + (encoded.response_length or 1)

@@ -54,20 +54,44 @@ def mini_batches(batch: TrainBatch, mini_batch_size: int | None) -> list[range]:
 
 
 def plan(
-    lengths: np.ndarray, mini_batch: range, size: int, rank: int, world_size: int
+    lengths: np.ndarray,
+    mini_batch: range,
+    size: int,
+    rank: int,
+    world_size: int,
+    *,
+    weights: np.ndarray | None = None,
+    pairs: bool = False,
 ) -> list[list[tuple[int, float]]]:
     """This rank's micro-batches of a mini-batch: lists of (rollout, weight), of at most ``size`` rollouts each.
 
     Ranks take turns over the mini-batch, and all of them get the same number of micro-batches, since some engines
     synchronise at each. A rank with too few rollouts for that fills up with one of weight 0. The weights of all ranks
     together add up to 1. lengths [B]: tokens of each rollout; neighbours in length share a micro-batch.
+
+    weights  [B] shares in the loss, relative to each other; None: equal ones
+    pairs    rollouts 0 and 1, 2 and 3, ... stay together, in this order
     """
-    count = -(-len(range(0, len(mini_batch), world_size)) // size)
-    share = [(rollout, 1 / len(mini_batch)) for rollout in mini_batch[rank::world_size]]
-    share += [(mini_batch[0], 0.0)] * (count - len(share))
-    share.sort(key=lambda entry: (lengths[entry[0]], entry[0]))
+    unit = 2 if pairs else 1
+    units = [mini_batch[first : first + unit] for first in range(0, len(mini_batch), unit)]
+    count = -(-len(range(0, len(units), world_size)) * unit // max(unit, size // unit * unit))
+    shares = _shares(mini_batch, weights)
+    share = [(members, [shares[i] for i in members]) for members in units[rank::world_size]]
+    share += [(units[0], [0.0] * unit)] * (count - len(share))
+    share.sort(key=lambda entry: (max(lengths[i] for i in entry[0]), entry[0][0]))
     cuts = [len(share) * part // count for part in range(count + 1)]
-    return [share[first:last] for first, last in zip(cuts, cuts[1:], strict=False)]
+    return [
+        [entry for members, of_members in share[first:last] for entry in zip(members, of_members, strict=True)]
+        for first, last in zip(cuts, cuts[1:], strict=False)
+    ]
+
+
+def _shares(mini_batch: range, weights: np.ndarray | None) -> dict[int, float]:
+    """Each rollout's share in the mean over a mini-batch; all 0 where all weights are."""
+    if weights is None:
+        return dict.fromkeys(mini_batch, 1 / len(mini_batch))
+    total = float(weights[mini_batch].sum()) or 1.0
+    return {i: float(weights[i]) / total for i in mini_batch}
 
 
 def collate(
