@@ -162,6 +162,7 @@ class LearnerConfig:
     advantage_baseline   mean of the group, or leave_one_out: mean of the others
     task_weights         task -> weight of its rollouts in the loss; 1 where it is not named
     logits_mib           where a micro-batch's logits would take more, they are formed in chunks of this many MiB
+    activation_checkpointing  keep a layer's input alone, and run it again for its gradient
     overlong_filtering   leave rollouts that ran out of canvas out of the loss
     """
 
@@ -184,6 +185,7 @@ class LearnerConfig:
     task_weights: dict[str, float] = field(default_factory=dict)
     overlong_filtering: bool = False
     logits_mib: float = 64.0
+    activation_checkpointing: bool = False
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,8 @@ class _Gradient:
     def __init__(self, hidden: Tensor, weight: Tensor, wanted: bool) -> None:
         self.hidden, self.weight = hidden, weight
         self.of_hidden = torch.empty_like(hidden)
-        kept = torch.promote_types(weight.dtype, torch.float32)
-        self.of_weight = torch.zeros_like(weight, dtype=kept) if wanted else None
+        self.of_weight: Tensor | None = None
+        self.wanted, self.kept = wanted, torch.promote_types(weight.dtype, torch.float32)
 
     def add(self, rows: slice, probabilities: Tensor, targets: Tensor, slopes: Tensor) -> None:
         """probabilities [m, V] are overwritten; slopes [m] is the loss's derivative by each log-prob."""
@@ -69,8 +69,9 @@ class _Gradient:
         by_logits.scatter_add_(1, targets[:, None], slopes[:, None].to(by_logits.dtype))
         by_logits = by_logits.to(self.weight.dtype)
         torch.mm(by_logits, self.weight, out=self.of_hidden[rows])
-        if self.of_weight is not None:
-            self.of_weight.addmm_(by_logits.T.to(self.of_weight.dtype), self.hidden[rows].to(self.of_weight.dtype))
+        if self.wanted:
+            terms = by_logits.T.to(self.kept), self.hidden[rows].to(self.kept)
+            self.of_weight = torch.mm(*terms) if self.of_weight is None else self.of_weight.addmm_(*terms)
 
 
 class _LogProbs(torch.autograd.Function):
@@ -113,19 +114,20 @@ class _Loss(torch.autograd.Function):
             entropy -= torch.dot(probabilities.flatten(), logp.flatten())
             gradient.add(rows, probabilities, targets[rows], slope(rows, of_targets))
             found.append(of_targets)
-        ctx.gradients = gradient.of_hidden, _cast(gradient.of_weight, weight)
+        ctx.save_for_backward(gradient.of_hidden)
+        ctx.of_weight = _cast(gradient.of_weight, weight)  # the gradient itself, not something kept to make it
         values = torch.cat(found)
         ctx.mark_non_differentiable(values, entropy)
         return entropy.new_zeros(()), values, entropy
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
-        factor, (of_hidden, of_weight) = upstream[0], ctx.gradients
-        ctx.gradients = None
+        factor, (of_hidden,), of_weight = upstream[0], ctx.saved_tensors, ctx.of_weight
+        ctx.of_weight = None
         assert factor is not None
-        # In place, and not at all where it is 1: the weight's gradient is as large as the weight.
+        # Not at all where the factor is 1, and in place: the weight's gradient is as large as the weight.
         if float(factor) != 1.0:
-            of_hidden.mul_(factor)
+            of_hidden = of_hidden * factor
             of_weight = None if of_weight is None else of_weight.mul_(factor)
         return of_hidden, of_weight, None, None, None
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from policies.base import Policy
+from rl.activations import checkpoint_layers
 from rl.config import LearnerConfig
 from rl.engine import Engine
 from rl.errors import CheckpointError, TrainingError
@@ -50,6 +51,8 @@ class UniGRPOLearner:
         it is made here, where ``kl_coef`` needs one."""
         if reference is None and config.algorithm.kl_coef > 0:
             reference = Reference(policy, config.reference_sync_freq)
+        if config.activation_checkpointing:
+            checkpoint_layers(policy.module)
         self.policy, self.engine, self.config, self.reference = policy, engine, config, reference
         self.device = next(policy.module.parameters()).device
         self._steps = 0
@@ -152,8 +155,18 @@ class UniGRPOLearner:
             for mini in minis
         ]
 
+    def backward(self, data: MicroBatch, n: int) -> LossOutput:
+        """The gradient of one on-policy micro-batch under inner update n's masks, without a step: for measurements."""
+        return self._gradient(_Scored(data, None, None), n)[0]
+
     def _backward(self, scored: _Scored, n: int, tally: Tally) -> Tensor | None:
         """The gradient of one micro-batch under inner update n's masks; its largest |ratio - 1|, if it has ratios."""
+        output, entropy = self._gradient(scored, n)
+        tally.add_micro_batch(output.metrics, entropy, int((scored.data.term_weights[n] > 0).sum()))
+        return output.metrics.get(LARGEST)
+
+    def _gradient(self, scored: _Scored, n: int) -> tuple[LossOutput, Tensor]:
+        """Its loss, and the mean entropy of its terms."""
         data = scored.data
         if self._in_chunks(data, n):
             output, entropy = masked_loss(
@@ -163,8 +176,7 @@ class UniGRPOLearner:
             new = self._values(self.policy, data, n, with_entropy=True)
             output, entropy = self._loss_of_values(scored, n, new.values, new.token_entropy), new.entropy
         self.engine.backward(output.loss)
-        tally.add_micro_batch(output.metrics, entropy, int((data.term_weights[n] > 0).sum()))
-        return output.metrics.get(LARGEST)
+        return output, entropy
 
     def _in_chunks(self, data: MicroBatch, n: int) -> bool:
         """Whether the loss's gradient is taken chunk by chunk: where it can be, and the logits are too many."""
