@@ -46,7 +46,7 @@ class Shape:
     n_heads: int = 6
     mlp_hidden_size: int = 1152
     prompt: int = 64
-    responses: tuple[int, ...] = (192, 64, 128, 96)
+    responses: tuple[int, ...] = (192, 48)
     logits_mib: float = 16.0
 
 
