@@ -84,6 +84,7 @@ class Bench:
         count = len(self.batch)
         self.data = [self._collate([(i, 1 / count)]) for i in range(count)]
         self.padded = self._collate([(i, 1 / count) for i in range(count)])
+        self.trained: tuple[MaskedDiffusionPolicy, ...] = ()  # ours and theirs, by ``steps``
 
     def _collate(self, entries: list[tuple[int, float]]) -> MicroBatch:
         return collate(self.batch, entries, torch.device("cpu"), self.config.algorithm)
@@ -114,6 +115,7 @@ class Bench:
                 clip=0.2, beta=self.config.algorithm.kl_coef, max_grad_norm=1.0,
             )  # fmt: skip
 
+        self.trained = mine, theirs
         return lambda: void(learner.update(self.batch)), plain
 
     def fidelity(self) -> dict[str, float]:

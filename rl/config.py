@@ -99,7 +99,11 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class RolloutConfig:
-    """How training rollouts are sampled. batch_size counts prompts. threads: CPU threads of one rollout worker."""
+    """How training rollouts are sampled. batch_size counts prompts. threads: CPU threads of one rollout worker.
+
+    max_gen_batches  above 1: dynamic sampling (DAPO): at most so many batches of prompts a step, until batch_size of them
+                     have scores that differ within their group
+    """
 
     batch_size: int = 12
     n_samples_per_prompt: int = 8
@@ -107,6 +111,7 @@ class RolloutConfig:
     understand: TextSampling = field(default_factory=TextSampling)
     draw: ImageSampling = field(default_factory=ImageSampling)
     threads: int = 1
+    max_gen_batches: int = 1
 
 
 @dataclass(frozen=True)
