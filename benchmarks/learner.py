@@ -91,7 +91,8 @@ class Bench:
 
     def case(self, name: str, repeats: int) -> dict[str, Any]:
         ours, plain = self.steps() if name == "step" else (self._ours, self._plain)
-        ours(), plain()
+        ours()
+        plain()
         turns = [(_seconds(plain), _seconds(ours)) for _ in range(repeats)]
         result = {
             "case": name,

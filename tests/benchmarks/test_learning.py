@@ -29,7 +29,8 @@ def test_both_sides_have_the_same_gradient() -> None:
 def test_both_sides_take_the_same_steps() -> None:
     bench = Bench(SMALL, 2048)
     ours, plain = bench.steps()
-    ours(), plain()
+    ours()
+    plain()
     mine, theirs = (policy.module.state_dict() for policy in bench.trained)
     before = bench.policy.module.state_dict()
     # Adam's first steps are the sign of a gradient: a rounding error in a tiny one may turn it.

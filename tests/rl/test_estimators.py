@@ -70,7 +70,7 @@ def subsets(count: int) -> list[np.ndarray]:
 
 def exact_elbo(table: np.ndarray) -> float:
     """1/L * sum over l of the mean over all masks of l tokens of L/l * sum of log p (arXiv 2502.09992, equation 6)."""
-    return sum(np.mean([np.nansum(lookup(table, mask)) / count for mask in subsets(count)]) for count in SIZES)
+    return sum(float(np.mean([np.nansum(lookup(table, mask)) / count for mask in subsets(count)])) for count in SIZES)
 
 
 def micro_batch(names: list[bool], algorithm: UniGRPOConfig, draws: list[MaskDraw], sign: float = 1.0) -> MicroBatch:
