@@ -105,7 +105,7 @@ def masked_log_probs(
     token_ids       [B, L] int64
     attention_mask  [B, L] bool, False at padding, or None
     mask            [B, L] bool
-    draws           [B] bool, the sequences whose image codes the sampler of images wrote; None: all
+    draws           [B] or [B, L] bool, the sequences or positions whose image codes the sampler of images wrote; None: all
     logits_mib      where the logits would take more, they are formed a chunk at a time, and again for the gradient
 
     Those codes are normalised over the codebook. All other tokens are normalised over the whole vocabulary, as the
@@ -202,7 +202,7 @@ def masked_rows(
     codes = targets - vocabulary.image_offset
     is_image = (codes >= 0) & (codes < vocabulary.codebook_size)
     if draws is not None:
-        is_image &= draws.repeat_interleave(mask.sum(1))
+        is_image &= (draws if draws.dim() == 2 else draws[:, None].expand_as(mask)).flatten()[positions]
     hidden = policy.hidden(token_ids.masked_fill(mask, vocabulary.mask_id), attention_mask, rows=mask)
     parts = []
     for image, wanted in ((False, targets), (True, codes)):
