@@ -1,10 +1,11 @@
-"""``unigrpo bench``: run a measurement and write its JSON."""
+"""``unigrpo bench``: run a measurement and write its JSON, and a plot."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from cluster import console
 from rl.errors import ConfigError
@@ -12,11 +13,45 @@ from rl.errors import ConfigError
 
 def rollout(out: Path, repeats: int, vocabularies: Sequence[int] | None, groups: Sequence[int] | None) -> int:
     """Raises ConfigError where the file cannot be written: before the measurement, which takes minutes."""
-    if not out.parent.is_dir():
-        raise ConfigError(f"--out {out}: no such folder: {out.parent}")
+    check_folder("--out", out)
     from benchmarks.rollout import GROUPS, VOCABULARIES, run
 
-    result = run(repeats, vocabularies=vocabularies or VOCABULARIES, groups=groups or GROUPS)
+    write(out, run(repeats, vocabularies=vocabularies or VOCABULARIES, groups=groups or GROUPS))
+    return console.OK
+
+
+def learner(out: Path, repeats: int, vocabularies: Sequence[int] | None) -> int:
+    """Raises ConfigError where the file cannot be written: before the measurement, which takes minutes."""
+    check_folder("--out", out)
+    from benchmarks.learner import VOCABULARIES, run
+
+    write(out, run(repeats, vocabularies=vocabularies or VOCABULARIES))
+    return console.OK
+
+
+def estimators(out: Path, plot: Path | None, policy: str, prompts: int, draws: int, passes: int) -> int:
+    """Raises ConfigError before the measurement: where a file cannot be written, and for a bad number of passes."""
+    check_folder("--out", out)
+    if plot is not None:
+        check_folder("--plot", plot)
+    if passes % 6:
+        raise ConfigError(f"--passes {passes}: must be a multiple of 6, since masks come in pairs and in threes")
+    from benchmarks import estimators as bench
+
+    result = bench.run(prompts, passes=passes, draws=draws, policy=policy)
+    for modality in ("text", "image"):
+        print(f"\n{modality}\n\n{bench.table(result, modality)}")
+    if plot is not None:
+        bench.plot(result, plot)
+    write(out, result)
+    return console.OK
+
+
+def check_folder(option: str, path: Path) -> None:
+    if not path.parent.is_dir():
+        raise ConfigError(f"{option} {path}: no such folder: {path.parent}; make it first")
+
+
+def write(out: Path, result: Mapping[str, Any]) -> None:
     out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(out)
-    return console.OK

@@ -122,6 +122,41 @@ def bench_rollout(
     console.run(body)
 
 
+@bench.command("learner")
+def bench_learner(
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-learner.json"),
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of each side; medians are reported.")] = 5,
+    vocabulary: Annotated[list[int] | None, typer.Option(min=2048, help="Default: 4096 and 32768.")] = None,
+) -> None:
+    """The learner against the plain full-logits loss: same random weights and masks, one thread, taking turns."""
+
+    def body() -> int:
+        from cluster.bench import learner
+
+        return learner(out, repeats, vocabulary)
+
+    console.run(body)
+
+
+@bench.command("estimators")
+def bench_estimators(
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-estimators.json"),
+    plot: Annotated[Path | None, typer.Option(help="Where a plot goes (.png).")] = None,
+    policy: Annotated[str, typer.Option(help="A policy folder, or a shipped policy's name.")] = "tiny",
+    prompts: Annotated[int, typer.Option(min=1, help="Prompts of text, and as many of images.")] = 2,
+    draws: Annotated[int, typer.Option(min=2, help="Estimates of each kind.")] = 16,
+    passes: Annotated[int, typer.Option(min=6, help="Forward passes of one estimate; a multiple of 6.")] = 6,
+) -> None:
+    """Bias and variance of every likelihood estimator, and of its policy gradient, at equal forward passes."""
+
+    def body() -> int:
+        from cluster.bench import estimators
+
+        return estimators(out, plot, policy, prompts, draws, passes)
+
+    console.run(body)
+
+
 def main() -> None:
     app()
 

@@ -16,6 +16,7 @@ from policies import load_policy
 from policies.base import Policy
 from rl.config import Config
 from rl.engine import Engine, TorchEngine
+from rl.objectives import objective
 from rl.reference import Reference
 from rl.types import StepReport, TrainBatch
 from rl.update import UniGRPOLearner
@@ -34,7 +35,8 @@ def make_learner(config: Config, rank: int = 0, world_size: int = 1, store: Stor
 
 def optimizer_steps(config: Config) -> int:
     """Of the whole run, if no group is dropped: what the learning-rate schedule spans."""
-    rollouts = config.rollout.batch_size * config.rollout.n_samples_per_prompt
+    pairs = objective(config.learner.algorithm.objective).pairs  # of each group only two are learned from
+    rollouts = config.rollout.batch_size * (2 if pairs else config.rollout.n_samples_per_prompt)
     mini_batches = math.ceil(rollouts / (config.learner.mini_batch_size or rollouts))
     return config.steps * config.learner.algorithm.mu * mini_batches
 

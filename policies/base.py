@@ -137,6 +137,10 @@ class Policy(Protocol):
         """[M, D] -> logits [M, V], or [M, codebook_size] where ``image``: image rows are normalised over the codebook."""
         ...
 
+    def head_weight(self, image: bool) -> torch.Tensor:
+        """[V, D], or [codebook_size, D] where ``image``: ``head`` is its product with hidden states."""
+        ...
+
     def encode_prompt(self, prompt: Prompt) -> EncodedPrompt:
         """Raises DataError where the prompt has no image to look at, is too long, or is not this policy's to answer."""
         ...

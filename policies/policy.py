@@ -66,6 +66,11 @@ class MaskedDiffusionPolicy:
             return self.module.head(hidden, self.vocabulary.image_offset, self.vocabulary.codebook_size)
         return self.module.head(hidden)
 
+    def head_weight(self, image: bool) -> Tensor:
+        if image:
+            return self.module.head_weight(self.vocabulary.image_offset, self.vocabulary.codebook_size)
+        return self.module.head_weight()
+
     def encode_prompt(self, prompt: Prompt) -> EncodedPrompt:
         encoded = self.layout(self, prompt)
         parts = [part for part in (encoded, encoded.drawing) if part is not None]

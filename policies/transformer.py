@@ -256,8 +256,12 @@ class Transformer(nn.Module):
         """Logits for vocabulary ids first .. first + count; the whole vocabulary by default."""
         if first == 0 and count is None and not self.config.tied_head:
             return self.ff_out(hidden)
+        return F.linear(hidden, self.head_weight(first, count))
+
+    def head_weight(self, first: int = 0, count: int | None = None) -> Tensor:
+        """[V, D], or the rows of vocabulary ids first .. first + count: ``head`` is its product with hidden states."""
         weight = self.wte.weight if self.config.tied_head else self.ff_out.weight
-        return F.linear(hidden, weight[first : None if count is None else first + count])
+        return weight[first : None if count is None else first + count]
 
     def _rope_tables(self, start: int, stop: int, like: Tensor) -> tuple[Tensor, Tensor]:
         if self._rope is None or self._rope[0].shape[0] < stop or self._rope[0].device != like.device:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,30 +13,59 @@ from rl.types import Group
 ZERO_STD = 1e-8
 
 
-def group_advantages(scores: np.ndarray | Sequence[Group], *, scale_by_std: bool = True) -> np.ndarray:
+def group_advantages(
+    scores: np.ndarray | Sequence[Group], *, scale_by_std: bool = True, baseline: str = "mean"
+) -> np.ndarray:
     """(r - mean) / std over each group, with the population's std; without ``scale_by_std``, r - mean.
+
+    ``baseline=leave_one_out`` compares with the mean of the other members: r - mean of the others, which is G/(G-1)
+    times r - mean (RLOO, arXiv 2402.14740, equation 8).
 
     scores [P, G] gives [P, G] float64; P groups, of any sizes, give [B]: all rollouts in order. A group whose scores
     are all equal has advantages of exactly 0.
     """
     if isinstance(scores, np.ndarray):
-        return _normalise(scores, scale_by_std)
-    rows = [_normalise(_values(group), scale_by_std) for group in scores]
+        return _normalise(scores, scale_by_std, baseline)
+    rows = [_normalise(_values(group), scale_by_std, baseline) for group in scores]
     return np.concatenate(rows) if rows else np.zeros(0)
 
 
 def frac_reward_zero_std(groups: Sequence[Group]) -> float:
     """Share of groups whose scores are all equal, and which so teach nothing. 0 where there are no groups."""
-    return float(np.mean([np.std(_values(group)) <= ZERO_STD for group in groups])) if groups else 0.0
+    return float(np.mean([not scores_differ(group) for group in groups])) if groups else 0.0
 
 
 def _values(group: Group) -> np.ndarray:
     return np.array([score.value for score in group.scores], dtype=np.float64)
 
 
-def _normalise(scores: np.ndarray, scale_by_std: bool) -> np.ndarray:
+def wd1_weights(advantages: np.ndarray) -> np.ndarray:
+    """G * (softmax(A) - softmax(-A)) over a group's advantages [G]: wd1's weights (arXiv 2507.08838, equation 6).
+
+    Times G, since its loss is a sum over a group and ours a mean over rollouts. A group of equals has weights of 0.
+    """
+    rise, fall = np.exp(advantages - advantages.max()), np.exp(advantages.min() - advantages)
+    return len(advantages) * (rise / rise.sum() - fall / fall.sum())
+
+
+def best_and_worst(group: Group) -> Group:
+    """The group's best rollout and its worst, in this order; of equals the first."""
+    values = _values(group)
+    chosen = int(values.argmax()), int(values.argmin())
+    return replace(
+        group, rollouts=tuple(group.rollouts[i] for i in chosen), scores=tuple(group.scores[i] for i in chosen)
+    )
+
+
+def scores_differ(group: Group) -> bool:
+    return bool(np.std(_values(group)) > ZERO_STD)
+
+
+def _normalise(scores: np.ndarray, scale_by_std: bool, baseline: str) -> np.ndarray:
     scores = np.asarray(scores, dtype=np.float64)
     centred = scores - scores.mean(axis=-1, keepdims=True)
+    if baseline == "leave_one_out":
+        centred = centred * (scores.shape[-1] / max(1, scores.shape[-1] - 1))
     std = scores.std(axis=-1, keepdims=True)
     varied = std > ZERO_STD
     scale = np.where(varied, std, 1.0) if scale_by_std else 1.0

@@ -26,10 +26,19 @@ class UniGRPOConfig:
     clip_low, clip_high   the ratio is clipped to [1 - clip_low, 1 + clip_high]
     kl_coef               beta; 0 runs without a reference model
     kl_estimator          k1, k2 or k3 (http://joschu.net/blog/kl-approx.html)
-    normalizer            ``masked``: 1/M a response (eq. 4); ``length``: 1/|o| (eq. 5)
+    normalizer            ``masked``: 1/M a response (eq. 4); ``length``: 1/|o| (eq. 5); token_mean; constant
     schedule              how inner updates choose mask ratios: stratified, algorithm1, random or full
     mu                    inner updates on one batch
     kl_clip               largest KL estimate of one token; null leaves it alone. k3 is heavy-tailed under random masks
+    estimator             how a response's log-likelihood is estimated, see docs/estimators.md
+    estimator_samples     forward passes of one estimate, where the estimator has a choice; null: its own default
+    trajectory_shrink     trajectory: so many neighbouring denoising steps share a forward pass
+    objective             unigrpo, policy_gradient, wd1 or dpo, see docs/estimators.md
+    ratio                 token, or sequence: one ratio for a whole response
+    dual_clip             bounds the loss of a rollout with a negative advantage by this times it; null: no bound
+    entropy_coef          bonus on the entropy of scored tokens
+    normalizer_length     the divisor of normalizer=constant
+    spg_beta, spg_mixture  spg: exponent of the upper bound, and its share in the mixture with the lower one
     """
 
     clip_low: float = 0.2
@@ -40,6 +49,16 @@ class UniGRPOConfig:
     schedule: str = "stratified"
     mu: int = 4
     kl_clip: float | None = None
+    estimator: str = "masked"
+    estimator_samples: int | None = None
+    trajectory_shrink: int = 1
+    spg_beta: float = 1.5
+    spg_mixture: float = 0.5
+    objective: str = "unigrpo"
+    ratio: str = "token"
+    dual_clip: float | None = None
+    entropy_coef: float = 0.0
+    normalizer_length: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +99,11 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class RolloutConfig:
-    """How training rollouts are sampled. batch_size counts prompts. threads: CPU threads of one rollout worker."""
+    """How training rollouts are sampled. batch_size counts prompts. threads: CPU threads of one rollout worker.
+
+    max_gen_batches  above 1: dynamic sampling (DAPO): at most so many batches of prompts a step, until batch_size of them
+                     have scores that differ within their group
+    """
 
     batch_size: int = 12
     n_samples_per_prompt: int = 8
@@ -89,6 +112,7 @@ class RolloutConfig:
     draw: ImageSampling = field(default_factory=ImageSampling)
     think_draw: ThinkDrawSampling = field(default_factory=ThinkDrawSampling)
     threads: int = 1
+    max_gen_batches: int = 1
 
 
 @dataclass(frozen=True)
@@ -144,6 +168,11 @@ class LearnerConfig:
     engine               deepspeed, or torch (one rank, plain AdamW: a debugger's choice)
     max_skipped_updates  stop after this many updates in a row without usable groups or with a non-finite gradient
     reference_sync_freq  copy the policy into the reference every so many steps; null keeps it frozen
+    advantage_baseline   mean of the group, or leave_one_out: mean of the others
+    task_weights         task -> weight of its rollouts in the loss; 1 where it is not named
+    logits_mib           where a micro-batch's logits would take more, they are formed in chunks of this many MiB
+    activation_checkpointing  keep a layer's input alone, and run it again for its gradient
+    overlong_filtering   leave rollouts that ran out of canvas out of the loss
     """
 
     algorithm: UniGRPOConfig = field(default_factory=UniGRPOConfig)
@@ -161,6 +190,11 @@ class LearnerConfig:
     reference_sync_freq: int | None = None
     max_skipped_updates: int = 20
     threads: int = 2
+    advantage_baseline: str = "mean"
+    task_weights: dict[str, float] = field(default_factory=dict)
+    overlong_filtering: bool = False
+    logits_mib: float = 64.0
+    activation_checkpointing: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from rl.config import Config
 from rl.evaluation import evaluate, evaluation_seed
 from rl.prepare import prepare, reward_metrics
 from rl.protocols import Checkpoints, Learner, Tracker, Workers
-from rl.seeds import derive_seed
+from rl.sampling import sample_groups
 from rl.stream import PromptStream
 from rl.tracking import tracked
 from rl.types import Group, Prompt, WeightRef
@@ -87,15 +87,14 @@ class _Run:
         """The flow."""
         clock = _Clock()
         self.tracker.phase("training")
-        prompts = self.stream.next(self.config.rollout.batch_size)
-        seed = derive_seed(self.config.seed, "rollout", at.step)
-        groups = self.workers.rollout_and_score(prompts, weights, seed)
-        batch = prepare(groups, self.config, at.step, weight_version=weights.version)
+        sampled = sample_groups(self.workers, self.stream, weights, self.config, at.step)
+        groups = sampled.groups
+        batch = prepare(sampled.chosen, self.config, at.step, weight_version=weights.version)
         report = self.learner.update(batch)
         with clock("timing_s/update_weights"):
             weights = self.workers.update_weights(self.learner, weights.version + 1)
         at = replace(at, step=at.step + 1, weight_version=weights.version)
-        timings = {**self.workers.timings(), **clock.stop()}
+        timings = {**sampled.timings, **clock.stop()}
         metrics = {**reward_metrics(groups), **report.metrics, **timings, **throughput(groups, timings)}
         self.tracker.log(at.step, metrics)
         self._maybe_save(at)

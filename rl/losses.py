@@ -31,6 +31,12 @@ class ObjectiveConfig(Protocol):
     def kl_clip(self) -> float | None: ...
     @property
     def normalizer(self) -> str: ...
+    @property
+    def normalizer_length(self) -> int | None: ...
+    @property
+    def ratio(self) -> str: ...
+    @property
+    def dual_clip(self) -> float | None: ...
 
 
 # log(reference / policy) of a token the policy wrote -> estimate of KL(policy || reference).
@@ -40,7 +46,8 @@ KL_ESTIMATORS: dict[str, Callable[[Tensor], Tensor]] = {
     "k2": lambda log_ratio: log_ratio.square() / 2,
     "k3": lambda log_ratio: torch.expm1(log_ratio) - log_ratio,
 }
-NORMALIZERS = ("masked", "length")
+NORMALIZERS = ("masked", "length", "token_mean", "constant")
+RATIOS = ("token", "sequence")
 
 
 def unigrpo(
@@ -52,12 +59,17 @@ def unigrpo(
     config: ObjectiveConfig,
     lengths: Tensor | None = None,
     weights: Tensor | None = None,
+    scales: Tensor | None = None,
 ) -> LossOutput:
     """UniGRPO's loss, to be minimised (arXiv 2505.15809, equations 3 to 5).
 
     For rollout i, over its M_i masked tokens t, with ``ratio = exp(logp - old_logp)``:
     ``loss_i = 1/M_i * sum_t [-min(ratio * A_i, clip(ratio, 1 - clip_low, 1 + clip_high) * A_i) + kl_coef * KL_t]``,
-    or with 1/|o_i| in front where the normaliser is ``length``. The loss is the mean of loss_i over B.
+    with another factor in front under another normaliser, see ``normalizers``. The loss is the mean of loss_i over B.
+
+    Options of ``config`` beyond the paper: ``dual_clip`` c bounds the loss of a rollout with A < 0 by -c * A (arXiv
+    1912.09729, equation 5); ``ratio=sequence`` has one ratio for a rollout, exp of its log-likelihood's difference over
+    |o_i| (GSPO, arXiv 2507.18071, equation 7; ESPO, arXiv 2512.03759, equation 9), and no factor in front of it.
 
     logp, old_logp, ref_logp   [B, L] log-probs of the response's own tokens, all under the same mask; they may hold
                                anything where it is False. ref_logp may be None where kl_coef is 0
@@ -65,6 +77,8 @@ def unigrpo(
     mask                       [B, L] bool, True at masked response tokens: those that are scored
     lengths                    [B] |o_i|, tokens of the whole response; None: L. Only ``length`` reads it
     weights                    [B] each rollout's weight in the mean; None: 1/B
+    scales                     [B] times the sum of a rollout's values: its log-likelihood; None: |o_i|/M_i. Only the
+                               sequence ratio reads it
 
     The loss keeps logp's dtype. Metrics are detached and add up over micro-batches as the loss does, except
     ``actor/ratio_max_deviation``, whose whole is the largest. Raises ConfigError, and ValueError for shapes.
@@ -72,32 +86,78 @@ def unigrpo(
     _check(logp, old_logp, ref_logp, advantages, mask, config)
     mask = mask.bool()
     masked_count = mask.sum(1).clamp(min=1)
-    normalizer = masked_count if config.normalizer == "masked" else _lengths(lengths, logp)
-    mean = _Mean(mask, logp, weights)
+    normalizer = normalizers(mask, lengths, config)
+    mean = RolloutMean(mask, logp, _mean_weights(mask, weights, config))
 
     log_ratio = mean.select(logp) - mean.select(old_logp)
-    ratio = log_ratio.exp()
-    advantage = advantages.to(logp.dtype)[:, None]
-    plain = ratio * advantage
-    clipped = ratio.clamp(1 - config.clip_low, 1 + config.clip_high) * advantage
-    pg_loss = mean(-torch.minimum(plain, clipped), normalizer)
+    if config.ratio == "sequence":
+        ratio = _sequence_ratio(log_ratio, mask, lengths, scales)
+        surrogate, plain, clipped = _surrogate(ratio, advantages, config)
+        pg_loss = mean.over_rollouts(surrogate)
+    else:
+        ratio = log_ratio.exp()
+        surrogate, plain, clipped = _surrogate(ratio, advantages, config)
+        pg_loss = mean(surrogate, normalizer)
     loss, metrics = pg_loss, {}
     if ref_logp is not None:
-        kl = _kl(mean.select(ref_logp) - mean.select(logp), config)
+        kl = kl_term(mean.select(ref_logp) - mean.select(logp), config)
         kl_loss = mean(kl, normalizer)
         loss = pg_loss + config.kl_coef * kl_loss
         metrics["actor/kl_loss"] = kl_loss.detach()
     with torch.no_grad():
         metrics |= {
             "actor/pg_loss": pg_loss.detach(),
-            "actor/pg_clipfrac": mean((clipped < plain).to(logp.dtype), masked_count),
+            "actor/pg_clipfrac": mean((clipped < plain).to(logp.dtype).expand_as(logp), masked_count),
             "actor/ppo_kl": mean(-log_ratio, masked_count),
             "actor/ratio_max_deviation": (ratio - 1).abs().max() if ratio.numel() else ratio.new_zeros(()),
         }
     return LossOutput(loss, metrics)
 
 
-def _kl(log_ratio: Tensor, config: ObjectiveConfig) -> Tensor:
+def _surrogate(ratio: Tensor, advantages: Tensor, config: ObjectiveConfig) -> tuple[Tensor, Tensor, Tensor]:
+    """ratio [B, L] or [B, 1] -> the loss of each, and ratio * A without and with the clip."""
+    advantage = advantages.to(ratio.dtype)[:, None]
+    plain = ratio * advantage
+    clipped = ratio.clamp(1 - config.clip_low, 1 + config.clip_high) * advantage
+    surrogate = -torch.minimum(plain, clipped)
+    if config.dual_clip is not None:
+        surrogate = torch.where(advantage < 0, torch.minimum(surrogate, -config.dual_clip * advantage), surrogate)
+    return surrogate, plain, clipped
+
+
+def _sequence_ratio(log_ratio: Tensor, mask: Tensor, lengths: Tensor | None, scales: Tensor | None) -> Tensor:
+    """[B, 1]: exp of the estimated log-likelihood's difference, over the response's length."""
+    if scales is None:
+        mean = log_ratio.sum(1) / mask.sum(1).clamp(min=1)
+    else:
+        mean = log_ratio.sum(1) * scales.to(log_ratio.dtype) / _lengths(lengths, log_ratio)
+    return mean.exp()[:, None]
+
+
+def normalizers(mask: Tensor, lengths: Tensor | None, config: ObjectiveConfig) -> Tensor:
+    """[B] what the sum over a rollout's scored tokens is divided by.
+
+    masked    M_i, its scored tokens (arXiv 2505.15809, equation 4)
+    length    |o_i|, its tokens (equation 5)
+    token_mean  M_i, with rollouts weighted by their length: all tokens of a batch count the same (DAPO, arXiv 2503.14476)
+    constant  ``normalizer_length``, the same for all: no bias by length (Dr. GRPO, arXiv 2503.20783)
+    """
+    if config.normalizer == "length":
+        return _lengths(lengths, mask)
+    if config.normalizer == "constant":
+        return torch.full_like(mask.sum(1), config.normalizer_length or mask.shape[1])
+    return mask.sum(1).clamp(min=1)
+
+
+def _mean_weights(mask: Tensor, weights: Tensor | None, config: ObjectiveConfig) -> Tensor | None:
+    """The caller's weights; where there are none and all tokens are to count the same, by scored tokens."""
+    if weights is not None or config.normalizer != "token_mean":
+        return weights
+    count = mask.sum(1)
+    return count.double() / count.sum().clamp(min=1)
+
+
+def kl_term(log_ratio: Tensor, config: ObjectiveConfig) -> Tensor:
     """The estimate of each token, at most kl_clip where that is set; a token beyond it pulls no more.
 
     A token drawn many steps ago can be all but impossible under one mask: k3 grows as the ratio itself, and one such
@@ -124,14 +184,14 @@ def masked_cross_entropy(
     ``sft/token_loss`` is the plain cross-entropy of a masked token, without 1/t.
     """
     mask = mask.bool()
-    mean = _Mean(mask, logp, weights)
+    mean = RolloutMean(mask, logp, weights)
     loss = mean(-logp, ratio * lengths)
     with torch.no_grad():
         metrics = {"sft/loss": loss.detach(), "sft/token_loss": mean(-logp, mask.sum(1).clamp(min=1))}
     return LossOutput(loss, metrics)
 
 
-class _Mean:
+class RolloutMean:
     """Mean over rollouts of a sum over masked tokens: values [B, L], divisor [B] -> scalar."""
 
     def __init__(self, mask: Tensor, like: Tensor, weights: Tensor | None) -> None:
@@ -146,10 +206,14 @@ class _Mean:
     def __call__(self, values: Tensor, divisor: Tensor) -> Tensor:
         return (self.select(values).sum(1) / divisor * self.weights).sum()
 
+    def over_rollouts(self, values: Tensor) -> Tensor:
+        """values [B, 1] -> scalar; rollouts of weight 0 count nothing, whatever their value."""
+        return torch.where(self.weights > 0, values[:, 0] * self.weights, self.zero).sum()
 
-def _lengths(lengths: Tensor | None, logp: Tensor) -> Tensor:
+
+def _lengths(lengths: Tensor | None, like: Tensor) -> Tensor:
     if lengths is None:
-        return logp.new_full((len(logp),), logp.shape[1])
+        return torch.full((len(like),), like.shape[1], device=like.device)
     return lengths.clamp(min=1)
 
 
@@ -165,6 +229,8 @@ def _check(
         raise ConfigError(f"kl_estimator={config.kl_estimator!r}: allowed: {', '.join(KL_ESTIMATORS)}")
     if config.normalizer not in NORMALIZERS:
         raise ConfigError(f"normalizer={config.normalizer!r}: allowed: {', '.join(NORMALIZERS)}")
+    if config.ratio not in RATIOS:
+        raise ConfigError(f"ratio={config.ratio!r}: allowed: {', '.join(RATIOS)}")
     if ref_logp is None and config.kl_coef:
         raise ConfigError(f"kl_coef={config.kl_coef}: needs ref_logp, the reference policy's log-probs; or set it to 0")
     shapes = [("old_logp", old_logp.shape), ("mask", mask.shape)]

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rl.masking import mask_pattern
+from rl.config import UniGRPOConfig
+from rl.estimators import estimator
 from rl.types import Modality, Task, TrainBatch
 
 DRAWING = (Task.DRAW, Task.THINK_DRAW)
@@ -22,18 +23,24 @@ DRAWING = (Task.DRAW, Task.THINK_DRAW)
 class MicroBatch:
     """b rollouts, padded on the right.
 
-    token_ids   [b, L] int64
-    attention   [b, L] bool, False at padding; None where nothing is padded
-    masks       [N, b, L] bool: the masked tokens of each inner update
-    advantages  [b] float32
-    lengths     [b] int64: response tokens
-    weights     [b] float32: share in the mean over the mini-batch
-    draws       [b, L] bool: where an image's sampler wrote
+    token_ids     [b, L] int64
+    attention     [b, L] bool, False at padding; None where nothing is padded
+    hidden        [N, K, b, L] bool: the tokens that each of the K forward passes of an inner update hides
+    term_weights  [N, K, b, L] float32: weight of each token's log-prob under that pass, 0 where it is not scored
+    masks         [N, b, L] bool: the tokens that some pass of the inner update scores
+    scales        [N, b] float32: times the sum of a response's token values: the estimate of its log-likelihood
+    advantages    [b] float32
+    lengths       [b] int64: response tokens
+    weights       [b] float32: share in the mean over the mini-batch
+    draws         [b, L] bool: where an image's sampler wrote
     """
 
     token_ids: Tensor
     attention: Tensor | None
+    hidden: Tensor
+    term_weights: Tensor
     masks: Tensor
+    scales: Tensor
     advantages: Tensor
     lengths: Tensor
     weights: Tensor
@@ -47,38 +54,65 @@ def mini_batches(batch: TrainBatch, mini_batch_size: int | None) -> list[range]:
 
 
 def plan(
-    lengths: np.ndarray, mini_batch: range, size: int, rank: int, world_size: int
+    lengths: np.ndarray,
+    mini_batch: range,
+    size: int,
+    rank: int,
+    world_size: int,
+    *,
+    weights: np.ndarray | None = None,
+    pairs: bool = False,
 ) -> list[list[tuple[int, float]]]:
     """This rank's micro-batches of a mini-batch: lists of (rollout, weight), of at most ``size`` rollouts each.
 
     Ranks take turns over the mini-batch, and all of them get the same number of micro-batches, since some engines
     synchronise at each. A rank with too few rollouts for that fills up with one of weight 0. The weights of all ranks
     together add up to 1. lengths [B]: tokens of each rollout; neighbours in length share a micro-batch.
+
+    weights  [B] shares in the loss, relative to each other; None: equal ones
+    pairs    rollouts 0 and 1, 2 and 3, ... stay together, in this order
     """
-    count = -(-len(range(0, len(mini_batch), world_size)) // size)
-    share = [(rollout, 1 / len(mini_batch)) for rollout in mini_batch[rank::world_size]]
-    share += [(mini_batch[0], 0.0)] * (count - len(share))
-    share.sort(key=lambda entry: (lengths[entry[0]], entry[0]))
+    unit = 2 if pairs else 1
+    units = [mini_batch[first : first + unit] for first in range(0, len(mini_batch), unit)]
+    count = -(-len(range(0, len(units), world_size)) * unit // max(unit, size // unit * unit))
+    shares = _shares(mini_batch, weights)
+    share = [(members, [shares[i] for i in members]) for members in units[rank::world_size]]
+    share += [(units[0], [0.0] * unit)] * (count - len(share))
+    share.sort(key=lambda entry: (max(lengths[i] for i in entry[0]), entry[0][0]))
     cuts = [len(share) * part // count for part in range(count + 1)]
-    return [share[first:last] for first, last in zip(cuts, cuts[1:], strict=False)]
+    return [
+        [entry for members, of_members in share[first:last] for entry in zip(members, of_members, strict=True)]
+        for first, last in zip(cuts, cuts[1:], strict=False)
+    ]
 
 
-def collate(batch: TrainBatch, entries: list[tuple[int, float]], device: torch.device) -> MicroBatch:
-    """The tensors of one micro-batch. A mask draw's pattern is laid over the response tokens, in their order."""
+def _shares(mini_batch: range, weights: np.ndarray | None) -> dict[int, float]:
+    """Each rollout's share in the mean over a mini-batch; all 0 where all weights are."""
+    if weights is None:
+        return dict.fromkeys(mini_batch, 1 / len(mini_batch))
+    total = float(weights[mini_batch].sum()) or 1.0
+    return {i: float(weights[i]) / total for i in mini_batch}
+
+
+def collate(
+    batch: TrainBatch, entries: list[tuple[int, float]], device: torch.device, algorithm: UniGRPOConfig
+) -> MicroBatch:
+    """The tensors of one micro-batch. What an estimator hides is laid over the response tokens, in their order."""
     rollouts = [rollout for rollout, _ in entries]
     sizes = np.array([len(batch.token_ids[rollout]) for rollout in rollouts])
     token_ids = np.zeros((len(rollouts), sizes.max()), dtype=np.int64)
-    masks = np.zeros((len(batch.mask_draws), *token_ids.shape), dtype=bool)
-    responses = [np.flatnonzero(batch.response_mask[rollout]) for rollout in rollouts]
-    for row, (rollout, response) in enumerate(zip(rollouts, responses, strict=True)):
+    for row, rollout in enumerate(rollouts):
         token_ids[row, : sizes[row]] = batch.token_ids[rollout]
-        for n, draws in enumerate(batch.mask_draws):
-            masks[n, row, response] = mask_pattern(draws[rollout], len(response))
+    responses = [np.flatnonzero(batch.response_mask[rollout]) for rollout in rollouts]
+    hidden, term_weights, scales = _lay_out(batch, rollouts, responses, token_ids.shape[1], algorithm)
     attention = np.arange(token_ids.shape[1]) < sizes[:, None]
     return MicroBatch(
         token_ids=torch.from_numpy(token_ids).to(device),
         attention=None if attention.all() else torch.from_numpy(attention).to(device),
-        masks=torch.from_numpy(masks).to(device),
+        hidden=torch.from_numpy(hidden).to(device),
+        term_weights=torch.from_numpy(term_weights).to(device),
+        masks=torch.from_numpy((term_weights > 0).any(1)).to(device),
+        scales=torch.from_numpy(scales).to(device),
         advantages=torch.from_numpy(batch.advantages[rollouts]).to(device),
         lengths=torch.tensor([len(response) for response in responses], device=device),
         weights=torch.tensor([weight for _, weight in entries], dtype=torch.float32, device=device),
@@ -95,3 +129,22 @@ def _draws(batch: TrainBatch, rollouts: list[int], length: int) -> np.ndarray:
         for span in spans:
             draws[row, span.start : span.stop] |= span.modality is Modality.IMAGE
     return draws
+
+
+def _lay_out(
+    batch: TrainBatch, rollouts: list[int], responses: list[np.ndarray], length: int, algorithm: UniGRPOConfig
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """hidden and term weights [N, K, b, L], scales [N, b]; rollouts with fewer passes than K have empty ones."""
+    make = estimator(algorithm.estimator).views
+    views = [
+        [make(draws[rollout], batch.step_maps[rollout], algorithm) for rollout in rollouts]
+        for draws in batch.mask_draws
+    ]
+    passes = max(len(view.hidden) for row in views for view in row)
+    shape = (len(views), passes, len(rollouts), length)
+    hidden, term_weights = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=np.float32)
+    for n, row in enumerate(views):
+        for i, (view, response) in enumerate(zip(row, responses, strict=True)):
+            hidden[n, : len(view.hidden), i, response] = view.hidden.T
+            term_weights[n, : len(view.hidden), i, response] = view.weights.T
+    return hidden, term_weights, np.array([[view.scale for view in row] for row in views], dtype=np.float32)

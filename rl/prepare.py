@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from rl.advantages import frac_reward_zero_std, group_advantages
-from rl.config import Config, UniGRPOConfig
+from rl.advantages import best_and_worst, frac_reward_zero_std, group_advantages, scores_differ, wd1_weights
+from rl.config import Config, LearnerConfig, UniGRPOConfig
 from rl.masking import mask_ratios
+from rl.objectives import objective
 from rl.seeds import derive_seed
 from rl.types import Group, MaskDraw, Rollout, RolloutStatus, ScoreStatus, TrainBatch
 
@@ -27,6 +28,11 @@ def prepare(groups: Sequence[Group], config: Config, step: int, *, weight_versio
     """
     usable = [group for group in groups if group.usable]
     algorithm = config.learner.algorithm
+    if objective(algorithm.objective).pairs:
+        usable = [best_and_worst(group) for group in usable if scores_differ(group)]
+    weights = rollout_weights(usable, config.learner)
+    if weights is not None and not weights.any():
+        usable, weights = [], None
     rollouts = [rollout for group in usable for rollout in group.rollouts]
     for rollout in rollouts:
         if not rollout.response_mask.any():
@@ -36,12 +42,41 @@ def prepare(groups: Sequence[Group], config: Config, step: int, *, weight_versio
     return TrainBatch(
         token_ids=tuple(rollout.token_ids for rollout in rollouts),
         response_mask=tuple(rollout.response_mask for rollout in rollouts),
-        advantages=group_advantages(usable, scale_by_std=config.learner.scale_advantages_by_std).astype(np.float32),
+        advantages=_advantages(usable, config.learner).astype(np.float32),
         mask_draws=tuple(tuple(draw[n] for draw in draws) for n in range(algorithm.mu)),
         tasks=tuple(group.prompt.task for group in usable for _ in group.rollouts),
+        step_maps=tuple(rollout.step_map[rollout.response_mask] for rollout in rollouts),
         on_policy=len(versions | ({weight_version} - {None})) <= 1,
         spans=tuple(rollout.spans for rollout in rollouts),
+        weights=weights,
     )
+
+
+def rollout_weights(groups: Sequence[Group], learner: LearnerConfig) -> np.ndarray | None:
+    """[B] float32: each rollout's share in the loss, relative to the others; None where all are equal.
+
+    The weight of its task; times its length where all tokens are to count the same (``normalizer=token_mean``); 0 where it
+    ran out of canvas and ``overlong_filtering`` is on (DAPO, arXiv 2503.14476, section 3.4).
+    """
+    by_tokens = learner.algorithm.normalizer == "token_mean"
+    if not (by_tokens or learner.task_weights or learner.overlong_filtering):
+        return None
+    weights = [
+        learner.task_weights.get(group.prompt.task, 1.0)
+        * (int(rollout.response_mask.sum()) if by_tokens else 1)
+        * (0 if learner.overlong_filtering and rollout.status is RolloutStatus.TRUNCATED else 1)
+        for group in groups
+        for rollout in group.rollouts
+    ]
+    return np.array(weights, dtype=np.float32)
+
+
+def _advantages(groups: Sequence[Group], learner: LearnerConfig) -> np.ndarray:
+    options = {"scale_by_std": learner.scale_advantages_by_std, "baseline": learner.advantage_baseline}
+    if learner.algorithm.objective == "wd1":
+        rows = [wd1_weights(group_advantages([group], **options)) for group in groups]
+        return np.concatenate(rows) if rows else np.zeros(0)
+    return group_advantages(groups, **options)
 
 
 def group_mask_draws(group: Group, algorithm: UniGRPOConfig, seed: int, step: int) -> list[list[MaskDraw]]:

@@ -21,6 +21,7 @@ from rl.data import target_image
 from rl.engine import Engine
 from rl.errors import DataError
 from rl.likelihood import masked_log_probs
+from rl.losses import masked_cross_entropy
 from rl.seeds import derive_seed
 from rl.types import Prompt, Task, TextSampling
 
@@ -183,7 +184,9 @@ def batch_loss(policy: Policy, examples: Sequence[Example]) -> Tensor:
     logp = masked_log_probs(
         policy, torch.from_numpy(token_ids).to(device), torch.from_numpy(attention).to(device), mask
     ).values
-    return -(logp.sum(1) / mask.sum(1)).sum()
+    # Of L tokens M = t L are hidden, so that 1/(t L) is 1/M.
+    ones = torch.ones(len(examples), device=device)
+    return masked_cross_entropy(logp, mask, ones, mask.sum(1), weights=ones).loss
 
 
 def train_steps(

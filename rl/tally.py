@@ -53,7 +53,8 @@ class Tally:
         steps = self.stepped + self._skipped
         metrics = {name: value / steps for name, value in zip(names, summed, strict=False)}
         metrics["actor/entropy"] = summed[-2] / max(1.0, summed[-1])
-        metrics[LARGEST] = max_over_ranks(self._engine, float(torch.stack(self._largest).max()))
+        if self._largest:
+            metrics[LARGEST] = max_over_ranks(self._engine, float(torch.stack(self._largest).max()))
         if self._norms:
             metrics["actor/grad_norm"] = sum(self._norms) / len(self._norms)
         metrics["actor/skipped_updates"] = float(self._skipped)

@@ -260,8 +260,10 @@ class TrainBatch:
     advantages                 [B] float32
     mask_draws                 N rows (inner updates) of B draws
     tasks                      [B]
+    step_maps                  B arrays: the denoising step that revealed each response token
     on_policy                  the rollouts came from the weights that are about to be trained
     spans                      [B], each rollout's; empty: what its task says
+    weights                    [B] float32: each rollout's share in the loss, relative to the others; None: equal shares
     """
 
     token_ids: tuple[np.ndarray, ...]
@@ -269,8 +271,10 @@ class TrainBatch:
     advantages: np.ndarray
     mask_draws: tuple[tuple[MaskDraw, ...], ...]
     tasks: tuple[Task, ...]
+    step_maps: tuple[np.ndarray, ...]
     on_policy: bool = True
     spans: tuple[tuple[Span, ...], ...] = ()
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.token_ids)

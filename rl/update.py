@@ -13,16 +13,18 @@ import torch
 from torch import Tensor
 
 from policies.base import Policy
+from rl.activations import checkpoint_layers
 from rl.config import LearnerConfig
 from rl.engine import Engine
 from rl.errors import CheckpointError, TrainingError
-from rl.likelihood import LogProbs, masked_log_probs
-from rl.losses import unigrpo
+from rl.estimators import estimator
+from rl.likelihood import LogProbs, chunk_rows, masked_loss, token_values
 from rl.microbatches import MicroBatch, collate, mini_batches, plan
+from rl.objectives import Terms, loss_of, objective
 from rl.reference import Reference
 from rl.tally import LARGEST, Clock, Tally, max_over_ranks
 from rl.threads import torch_threads
-from rl.types import StepReport, TrainBatch
+from rl.types import LossOutput, StepReport, TrainBatch
 
 POLICY_FOLDER = "policy"
 STATE_FILE = "learner.json"
@@ -49,6 +51,8 @@ class UniGRPOLearner:
         it is made here, where ``kl_coef`` needs one."""
         if reference is None and config.algorithm.kl_coef > 0:
             reference = Reference(policy, config.reference_sync_freq)
+        if config.activation_checkpointing:
+            checkpoint_layers(policy.module)
         self.policy, self.engine, self.config, self.reference = policy, engine, config, reference
         self.device = next(policy.module.parameters()).device
         self._steps = 0
@@ -107,7 +111,7 @@ class UniGRPOLearner:
             for n in range(len(batch.mask_draws)):
                 for index, mini in enumerate(minis):
                     deviations = [self._backward(scored, n, tally) for scored in mini]
-                    if n == index == 0 and batch.on_policy:
+                    if n == index == 0 and batch.on_policy and objective(self.config.algorithm.objective).uses_old:
                         metrics["actor/first_ratio_error"] = self._check_first_ratios(deviations)
                     metrics["actor/lr"] = self.engine.lr
                     self._optimizer_step(tally)
@@ -122,8 +126,9 @@ class UniGRPOLearner:
         unknown = [[None] * len(mini) for mini in minis]
         # With one optimizer step in all, the old policy is the new one: the ratio is 1 by definition.
         single = batch.on_policy and len(batch.mask_draws) == 1 and len(minis) == 1
+        needless = single or not objective(self.config.algorithm.objective).uses_old
         with clock("timing_s/old_log_prob"):
-            old = unknown if single else self._log_probs(self.policy, minis)
+            old = unknown if needless else self._log_probs(self.policy, minis)
         with clock("timing_s/ref"):
             ref = unknown if self.reference is None else self._log_probs(self.reference.policy, minis)
         return [[_Scored(*parts) for parts in zip(*mini, strict=True)] for mini in zip(minis, old, ref, strict=True)]
@@ -131,35 +136,81 @@ class UniGRPOLearner:
     def _collate(self, batch: TrainBatch, mini: range) -> list[MicroBatch]:
         lengths = np.array([len(token_ids) for token_ids in batch.token_ids])
         size = self.config.micro_batch_size_per_gpu
-        parts = plan(lengths, mini, size, self.engine.rank, self.engine.world_size)
-        return [collate(batch, part, self.device) for part in parts]
+        pairs = objective(self.config.algorithm.objective).pairs
+        rank, ranks = self.engine.rank, self.engine.world_size
+        parts = plan(lengths, mini, size, rank, ranks, weights=batch.weights, pairs=pairs)
+        return [collate(batch, part, self.device, self.config.algorithm) for part in parts]
 
     # no_grad, not inference_mode: tables that the module caches here (rotary positions) must serve training as well.
     @torch.no_grad()
     def _log_probs(self, policy: Policy, minis: Sequence[Sequence[MicroBatch]]) -> list[list[Tensor]]:
         """Log-probs [N, b, L] of every micro-batch, in the shapes that the updates use: equal arithmetic, ratio 1."""
         return [
-            [torch.stack([_log_probs(policy, data, mask).values for mask in data.masks]) for data in mini]
+            [
+                torch.stack(
+                    [token_values(policy, data, n, self.config.algorithm).values for n in range(len(data.masks))]
+                )
+                for data in mini
+            ]
             for mini in minis
         ]
 
-    def _backward(self, scored: _Scored, n: int, tally: Tally) -> Tensor:
-        """The gradient of one micro-batch under inner update n's mask; its largest |ratio - 1|."""
-        data, mask = scored.data, scored.data.masks[n]
-        new = _log_probs(self.policy, data, mask, with_entropy=True)
-        output = unigrpo(
-            new.values,
-            new.values.detach() if scored.old is None else scored.old[n],
-            None if scored.ref is None else scored.ref[n],
-            data.advantages,
-            mask,
-            self.config.algorithm,
+    def backward(self, data: MicroBatch, n: int) -> LossOutput:
+        """The gradient of one on-policy micro-batch under inner update n's masks, without a step: for measurements."""
+        return self._gradient(_Scored(data, None, None), n)[0]
+
+    def _backward(self, scored: _Scored, n: int, tally: Tally) -> Tensor | None:
+        """The gradient of one micro-batch under inner update n's masks; its largest |ratio - 1|, if it has ratios."""
+        output, entropy = self._gradient(scored, n)
+        tally.add_micro_batch(output.metrics, entropy, int((scored.data.term_weights[n] > 0).sum()))
+        return output.metrics.get(LARGEST)
+
+    def _gradient(self, scored: _Scored, n: int) -> tuple[LossOutput, Tensor]:
+        """Its loss, and the mean entropy of its terms."""
+        data = scored.data
+        if self._in_chunks(data, n):
+            output, entropy = masked_loss(
+                self.policy, data, n, self.config.logits_mib, lambda logp: self._loss(scored, n, logp[None])
+            )
+        else:
+            new = self._values(self.policy, data, n, with_entropy=True)
+            output, entropy = self._loss_of_values(scored, n, new.values, new.token_entropy), new.entropy
+        self.engine.backward(output.loss)
+        return output, entropy
+
+    def _in_chunks(self, data: MicroBatch, n: int) -> bool:
+        """Whether the loss's gradient is taken chunk by chunk: where it can be, and the logits are too many."""
+        algorithm = self.config.algorithm
+        separable = objective(algorithm.objective).by_token and algorithm.ratio == "token"
+        if not separable or len(data.hidden[n]) > 1 or algorithm.entropy_coef:
+            return False
+        drawn = bool(data.draws[data.masks[n]].all())
+        return int(data.masks[n].sum()) > chunk_rows(self.policy, drawn, self.config.logits_mib)
+
+    def _loss(self, scored: _Scored, n: int, logp: Tensor) -> LossOutput:
+        """logp [K, b, L] of the passes."""
+        data, algorithm = scored.data, self.config.algorithm
+        combine = estimator(algorithm.estimator).combine
+        return self._loss_of_values(scored, n, combine(logp, data.term_weights[n], data.advantages, algorithm))
+
+    def _loss_of_values(self, scored: _Scored, n: int, values: Tensor, entropy: Tensor | None = None) -> LossOutput:
+        data = scored.data
+        terms = Terms(
+            logp=values,
+            old_logp=None if scored.old is None else scored.old[n],
+            ref_logp=None if scored.ref is None else scored.ref[n],
+            advantages=data.advantages,
+            mask=data.masks[n],
             lengths=data.lengths,
             weights=data.weights,
+            scales=data.scales[n],
+            entropy=entropy,
         )
-        self.engine.backward(output.loss)
-        tally.add_micro_batch(output.metrics, new.entropy, int(mask.sum()))
-        return output.metrics[LARGEST]
+        return loss_of(terms, self.config.algorithm)
+
+    def _values(self, policy: Policy, data: MicroBatch, n: int, *, with_entropy: bool = False) -> LogProbs:
+        algorithm, limit = self.config.algorithm, self.config.logits_mib
+        return token_values(policy, data, n, algorithm, logits_mib=limit, with_entropy=with_entropy)
 
     def _optimizer_step(self, tally: Tally) -> None:
         """A step on all ranks, or on none."""
@@ -170,9 +221,11 @@ class UniGRPOLearner:
         else:
             self._count_skip(f"a gradient norm of {result.grad_norm}")
 
-    def _check_first_ratios(self, deviations: Sequence[Tensor]) -> float:
+    def _check_first_ratios(self, deviations: Sequence[Tensor | None]) -> float:
         """Largest |ratio - 1| over all ranks. All ranks raise together, so that none waits for another."""
-        finite = [value for value in map(float, deviations) if math.isfinite(value)]
+        finite = [
+            value for value in (float(found) for found in deviations if found is not None) if math.isfinite(value)
+        ]
         error = max_over_ranks(self.engine, max(finite, default=0.0))
         exact = next(self.policy.module.parameters()).dtype in (torch.float32, torch.float64)
         if exact and error > RATIO_TOLERANCE:
@@ -189,7 +242,3 @@ class UniGRPOLearner:
                 f"{self._skipped_in_row} updates in a row were skipped (learner.max_skipped_updates), the last for: "
                 f"{reason}; look at frac_groups_dropped and score_status, or lower learner.lr"
             )
-
-
-def _log_probs(policy: Policy, data: MicroBatch, mask: Tensor, *, with_entropy: bool = False) -> LogProbs:
-    return masked_log_probs(policy, data.token_ids, data.attention, mask, draws=data.draws, with_entropy=with_entropy)

@@ -15,8 +15,21 @@ from rl.types import ImageSampling, Task, TextSampling
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "policy.dtype": ("float32", "bfloat16"),
     "learner.algorithm.kl_estimator": ("k1", "k2", "k3"),
-    "learner.algorithm.normalizer": ("masked", "length"),
+    "learner.algorithm.normalizer": ("masked", "length", "token_mean", "constant"),
+    "learner.algorithm.objective": ("unigrpo", "policy_gradient", "wd1", "dpo"),
+    "learner.algorithm.ratio": ("token", "sequence"),
+    "learner.advantage_baseline": ("mean", "leave_one_out"),
     "learner.algorithm.schedule": ("stratified", "algorithm1", "random", "full"),
+    "learner.algorithm.estimator": (
+        "masked",
+        "coupled",
+        "trajectory",
+        "elbo",
+        "elbo_stratified",
+        "elbo_antithetic",
+        "spg",
+        "left_to_right",
+    ),
     "learner.engine": ("deepspeed", "torch"),
     "learner.zero_stage": (0, 1, 2),  # pyright: ignore[reportAssignmentType]
     "learner.lr_schedule": ("constant", "cosine"),
@@ -28,6 +41,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 POSITIVE = (
     "steps rollout.batch_size rollout.n_samples_per_prompt rollout.threads learner.algorithm.mu learner.lr "
     "learner.micro_batch_size_per_gpu learner.mini_batch_size learner.max_grad_norm learner.max_skipped_updates "
+    "learner.algorithm.estimator_samples learner.algorithm.trajectory_shrink learner.algorithm.spg_beta "
+    "rollout.max_gen_batches learner.logits_mib learner.algorithm.dual_clip learner.algorithm.normalizer_length "
     "learner.algorithm.kl_clip learner.threads learner.reference_sync_freq "
     "sft.steps sft.batch_size sft.lr sft.threads sft.max_grad_norm "
     "cluster.rollout_workers cluster.reward_workers cluster.learner_ranks cluster.start_deadline_s "
@@ -36,7 +51,7 @@ POSITIVE = (
 ).split()
 NOT_NEGATIVE = (
     "learner.algorithm.clip_low learner.algorithm.clip_high learner.algorithm.kl_coef learner.weight_decay "
-    "learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq save_freq seed"
+    "learner.algorithm.entropy_coef learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq save_freq seed"
 ).split()
 REMASKING = ("low_confidence", "random", "entropy", "margin")
 SCHEDULES = ("cosine", "linear")
@@ -68,7 +83,12 @@ def validate(config: Config) -> None:
         _validate_image(f"{section}.think_draw.draw", part.think_draw.draw)
     _validate_rewards(config)
     _validate_learner(config)
-    for probability in ("sft.canvas_prob", "sft.semi_autoregressive_prob", "sft.prompt_dropout"):
+    for probability in (
+        "learner.algorithm.spg_mixture",
+        "sft.canvas_prob",
+        "sft.semi_autoregressive_prob",
+        "sft.prompt_dropout",
+    ):
         _require(0 <= flat[probability] <= 1, probability, flat[probability], "a probability, 0 to 1")
     for which in ("train", "val"):
         for index, source in enumerate(getattr(config.data, which)):
@@ -148,11 +168,38 @@ def _validate_learner(config: Config) -> None:
         raise ConfigError(
             f"cluster.learner_ranks={config.cluster.learner_ranks}: more ranks than the {rollouts} rollouts of a step"
         )
+    _validate_algorithm(config)
     if learner.mini_batch_size is not None and learner.mini_batch_size > rollouts:
         raise ConfigError(
             f"learner.mini_batch_size={learner.mini_batch_size}: a step has rollout.batch_size * "
             f"rollout.n_samples_per_prompt = {rollouts} rollouts"
         )
+
+
+def _validate_algorithm(config: Config) -> None:
+    learner, algorithm = config.learner, config.learner.algorithm
+    where = "learner.algorithm"
+    samples = algorithm.estimator_samples
+    if algorithm.estimator == "elbo_antithetic" and samples is not None and samples % 2:
+        raise ConfigError(f"{where}.estimator_samples={samples}: elbo_antithetic draws masks in pairs: even")
+    if algorithm.normalizer == "constant" and algorithm.normalizer_length is None:
+        raise ConfigError(f"{where}.normalizer=constant: also give {where}.normalizer_length, e.g. the canvas's length")
+    if algorithm.ratio != "token" and algorithm.objective != "unigrpo":
+        raise ConfigError(f"{where}.ratio={algorithm.ratio}: only objective=unigrpo has a ratio")
+    if algorithm.dual_clip is not None and algorithm.dual_clip <= 1:
+        raise ConfigError(f"{where}.dual_clip={algorithm.dual_clip}: must be above 1, e.g. 3")
+    if algorithm.objective == "dpo":
+        _require(
+            algorithm.kl_coef > 0, f"{where}.kl_coef", algorithm.kl_coef, "above 0: it is the beta of objective=dpo"
+        )
+        for name in ("mini_batch_size", "micro_batch_size_per_gpu"):
+            size = getattr(learner, name)
+            _require(size is None or size % 2 == 0, f"learner.{name}", size, "even: objective=dpo learns from pairs")
+    tasks = [str(task) for task in Task]
+    for task, weight in learner.task_weights.items():
+        if task not in tasks:
+            raise ConfigError(f"learner.task_weights.{task}: unknown task; allowed: {', '.join(tasks)}")
+        _require(weight >= 0, f"learner.task_weights.{task}", weight, "0 or more")
 
 
 def _validate_source(where: str, source: SourceConfig) -> None:

@@ -123,6 +123,7 @@ def test_a_tied_head_is_the_embedding():
     hidden = torch.randn(3, 16)
     torch.testing.assert_close(module.head(hidden), hidden @ module.wte.weight.T)
     torch.testing.assert_close(module.head(hidden, 7, 5), hidden @ module.wte.weight[7:12].T)
+    torch.testing.assert_close(module.head(hidden, 7, 5), hidden @ module.head_weight(7, 5).T)
     assert "ff_out.weight" not in module.state_dict()
 
 

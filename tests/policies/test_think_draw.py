@@ -12,6 +12,7 @@ from policies.base import EncodedPrompt
 from policies.generate import rollout_group
 from policies.samplers.image import sample_image
 from policies.samplers.text import sample_text
+from rl.config import UniGRPOConfig
 from rl.errors import DataError
 from rl.likelihood import masked_log_probs
 from rl.microbatches import collate
@@ -99,9 +100,9 @@ def test_each_span_is_normalised_over_its_own_tokens():
     ids[plan.start] = offset + 3
     batch = TrainBatch(
         (ids,), (rollout.response_mask,), np.ones(1, dtype=np.float32), ((MaskDraw(1, 1.0),),), (Task.THINK_DRAW,),
-        spans=(rollout.spans,),
+        (rollout.step_map[rollout.response_mask],), spans=(rollout.spans,),
     )  # fmt: skip
-    data = collate(batch, [(0, 1.0)], torch.device("cpu"))
+    data = collate(batch, [(0, 1.0)], torch.device("cpu"), UniGRPOConfig())
     with torch.no_grad():
         found = masked_log_probs(POLICY, data.token_ids, data.attention, data.masks[0], draws=data.draws).values[0]
         hidden = data.token_ids.masked_fill(data.masks[0], VOCABULARY.mask_id)
@@ -118,9 +119,9 @@ def test_without_spans_the_task_decides():
 
     def draws(task: Task, *spans: Span):
         batch = TrainBatch(
-            (ids,), (mask,), np.ones(1), ((MaskDraw(1, 1.0),),), (task,), spans=(spans,) if spans else ()
+            (ids,), (mask,), np.ones(1), ((MaskDraw(1, 1.0),),), (task,), (ids,), spans=(spans,) if spans else ()
         )
-        return collate(batch, [(0, 1.0)], torch.device("cpu")).draws[0].tolist()
+        return collate(batch, [(0, 1.0)], torch.device("cpu"), UniGRPOConfig()).draws[0].tolist()
 
     assert draws(Task.TEXT) == [False] * 6 and draws(Task.DRAW) == [True] * 6
     assert draws(Task.THINK_DRAW, Span(1, 3, Modality.TEXT), Span(4, 6, Modality.IMAGE)) == [False] * 4 + [True] * 2

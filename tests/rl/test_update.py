@@ -76,10 +76,12 @@ class Recorder(TorchEngine):
         return StepResult(1.0, True)
 
 
-def recorded(settings: LearnerConfig, rank: int = 0, world_size: int = 1) -> tuple[Recorder, dict[str, float]]:
+def recorded(
+    settings: LearnerConfig, rank: int = 0, world_size: int = 1, batch: TrainBatch | None = None
+) -> tuple[Recorder, dict[str, float]]:
     policy = toy_policy()
     engine = Recorder(policy, settings, rank, world_size)
-    report = UniGRPOLearner(policy, engine, settings).update(make_batch(0, settings))
+    report = UniGRPOLearner(policy, engine, settings).update(batch or make_batch(0, settings))
     return engine, dict(report.metrics)
 
 

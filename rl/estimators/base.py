@@ -1,0 +1,73 @@
+"""What an estimator of a response's log-likelihood is: what the policy is shown, and how its answers are put together.
+
+A masked-diffusion policy gives log p(token | what is shown of the rest). Every published estimate of log p(response |
+prompt) is a weighted choice of such terms, and a choice of what is shown. Shapes: K forward passes, b rollouts, L
+response tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from rl.types import MaskDraw
+
+
+class EstimatorConfig(Protocol):
+    """What estimators read of ``rl.config.UniGRPOConfig``."""
+
+    @property
+    def estimator_samples(self) -> int | None: ...
+    @property
+    def trajectory_shrink(self) -> int: ...
+    @property
+    def spg_beta(self) -> float: ...
+    @property
+    def spg_mixture(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """K forward passes over one response of L tokens. All of it is a pure function of seeds and of the rollout.
+
+    hidden   [K, L] bool: the tokens that a pass hides from the policy
+    weights  [K, L] float32: of log p(token | what the pass shows); 0 where the pass does not score the token, and above
+             0 only where the token is hidden
+    scale    times the sum of all tokens' values: the estimate of log p(response | prompt)
+    """
+
+    hidden: np.ndarray
+    weights: np.ndarray
+    scale: float = 1.0
+
+
+# (draw, step that revealed each response token [L], config) -> views
+MakeViews = Callable[[MaskDraw, np.ndarray, EstimatorConfig], Views]
+# (log-probs [K, b, L], 0 where not scored; weights [K, b, L]; advantages [b]; config) -> each token's value [b, L]
+Combine = Callable[[Tensor, Tensor, Tensor, EstimatorConfig], Tensor]
+
+
+def weighted_sum(logp: Tensor, weights: Tensor, advantages: Tensor, config: EstimatorConfig) -> Tensor:
+    """sum over passes of weight * log p: the value of each token, [b, L]."""
+    return (weights.to(logp.dtype) * logp).sum(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimator:
+    views: MakeViews
+    combine: Combine = weighted_sum
+
+
+def uniforms(seed: int, count: int) -> tuple[np.ndarray, np.random.Philox]:
+    """``count`` float64 numbers in [0, 1), and the generator behind them. NumPy promises Philox's raw stream."""
+    bits = np.random.Philox(key=seed)
+    return (bits.random_raw(count) >> np.uint64(11)) * 2.0**-53, bits
+
+
+def shuffled(bits: np.random.Philox, length: int) -> np.ndarray:
+    """A uniform order of ``length`` positions."""
+    return np.argsort(bits.random_raw(length), kind="stable")

@@ -1,0 +1,40 @@
+"""What an objective is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """One micro-batch under one inner update's masks. b rollouts, L tokens; values may be anything where mask is False.
+
+    logp, old_logp, ref_logp  [b, L] token values of the policy, of the one that sampled, of the reference; old_logp is
+                              None where it equals logp, and ref_logp where nothing needs it
+    advantages                [b]
+    mask                      [b, L] bool: the tokens that are scored
+    lengths                   [b] tokens of the whole response
+    weights                   [b] each rollout's weight in the mean
+    scales                    [b] times the sum of a rollout's values: the estimate of its log-likelihood
+    entropy                   [b, L] of each scored token's distribution, in nats; None where no bonus asks for it
+    """
+
+    logp: Tensor
+    old_logp: Tensor | None
+    ref_logp: Tensor | None
+    advantages: Tensor
+    mask: Tensor
+    lengths: Tensor
+    weights: Tensor
+    scales: Tensor
+    entropy: Tensor | None = None
+
+
+def entropy_bonus(terms: Terms) -> Tensor:
+    """Weighted mean over rollouts of the mean entropy of their scored tokens."""
+    assert terms.entropy is not None
+    chosen = torch.where(terms.mask, terms.entropy, 0.0)
+    return (chosen.sum(1) / terms.mask.sum(1).clamp(min=1) * terms.weights).sum()

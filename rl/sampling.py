@@ -1,0 +1,51 @@
+"""One step's groups; with dynamic sampling, as many batches of prompts as it takes to have something to learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from rl.advantages import scores_differ
+from rl.config import Config
+from rl.protocols import Workers
+from rl.seeds import derive_seed
+from rl.types import Group, Prompt, WeightRef
+
+
+class Stream(Protocol):
+    def next(self, count: int, /) -> list[Prompt]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """groups: all that were sampled; chosen: those to learn from; timings: sums over the batches of prompts."""
+
+    groups: Sequence[Group]
+    chosen: Sequence[Group]
+    timings: Mapping[str, float]
+
+
+def sample_groups(workers: Workers, stream: Stream, weights: WeightRef, config: Config, step: int) -> Sampled:
+    """Sample and score a batch of prompts.
+
+    Where ``rollout.max_gen_batches`` is above 1, groups whose scores are all equal or failed are set aside, and more
+    prompts are asked for until ``rollout.batch_size`` groups are left or so many batches are done (DAPO, arXiv
+    2503.14476, section 3.2). What is found beyond that number is not trained on.
+    """
+    size, limit = config.rollout.batch_size, config.rollout.max_gen_batches
+    groups: list[Group] = []
+    timings: dict[str, float] = {}
+    chosen: list[Group] = []
+    for batch in range(limit):
+        seed = derive_seed(config.seed, "rollout", step, *([batch] if batch else []))
+        groups += workers.rollout_and_score(stream.next(size), weights, seed)
+        for name, value in workers.timings().items():
+            timings[name] = timings.get(name, 0.0) + value
+        if limit == 1:
+            return Sampled(groups, groups, timings)
+        chosen = [group for group in groups if group.usable and scores_differ(group)]
+        timings["rollout/gen_batches"] = batch + 1.0
+        if len(chosen) >= size:
+            break
+    return Sampled(groups, chosen[:size], timings)

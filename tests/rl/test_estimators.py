@@ -1,0 +1,259 @@
+"""Against exact enumeration: a real policy in float64, a response of six tokens, all 63 masks."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.policy import MaskedDiffusionPolicy
+from rl.config import UniGRPOConfig
+from rl.errors import ConfigError
+from rl.estimators import ESTIMATORS, Views, estimator
+from rl.estimators.spg import sandwich
+from rl.likelihood import token_values
+from rl.masking import mask_pattern
+from rl.microbatches import MicroBatch, collate
+from rl.types import MaskDraw, Task, TrainBatch
+from rl.validation import CHOICES
+from tests.rl.test_update import SETTINGS, make_batch, make_learner
+from tests.toys import toy_policy
+
+PREFIX, STEPS = 5, np.array([3, 1, 1, 0, 4, 2])
+L = len(STEPS)
+CONFIG = UniGRPOConfig()
+NAMES = sorted(ESTIMATORS)
+SIZES = range(1, L + 1)
+
+
+@cache
+def exact(image: bool) -> tuple[MaskedDiffusionPolicy, np.ndarray, np.ndarray]:
+    """A policy, a sequence, and its table [64, L]: log p(token | what this mask shows), NaN where it is shown."""
+    policy = toy_policy()
+    policy.module.double()
+    vocabulary, generator = policy.vocabulary, np.random.default_rng(3)
+    first, count = (vocabulary.image_offset, vocabulary.codebook_size) if image else (0, vocabulary.size)
+    response = generator.integers(first, first + count if image else vocabulary.image_offset, L)
+    token_ids = np.concatenate([generator.integers(20, 250, PREFIX), response])
+    table = np.full((2**L, L), np.nan)
+    for bits in range(1, 2**L):
+        hidden = np.array([bits >> i & 1 for i in range(L)], dtype=bool)
+        shown = torch.tensor(token_ids)
+        shown[PREFIX:][torch.tensor(hidden)] = vocabulary.mask_id
+        with torch.no_grad():
+            logits = policy.logits(shown[None])[0, PREFIX:, first : first + count]
+        logp = logits.log_softmax(-1).gather(1, torch.tensor(response - first)[:, None]).squeeze(1).numpy()
+        table[bits] = np.where(hidden, logp, np.nan)
+    return policy, token_ids, table
+
+
+def lookup(table: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    return table[int((hidden * 2 ** np.arange(L)).sum())]
+
+
+def estimate(table: np.ndarray, views: Views) -> float:
+    """scale * sum of weight * log p, from the table alone."""
+    terms = [w * lookup(table, hidden) for hidden, w in zip(views.hidden, views.weights.astype(float), strict=True)]
+    return views.scale * float(sum(np.where(w > 0, t, 0).sum() for w, t in zip(views.weights, terms, strict=True)))
+
+
+def subsets(count: int) -> list[np.ndarray]:
+    return [np.isin(np.arange(L), chosen) for chosen in itertools.combinations(range(L), count)]
+
+
+def exact_elbo(table: np.ndarray) -> float:
+    """1/L * sum over l of the mean over all masks of l tokens of L/l * sum of log p (arXiv 2502.09992, equation 6)."""
+    return sum(float(np.mean([np.nansum(lookup(table, mask)) / count for mask in subsets(count)])) for count in SIZES)
+
+
+def micro_batch(names: list[bool], algorithm: UniGRPOConfig, draws: list[MaskDraw], sign: float = 1.0) -> MicroBatch:
+    rows = [exact(image)[1] for image in names]
+    batch = TrainBatch(
+        token_ids=tuple(rows),
+        response_mask=tuple(np.arange(len(row)) >= PREFIX for row in rows),
+        advantages=np.full(len(rows), sign, np.float32),
+        mask_draws=(tuple(draws),),
+        tasks=tuple(Task.DRAW if image else Task.TEXT for image in names),
+        step_maps=(STEPS,) * len(rows),
+    )
+    return collate(batch, [(row, 1.0) for row in range(len(rows))], torch.device("cpu"), algorithm)
+
+
+def measured(name: str, image: bool, seed: int, ratio: float, sign: float = 1.0, **options: float) -> np.ndarray:
+    """[L] values of the six tokens from the learner's own path, and their scale as a last entry."""
+    algorithm = replace(CONFIG, estimator=name, **options)
+    data = micro_batch([image], algorithm, [MaskDraw(seed, ratio)], sign)
+    with torch.no_grad():
+        values = token_values(exact(image)[0], data, 0, algorithm).values[0]
+    assert values.dtype == torch.float64
+    return np.append(values[PREFIX:].numpy(), data.scales[0, 0])
+
+
+@pytest.mark.parametrize("image", [False, True])
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"spg"}))
+def test_equals_the_table_of_all_masks(name: str, image: bool) -> None:
+    table = exact(image)[2]
+    for seed, ratio in [(1, 0.2), (2, 0.5), (3, 1.0), (4, 0.77)]:
+        views = estimator(name).views(MaskDraw(seed, ratio), STEPS, CONFIG)
+        values = measured(name, image, seed, ratio)
+        assert values[-1] * values[:-1].sum() == pytest.approx(estimate(table, views), rel=1e-6)
+
+
+@pytest.mark.parametrize("image", [False, True])
+def test_left_to_right_is_the_chain_rule(image: bool) -> None:
+    table = exact(image)[2]
+    chain = [lookup(table, np.arange(L) >= i)[i] for i in range(L)]
+    np.testing.assert_allclose(measured("left_to_right", image, 0, 0.5), [*chain, 1.0], rtol=1e-12)
+
+
+def test_a_trajectory_is_scored_as_it_was_sampled() -> None:
+    """Steps 3 1 1 0 4 2: token 3 first, then 1 and 2 together, then 5, 0 and 4."""
+    table = exact(False)[2]
+    values = measured("trajectory", False, 0, 0.5)
+    expected = [lookup(table, step <= STEPS)[i] for i, step in enumerate(STEPS)]
+    np.testing.assert_allclose(values, [*expected, 1.0], rtol=1e-12)
+
+
+def test_shrinking_scores_neighbouring_steps_together() -> None:
+    """Two steps a pass: {0, 1}, {2, 3}, {4}; each pass hides what its first step had not seen."""
+    table = exact(False)[2]
+    first = np.array([2, 0, 0, 0, 4, 2])
+    expected = [lookup(table, step <= STEPS)[i] for i, step in enumerate(first)]
+    np.testing.assert_allclose(measured("trajectory", False, 0, 0.5, trajectory_shrink=2), [*expected, 1.0], rtol=1e-12)
+    alone = measured("trajectory", False, 0, 0.5, trajectory_shrink=9)
+    np.testing.assert_allclose(alone, [*lookup(table, np.ones(L, bool)), 1.0], rtol=1e-12)
+
+
+def test_the_full_mask_is_d1s_estimate() -> None:
+    table = exact(False)[2]
+    np.testing.assert_allclose(measured("masked", False, 9, 1.0), [*lookup(table, np.ones(L, bool)), 1.0], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("ratio", "count"), [(1 / 3, 2), (0.5, 3), (0.01, 1), (1.0, 5)])
+def test_coupled_is_the_published_formula(ratio: float, count: int) -> None:
+    """(log p0 + log p1 / t) / 2 in the mask, (log p0 + log p2 / (1 - t)) / 2 in its complement (arXiv 2506.20639)."""
+    table, t = exact(False)[2], count / L
+    mask = mask_pattern(MaskDraw(5, count / L), L)
+    full, one, two = (lookup(table, hidden) for hidden in (np.ones(L, bool), mask, ~mask))
+    expected = np.where(mask, full + one / t, full + two / (1 - t)) / 2
+    np.testing.assert_allclose(measured("coupled", False, 5, ratio), [*expected, 2 / 3], rtol=1e-6)
+
+
+def test_the_bound_is_the_mean_over_all_orders() -> None:
+    """The evidence lower bound is the mean log-likelihood over all 720 orders: two ways to enumerate it."""
+    for image in (False, True):
+        table = exact(image)[2]
+        orders = [
+            sum(lookup(table, np.isin(np.arange(L), order[i:]))[order[i]] for i in range(L))
+            for order in itertools.permutations(range(L))
+        ]
+        assert exact_elbo(table) == pytest.approx(np.mean(orders), rel=1e-12)
+
+
+def test_one_mask_at_every_ratio_is_the_bound() -> None:
+    """Exactly: masks of one size are equally likely, so the mean over all of them at each size is what is expected."""
+    table = exact(False)[2]
+    by_size = []
+    for count in range(1, L + 1):
+        views = estimator("masked").views(MaskDraw(0, count / L), STEPS, CONFIG)
+        assert views.hidden.sum() == count and views.scale == L / count
+        by_size.append(np.mean([views.scale * np.nansum(lookup(table, mask)) for mask in subsets(count)]))
+    assert np.mean(by_size) == pytest.approx(exact_elbo(table), rel=1e-12)
+
+
+@pytest.mark.parametrize("image", [False, True])
+@pytest.mark.parametrize(
+    ("name", "samples"),
+    [("elbo", 1), ("elbo", 3), ("elbo_stratified", 2), ("elbo_stratified", 4), ("elbo_antithetic", 2),
+     ("elbo_antithetic", 4)],
+)  # fmt: skip
+def test_sampled_bounds_are_unbiased(name: str, samples: int, image: bool) -> None:
+    table, config = exact(image)[2], replace(CONFIG, estimator_samples=samples)
+    found = [estimate(table, estimator(name).views(MaskDraw(seed, 0.5), STEPS, config)) for seed in range(4000)]
+    error = np.std(found) / math.sqrt(len(found))
+    assert abs(np.mean(found) - exact_elbo(table)) < 4 * error
+
+
+def test_fewer_positions_stay_unbiased() -> None:
+    table, config = exact(False)[2], replace(CONFIG, estimator_samples=2)
+    chain = sum(lookup(table, np.arange(L) >= i)[i] for i in range(L))
+    found = [
+        estimate(table, estimator("left_to_right").views(MaskDraw(seed, 0.5), STEPS, config)) for seed in range(4000)
+    ]
+    assert abs(np.mean(found) - chain) < 4 * np.std(found) / math.sqrt(len(found))
+
+
+@pytest.mark.parametrize("samples", [1, 2, 5])
+def test_spg_is_the_published_formula(samples: int) -> None:
+    """Written out from arXiv 2510.09541, section 3, per token: 1/beta log mean_k[1(hidden) L/l_k p^beta]."""
+    table, beta, omega = exact(False)[2], 1.5, 0.3
+    config = replace(CONFIG, estimator="spg", estimator_samples=samples)
+    options = {"spg_beta": beta, "spg_mixture": omega, "estimator_samples": samples}
+    views = estimator("spg").views(MaskDraw(8, 0.5), STEPS, config)
+    logp = np.array([lookup(table, hidden) for hidden in views.hidden])
+    share = views.hidden.mean(1, keepdims=True)
+    lower = np.nansum(logp / share, 0) / samples
+    covered = views.hidden.any(0)
+    powers = np.where(views.hidden, np.exp(beta * np.nan_to_num(logp)) / share, 0).mean(0)
+    upper = np.zeros(L)
+    upper[covered] = np.log(powers[covered]) / beta * L / covered.sum()
+    np.testing.assert_allclose(measured("spg", False, 8, 0.5, 1.0, **options)[:-1], lower, rtol=1e-6)
+    np.testing.assert_allclose(
+        measured("spg", False, 8, 0.5, -1.0, **options)[:-1], omega * upper + (1 - omega) * lower, rtol=1e-6
+    )
+
+
+def test_the_sandwich_has_a_finite_gradient_where_no_pass_scores() -> None:
+    logp = torch.tensor([[[-1.0, -2.0, 0.0]]], dtype=torch.float64, requires_grad=True)
+    weights = torch.tensor([[[1.5, 1.5, 0.0]]])
+    value = sandwich(logp, weights, torch.tensor([-1.0]), replace(CONFIG, spg_mixture=1.0))
+    (gradient,) = torch.autograd.grad(value.sum(), logp)
+    np.testing.assert_allclose(gradient.numpy(), [[[1.5, 1.5, 0.0]]], rtol=1e-7)
+
+
+@given(st.sampled_from(NAMES), st.integers(0, 2**60), st.floats(0.001, 1.0), st.integers(1, 20), st.integers(1, 6))
+def test_views_are_pure_and_score_only_what_they_hide(
+    name: str, seed: int, ratio: float, length: int, samples: int
+) -> None:
+    steps = np.random.default_rng(seed).integers(0, 5, length)
+    config = replace(CONFIG, estimator_samples=samples)
+    views, again = (estimator(name).views(MaskDraw(seed, ratio), steps, config) for _ in range(2))
+    assert (views.hidden == again.hidden).all() and (views.weights == again.weights).all()
+    assert views.hidden.shape == views.weights.shape and views.weights.dtype == np.float32
+    assert (views.weights >= 0).all() and not (views.weights[~views.hidden]).any() and (views.weights > 0).any()
+    if name not in ("trajectory", "left_to_right"):
+        assert views.scale * views.weights.sum() == pytest.approx(length, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_batch_mates_change_nothing(name: str) -> None:
+    """Text and image together, with different numbers of passes, equal each alone."""
+    algorithm = replace(CONFIG, estimator=name)
+    draws = [MaskDraw(4, 0.3), MaskDraw(6, 0.9)]
+    policy = exact(False)[0]
+    together = token_values(policy, micro_batch([False, True], algorithm, draws), 0, algorithm).values
+    for row, image in enumerate((False, True)):
+        alone = token_values(policy, micro_batch([image], algorithm, draws[row : row + 1]), 0, algorithm).values
+        torch.testing.assert_close(together[row], alone[0], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_learner_trains_with_it(name: str) -> None:
+    settings = replace(SETTINGS, algorithm=replace(SETTINGS.algorithm, estimator=name, estimator_samples=2))
+    learner = make_learner(settings)
+    report = learner.update(make_batch(0, settings))
+    assert report.metrics["actor/first_ratio_error"] <= 1e-5 < report.metrics["actor/ratio_max_deviation"]
+    assert math.isfinite(report.metrics["actor/entropy"]) and report.metrics["actor/grad_norm"] > 0
+
+
+def test_the_config_allows_exactly_the_estimators_that_exist() -> None:
+    assert set(CHOICES["learner.algorithm.estimator"]) == set(ESTIMATORS)
+    with pytest.raises(ConfigError, match="estimator='elbow': allowed: masked"):
+        estimator("elbow")
