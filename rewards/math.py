@@ -12,10 +12,11 @@ import re
 import threading
 import time
 
-from rewards.answers import MAX_ANSWER, canonical, extract_answer, extract_reference
+from rewards.answers import extract_answer, extract_reference
 from rewards.base import failed
 from rewards.exact import compare, is_literal
 from rewards.isolate import Isolated
+from rewards.notation import MAX_ANSWER, canonical
 from rl.types import Score, ScoreStatus
 
 MAX_SYMBOLIC = 300  # characters of an expression that the child is asked about
