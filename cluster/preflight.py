@@ -10,6 +10,7 @@ from typing import Any
 
 from policies.folders import check_files, read_config
 from rewards.mix import RewardMix
+from rewards.shaping import shaping_from
 from rl.config import Config, SourceConfig
 from rl.data import check_disjoint, load_rows
 from rl.errors import ConfigError, DataError, PolicyError
@@ -96,8 +97,9 @@ def _check_ids(prompts: Sequence[Prompt]) -> None:
 
 
 def _check_rewards(config: Config) -> None:
-    for mix in (config.rewards.mix, config.evaluation.mix):
-        RewardMix.check(mix, config.rewards.settings, _custom(config))
+    shaping = shaping_from(dataclasses.asdict(config.rewards))
+    for mix, rules in ((config.rewards.mix, shaping), (config.evaluation.mix, None)):
+        RewardMix.check(mix, config.rewards.settings, _custom(config), rules)
 
 
 def _check_coverage(config: Config, inputs: Inputs) -> None:

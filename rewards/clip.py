@@ -10,8 +10,7 @@ import difflib
 import importlib.util
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy as np
 from rewards.base import invalid, one_line
 from rewards.text import split_response
 from rl.errors import RewardError
+from rl.threads import torch_threads
 from rl.types import RewardItem, Score
 
 CONFIG = "open_clip_config.json"
@@ -112,7 +112,7 @@ class ClipReward:
         import torch
 
         found = []
-        with torch.inference_mode(), _threads(self.threads):
+        with torch.inference_mode(), torch_threads(self.threads):
             texts = self._text_features(captions)
             for start in range(0, len(images), self.batch_size):
                 pixels = torch.stack(list(images[start : start + self.batch_size])).to(self.device)
@@ -196,16 +196,3 @@ def _load(source: str, pretrained: str | None, device: str) -> tuple[Any, Any, A
     model = open_clip.create_model(source, pretrained=pretrained, device=device, require_pretrained=True)
     settings = PreprocessCfg(**model.visual.preprocess_cfg)  # pyright: ignore
     return model.eval(), image_transform_v2(settings, is_train=False), open_clip.get_tokenizer(source)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """torch's thread count belongs to the process: set for the work, then put back."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -101,7 +101,7 @@ def plain_words(text: str) -> str:
 def squeezed(text: str) -> str:
     """Without the braces and spaces that change nothing: ``x^{2} - 1`` is ``x^2-1``."""
     text = _SINGLE.sub(r"\1\2", text)
-    return re.sub(r"(?<![0-9A-Za-z]) | (?![0-9A-Za-z])", "", text)
+    return re.sub(r"(?<![0-9A-Za-z,]) | (?![0-9A-Za-z])", "", text)
 
 
 def strip_delimiters(text: str) -> str:

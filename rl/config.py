@@ -91,10 +91,45 @@ class RolloutConfig:
 
 
 @dataclass(frozen=True)
+class CurveConfig:
+    """What a reward's value becomes before it is weighted: ``scale * value + offset``, held between low and high."""
+
+    scale: float = 1.0
+    offset: float = 0.0
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """The reward counts 0 wherever the value of reward ``by`` is below ``at_least``."""
+
+    by: str = "???"
+    at_least: float = 1.0
+
+
+@dataclass(frozen=True)
+class FailureConfig:
+    """What a failed score (timeout, crashed, invalid) leads to; it is never a 0.
+
+    action            ``drop`` its group; ``retry`` it first; ``fail``: drop, and end the run past ``max_failed_share``
+    attempts          how often a failed score is tried in all, for ``retry``
+    max_failed_share  largest share of a step's scores that may have failed, for ``fail``
+    """
+
+    action: str = "drop"
+    attempts: int = 2
+    max_failed_share: float = 0.1
+
+
+@dataclass(frozen=True)
 class RewardsConfig:
     """mix: task -> reward name -> weight; weight 0 records a reward without training on it.
 
-    settings: reward name -> its keyword arguments, e.g. ``clip: {model: ViT-B-32, pretrained: /path}``.
+    settings   reward name -> its keyword arguments, e.g. ``clip: {model: ViT-B-32, pretrained: /path}``
+    curves     reward name -> what its value becomes before weighting
+    gates      reward name -> the reward that it depends on, e.g. ``correctness: {by: format}``
+    normalize  rewards that are standardised within each group before weighting, so that none starves the others
     """
 
     mix: dict[str, dict[str, float]] = field(
@@ -105,15 +140,25 @@ class RewardsConfig:
         }
     )
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    curves: dict[str, CurveConfig] = field(default_factory=dict)
+    gates: dict[str, GateConfig] = field(default_factory=dict)
+    normalize: list[str] = field(default_factory=list)
+    on_failure: FailureConfig = field(default_factory=FailureConfig)
 
 
 @dataclass(frozen=True)
 class CustomRewardConfig:
-    """The user's own function; it joins the mix under the name ``custom``."""
+    """The user's own function; it joins the mix under the name ``custom``.
+
+    isolate              run it in a child process that is killed after ``deadline_s`` or past ``memory_mb``
+    """
 
     path: str | None = None
     name: str = "reward"
     reward_kwargs: dict[str, Any] = field(default_factory=dict)
+    isolate: bool = False
+    deadline_s: float = 60.0
+    memory_mb: int = 2048
 
 
 @dataclass(frozen=True)

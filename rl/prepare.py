@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from rl.advantages import frac_reward_zero_std, group_advantages
-from rl.config import Config, UniGRPOConfig
+from rl.config import Config, FailureConfig, UniGRPOConfig
+from rl.errors import RewardError
 from rl.masking import mask_ratios
 from rl.seeds import derive_seed
 from rl.types import Group, MaskDraw, Rollout, RolloutStatus, ScoreStatus, TrainBatch
@@ -23,8 +24,10 @@ def prepare(groups: Sequence[Group], config: Config, step: int, *, weight_versio
     weight_version  of the weights that are about to be trained; the batch is on-policy where they sampled all rollouts.
                     None: where all rollouts came from one version
 
-    Raises ValueError for a rollout without response tokens, which no sampler writes.
+    Raises ValueError for a rollout without response tokens, which no sampler writes, and RewardError where more scores
+    failed than ``rewards.on_failure`` lets pass.
     """
+    check_failures(groups, config.rewards.on_failure)
     usable = [group for group in groups if group.usable]
     algorithm = config.learner.algorithm
     rollouts = [rollout for group in usable for rollout in group.rollouts]
@@ -41,6 +44,20 @@ def prepare(groups: Sequence[Group], config: Config, step: int, *, weight_versio
         tasks=tuple(group.prompt.task for group in usable for _ in group.rollouts),
         on_policy=len(versions | ({weight_version} - {None})) <= 1,
     )
+
+
+def check_failures(groups: Sequence[Group], policy: FailureConfig) -> None:
+    """Raises RewardError where the policy is ``fail`` and the share of failed scores is above its limit."""
+    if policy.action != "fail":
+        return
+    scores = [score for group in groups for score in group.scores]
+    failed = [score for score in scores if not score.usable]
+    if len(failed) > policy.max_failed_share * len(scores):
+        raise RewardError(
+            f"rewards: {len(failed)} of a step's {len(scores)} scores failed, first: {failed[0].status}: "
+            f"{failed[0].detail}; allowed: rewards.on_failure.max_failed_share={policy.max_failed_share:g} "
+            "(action=drop only drops their groups)"
+        )
 
 
 def group_mask_draws(group: Group, algorithm: UniGRPOConfig, seed: int, step: int) -> list[list[MaskDraw]]:

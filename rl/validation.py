@@ -23,6 +23,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "learner.algorithm.kl_estimator": ("k1", "k2", "k3"),
     "learner.algorithm.normalizer": ("masked", "length"),
     "learner.algorithm.schedule": ("stratified", "algorithm1", "random", "full"),
+    "rewards.on_failure.action": ("drop", "retry", "fail"),
     "learner.engine": ("deepspeed", "torch"),
     "learner.zero_stage": (0, 1, 2),  # pyright: ignore[reportAssignmentType]
     "learner.lr_schedule": ("constant", "cosine"),
@@ -38,7 +39,8 @@ POSITIVE = (
     "sft.steps sft.batch_size sft.lr sft.threads sft.max_grad_norm "
     "cluster.rollout_workers cluster.reward_workers cluster.learner_ranks cluster.start_deadline_s "
     "cluster.rollout_deadline_s cluster.reward_deadline_s cluster.learner_deadline_s evaluation.n_samples_per_prompt "
-    "keep_checkpoints tracking.samples_freq"
+    "keep_checkpoints tracking.samples_freq rewards.on_failure.attempts "
+    "custom_reward_function.deadline_s custom_reward_function.memory_mb"
 ).split()
 NOT_NEGATIVE = (
     "learner.algorithm.clip_low learner.algorithm.clip_high learner.algorithm.kl_coef learner.weight_decay "
@@ -74,6 +76,8 @@ def validate(config: Config) -> None:
     _validate_learner(config)
     for probability in ("sft.canvas_prob", "sft.semi_autoregressive_prob", "sft.prompt_dropout"):
         _require(0 <= flat[probability] <= 1, probability, flat[probability], "a probability, 0 to 1")
+    share = config.rewards.on_failure.max_failed_share
+    _require(0 <= share < 1, "rewards.on_failure.max_failed_share", share, "a share, from 0 to below 1")
     for which in ("train", "val"):
         for index, source in enumerate(getattr(config.data, which)):
             _validate_source(f"data.{which}[{index}]", source)

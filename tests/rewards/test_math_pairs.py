@@ -1,0 +1,30 @@
+"""Labelled pairs, made by ``benchmarks/math_pairs.py`` from the MATH training set's answers: who is equal to whom."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from rewards import verify_math
+
+ROWS = [json.loads(line) for line in (Path(__file__).parent / "data" / "math_pairs.jsonl").read_text().splitlines()]
+
+
+def accepted(row):
+    score = verify_math(rf"$\boxed{{{row['answer']}}}$", row["reference"], deadline_s=20.0)
+    assert score.usable, (row, score)
+    return score.value == 1.0
+
+
+def test_there_are_enough_pairs_of_many_kinds_with_their_source():
+    assert Counter(row["equal"] for row in ROWS)[True] >= 500 <= Counter(row["equal"] for row in ROWS)[False]
+    assert len({row["kind"] for row in ROWS}) >= 80
+    assert all(row["source"].startswith("math/train/") for row in ROWS)
+
+
+def test_no_unequal_pair_is_accepted():
+    assert not [row for row in ROWS if not row["equal"] and accepted(row)]
+
+
+def test_equal_pairs_are_accepted():
+    """Every third: the whole set is measured by ``python -m benchmarks.math_accuracy``."""
+    assert not [row for row in ROWS[::3] if row["equal"] and not accepted(row)]
