@@ -122,7 +122,7 @@ def _check_coverage(config: Config, inputs: Inputs) -> None:
 
 
 def _custom(config: Config) -> dict[str, Any] | None:
-    return dataclasses.asdict(config.custom_reward_function) if config.custom_reward_function.path else None
+    return dataclasses.asdict(config.custom_reward_function)
 
 
 def _check_abilities(folder: Path, tasks: set[Task]) -> None:

@@ -21,7 +21,7 @@ class RewardWorker:
     """Scores by the mix of training, or of held-out evaluation."""
 
     def __init__(self, config: Config) -> None:
-        custom = dataclasses.asdict(config.custom_reward_function) if config.custom_reward_function.path else None
+        custom = dataclasses.asdict(config.custom_reward_function)
         policy = config.rewards.on_failure
         attempts = policy.attempts if policy.action == "retry" else 1
         self._train = RewardMix(

@@ -21,7 +21,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-MAX_FRAME = 4 << 20
+MAX_FRAME = 64 << 20  # a batch of pictures
 _PR_SET_PDEATHSIG = 1
 
 

@@ -25,7 +25,7 @@ class RewardMix:
     mix        task -> reward name -> weight; weight 0 records a reward beside the others
     settings   reward name -> its keyword arguments; ``name`` among them says which reward it is, so that one mix can
                hold two of a kind: ``{"clip_large": {"name": "clip", "model": "/models/ViT-L-14"}}``
-    custom     ``{"path": FILE.py, "name": FUNCTION, "reward_kwargs": {...}}``: the reward named ``custom``
+    custom     ``{"path": FILE.py, "name": FUNCTION, "reward_kwargs": {...}}`` or ``{"url": URL}``: the reward ``custom``
     loaded     rewards to use as they are: another mix's, so that a model is loaded once
     shaping    curves, gates and standardisation within a group, before weighting
     attempts   how often an item whose score failed is tried in all
@@ -71,7 +71,7 @@ class RewardMix:
                 if not number or not math.isfinite(weight):
                     raise RewardError(f"rewards of {task!r}: weight {name}={weight!r}; allowed: a finite number")
                 if name == CUSTOM and CUSTOM not in specs:
-                    raise RewardError(f"rewards of {task!r}: 'custom' needs custom_reward_function.path=FILE.py")
+                    raise RewardError(f"rewards of {task!r}: 'custom' needs custom_reward_function.path=FILE.py (or .url=URL)")
                 check_reward(specs.get(name, name))
         for name in settings or {}:
             check_reward(specs[name])
@@ -153,7 +153,9 @@ def combine(
 def _specs(settings: Settings | None, custom: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
     """What ``load_reward`` is given for each name that has settings."""
     specs = {name: {"name": name, **values} for name, values in (settings or {}).items()}
-    if custom and custom.get("path"):
+    if custom and custom.get("url"):
+        specs[CUSTOM] = {"name": "service", "url": str(custom["url"]), **dict(custom.get("reward_kwargs") or {})}
+    elif custom and custom.get("path"):
         function, extra = custom.get("name") or "reward", dict(custom.get("reward_kwargs") or {})
         limits = {key: custom[key] for key in ("isolate", "deadline_s", "memory_mb") if key in custom}
         specs[CUSTOM] = {"name": CUSTOM, "path": str(custom["path"]), "function": function, "reward_kwargs": extra} | limits

@@ -150,10 +150,13 @@ class RewardsConfig:
 class CustomRewardConfig:
     """The user's own function; it joins the mix under the name ``custom``.
 
-    isolate              run it in a child process that is killed after ``deadline_s`` or past ``memory_mb``
+    path, name   a file, and the function in it; or
+    url          an HTTP service (docs/reward_service.yaml)
+    isolate      run it in a child process that is killed after ``deadline_s`` or past ``memory_mb``
     """
 
     path: str | None = None
+    url: str | None = None
     name: str = "reward"
     reward_kwargs: dict[str, Any] = field(default_factory=dict)
     isolate: bool = False
