@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.judge_server import check_judge, pointed_at
 from policies.folders import check_files, read_config
 from rewards.mix import RewardMix
 from rewards.shaping import shaping_from
@@ -37,6 +38,9 @@ def check(config: Config, *, needs_train: bool, needs_val: bool) -> Inputs:
     Raises ConfigError, DataError, PolicyError or RewardError: one line each.
     """
     folder = check_files(config.policy.path)
+    check_judge(config)
+    if config.judge.serve is not None:
+        config = pointed_at(config, "http://127.0.0.1:1/v1")  # its port comes later
     _check_rewards(config)
     inputs = _load(config, needs_train, needs_val)
     _check_coverage(config, inputs)

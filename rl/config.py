@@ -165,6 +165,26 @@ class CustomRewardConfig:
 
 
 @dataclass(frozen=True)
+class JudgeConfig:
+    """A judge's server that this run starts, for the reward ``judge``; to use one that runs, set
+    ``rewards.settings.judge.url`` instead.
+
+    serve     a model's folder or name; null starts nothing
+    command   how to call vllm: it lives in an environment of its own, e.g. ``[/opt/judge/bin/vllm]``
+    args      more arguments of ``vllm serve``
+    port      on loopback; 0 finds a free one
+    restarts  how often a server that ends is started again
+    """
+
+    serve: str | None = None
+    command: list[str] = field(default_factory=lambda: ["vllm"])
+    args: list[str] = field(default_factory=list)
+    port: int = 0
+    restarts: int = 3
+    start_deadline_s: float = 600.0
+
+
+@dataclass(frozen=True)
 class EvaluationConfig:
     """Held-out evaluation. The score of a task is its weighted mix; weight 0 reports a curve beside it."""
 
@@ -268,6 +288,7 @@ class Config:
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     rewards: RewardsConfig = field(default_factory=RewardsConfig)
     custom_reward_function: CustomRewardConfig = field(default_factory=CustomRewardConfig)
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     sft: SftConfig = field(default_factory=SftConfig)

@@ -40,11 +40,11 @@ POSITIVE = (
     "cluster.rollout_workers cluster.reward_workers cluster.learner_ranks cluster.start_deadline_s "
     "cluster.rollout_deadline_s cluster.reward_deadline_s cluster.learner_deadline_s evaluation.n_samples_per_prompt "
     "keep_checkpoints tracking.samples_freq rewards.on_failure.attempts "
-    "custom_reward_function.deadline_s custom_reward_function.memory_mb"
+    "custom_reward_function.deadline_s custom_reward_function.memory_mb judge.start_deadline_s"
 ).split()
 NOT_NEGATIVE = (
     "learner.algorithm.clip_low learner.algorithm.clip_high learner.algorithm.kl_coef learner.weight_decay "
-    "learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq save_freq seed"
+    "judge.port judge.restarts learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq save_freq seed"
 ).split()
 
 
