@@ -46,7 +46,7 @@ def examine(
     path: str, function: str, items: Sequence[RewardItem], deadline_s: float, memory_mb: int, extra: Mapping[str, Any]
 ) -> dict[str, Any]:
     """``rewards.probe.probe``'s report; where the child did not live to give it, one row that says why."""
-    child = Isolated("rewards.probe:probe", memory_mb=memory_mb)
+    child = Isolated("rewards.probe:probe", memory_mb=memory_mb, network=True)
     payload = {"path": path, "function": function, "extra": dict(extra), "items": [pack(item) for item in items]}
     try:
         child.warm()

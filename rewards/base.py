@@ -44,7 +44,6 @@ _REGISTRY: dict[str, str] = {
     "tags": "rewards.style:TagsReward",
     "reasoning_gym": "rewards.gym:ReasoningGymReward",
     "code": "rewards.code:CodeReward",
-    "ocr": "rewards.ocr:OcrReward",
     "aesthetic": "rewards.preference:AestheticReward",
     "pickscore": "rewards.preference:PickScoreReward",
     "hpsv2": "rewards.preference:Hpsv2Reward",

@@ -33,7 +33,7 @@ class IsolatedFunction:
     def __init__(self, path: str, function: str, extra: Mapping[str, Any], deadline_s: float, memory_mb: int) -> None:
         self.label, self.deadline_s = f"{path}:{function}", deadline_s
         self._what = {"path": path, "function": function, "extra": dict(extra)}
-        self._child = Isolated("rewards.custom_child:call", memory_mb=memory_mb, recycle_after=1_000_000)
+        self._child = Isolated("rewards.custom_child:call", memory_mb=memory_mb, recycle_after=1_000_000, network=True)
         loaded = self._child.call({**self._what, "items": []}, _START_S)
         if loaded.status is not ScoreStatus.OK:
             self.close()
