@@ -75,8 +75,12 @@ def hostile(count: int, deadline_s: float, pool: ThreadPoolExecutor, threads: in
     stop.set()
     watcher.join()
     left = len(psutil.Process().children(recursive=True))
-    print(f"hostile: {count} answers at a deadline of {deadline_s:g} s: {wall * threads / count:.3f} s per answer and slot")
-    print(f"         slowest {max(seconds):.2f} s, largest child {peak[0] / 2**20:.0f} MiB, children {before} -> {left}")
+    print(
+        f"hostile: {count} answers at a deadline of {deadline_s:g} s: {wall * threads / count:.3f} s per answer and slot"
+    )
+    print(
+        f"         slowest {max(seconds):.2f} s, largest child {peak[0] / 2**20:.0f} MiB, children {before} -> {left}"
+    )
     print(f"         canary files: {len(os.listdir(folder))}")
 
 

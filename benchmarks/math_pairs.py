@@ -107,6 +107,7 @@ POLY = r"[-+0-9a-z^{} ]*[a-z]\^?[-+0-9a-z^{} ]*[+-][-+0-9a-z^{} ]*"
 LIST = r"(?!\d{1,3}(?:,\d{3})+$)(-?\d+(?:, ?-?\d+){1,4})"  # 31,250 is one number
 DEGREES, PERCENT, MONEY = r"([\d.]+?)\^\{?\\circ\}?\.?", r"([\d.]+) ?\\%", r"\\\$ ?([\d.]+)"
 ROOT, CHOICE, WORD = r"(\d{1,2}) ?\\sqrt\{(\d{1,3})\}", r"(?:\\text\{)?\(?([A-E])\)?\}?", r"\\text\{([A-Za-z]{3,})\}"
+MEASURE = r"\\(?:text|mbox)\{ ?(?:cm|inches|feet|miles|days|hours)\}"
 UNIT = r"\\(?:text|mbox)\{ ?[a-z. ]+\}"
 
 # (kind, equal?, what a reference must look like, its partner)
@@ -169,7 +170,7 @@ RULES: list[Rule] = [
     ("other money", False, r"\\\$ ?(\d+)[\d.]*", lambda m, c: rf"\${int(m[1]) + 1}"),
     ("unit dropped", True, rf"([\d.]+) ?{UNIT}(?:\^2)?\.?", lambda m, c: m[1]),
     ("other number, same unit", False, rf"(\d+)( ?{UNIT})\.?", lambda m, c: f"{int(m[1]) + 1}{m[2]}"),
-    ("other unit", False, r"([\d.]+) ?\\(?:text|mbox)\{ ?(?:cm|inches|feet|miles|days|hours)\}", lambda m, c: rf"{m[1]}\text{{ kg}}"),
+    ("other unit", False, rf"([\d.]+) ?{MEASURE}", lambda m, c: rf"{m[1]}\text{{ kg}}"),
     ("base in braces", True, r"(\d+)_(\d)", lambda m, c: rf"{m[1]}_{{{m[2]}}}"),
     ("other base", False, r"(\d{2,})_\{?([2-8])\}?", lambda m, c: f"{m[1]}_{int(m[2]) + 1}"),
     ("tuple spaced", True, PAIR, lambda m, c: rf"\left( {m[1]}, {m[2]} \right)"),

@@ -25,7 +25,11 @@ class RewardWorker:
         policy = config.rewards.on_failure
         attempts = policy.attempts if policy.action == "retry" else 1
         self._train = RewardMix(
-            config.rewards.mix, config.rewards.settings, custom, shaping=shaping_from(dataclasses.asdict(config.rewards)), attempts=attempts
+            config.rewards.mix,
+            config.rewards.settings,
+            custom,
+            shaping=shaping_from(dataclasses.asdict(config.rewards)),
+            attempts=attempts,
         )
         self._evaluation = RewardMix(config.evaluation.mix, config.rewards.settings, custom, self._train.rewards)
 

@@ -36,7 +36,9 @@ def check(spec: str, recipe: str, rows: Path | None, deadline_s: float, memory_m
     screen = Console()
     screen.print(_table(spec, report["rows"], len(items)))
     if report["printed"]:
-        screen.print(f"it printed: {report['printed'].splitlines()[0][:200]!r} (in a run, this goes to the log)", markup=False)
+        screen.print(
+            f"it printed: {report['printed'].splitlines()[0][:200]!r} (in a run, this goes to the log)", markup=False
+        )
     if report["seconds_per_item"] is not None:
         screen.print(_cost(config, report["seconds_per_item"]))
     return console.OK if all(row[1] != WRONG for row in report["rows"]) else console.REFUSED
@@ -67,7 +69,14 @@ def examine(
 def samples() -> list[RewardItem]:
     """Rows like those that the shipped tasks give: right, wrong, unformatted and empty responses."""
     question, answer = "Calculate 3 + 4.", "7"
-    texts = ("<think>3 + 4 = 7</think>7", "<think>3 + 4 = 8</think>8", "7", "", "<think>unfinished", "ünï\u2028 7 " * 200)
+    texts = (
+        "<think>3 + 4 = 7</think>7",
+        "<think>3 + 4 = 8</think>8",
+        "7",
+        "",
+        "<think>unfinished",
+        "ünï\u2028 7 " * 200,
+    )
     return [
         RewardItem(
             Prompt(f"sample/{index}", Task.TEXT, (Message("user", question),), reference=answer, source="sample"), text

@@ -42,9 +42,9 @@ def session(config: Config, *, train: bool = True) -> Iterator[Session]:
 
     Raises ConfigError, PolicyError, RewardError, WorkerError, DeadlineError.
     """
-    with judge_serving(config) as config:
-        with _inline(config, train) if config.cluster.mode == "inline" else _on_ray(config, train) as parts:
-            yield parts
+    inline = config.cluster.mode == "inline"
+    with judge_serving(config) as served, (_inline if inline else _on_ray)(served, train) as parts:
+        yield parts
 
 
 @contextmanager

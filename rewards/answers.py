@@ -20,7 +20,9 @@ _PHRASE = re.compile(
     r"\s*:?\s*\**\s*([^\n]{1,300})",
     re.IGNORECASE,
 )
-_LEAD = re.compile(r"^[\s*]*(?:(?:so|thus|hence|therefore|then|we (?:get|have|find)(?: that)?)\b[,:]?\s+)+", re.IGNORECASE)
+_LEAD = re.compile(
+    r"^[\s*]*(?:(?:so|thus|hence|therefore|then|we (?:get|have|find)(?: that)?)\b[,:]?\s+)+", re.IGNORECASE
+)
 _LABEL = re.compile(
     r"^[\s*]*(?:the\s+)?(?:final\s+|correct\s+|right\s+)?"
     r"(?:(?:answer|ans)\b\**\s*(?:is|:|=)?|(?:option|choice)\b\**\s*(?:is|:|=)?(?=\W*[A-Z]\b))[\s*:]*",

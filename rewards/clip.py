@@ -109,5 +109,7 @@ def _load(source: str, pretrained: str | None, device: str, precision: str) -> t
     model = open_clip.create_model(
         source, pretrained=pretrained, precision=precision, device=device, require_pretrained=True
     )
+    if pretrained and source.startswith("local-dir:"):  # open_clip would pass over the weights that were asked for
+        open_clip.load_checkpoint(model, pretrained)
     settings = PreprocessCfg(**model.visual.preprocess_cfg)  # pyright: ignore
     return model.eval(), image_transform_v2(settings, is_train=False), open_clip.get_tokenizer(source)

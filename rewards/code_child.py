@@ -1,7 +1,7 @@
 """Started by ``rewards.code``: gives up what it can, then becomes the program. Standard library alone.
 
-    python -I -S code_child.py FOLDER MEMORY_BYTES SECONDS      runs FOLDER/program.py
-    python -I -S code_child.py --probe                          exit code 0 where namespaces can be made
+python -I -S code_child.py FOLDER MEMORY_BYTES SECONDS      runs FOLDER/program.py
+python -I -S code_child.py --probe                          exit code 0 where namespaces can be made
 """
 
 import importlib.util

@@ -42,7 +42,9 @@ class IsolatedFunction:
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
         outcome = self._child.call({**self._what, "items": [pack(item) for item in items]}, self.deadline_s)
         if outcome.status is not ScoreStatus.OK:
-            return [failed(outcome.status, f"{self.label}: {outcome.detail}", outcome.seconds / len(items))] * len(items)
+            return [failed(outcome.status, f"{self.label}: {outcome.detail}", outcome.seconds / len(items))] * len(
+                items
+            )
         for line in outcome.value["printed"].splitlines():
             logger.info("%s prints: %s", self.label, line)
         return [

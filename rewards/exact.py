@@ -62,8 +62,12 @@ def compare_single(answer: str, reference: str, rules: Rules = EXACT) -> bool | 
     """Numbers, multiple choice and words; None where neither applies."""
     left, right = parse_number(answer), parse_number(reference)
     if left is not None and right is not None:
-        return _same_in_base(answer, left, right) if "base" in left.unit + right.unit else same_number(left, right, rules)
-    choice = _CHOICE.match(plain_words(reference).upper()) if re.fullmatch(r"[A-Z(). ]{1,4}", _bare(reference)) else None
+        return (
+            _same_in_base(answer, left, right) if "base" in left.unit + right.unit else same_number(left, right, rules)
+        )
+    choice = (
+        _CHOICE.match(plain_words(reference).upper()) if re.fullmatch(r"[A-Z(). ]{1,4}", _bare(reference)) else None
+    )
     if choice is not None:
         given = _CHOICE.match(answer) or _CHOICE.match(plain_words(answer).upper())
         return given is not None and given.group(1) == choice.group(1)

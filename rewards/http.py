@@ -122,7 +122,9 @@ class JsonClient:
         try:
             return json.loads(parts)
         except (ValueError, RecursionError) as error:
-            raise RequestFailed(ScoreStatus.INVALID, f"{self.url}: the answer is not JSON: {bytes(parts[:80])!r}") from error
+            raise RequestFailed(
+                ScoreStatus.INVALID, f"{self.url}: the answer is not JSON: {bytes(parts[:80])!r}"
+            ) from error
 
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -138,7 +140,8 @@ class JsonClient:
             self._next = turn + 1.0 / self._rate
         if turn > ends:
             raise RequestFailed(
-                ScoreStatus.TIMEOUT, f"{self.url}: no turn within {self.deadline_s:g} s at {self._rate:g} requests a second"
+                ScoreStatus.TIMEOUT,
+                f"{self.url}: no turn within {self.deadline_s:g} s at {self._rate:g} requests a second",
             )
         time.sleep(max(0.0, turn - now))
 

@@ -55,9 +55,7 @@ class _Worker:
 class Isolated:
     """Calls ``module:function`` in worker processes; one worker per concurrent call, reused up to ``recycle_after``."""
 
-    def __init__(
-        self, target: str, memory_mb: int = 768, recycle_after: int = 500, *, network: bool = False
-    ) -> None:
+    def __init__(self, target: str, memory_mb: int = 768, recycle_after: int = 500, *, network: bool = False) -> None:
         self.target, self.network = target, network
         self.memory = memory_mb << 20
         self.recycle_after = recycle_after

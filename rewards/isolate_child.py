@@ -1,7 +1,8 @@
 """The other side of ``rewards.isolate``: a template process that forks workers, and the worker's loop.
 
-Run as ``python -m rewards.isolate_child FD MODULE:FUNCTION MEMORY_BYTES network|sealed``. The template imports the function once, has one
-thread and never runs it; a worker is a fork of it, so it starts in milliseconds, and serves one socket until that closes.
+Run as ``python -m rewards.isolate_child FD MODULE:FUNCTION MEMORY_BYTES network|sealed``. The template imports the
+function once, has one thread and never runs it; a worker is a fork of it, so it starts in milliseconds, and serves one
+socket until that closes.
 Frames on a worker's socket are a 4-byte big-endian length and JSON.
 """
 
@@ -73,9 +74,7 @@ def run_template(control: socket.socket, target: str, memory: int, network: bool
             _end(pid)
 
 
-def _spawn(
-    control: socket.socket, descriptor: int, function: Callable[[Any], Any], memory: int, network: bool
-) -> int:
+def _spawn(control: socket.socket, descriptor: int, function: Callable[[Any], Any], memory: int, network: bool) -> int:
     pid = os.fork()
     if pid:
         os.close(descriptor)

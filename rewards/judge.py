@@ -69,7 +69,12 @@ class JudgeReward:
         self.max_chars, self.max_tokens, self.concurrency = max_chars, max_tokens, concurrency
         self.rubric = _rubric(rubric)
         self._client = JsonClient(
-            url.rstrip("/"), token_env=token_env, deadline_s=deadline_s, retry=Retry(attempts), max_bytes=1 << 20, rate=rate
+            url.rstrip("/"),
+            token_env=token_env,
+            deadline_s=deadline_s,
+            retry=Retry(attempts),
+            max_bytes=1 << 20,
+            rate=rate,
         )
 
     @staticmethod

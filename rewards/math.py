@@ -11,12 +11,14 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Sequence
 
 from rewards.answers import extract_answer, extract_reference
 from rewards.base import failed
 from rewards.exact import compare, is_literal
 from rewards.isolate import Isolated
 from rewards.notation import MAX_ANSWER, canonical
+from rewards.quantities import EXACT, Rules
 from rl.types import Score, ScoreStatus
 
 MAX_SYMBOLIC = 300  # characters of an expression that the child is asked about
@@ -54,10 +56,20 @@ def verify_math(completion: str, reference: str, deadline_s: float = 1.0) -> Sco
     return score_answer(completion, reference, deadline_s, simplified=False)
 
 
-def score_answer(completion: str, reference: str, deadline_s: float, simplified: bool) -> Score:
-    """``verify_math``; with ``simplified``, a sum to work out is not an answer where the reference is a plain number."""
+def score_answer(
+    completion: str,
+    reference: str,
+    deadline_s: float,
+    simplified: bool,
+    rules: Rules = EXACT,
+    sources: Sequence[str] = (),
+) -> Score:
+    """``verify_math``; with ``simplified``, a sum to work out is not an answer where the reference is a plain number.
+
+    rules: how numbers are compared. sources: which of ``rewards.answers.SOURCES`` count; all where empty.
+    """
     begin = time.monotonic()
-    answer = extract_answer(completion)
+    answer = extract_answer(completion, sources)
     if answer is None:
         return Score(0.0, ScoreStatus.WRONG_FORMAT, seconds=time.monotonic() - begin, detail="no answer found")
     right = extract_reference(reference)
@@ -67,7 +79,7 @@ def score_answer(completion: str, reference: str, deadline_s: float, simplified:
     if simplified and given != wanted and is_literal(wanted) and _is_expression(given):
         return Score(0.0, seconds=time.monotonic() - begin, detail="not worked out")
     try:
-        value = float(compare(given, wanted, _Oracle(begin + deadline_s)))
+        value = float(compare(given, wanted, _Oracle(begin + deadline_s), rules))
     except _Failed as error:
         return failed(error.status, error.detail, time.monotonic() - begin)
     return Score(value, seconds=time.monotonic() - begin)

@@ -71,7 +71,9 @@ class RewardMix:
                 if not number or not math.isfinite(weight):
                     raise RewardError(f"rewards of {task!r}: weight {name}={weight!r}; allowed: a finite number")
                 if name == CUSTOM and CUSTOM not in specs:
-                    raise RewardError(f"rewards of {task!r}: 'custom' needs custom_reward_function.path=FILE.py (or .url=URL)")
+                    raise RewardError(
+                        f"rewards of {task!r}: 'custom' needs custom_reward_function.path=FILE.py (or .url=URL)"
+                    )
                 check_reward(specs.get(name, name))
         for name in settings or {}:
             check_reward(specs[name])
@@ -158,5 +160,10 @@ def _specs(settings: Settings | None, custom: Mapping[str, Any] | None) -> dict[
     elif custom and custom.get("path"):
         function, extra = custom.get("name") or "reward", dict(custom.get("reward_kwargs") or {})
         limits = {key: custom[key] for key in ("isolate", "deadline_s", "memory_mb") if key in custom}
-        specs[CUSTOM] = {"name": CUSTOM, "path": str(custom["path"]), "function": function, "reward_kwargs": extra} | limits
+        specs[CUSTOM] = {
+            "name": CUSTOM,
+            "path": str(custom["path"]),
+            "function": function,
+            "reward_kwargs": extra,
+        } | limits
     return specs

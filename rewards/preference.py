@@ -208,11 +208,19 @@ def load_tensors(path: str | Path) -> dict[str, Any]:
 
 def linear_chain(tensors: Mapping[str, Any], device: str, where: str) -> list[tuple[Any, Any]]:
     """The (weight, bias) pairs of ``layers.N``, in order: dropout between them does nothing when scoring."""
-    names = sorted({int(m.group(1)) for name in tensors if (m := re.fullmatch(r"(?:.*\.)?layers\.(\d+)\.weight", name))})
+    names = sorted(
+        {int(m.group(1)) for name in tensors if (m := re.fullmatch(r"(?:.*\.)?layers\.(\d+)\.weight", name))}
+    )
     prefix = next((name.split("layers.")[0] for name in tensors if "layers." in name), "")
-    chain = [tuple(tensors[f"{prefix}layers.{n}.{kind}"].float().to(device) for kind in ("weight", "bias")) for n in names]
+    chain = [
+        tuple(tensors[f"{prefix}layers.{n}.{kind}"].float().to(device) for kind in ("weight", "bias")) for n in names
+    ]
     widths = [(weight.shape[1], weight.shape[0]) for weight, _ in chain]
-    if not chain or any(out != into for (_, out), (into, _) in zip(widths, widths[1:], strict=False)) or widths[-1][1] != 1:
+    if (
+        not chain
+        or any(out != into for (_, out), (into, _) in zip(widths, widths[1:], strict=False))
+        or widths[-1][1] != 1
+    ):
         raise RewardError(f"{where}: expected linear layers 'layers.N' that end in one number; found {widths}")
     return chain
 
@@ -238,4 +246,6 @@ def _normalised(features: Any) -> Any:
 
 def _check_path(reward: str, key: str, value: Any) -> None:
     if not isinstance(value, str) or not Path(value).exists():
-        raise RewardError(f"reward {reward!r}: {key}={value!r}: no such file or folder; give the published checkpoint's")
+        raise RewardError(
+            f"reward {reward!r}: {key}={value!r}: no such file or folder; give the published checkpoint's"
+        )

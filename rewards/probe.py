@@ -97,7 +97,11 @@ def _pickles(function: Callable[..., Any]) -> list[str]:
     try:
         pickle.dumps(function)
     except Exception as error:
-        return ["pickle", NOTE, f"does not pickle ({type(error).__name__}); workers load the file instead, which is fine"]
+        return [
+            "pickle",
+            NOTE,
+            f"does not pickle ({type(error).__name__}); workers load the file instead, which is fine",
+        ]
     return ["pickle", OK, "the function pickles"]
 
 

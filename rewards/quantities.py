@@ -21,11 +21,20 @@ _MIXED = re.compile(r"(?<![0-9./^{])([0-9]+) ?(?:\\frac\{([0-9]+)\}\{([0-9]+)\}|
 _BASE = re.compile(r"([0-9A-Z]{1,40})_\{?(?:\\text\{)?([0-9]{1,2})\}{0,2}")
 _WORD = r"[A-Za-z][A-Za-z.]*"
 _UNIT = re.compile(
-    rf"\s*(?:\\(?:text|textrm|textnormal|mbox|hbox|mathrm|operatorname)\s*\{{\s*({_WORD}(?:[ /^*]{{1,2}}[A-Za-z0-9.]+){{0,5}}\s*)\}}"
+    r"\s*(?:\\(?:text|textrm|textnormal|mbox|hbox|mathrm|operatorname)\s*"
+    rf"\{{\s*({_WORD}(?:[ /^*]{{1,2}}[A-Za-z0-9.]+){{0,5}}\s*)\}}"
     rf"|(?<=[0-9}} ])((?:[A-Za-z.]{{2,}}|(?<= )[msghLlNJWV])(?:(?: |/| per )[A-Za-z.]+){{0,3}}))(?:\^\{{?([0-9])\}}?)?$"
 )
 _CURRENCY = re.compile(r"^([-+]?)(\\?\$|\\(?:pounds|euro)(?![A-Za-z])|€|£|¥|USD|Rs\.?)\s*([-+]?)")
-_CURRENCIES = {"€": "euro", r"\euro": "euro", "£": "pound", r"\pounds": "pound", "¥": "yen", "Rs": "rupee", "Rs.": "rupee"}
+_CURRENCIES = {
+    "€": "euro",
+    r"\euro": "euro",
+    "£": "pound",
+    r"\pounds": "pound",
+    "¥": "yen",
+    "Rs": "rupee",
+    "Rs.": "rupee",
+}
 _SCALES = {
     "dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
 }  # fmt: skip
@@ -49,7 +58,10 @@ _SPELLINGS = {
 _MEASURES: dict[str, tuple[str, Fraction]] = {
     **{name: ("length", Fraction(of)) for name, of in {"mm": "1", "cm": "10", "m": "1000", "km": "1000000"}.items()},
     **{name: ("yards", Fraction(of)) for name, of in {"in": 1, "ft": 12, "yd": 36, "mi": 63360}.items()},
-    **{name: ("time", Fraction(of)) for name, of in {"s": 1, "min": 60, "h": 3600, "day": 86400, "week": 604800}.items()},
+    **{
+        name: ("time", Fraction(of))
+        for name, of in {"s": 1, "min": 60, "h": 3600, "day": 86400, "week": 604800}.items()
+    },
     **{name: ("mass", Fraction(of)) for name, of in {"mg": "0.001", "g": "1", "kg": "1000"}.items()},
     **{name: ("volume", Fraction(of)) for name, of in {"mL": 1, "L": 1000}.items()},
     **{name: ("money", Fraction(of)) for name, of in {"cent": "0.01", "dollar": "1"}.items()},
@@ -150,7 +162,11 @@ def strip_marks(text: str) -> tuple[str, bool, str]:
     percent = text.endswith("%")
     text = text.rstrip("%").rstrip()
     match = _UNIT.search(text) if len(text) <= MAX_LENGTH else None
-    if match is not None and re.search(r"[0-9}A-Za-z)]\s*$", text[: match.start()]) and _has_digits(text, match.start()):
+    if (
+        match is not None
+        and re.search(r"[0-9}A-Za-z)]\s*$", text[: match.start()])
+        and _has_digits(text, match.start())
+    ):
         words = (match.group(1) or match.group(2)).strip()
         text = text[: match.start()].rstrip()
         if words.lower() in ("percent", "per cent", "percentage points"):

@@ -1,7 +1,7 @@
 """A reward that is an HTTP service of the user's: a batch in, scores out. ``docs/reward_service.yaml`` is its OpenAPI.
 
-    POST url  {"items": [{"id", "task", "source", "messages", "completion", "reference", "metadata", "image"}, ...]}
-         ->   {"scores": [1.0, null, {"value": 0.5, "parts": {"length": 12}}, {"status": "invalid", "detail": "..."}]}
+POST url  {"items": [{"id", "task", "source", "messages", "completion", "reference", "metadata", "image"}, ...]}
+     ->   {"scores": [1.0, null, {"value": 0.5, "parts": {"length": 12}}, {"status": "invalid", "detail": "..."}]}
 """
 
 from __future__ import annotations

@@ -9,7 +9,9 @@ from rewards.notation import canonical
 
 MAX_ITEMS = 64
 
-JOINT = re.compile(r"\s*(?:\\text\s*\{\s*,?\s*(?:and|or)\s*\}|,?\s+(?:and|or)\s+|\\(?:lor|vee|land|wedge)(?![A-Za-z]))\s*")
+JOINT = re.compile(
+    r"\s*(?:\\text\s*\{\s*,?\s*(?:and|or)\s*\}|,?\s+(?:and|or)\s+|\\(?:lor|vee|land|wedge)(?![A-Za-z]))\s*"
+)
 _TEXT_LIST = re.compile(r"^\\text\{([^{}]*(?:,| and | or )[^{}]*)\}$")
 _BUILDER = re.compile(r"^\\\{ ?[a-z](?:\\in ?\\mathbb\{?R\}?)? ?(?:\||:|\\mid) ?(.*)\\\}$")
 _MATRIX = re.compile(r"^\\begin\{([pbB]?matrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}$", re.DOTALL)
@@ -21,7 +23,8 @@ _LEFT = re.compile(rf"^(.{{1,60}}?) ?{_SIGN} ?({_NAME})$")
 _FLIP = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", r"\ne": r"\ne"}
 _ASSIGNED = re.compile(r"^([A-Za-z]) ?= ?([^=]+)$")
 _REALS = re.compile(
-    r"^(?:\\text\{)?\s*(?:all real numbers?|all reals?|\\mathbb\{R\}|\\mathbb R|\\R|[a-z]\\in ?\\mathbb\{R\})\s*\}?\.?$", re.I
+    r"^(?:\\text\{)?\s*(?:all real numbers?|all reals?|\\mathbb\{R\}|\\mathbb R|\\R|[a-z]\\in ?\\mathbb\{R\})\s*\}?\.?$",
+    re.I,
 )
 
 
@@ -95,7 +98,9 @@ def as_interval(text: str) -> tuple[str, str] | None:
     if _REALS.match(text):
         return "", r"(-\infty,\infty)"
     text = _BUILDER.sub(r"\1", text)
-    pieces = re.split(r"\s*(?:\\text\s*\{\s*(?:or)\s*\}|(?<![A-Za-z])or(?![A-Za-z])|\\(?:lor|vee)(?![A-Za-z]))\s*", text)
+    pieces = re.split(
+        r"\s*(?:\\text\s*\{\s*(?:or)\s*\}|(?<![A-Za-z])or(?![A-Za-z])|\\(?:lor|vee)(?![A-Za-z]))\s*", text
+    )
     found = [_one_interval(canonical(piece)) for piece in pieces]
     if any(part is None for part in found) or len(found) > MAX_ITEMS:
         return None

@@ -37,9 +37,7 @@ class LengthReward:
         self.longest, self.buffer, self.shortest, self.unit, self.part = longest, buffer, shortest, unit, part
 
     @staticmethod
-    def check(
-        longest: int, buffer: int = 0, shortest: int = 0, unit: str = "words", part: str = "response"
-    ) -> None:
+    def check(longest: int, buffer: int = 0, shortest: int = 0, unit: str = "words", part: str = "response") -> None:
         if not 0 <= buffer <= longest or not 0 <= shortest <= longest - buffer:
             raise RewardError(
                 f"reward 'length': shortest={shortest}, buffer={buffer}, longest={longest}; allowed: "

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from rl.advantages import frac_reward_zero_std, group_advantages
-from rl.config import Config, FailureConfig, UniGRPOConfig
+from rl.config import Config, UniGRPOConfig
 from rl.errors import RewardError
 from rl.masking import mask_ratios
+from rl.reward_config import FailureConfig
 from rl.seeds import derive_seed
 from rl.types import Group, MaskDraw, Rollout, RolloutStatus, ScoreStatus, TrainBatch
 

@@ -113,7 +113,9 @@ def _validate_rewards(config: Config) -> None:
             _require(bool(parts), f"{section}.{task}", parts, "at least one reward, e.g. {correctness: 1.0}")
             custom = config.custom_reward_function
             if "custom" in parts and not (custom.path or custom.url):
-                raise ConfigError(f"{section}.{task}.custom: also give custom_reward_function.path=FILE.py (or .url=URL)")
+                raise ConfigError(
+                    f"{section}.{task}.custom: also give custom_reward_function.path=FILE.py (or .url=URL)"
+                )
             if custom.path and custom.url:
                 raise ConfigError("custom_reward_function: path and url are both given; give one")
 

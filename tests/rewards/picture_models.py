@@ -45,9 +45,15 @@ def imagereward_shapes():
         block = f"blip.text_encoder.encoder.layer.{layer}"
         for kind, width in (("attention", TEXT), ("crossattention", WIDTH)):
             shapes |= _linear(f"{block}.{kind}.self.query", TEXT, TEXT)
-            shapes |= _linear(f"{block}.{kind}.self.key", TEXT, width) | _linear(f"{block}.{kind}.self.value", TEXT, width)
-            shapes |= _linear(f"{block}.{kind}.output.dense", TEXT, TEXT) | _linear(f"{block}.{kind}.output.LayerNorm", TEXT)
-        shapes |= _linear(f"{block}.intermediate.dense", 2 * TEXT, TEXT) | _linear(f"{block}.output.dense", TEXT, 2 * TEXT)
+            shapes |= _linear(f"{block}.{kind}.self.key", TEXT, width) | _linear(
+                f"{block}.{kind}.self.value", TEXT, width
+            )
+            shapes |= _linear(f"{block}.{kind}.output.dense", TEXT, TEXT) | _linear(
+                f"{block}.{kind}.output.LayerNorm", TEXT
+            )
+        shapes |= _linear(f"{block}.intermediate.dense", 2 * TEXT, TEXT) | _linear(
+            f"{block}.output.dense", TEXT, 2 * TEXT
+        )
         shapes |= _linear(f"{block}.output.LayerNorm", TEXT)
     return shapes | mlp_shapes("mlp.", TEXT)
 

@@ -55,7 +55,11 @@ class Speaker(BaseHTTPRequestHandler):
 
     def _send_raw(self, code, data, headers=None):
         self.send_response(code)
-        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **(headers or {})}.items():
+        for name, value in {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(data)),
+            **(headers or {}),
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)

@@ -17,7 +17,9 @@ SUM = "a, b = map(int, input().split())\nprint(a + b)"
 
 def score(program, tests=STDIN, **settings):
     settings = {"deadline_s": 5.0, **settings}
-    (found,) = CodeReward(**settings).score([text_item(f"<think>x</think>```python\n{program}\n```", metadata={"tests": tests})])
+    (found,) = CodeReward(**settings).score(
+        [text_item(f"<think>x</think>```python\n{program}\n```", metadata={"tests": tests})]
+    )
     return found
 
 

@@ -35,7 +35,9 @@ def test_scores_are_mapped_to_0_1_and_keep_their_order(server):
     assert [score.value for score in scores] == [1.0, 0.2, 0.2] and scores[0].parts == {"clamped": 0.0}
     assert scores[0].detail == "by the reference"
     path, body, _ = server.requests[0]
-    assert path == "/v1/chat/completions" and body["temperature"] == 0 and body["response_format"]["type"] == "json_schema"
+    assert (
+        path == "/v1/chat/completions" and body["temperature"] == 0 and body["response_format"]["type"] == "json_schema"
+    )
 
 
 @given(st.text(max_size=300))

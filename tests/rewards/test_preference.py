@@ -105,7 +105,9 @@ def test_hpsv2_is_the_cosine_of_a_published_file(tmp_path):
     )
     with torch.inference_mode():  # as the original: the diagonal of image features times text features
         out = tiny.model(pixels, tiny.tokenizer(small.CAPTIONS))
-    original = torch.diagonal(out["image_features"] @ out["text_features"].T if isinstance(out, dict) else out[0] @ out[1].T)
+    original = torch.diagonal(
+        out["image_features"] @ out["text_features"].T if isinstance(out, dict) else out[0] @ out[1].T
+    )
     assert [score.value for score in reward.score(ITEMS)] == pytest.approx(original.tolist(), abs=1e-5)
 
 
@@ -117,11 +119,14 @@ def pickscore_folder(folder):
     core = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.Whitespace()  # pyright: ignore
     core.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)])  # pyright: ignore
-    PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>", pad_token="<pad>").save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    ).save_pretrained(folder)
     part = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     config = CLIPConfig(
         text_config={
-            **part, "vocab_size": len(words), "max_position_embeddings": 16, "eos_token_id": 1, "bos_token_id": 0, "pad_token_id": 2
+            **part, "vocab_size": len(words), "max_position_embeddings": 16,
+            "eos_token_id": 1, "bos_token_id": 0, "pad_token_id": 2,
         },
         vision_config={**part, "image_size": 32, "patch_size": 8},
         projection_dim=24,

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from rewards.base import _REGISTRY, absent, failed
 from rewards.mix import RewardMix
 from rewards.shaping import Curve, Gate, Shaping
-from rl.config import FailureConfig, build_config
+from rl.config import build_config
 from rl.errors import ConfigError, RewardError
 from rl.prepare import check_failures
+from rl.reward_config import FailureConfig
 from rl.types import Group, Score, ScoreStatus
 from tests.rewards.makers import text_item
 

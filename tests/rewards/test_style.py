@@ -25,7 +25,9 @@ def test_length_of_the_answer_in_characters():
     assert value(spec, "<think>long thought</think>abc") == 0 and value(spec, "<think>x</think>abcd") == -1
 
 
-@pytest.mark.parametrize(("text", "expected"), [("a b c d", 1.0), ("a b a b a b", 2 / 5), ("a a a", 0.5), ("", 1.0), ("A a", 1.0)])
+@pytest.mark.parametrize(
+    ("text", "expected"), [("a b c d", 1.0), ("a b a b a b", 2 / 5), ("a a a", 0.5), ("", 1.0), ("A a", 1.0)]
+)
 def test_repetition_counts_distinct_bigrams(text, expected):
     assert value({"name": "repetition", "n": 2}, text) == pytest.approx(expected)
 
