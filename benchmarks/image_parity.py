@@ -29,7 +29,7 @@ def imagereward() -> list[float]:
     from imscore.imreward.bert import BertModel
     from imscore.imreward.model import MLP
     from imscore.imreward.vit import VisionTransformer
-    from tokenizers.implementations import BertWordPieceTokenizer
+    from tokenizers import BertWordPieceTokenizer
 
     tensors = small.random_tensors(small.imagereward_shapes())
     vision = VisionTransformer(small.SIZE, small.PATCH, 3, small.WIDTH, small.LAYERS, small.HEADS)

@@ -110,6 +110,6 @@ def _load(source: str, pretrained: str | None, device: str, precision: str) -> t
         source, pretrained=pretrained, precision=precision, device=device, require_pretrained=True
     )
     if pretrained and source.startswith("local-dir:"):  # open_clip would pass over the weights that were asked for
-        open_clip.load_checkpoint(model, pretrained)
+        open_clip.load_checkpoint(model, pretrained)  # pyright: ignore[reportArgumentType]
     settings = PreprocessCfg(**model.visual.preprocess_cfg)  # pyright: ignore
     return model.eval(), image_transform_v2(settings, is_train=False), open_clip.get_tokenizer(source)

@@ -174,7 +174,7 @@ def _heads(folder: Path) -> Heads:
 
 def _tokenizer(folder: Path) -> Any:
     """BERT's, lower case, cut and padded to 35 tokens as the model was trained."""
-    from tokenizers.implementations import BertWordPieceTokenizer
+    from tokenizers import BertWordPieceTokenizer
 
     tokenizer = BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=True)
     tokenizer.enable_truncation(_MAX_TOKENS)

@@ -146,8 +146,9 @@ class _HuggingFaceClip:
         self._model = CLIPModel.from_pretrained(path, local_files_only=True).to(device).eval()  # pyright: ignore
         self._tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
         self.scale = float(self._model.logit_scale.detach().exp())
-        self.image_size = int(self._model.config.vision_config.image_size)
-        self._longest = int(self._model.config.text_config.max_position_embeddings)
+        config: Any = self._model.config
+        self.image_size = int(config.vision_config.image_size)
+        self._longest = int(config.text_config.max_position_embeddings)
         self.dtype = self._model.dtype
 
     def tokenize(self, texts: Sequence[str]) -> Any:

@@ -48,6 +48,7 @@ def test_a_judge_that_is_killed_is_started_again_and_nothing_is_zero(config, mon
     server = JudgeServer(config)
     server.start()
     try:
+        assert server._process is not None
         os.killpg(server._process.pid, signal.SIGKILL)
         settings = {"judge": {"url": server.url, "model": "judge", "token_env": "UNIGRPO_JUDGE_TOKEN", "attempts": 30}}
         pointed = dataclasses.replace(config, rewards=dataclasses.replace(config.rewards, settings=settings))

@@ -16,10 +16,26 @@ import threading
 import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class Server(ThreadingHTTPServer):
+    """requests: (path, body, headers) so far. failures: how many to answer with 503. say: what to answer to the rest."""
+
+    daemon_threads = True
+
+    def __init__(self, port=0, host="127.0.0.1"):
+        super().__init__((host, port), Speaker)
+        self.lock, self.now, self.most_at_once = threading.Lock(), 0, 0
+        self.requests: list = []
+        self.failures, self.wait_s, self.token = 0, 0.0, ""
+        self.say: Any = None
+        self.url = f"http://{host}:{self.server_address[1]}"
 
 
 class Speaker(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    server: Server  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def do_GET(self):
         self._send(200, {"status": "ok"})
@@ -84,18 +100,9 @@ def service(body):
     return {"scores": [float((item["reference"] or "?") in item["completion"]) for item in body["items"]]}
 
 
-def make(port=0, host="127.0.0.1"):
-    server = ThreadingHTTPServer((host, port), Speaker)
-    server.daemon_threads = True
-    server.lock, server.requests, server.now, server.most_at_once = threading.Lock(), [], 0, 0
-    server.failures, server.wait_s, server.say, server.token = 0, 0.0, None, ""
-    server.url = f"http://{host}:{server.server_address[1]}"
-    return server
-
-
 @contextmanager
 def speaking():
-    server = make()
+    server = Server()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -109,6 +116,6 @@ if __name__ == "__main__":
     arguments = dict(zip(sys.argv[3::2], sys.argv[4::2], strict=False))
     if sys.argv[2] == "broken":
         sys.exit("no such model: broken")
-    server = make(int(arguments["--port"]), arguments["--host"])
+    server = Server(int(arguments["--port"]), arguments["--host"])
     server.token = os.environ.get("VLLM_API_KEY", "")
     server.serve_forever()

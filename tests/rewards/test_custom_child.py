@@ -85,7 +85,7 @@ def test_an_item_survives_the_way_there():
     picture = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     item = drawn_item(picture)
     back = unpack(pack(item))
-    assert np.array_equal(back.image, picture) and back.prompt.task is Task.DRAW
+    assert back.image is not None and np.array_equal(back.image, picture) and back.prompt.task is Task.DRAW
     assert unpack(pack(ITEMS[0])) == ITEMS[0]
     odd = text_item("x", metadata={"a": np.float32(1.5), 3: (1, {2}), "when": Path("x")})
     assert unpack(pack(odd)).prompt.metadata == {"a": 1.5, "3": [1, [2]], "when": "x"}
