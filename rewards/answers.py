@@ -25,12 +25,12 @@ _LEAD = re.compile(
 )
 _LABEL = re.compile(
     r"^[\s*]*(?:the\s+)?(?:final\s+|correct\s+|right\s+)?"
-    r"(?:(?:answer|ans)\b\**\s*(?:is|:|=)?|(?:option|choice)\b\**\s*(?:is|:|=)?(?=\W*[A-Z]\b))[\s*:]*",
+    r"(?:[A-Za-z][A-Za-z ]{1,30}:\s+(?=[-\d$\\(\[])|(?:answer|ans)\b\**\s*(?:is|:|=)?|(?:option|choice)\b\**\s*(?:is|:|=)?(?=\W*[A-Z]\b))[\s*:]*",
     re.IGNORECASE,
 )
 _FORMULA = re.compile(r"(?<!\\)\$\$?([^$\n]{1,300})(?<!\\)\$|\\\(([^\n]{1,300}?)\\\)|\\\[([^\n]{1,300}?)\\\]")
 _SENTENCE_END = re.compile(
-    r"\.(?:\s|$)|[,;]?\s(?:because|since|which|where|so|as|when|for|in total|altogether)\b", re.IGNORECASE
+    r"\.(?:\s|$)|\s\((?=[a-z])|[,;]?\s(?:because|since|which|where|so|as|when|for|in total|altogether)\b", re.IGNORECASE
 )
 _NUMBER = re.compile(
     r"(?:(?<![\w)}\]])-)?(?<![0-9.])"  # a minus after an operand is a subtraction

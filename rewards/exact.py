@@ -22,9 +22,9 @@ Oracle = Callable[[str, str], bool]
 _NAME = r"(?:[A-Za-z]{1,3}|\\[A-Za-z]+|\\angle ?[A-Z]{1,3})(?:_\{?[A-Za-z0-9]+\}?)?'?(?:\^\{-1\})?(?:\([A-Za-z](?:,[a-z])*\))?"
 _ASSIGNMENT = re.compile(rf"^({_NAME}) ?(?:=|\\in(?![A-Za-z])) ?(.*)$", re.DOTALL)
 _TUPLE_ASSIGNMENT = re.compile(r"^\(([A-Za-z](?:,[A-Za-z])+)\) ?= ?(\(.*\))$", re.DOTALL)
-_CHOICE = re.compile(r"^(?:OPTION |CHOICE )?\(?([A-Z])(?:[).:]|$)")
+_CHOICE = re.compile(r"^(?:OPTION |CHOICE )?\(?([A-Z])(?:[).:]|$|\)? IS (?:CORRECT|RIGHT))")
 _SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}.*[^A-Za-z\s]|(?:[A-Za-z]{2,}\s+){3}")  # not a name before an =
-_TIME = re.compile(r"^([0-9]{1,2}(?::[0-9]{2}){1,2})([ap]m)?$")
+_TIME = re.compile(r"^([0-9]{1,2}(?::[0-9]{2}){0,2})([ap]m)?$")
 _RATIO = re.compile(r"^[0-9]+(?:\.[0-9]+)?(?::[0-9]+(?:\.[0-9]+)?)+$")
 _TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|sec|csc|cot)(?![A-Za-z])")
 _DEGREES = re.compile(r"([0-9.]+|\{[0-9.]+\})\\text\{ ?degree\}")
@@ -48,6 +48,13 @@ def compare(answer: str, reference: str, oracle: Oracle, rules: Rules = EXACT) -
     if approximate is not None:
         return approximate
     left, right = _collection(answer), _collection(reference)
+    if _is_one(left) != _is_one(right):  # {5} is 5, and {(1, 2)} is (1, 2)
+        return compare(
+            left.items[0] if left and _is_one(left) else answer,
+            right.items[0] if right and _is_one(right) else reference,
+            oracle,
+            rules,
+        )
     if left is not None and right is not None:
         return _same_items(left, right, oracle, rules) or _ask_whole(left, right, answer, reference, oracle)
     if left is not None or right is not None:
@@ -60,6 +67,9 @@ def compare(answer: str, reference: str, oracle: Oracle, rules: Rules = EXACT) -
 
 def compare_single(answer: str, reference: str, rules: Rules = EXACT) -> bool | None:
     """Numbers, multiple choice and words; None where neither applies."""
+    verdict = _same_time(answer, reference)
+    if verdict is not None:
+        return verdict
     left, right = parse_number(answer), parse_number(reference)
     if left is not None and right is not None:
         return (
@@ -71,11 +81,12 @@ def compare_single(answer: str, reference: str, rules: Rules = EXACT) -> bool | 
     if choice is not None:
         given = _CHOICE.match(answer) or _CHOICE.match(plain_words(answer).upper())
         return given is not None and given.group(1) == choice.group(1)
-    for same in (_same_time, _same_ratio):
-        verdict = same(answer, reference)
-        if verdict is not None:
-            return verdict
+    verdict = _same_ratio(answer, reference)
+    if verdict is not None:
+        return verdict
     words, wanted = plain_words(answer), plain_words(reference)
+    if words == wanted and re.search(r"[a-z]{3}", words) and "\\" not in words:
+        return True
     if any({words, wanted} <= group for group in _SAME_WORDS):
         return True
     if _is_words(answer) or _is_words(reference):
@@ -156,7 +167,7 @@ def _align_intervals(answer: str, reference: str) -> tuple[str, str]:
 def _align_lists(answer: str, reference: str) -> tuple[str, str]:
     """``x = 1, 2`` and ``x = 1, x = 2`` beside ``1, 2``."""
     parts = [split(JOINT.sub(", ", text)) or [text] for text in (answer, reference)]
-    names = {m.group(1) for side in parts for part in side if (m := _ASSIGNMENT.match(part))}
+    names = {m.group(1).split("_")[0] for side in parts for part in side if (m := _ASSIGNMENT.match(part))}
     if len(names) != 1:
         return answer, reference
     given, wanted = (
@@ -168,6 +179,10 @@ def _align_lists(answer: str, reference: str) -> tuple[str, str]:
 def _collection(text: str) -> Collection | None:
     found = parse_collection(text)
     return None if found is not None and found.kind == "list" and _is_grouped(text) else found
+
+
+def _is_one(found: Collection | None) -> bool:
+    return found is not None and found.kind == "list" and len(found.items) == 1 and found.items[0] != r"\emptyset"
 
 
 def _same_items(left: Collection, right: Collection, oracle: Oracle, rules: Rules) -> bool:

@@ -31,6 +31,11 @@ _REWRITES = tuple(
     for pattern, replacement in (
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
+        (r"\{\s*([0-9a-z]{1,9}) ?\\choose ?([0-9a-z]{1,9})\s*\}", r"\\binom{\1}{\2}"),
+        (r"(?:\{\})?_\{?([0-9]{1,9})\}? ?C_\{?([0-9]{1,9})\}?", r"\\binom{\1}{\2}"),
+        (r"\\sqrt\[([357])\]\{-([0-9.]+)\}", r"-\\sqrt[\1]{\2}"),  # the real root
+        (r"\\text\{(\\\$)\}", r"\1"),
+        (r"^(?:about|approximately|approx\.?|roughly|around) (?=[-0-9$\\])|^= ?", ""),
         (r"\\times(?![A-Za-z])", r"\\cdot"),
         (r"\\(?:leq|leqslant)(?![A-Za-z])", r"\\le"),
         (r"\\(?:geq|geqslant)(?![A-Za-z])", r"\\ge"),

@@ -14,7 +14,8 @@ JOINT = re.compile(
 )
 _TEXT_LIST = re.compile(r"^\\text\{([^{}]*(?:,| and | or )[^{}]*)\}$")
 _BUILDER = re.compile(r"^\\\{ ?[a-z](?:\\in ?\\mathbb\{?R\}?)? ?(?:\||:|\\mid) ?(.*)\\\}$")
-_MATRIX = re.compile(r"^\\begin\{([pbB]?matrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}$", re.DOTALL)
+_MATRIX = re.compile(r"^[(\[]?\\begin\{([pbB]?matrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}[)\]]?$", re.DOTALL)
+_EXCEPT = re.compile(r"^(?:\\text\{ ?)?all real numbers?,? except(?: for)? ?\}? ?(.{1,60})$", re.IGNORECASE)
 _NAME = r"[A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?'?"
 _SIGN = r"(<|>|\\le(?![A-Za-z])|\\ge(?![A-Za-z])|\\ne(?![A-Za-z]))"
 _CHAIN = re.compile(rf"^(.{{1,60}}?) ?{_SIGN} ?({_NAME}) ?{_SIGN} ?(.{{1,60}})$")
@@ -97,7 +98,7 @@ def as_interval(text: str) -> tuple[str, str] | None:
     r"""A solution set written with inequalities, as (variable, interval): ``1 < x \le 3`` is ``("x", "(1,3]")``."""
     if _REALS.match(text):
         return "", r"(-\infty,\infty)"
-    text = _BUILDER.sub(r"\1", text)
+    text = _EXCEPT.sub(r"x\\ne \1", _BUILDER.sub(r"\1", text))
     pieces = re.split(
         r"\s*(?:\\text\s*\{\s*(?:or)\s*\}|(?<![A-Za-z])or(?![A-Za-z])|\\(?:lor|vee)(?![A-Za-z]))\s*", text
     )
