@@ -1,5 +1,8 @@
 r"""Throughput of ``verify_math`` on ordinary answers, and what hostile ones cost.
 
+The ordinary ones are the labelled pairs in turn, so that 10,000 see each pair five times: members of a group repeat
+answers more than that. A third of the pairs needs the computer algebra system.
+
     python -m benchmarks.math_hostile [--ordinary 10000] [--hostile 1000] [--threads 2]
 
 Prints answers a minute; seconds per hostile answer and slot; the largest memory of a child; processes left behind;

@@ -25,7 +25,8 @@ _LEAD = re.compile(
 )
 _LABEL = re.compile(
     r"^[\s*]*(?:the\s+)?(?:final\s+|correct\s+|right\s+)?"
-    r"(?:[A-Za-z][A-Za-z ]{1,30}:\s+(?=[-\d$\\(\[])|(?:answer|ans)\b\**\s*(?:is|:|=)?|(?:option|choice)\b\**\s*(?:is|:|=)?(?=\W*[A-Z]\b))[\s*:]*",
+    r"(?:[A-Za-z][A-Za-z ]{1,30}:\s+(?=[-\d$\\(\[])|(?:answer|ans)\b\**\s*(?:is|:|=)?"
+    r"|(?:option|choice)\b\**\s*(?:is|:|=)?(?=\W*[A-Z]\b))[\s*:]*",
     re.IGNORECASE,
 )
 _FORMULA = re.compile(r"(?<!\\)\$\$?([^$\n]{1,300})(?<!\\)\$|\\\(([^\n]{1,300}?)\\\)|\\\[([^\n]{1,300}?)\\\]")

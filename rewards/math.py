@@ -32,6 +32,8 @@ _MATHS = re.compile(r"[0-9]|\\[A-Za-z]|(?<![A-Za-z])[A-Za-z](?![A-Za-z])")
 _BIG_FACTORIAL = re.compile(r"[0-9]{4,}\s*!|!\s*!|\)\s*!\s*\)?\s*!")
 
 _child: Isolated | None = None
+_verdicts: dict[tuple[str, str], bool] = {}  # a group gives the same answer again and again
+_MAX_VERDICTS = 65_536
 _child_lock = threading.Lock()
 
 
@@ -101,9 +103,15 @@ class _Oracle:
         else:
             child = _start_child()
         self.asked += 1
+        known = _verdicts.get((answer, reference))
+        if known is not None:
+            return known
         outcome = child.call({"answer": answer, "reference": reference}, max(0.01, self.deadline - time.monotonic()))
         if outcome.status is not ScoreStatus.OK:
             raise _Failed(outcome.status, f"symbolic comparison: {outcome.detail}")
+        if len(_verdicts) >= _MAX_VERDICTS:
+            _verdicts.clear()
+        _verdicts[answer, reference] = bool(outcome.value)
         return bool(outcome.value)
 
 
