@@ -101,6 +101,42 @@ def doctor() -> None:
     console.run(body)
 
 
+rewards_app = typer.Typer(help="Reward functions.", no_args_is_help=True)
+app.add_typer(rewards_app, name="rewards")
+
+
+@rewards_app.command("check")
+def rewards_check(
+    spec: Annotated[str, typer.Argument(metavar="FILE.py:FUNCTION", help="The function to look at.")],
+    kwargs: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="reward_kwargs.")] = None,
+    recipe: Recipe = "tiny",
+    rows: Annotated[Path | None, typer.Option(help="Your own rows (.jsonl or .parquet) instead of samples.")] = None,
+    deadline: Annotated[float, typer.Option(min=0.1, help="Seconds for all checks.")] = 30.0,
+    memory_mb: Annotated[int, typer.Option(min=64, help="Address space of the function, MiB.")] = 2048,
+) -> None:
+    """Run a reward function on sample rows: signature, values, determinism, threads, and what a step would cost."""
+
+    def body() -> int:
+        from cluster.rewards_check import check
+
+        return check(spec, recipe, rows, deadline, memory_mb, kwargs or [])
+
+    console.run(body)
+
+
+@rewards_app.command("list")
+def rewards_list() -> None:
+    """Names that a mix may use; installed packages add theirs under the entry point group unigrpo.rewards."""
+
+    def body() -> int:
+        from rewards.base import reward_names
+
+        typer.echo("\n".join(reward_names()))
+        return console.OK
+
+    console.run(body)
+
+
 bench = typer.Typer(help="Side-by-side measurements on this machine.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.judge_server import check_judge, pointed_at
 from policies.folders import check_files, read_config
 from rewards.mix import RewardMix
+from rewards.shaping import shaping_from
 from rl.config import Config, SourceConfig
 from rl.data import check_disjoint, load_rows
 from rl.errors import ConfigError, DataError, PolicyError
@@ -36,6 +38,9 @@ def check(config: Config, *, needs_train: bool, needs_val: bool) -> Inputs:
     Raises ConfigError, DataError, PolicyError or RewardError: one line each.
     """
     folder = check_files(config.policy.path)
+    check_judge(config)
+    if config.judge.serve is not None:
+        config = pointed_at(config, "http://127.0.0.1:1/v1")  # its port comes later
     _check_rewards(config)
     inputs = _load(config, needs_train, needs_val)
     _check_coverage(config, inputs)
@@ -96,8 +101,9 @@ def _check_ids(prompts: Sequence[Prompt]) -> None:
 
 
 def _check_rewards(config: Config) -> None:
-    for mix in (config.rewards.mix, config.evaluation.mix):
-        RewardMix.check(mix, config.rewards.settings, _custom(config))
+    shaping = shaping_from(dataclasses.asdict(config.rewards))
+    for mix, rules in ((config.rewards.mix, shaping), (config.evaluation.mix, None)):
+        RewardMix.check(mix, config.rewards.settings, _custom(config), rules)
 
 
 def _check_coverage(config: Config, inputs: Inputs) -> None:
@@ -120,7 +126,7 @@ def _check_coverage(config: Config, inputs: Inputs) -> None:
 
 
 def _custom(config: Config) -> dict[str, Any] | None:
-    return dataclasses.asdict(config.custom_reward_function) if config.custom_reward_function.path else None
+    return dataclasses.asdict(config.custom_reward_function)
 
 
 def _check_abilities(folder: Path, tasks: set[Task]) -> None:

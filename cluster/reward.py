@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from rewards.mix import RewardMix
+from rewards.shaping import shaping_from
 from rl.config import Config
 from rl.threads import torch_threads
 from rl.types import Prompt, RewardItem, Rollout, Score
@@ -20,8 +21,16 @@ class RewardWorker:
     """Scores by the mix of training, or of held-out evaluation."""
 
     def __init__(self, config: Config) -> None:
-        custom = dataclasses.asdict(config.custom_reward_function) if config.custom_reward_function.path else None
-        self._train = RewardMix(config.rewards.mix, config.rewards.settings, custom)
+        custom = dataclasses.asdict(config.custom_reward_function)
+        policy = config.rewards.on_failure
+        attempts = policy.attempts if policy.action == "retry" else 1
+        self._train = RewardMix(
+            config.rewards.mix,
+            config.rewards.settings,
+            custom,
+            shaping=shaping_from(dataclasses.asdict(config.rewards)),
+            attempts=attempts,
+        )
         self._evaluation = RewardMix(config.evaluation.mix, config.rewards.settings, custom, self._train.rewards)
 
     def score(self, prompt: Prompt, rollouts: Sequence[Rollout], evaluate: bool = False) -> tuple[Score, ...]:

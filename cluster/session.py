@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from cluster.judge_server import judge_serving
 from rl.config import Config
 from rl.errors import ConfigError, DeadlineError, WorkerError
 from rl.protocols import Learner, Workers
@@ -41,7 +42,8 @@ def session(config: Config, *, train: bool = True) -> Iterator[Session]:
 
     Raises ConfigError, PolicyError, RewardError, WorkerError, DeadlineError.
     """
-    with _inline(config, train) if config.cluster.mode == "inline" else _on_ray(config, train) as parts:
+    inline = config.cluster.mode == "inline"
+    with judge_serving(config) as served, (_inline if inline else _on_ray)(served, train) as parts:
         yield parts
 
 

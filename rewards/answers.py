@@ -1,81 +1,57 @@
-r"""Finding the answer in a completion, and bringing its notation to one form. Strings only: nothing is evaluated.
+r"""Finding the answer in a completion. Strings only: nothing is evaluated.
 
-In order: the last ``\boxed{}``, the last ``#### N``, the last ``<answer>``, what follows ``</think>`` (or the whole text)
-where that is an answer by itself, "the answer is ...", the last formula between dollar signs, the last number.
+In order (``SOURCES``): the last ``\boxed{}``, the last ``#### N``, the last ``<answer>``, what follows ``</think>`` (or the
+whole text) where that is an answer by itself, "the answer is ...", the last formula between dollar signs, the last number.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 
+from rewards.notation import MAX_ANSWER, braced, strip_delimiters
 from rewards.text import split_response
 
-MAX_ANSWER = 2_000  # characters; nothing longer is an answer
 _TAIL = 100_000  # characters of a completion that are searched
 _LAST_RESORT_TAIL = 2_000
 
-_PHRASE = re.compile(r"answer\s*(?:is|:|=)\s*:?\s*([^\n]{1,300})", re.IGNORECASE)
-_FORMULA = re.compile(r"(?<!\\)\$\$?([^$\n]{1,300})(?<!\\)\$")
+_PHRASE = re.compile(
+    r"(?:answer|solution|result|option|choice)\**\s*(?:is|:|=|equals)\**\s*(?:therefore|thus|simply|just|equal to)?"
+    r"\s*:?\s*\**\s*([^\n]{1,300})",
+    re.IGNORECASE,
+)
+_LEAD = re.compile(
+    r"^[\s*]*(?:(?:so|thus|hence|therefore|then|we (?:get|have|find)(?: that)?)\b[,:]?\s+)+", re.IGNORECASE
+)
+_LABEL = re.compile(
+    r"^[\s*]*(?:the\s+)?(?:final\s+|correct\s+|right\s+)?"
+    r"(?:[A-Za-z][A-Za-z ]{1,30}:\s+(?=[-\d$\\(\[])|(?:answer|ans)\b\**\s*(?:is|:|=)?"
+    r"|(?:option|choice)\b\**\s*(?:is|:|=)?(?=\W*[A-Z]\b))[\s*:]*",
+    re.IGNORECASE,
+)
+_FORMULA = re.compile(r"(?<!\\)\$\$?([^$\n]{1,300})(?<!\\)\$|\\\(([^\n]{1,300}?)\\\)|\\\[([^\n]{1,300}?)\\\]")
+_SENTENCE_END = re.compile(
+    r"\.(?:\s|$)|\s\((?=[a-z])|[,;]?\s(?:because|since|which|where|so|as|when|for|in total|altogether)\b", re.IGNORECASE
+)
 _NUMBER = re.compile(
     r"(?:(?<![\w)}\]])-)?(?<![0-9.])"  # a minus after an operand is a subtraction
     r"(?:\\[dt]?frac\{-?[0-9]{1,100}\}\{[0-9]{1,100}\}"
     r"|(?:[0-9]{1,3}(?:,[0-9]{3}){1,30}(?![0-9])|[0-9]{1,100})(?:\.[0-9]{1,100})?(?:/[0-9]{1,100})?)(?:\\?%)?"
 )
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
-_TEXT_COMMAND = re.compile(r"\\(?:text|textbf|textit|textrm|mbox|mathrm|mathbf|operatorname)\s*\{([^{}]*)\}")
-
-_SYMBOLS = str.maketrans(
-    {
-        "−": "-", "–": "-", "×": r"\times ", "÷": r"\div ", "·": r"\cdot ", "π": r"\pi ", "∞": r"\infty ",
-        "°": r"^\circ ", "≤": r"\le ", "≥": r"\ge ", "√": r"\sqrt ", "²": "^2", "³": "^3", "\u00a0": " ",
-        "\u202f": " ", "\u2009": " ",
-    }
-)  # fmt: skip
-_SPACING = re.compile(r"\\(?:left|right|bigl?|bigr|Bigl?|Bigr|displaystyle|!|,|;|:|quad|qquad|limits)(?![A-Za-z])|~")
-_REWRITES = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
-        (r"\\times(?![A-Za-z])", r"\\cdot"),
-        (r"\\(?:leq|leqslant)(?![A-Za-z])", r"\\le"),
-        (r"\\(?:geq|geqslant)(?![A-Za-z])", r"\\ge"),
-        (r"\\(?:lbrace)(?![A-Za-z])", r"\\{"),
-        (r"\\(?:rbrace)(?![A-Za-z])", r"\\}"),
-        (r"\\mathrm\s*\{\s*([A-Za-z])\s*\}", r"\1"),
-        (r"\{,\}", ","),
-        (r"(?<!\\)\\(?=\s)", ""),  # a backslash and a space is a space
-        (r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\degree(?![A-Za-z])", r"\\text{ degree}"),
-        (r"\\%", "%"),
-        (r"\\frac\s*([0-9])\s*([0-9])(?![0-9])", r"\\frac{\1}{\2}"),
-        (r"\\frac\s*([0-9])\s*\{", r"\\frac{\1}{"),
-        (r"\\sqrt\s*([0-9A-Za-z])", r"\\sqrt{\1}"),
-        (r"\s+", " "),
-        (r"(?<![0-9A-Za-z,]) | (?![0-9A-Za-z\\])", ""),  # spaces that part nothing; "1 1/2" and "1, 2" keep theirs
-        (r"(\\[A-Za-z]+) (?![A-Za-z])", r"\1"),
-    )
-)
 
 
-def extract_answer(completion: str) -> str | None:
-    """The answer as written, or None where the completion gives none."""
+def extract_answer(completion: str, sources: Sequence[str] = ()) -> str | None:
+    """The answer as written, or None where the completion gives none. ``sources``: which of ``SOURCES``, in order."""
     region = split_response(completion).answer
     if not region:
         return None
     region = region[-_TAIL:]
-    for find in (_boxed, _hashed, _tagged):
-        answer = find(region)
-        if answer is not None:
-            return answer.strip() or None
-    if "\n" not in region and len(region) <= MAX_ANSWER and len(_WORD.findall(region)) < 3:
-        return region
-    for pattern in (_PHRASE, _FORMULA):
-        matches = pattern.findall(region[-_LAST_RESORT_TAIL * 10 :])
-        if matches:
-            answer = matches[-1].strip()
-            formula = _FORMULA.search(answer)
-            return formula.group(1).strip() if formula and pattern is _PHRASE else answer
-    numbers = [match.group() for match in _NUMBER.finditer(region[-_LAST_RESORT_TAIL:])]
-    return numbers[-1] if numbers else region
+    for source in sources or tuple(SOURCES):
+        found = SOURCES[source](region)
+        if found is not None:
+            return _unlabelled(found.strip()) or None
+    return None if sources else region
 
 
 def extract_reference(reference: str) -> str:
@@ -87,35 +63,6 @@ def extract_reference(reference: str) -> str:
     return reference.strip()
 
 
-def canonical(answer: str) -> str:
-    r"""One notation: ``\dfrac12`` is ``\frac{1}{2}``, spacing and delimiters are gone, a final full stop too."""
-    text = answer.strip().translate(_SYMBOLS)
-    text = _strip_delimiters(text)
-    text = _SPACING.sub(" ", text) if not re.search(r"[0-9]\\[,!][0-9]", text) else _join_thousands(text)
-    for pattern, replacement in _REWRITES:
-        text = pattern.sub(replacement, text)
-    return text.strip().rstrip(".,;").strip()
-
-
-def plain_words(text: str) -> str:
-    r"""Words without markup, in lower case: ``\text{Even}`` is ``even``."""
-    return " ".join(_TEXT_COMMAND.sub(r" \1 ", text).replace("$", "").lower().split()).rstrip(".")
-
-
-def _join_thousands(text: str) -> str:
-    return _SPACING.sub(" ", re.sub(r"(?<=[0-9]),?\\[,!](?=[0-9]{3})", "", text))
-
-
-def _strip_delimiters(text: str) -> str:
-    for opening, closing in (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]")):
-        inner = text[len(opening) : -len(closing)]
-        if text.startswith(opening) and text.endswith(closing) and inner and opening not in inner:
-            return inner.strip()
-    if text.endswith(".") and text[:-1].rstrip().endswith(("$", r"\)", r"\]")):
-        return _strip_delimiters(text[:-1].rstrip())
-    return text
-
-
 def _boxed(text: str) -> str | None:
     r"""Content of the last whole ``\boxed{}`` or ``\fbox{}``; one that was never closed is passed over."""
     end = len(text)
@@ -123,23 +70,13 @@ def _boxed(text: str) -> str | None:
         start = max(text.rfind(r"\boxed", 0, end), text.rfind(r"\fbox", 0, end))
         if start < 0:
             return None
-        content = _braced(text, text.find("{", start, start + 16))
+        content = braced(text, text.find("{", start, start + 16))
         if content is not None:
             return content
+        bare = re.match(r"\\[bf]o?x?(?:ed)? ([0-9A-Za-z.]{1,20})", text[start : start + 32])  # TeX takes the next token
+        if bare is not None:
+            return bare.group(1)
         end = start
-    return None
-
-
-def _braced(text: str, start: int) -> str | None:
-    if start < 0:
-        return None
-    depth = 0
-    for position in range(start, min(len(text), start + MAX_ANSWER)):
-        char = text[position]
-        if char in "{}" and text[position - 1] != "\\":
-            depth += 1 if char == "{" else -1
-            if depth == 0:
-                return text[start + 1 : position]
     return None
 
 
@@ -154,3 +91,60 @@ def _tagged(text: str) -> str | None:
     if start < 0:
         return None
     return text[start + len("<answer>") : end if end >= 0 else len(text)]
+
+
+def _bare(text: str) -> str | None:
+    """All of a text that is short enough to be an answer by itself."""
+    if "\n" in text or len(text) > MAX_ANSWER:
+        return None
+    text = _LEAD.sub("", text, count=1)
+    short = _LABEL.sub("", text, count=1)
+    if short != text:
+        return _to_sentence_end(short)
+    return text if len(_WORD.findall(re.sub(r"\\text\s*\{[^{}]*\}", "", text))) < 3 else None
+
+
+def _phrase(text: str) -> str | None:
+    matches = _PHRASE.findall(text[-_LAST_RESORT_TAIL * 10 :])
+    if not matches:
+        return None
+    answer = matches[-1].strip()
+    formula = _FORMULA.match(answer) or _FORMULA.search(answer)
+    if formula is not None:
+        return next(part for part in formula.groups() if part is not None)
+    return _to_sentence_end(answer)
+
+
+def _to_sentence_end(text: str) -> str:
+    end = _SENTENCE_END.search(text)
+    return text[: end.start()] if end is not None and end.start() else text
+
+
+def _formula(text: str) -> str | None:
+    matches = [next(filter(None, m.groups()), "") for m in _FORMULA.finditer(text[-_LAST_RESORT_TAIL * 10 :])]
+    return matches[-1] if matches else None
+
+
+def _last_number(text: str) -> str | None:
+    numbers = [match.group() for match in _NUMBER.finditer(text[-_LAST_RESORT_TAIL:])]
+    return numbers[-1] if numbers else None
+
+
+def _unlabelled(text: str) -> str:
+    """``Answer: 5`` is 5, and ``**5**`` too, wherever it was found."""
+    if len(text) > MAX_ANSWER:
+        return text
+    short = _LABEL.sub("", text, count=1).strip().rstrip("*. ")
+    return strip_delimiters(short.lstrip("*").strip()) if short else text
+
+
+# how an answer is marked, in order of trust: a setting of the correctness reward says which count
+SOURCES: Mapping[str, Callable[[str], str | None]] = {
+    "boxed": _boxed,
+    "hash": _hashed,
+    "tag": _tagged,
+    "bare": _bare,
+    "phrase": _phrase,
+    "formula": _formula,
+    "last_number": _last_number,
+}

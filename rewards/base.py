@@ -10,6 +10,7 @@ import importlib
 import inspect
 import math
 from collections.abc import Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, runtime_checkable
 
 from rl.errors import RewardError
@@ -36,7 +37,20 @@ _REGISTRY: dict[str, str] = {
     "clip": "rewards.clip:ClipReward",
     "composition": "rewards.composition:CompositionReward",
     "custom": "rewards.custom:CustomReward",
+    "service": "rewards.service:ServiceReward",
+    "judge": "rewards.judge:JudgeReward",
+    "length": "rewards.style:LengthReward",
+    "repetition": "rewards.style:RepetitionReward",
+    "language": "rewards.style:LanguageReward",
+    "tags": "rewards.style:TagsReward",
+    "reasoning_gym": "rewards.gym:ReasoningGymReward",
+    "code": "rewards.code:CodeReward",
+    "aesthetic": "rewards.preference:AestheticReward",
+    "pickscore": "rewards.preference:PickScoreReward",
+    "hpsv2": "rewards.preference:Hpsv2Reward",
+    "imagereward": "rewards.imagereward:ImageRewardReward",
 }
+_ENTRY_POINTS = "unigrpo.rewards"  # installed packages offer rewards under this group: a class, or a function
 
 
 def register(name: str, target: str) -> None:
@@ -47,7 +61,7 @@ def register(name: str, target: str) -> None:
 
 
 def reward_names() -> list[str]:
-    return sorted(_REGISTRY)
+    return sorted({*_REGISTRY, *(point.name for point in entry_points(group=_ENTRY_POINTS))})
 
 
 def load_reward(spec: str | Mapping[str, Any]) -> Reward:
@@ -89,7 +103,9 @@ def _split(spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 def _factory(name: str) -> Any:
     if name not in _REGISTRY:
-        close = difflib.get_close_matches(name, _REGISTRY, n=1, cutoff=0.5)
+        for point in entry_points(group=_ENTRY_POINTS, name=name):
+            return _from_entry_point(point)
+        close = difflib.get_close_matches(name, reward_names(), n=1, cutoff=0.5)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         allowed = ", ".join(reward_names())
         raise RewardError(f"reward {name!r}: unknown; allowed: {allowed}, or FILE.py:FUNCTION{hint}")
@@ -98,6 +114,19 @@ def _factory(name: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise RewardError(f"reward {name!r}: {_REGISTRY[name]} cannot be imported: {one_line(error)}") from error
+
+
+def _from_entry_point(point: EntryPoint) -> Any:
+    """A reward class as it is; a function with TRL's or verl's signature as a ``FunctionReward``."""
+    try:
+        found = point.load()
+    except Exception as error:
+        raise RewardError(f"reward {point.name!r}: {point.value} cannot be imported: {one_line(error)}") from error
+    if inspect.isclass(found):
+        return found
+    from rewards.custom import FunctionReward
+
+    return lambda **reward_kwargs: FunctionReward(found, inspect.getsourcefile(found) or point.value, reward_kwargs)
 
 
 def _check_settings(name: str, factory: Any, settings: Mapping[str, Any]) -> None:

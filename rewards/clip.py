@@ -8,29 +8,18 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-import time
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from rewards.base import invalid, one_line
-from rewards.text import split_response
+from rewards.base import one_line
+from rewards.pictures import EmbeddingReward
 from rl.errors import RewardError
-from rl.types import RewardItem, Score
 
 CONFIG = "open_clip_config.json"
 _SHIPPED = {"tiny": Path(__file__).parent / "tiny_clip"}
-_CACHED_TEXTS = 65_536
-_MAX_CAPTION = 20_000  # characters; tokenizers read all of a text before they cut it
-_MAX_PIXELS = 50_000_000
-_FORMATS = ("PNG", "JPEG", "WEBP")
 
 
-class ClipReward:
+class ClipReward(EmbeddingReward):
     """Example: ``ClipReward("ViT-L-14", pretrained="/models/vit_l_14.safetensors", device="cuda")``.
 
     model        ``tiny`` (shipped, for rendered scenes), an open_clip name, ``hf-hub:...``, or a folder with
@@ -38,6 +27,7 @@ class ClipReward:
     pretrained   tag or weights file, for an open_clip name
     batch_size   pictures at a time
     threads      CPU threads: the same arithmetic wherever it runs
+    precision    fp32, or bf16: half the memory on a GPU, for about three digits of the cosine
     """
 
     name = "clip"
@@ -49,13 +39,13 @@ class ClipReward:
         device: str = "cpu",
         batch_size: int = 64,
         threads: int = 1,
+        precision: str = "fp32",
     ) -> None:
-        self.check(model, pretrained, device, batch_size, threads)
-        self.device, self.batch_size, self.threads = device, batch_size, threads
-        self._texts: OrderedDict[str, Any] = OrderedDict()
+        ClipReward.check(model, pretrained, device, batch_size, threads, precision)
+        super().__init__(device, batch_size, threads)
         source = _source(model)
         try:
-            self.model, self.preprocess, self.tokenizer = _load(source, pretrained, device)
+            self.model, self.preprocess, self.tokenizer = _load(source, pretrained, device, precision)
         except Exception as error:
             raise RewardError(f"reward 'clip': model={model!r}: {one_line(error)}") from error
 
@@ -66,8 +56,11 @@ class ClipReward:
         device: str = "cpu",
         batch_size: int = 64,
         threads: int = 1,
+        precision: str = "fp32",
     ) -> None:
         """Find mistakes without importing open_clip. Raises RewardError."""
+        if precision not in ("fp32", "bf16"):
+            raise RewardError(f"reward 'clip': precision={precision!r}; allowed: fp32, bf16")
         for key, value in (("batch_size", batch_size), ("threads", threads)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise RewardError(f"reward 'clip': {key}={value!r}; allowed: a whole number above 0")
@@ -87,86 +80,6 @@ class ClipReward:
         if not pretrained:
             raise RewardError(f"reward 'clip': model={model!r}: also give pretrained: a tag or a weights file")
 
-    def score(self, items: Sequence[RewardItem]) -> list[Score]:
-        begin = time.perf_counter()
-        scores: list[Score] = [invalid("")] * len(items)
-        ready: list[tuple[int, Any, str]] = []
-        for index, item in enumerate(items):
-            try:
-                image, caption = _pair(item)
-                ready.append((index, self.preprocess(image), caption))
-            except (ValueError, OSError) as error:
-                scores[index] = invalid(f"row {item.prompt.id}: {error}")
-        if ready:
-            cosines = self.cosines([image for _, image, _ in ready], [caption for _, _, caption in ready])
-            seconds = (time.perf_counter() - begin) / len(items)
-            for (index, _, _), cosine in zip(ready, cosines, strict=True):
-                finite = np.isfinite(cosine)
-                scores[index] = (
-                    Score(100.0 * float(cosine), seconds=seconds) if finite else invalid("cosine is not finite")
-                )
-        return scores
-
-    def cosines(self, images: Sequence[Any], captions: Sequence[str]) -> np.ndarray:
-        """[N] float32, of preprocessed pictures [3, H, W] and texts."""
-        import torch
-
-        found = []
-        with torch.inference_mode(), _threads(self.threads):
-            texts = self._text_features(captions)
-            for start in range(0, len(images), self.batch_size):
-                pixels = torch.stack(list(images[start : start + self.batch_size])).to(self.device)
-                features = self.model.encode_image(pixels, normalize=True).float()
-                found.append((features * texts[start : start + self.batch_size]).sum(-1).cpu())
-        return torch.cat(found).numpy()
-
-    def _text_features(self, captions: Sequence[str]) -> Any:
-        """[N, D], from the cache where a caption was seen before: a group shares one."""
-        import torch
-
-        wanted = dict.fromkeys(captions)
-        missing = [caption for caption in wanted if caption not in self._texts]
-        for start in range(0, len(missing), self.batch_size):
-            part = missing[start : start + self.batch_size]
-            features = self.model.encode_text(self.tokenizer(part).to(self.device), normalize=True).float()
-            self._texts.update(zip(part, features, strict=True))
-        result = torch.stack([self._texts[caption] for caption in captions])
-        for caption in wanted:
-            self._texts.move_to_end(caption)
-        while len(self._texts) > _CACHED_TEXTS:
-            self._texts.popitem(last=False)
-        return result
-
-
-def _pair(item: RewardItem) -> tuple[Any, str]:
-    """The picture and the text of one item. Raises ValueError or OSError where there is no such pair."""
-    prompt = item.prompt
-    if item.image is not None:
-        caption = prompt.reference or (prompt.messages[-1].content if prompt.messages else "")
-        return _picture(item.image), _text(caption, "caption")
-    if prompt.image is not None:
-        return _picture(prompt.image), _text(split_response(item.text).answer or "", "answer")
-    raise ValueError("no picture to score")
-
-
-def _text(text: str, what: str) -> str:
-    if not text.strip():
-        raise ValueError(f"an empty {what}")
-    return text[:_MAX_CAPTION]
-
-
-def _picture(image: str | np.ndarray) -> Any:
-    from PIL import Image
-
-    if isinstance(image, str):
-        with Image.open(image, formats=_FORMATS) as file:
-            if file.width * file.height > _MAX_PIXELS:
-                raise ValueError(f"picture of {file.width}x{file.height} pixels; allowed: {_MAX_PIXELS}")
-            return file.convert("RGB")
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"picture of {image.dtype} {list(image.shape)}; allowed: uint8 [H, W, 3]")
-    return Image.fromarray(image)
-
 
 def _source(model: str) -> str:
     """What open_clip calls the model."""
@@ -185,7 +98,7 @@ def _config_names() -> list[str]:
     return sorted(file.stem for file in (Path(spec.origin).parent / "model_configs").glob("*.json"))
 
 
-def _load(source: str, pretrained: str | None, device: str) -> tuple[Any, Any, Any]:
+def _load(source: str, pretrained: str | None, device: str, precision: str) -> tuple[Any, Any, Any]:
     """Model, preprocessing and tokenizer. A model without weights is an error, never a random one."""
     from rewards.torchvision_ops import ensure_torchvision_ops
 
@@ -193,19 +106,10 @@ def _load(source: str, pretrained: str | None, device: str) -> tuple[Any, Any, A
     import open_clip
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    model = open_clip.create_model(source, pretrained=pretrained, device=device, require_pretrained=True)
+    model = open_clip.create_model(
+        source, pretrained=pretrained, precision=precision, device=device, require_pretrained=True
+    )
+    if pretrained and source.startswith("local-dir:"):  # open_clip would pass over the weights that were asked for
+        open_clip.load_checkpoint(model, pretrained)  # pyright: ignore[reportArgumentType]
     settings = PreprocessCfg(**model.visual.preprocess_cfg)  # pyright: ignore
     return model.eval(), image_transform_v2(settings, is_train=False), open_clip.get_tokenizer(source)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """torch's thread count belongs to the process: set for the work, then put back."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -10,13 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from rewards.answers import SOURCES
 from rewards.base import invalid
 from rewards.math import score_answer
+from rewards.quantities import Rules
 from rewards.text import split_response
 from rl.errors import RewardError
 from rl.types import RewardItem, Score, ScoreStatus
 
 KINDS = ("auto", "exact", "math")
+UNITS, PERCENT = ("optional", "required", "ignored"), ("either", "strict")
 _GRID = re.compile(r"[0-9_.]{12,}")  # longer than any number that a task asks for
 _WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '-][^\W\d_]+)*")
 
@@ -26,20 +29,45 @@ class CorrectnessReward:
 
     kind         ``auto`` (by the reference), ``exact`` (the same text, letters of either case), or ``math``
     deadline_s   seconds for one symbolic comparison
+    extract      how an answer may be marked, in order of trust: ``boxed``, ``hash`` (####), ``tag`` (<answer>), ``bare``,
+                 ``phrase`` ("the answer is"), ``formula``, ``last_number``; empty: all, in this order
+    tolerance    largest relative difference of two numbers that still counts as equal; 0: exact
+    units        ``optional``, ``required`` or ``ignored``: see ``rewards.quantities.Rules``
+    percent      ``either``: 50% is also 50 and 0.5; or ``strict``
     """
 
     name = "correctness"
 
-    def __init__(self, kind: str = "auto", deadline_s: float = 1.0) -> None:
-        self.check(kind, deadline_s)
-        self.kind, self.deadline_s = kind, deadline_s
+    def __init__(
+        self,
+        kind: str = "auto",
+        deadline_s: float = 1.0,
+        extract: Sequence[str] = (),
+        tolerance: float = 0.0,
+        units: str = "optional",
+        percent: str = "either",
+    ) -> None:
+        self.check(kind, deadline_s, extract, tolerance, units, percent)
+        self.kind, self.deadline_s, self.extract = kind, deadline_s, tuple(extract)
+        self.rules = Rules(tolerance, units, percent)
 
     @staticmethod
-    def check(kind: str = "auto", deadline_s: float = 1.0) -> None:
-        if kind not in KINDS:
-            raise RewardError(f"reward 'correctness': kind={kind!r}; allowed: {', '.join(KINDS)}")
+    def check(
+        kind: str = "auto",
+        deadline_s: float = 1.0,
+        extract: Sequence[str] = (),
+        tolerance: float = 0.0,
+        units: str = "optional",
+        percent: str = "either",
+    ) -> None:
+        choices = (("kind", kind, KINDS), ("units", units, UNITS), ("percent", percent, PERCENT))
+        for key, value, allowed in (*choices, *(("extract", source, tuple(SOURCES)) for source in extract)):
+            if value not in allowed:
+                raise RewardError(f"reward 'correctness': {key}={value!r}; allowed: {', '.join(allowed)}")
         if not deadline_s > 0:
             raise RewardError(f"reward 'correctness': deadline_s={deadline_s!r}; allowed: a number above 0")
+        if not 0 <= tolerance < 1:
+            raise RewardError(f"reward 'correctness': tolerance={tolerance!r}; allowed: from 0 to below 1")
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
         return [self._one(item) for item in items]
@@ -53,7 +81,7 @@ class CorrectnessReward:
             return Score(0.0, ScoreStatus.WRONG_FORMAT, detail="no answer after </think>")
         if self.kind == "exact" or (self.kind == "auto" and is_exact(reference)):
             return Score(float(_plain(answer) == _plain(reference)))
-        return score_answer(item.text, reference, self.deadline_s, simplified=True)
+        return score_answer(item.text, reference, self.deadline_s, True, self.rules, self.extract)
 
 
 def is_exact(reference: str) -> bool:

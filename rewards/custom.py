@@ -9,7 +9,9 @@ verl's sees one response:
     def compute_score(data_source, solution_str, ground_truth, extra_info) -> float | {"score": float, ...}
 
 ``None`` says that an item has no such reward. An exception, a NaN, or anything but a number is a failure with a status
-and the user's own line in its detail, never a 0. The function runs in this process: it is the user's code, and trusted.
+and the user's own line in its detail, never a 0. The function runs in this process: it is the user's code, and trusted;
+with ``isolate`` it runs in a child process (``rewards.custom_child``), so that an endless loop, a crash or too much
+memory costs one batch and has a line of its own.
 """
 
 from __future__ import annotations
@@ -39,8 +41,8 @@ _COLUMNS = ("prompts", "completions", "images", "prompt_images", "ids", "tasks",
 _numbers = itertools.count()
 
 
-class CustomReward:
-    """A file and the name of a function in it; ``reward_kwargs`` are passed on to every call.
+class FunctionReward:
+    """A function with TRL's or verl's signature as a reward; ``extra`` is passed on to every call.
 
     TRL's signature may name: prompts, completions (texts), images (drawn uint8 [H, W, 3], or None), prompt_images, ids,
     tasks, sources, references, and every key of the rows' metadata (None for a row without it).
@@ -49,28 +51,10 @@ class CustomReward:
 
     name = "custom"
 
-    def __init__(self, path: str, function: str = "reward", reward_kwargs: Mapping[str, Any] | None = None) -> None:
-        self.check(path, function, reward_kwargs)
-        self.path, self.function_name, self.extra = path, function, dict(reward_kwargs or {})
-        self.function = _load(path, function)
-        self.per_item = "solution_str" in _parameters(self.function)
-
-    @staticmethod
-    def check(path: str, function: str = "reward", reward_kwargs: Mapping[str, Any] | None = None) -> None:
-        """Whether the file parses and has such a name, without running it. Raises RewardError."""
-        file = Path(path)
-        if not file.is_file():
-            raise RewardError(f"custom reward: no such file: {path}")
-        try:
-            tree = ast.parse(file.read_text(encoding="utf-8"), filename=path)
-        except (SyntaxError, ValueError) as error:
-            line = getattr(error, "lineno", None)
-            raise RewardError(f"custom reward: {path}{f':{line}' if line else ''}: {one_line(error)}") from error
-        names = _top_level_names(tree)
-        if function not in names and "*" not in names:
-            close = difflib.get_close_matches(function, names, n=1, cutoff=0.5)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise RewardError(f"custom reward: {path} has no function {function!r}{hint}")
+    def __init__(self, function: Callable[..., Any], path: str, extra: Mapping[str, Any] | None = None) -> None:
+        self.function, self.path, self.extra = function, path, dict(extra or {})
+        self.function_name = getattr(function, "__name__", type(function).__name__)
+        self.per_item = "solution_str" in _parameters(function)
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
         if not items:
@@ -154,7 +138,64 @@ class CustomReward:
         return f"{self.path}:{frames[-1].lineno}: {frames[-1].line}: {one_line(error)}"
 
 
-def _load(path: str, name: str) -> Callable[..., Any]:
+class CustomReward:
+    """A file and the name of a function in it; ``reward_kwargs`` are passed on to every call. See ``FunctionReward``.
+
+    isolate      run it in a child process
+    deadline_s   seconds for one batch there
+    memory_mb    its address space, MiB
+    """
+
+    name = "custom"
+
+    def __init__(
+        self,
+        path: str,
+        function: str = "reward",
+        reward_kwargs: Mapping[str, Any] | None = None,
+        isolate: bool = False,
+        deadline_s: float = 60.0,
+        memory_mb: int = 2048,
+    ) -> None:
+        self.check(path, function, reward_kwargs)
+        extra = dict(reward_kwargs or {})
+        if isolate:
+            from rewards.custom_child import IsolatedFunction
+
+            self._function: Any = IsolatedFunction(path, function, extra, deadline_s, memory_mb)
+        else:
+            self._function = FunctionReward(load_function(path, function), path, extra)
+            self._function.function_name = function
+
+    def score(self, items: Sequence[RewardItem]) -> list[Score]:
+        return self._function.score(items) if items else []
+
+    @staticmethod
+    def check(
+        path: str,
+        function: str = "reward",
+        reward_kwargs: Mapping[str, Any] | None = None,
+        isolate: bool = False,
+        deadline_s: float = 60.0,
+        memory_mb: int = 2048,
+    ) -> None:
+        """Whether the file parses and has such a name, without running it. Raises RewardError."""
+        file = Path(path)
+        if not file.is_file():
+            raise RewardError(f"custom reward: no such file: {path}")
+        try:
+            tree = ast.parse(file.read_text(encoding="utf-8"), filename=path)
+        except (SyntaxError, ValueError) as error:
+            line = getattr(error, "lineno", None)
+            raise RewardError(f"custom reward: {path}{f':{line}' if line else ''}: {one_line(error)}") from error
+        names = _top_level_names(tree)
+        if function not in names and "*" not in names:
+            close = difflib.get_close_matches(function, names, n=1, cutoff=0.5)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise RewardError(f"custom reward: {path} has no function {function!r}{hint}")
+
+
+def load_function(path: str, name: str) -> Callable[..., Any]:
     """Run the file as a module of its own and take the function out of it."""
     file = Path(path).resolve()
     spec = importlib.util.spec_from_file_location(f"unigrpo_custom_{file.stem}_{next(_numbers)}", file)

@@ -1,176 +1,210 @@
-r"""Exact comparison of answers by our own small parser: numbers, rational arithmetic, words, lists, tuples and sets.
+r"""Exact comparison of answers: numbers, rational arithmetic, words, choices, lists, tuples, intervals, sets, matrices.
 
-Every verdict is certain or None ("cannot say"). Text is read by a tokenizer and a recursive-descent parser with caps on
-length, depth, exponents and size, so a hostile answer costs microseconds and is simply not a number.
+Every verdict is certain, or the question goes to an oracle (a computer algebra system in a child process) about single
+expressions. Text is read by our own capped parsers, so a hostile answer costs microseconds.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
+from math import gcd
 
-from rewards.answers import canonical, plain_words
+from rewards.notation import canonical, plain_words, squeezed
+from rewards.quantities import EXACT, Number, Rules, is_literal, parse_number, same_number, strip_marks
+from rewards.shapes import JOINT, MAX_ITEMS, Collection, as_interval, assigned_tuple, parse_collection, split
 
-MAX_LENGTH = 400  # characters of a number or an arithmetic expression
-_MAX_DEPTH = 20
-_MAX_EXPONENT = 1_000
-_MAX_BITS = 8_000
-_MAX_ITEMS = 64
-_ROUNDED_DIGITS = 5  # a decimal with this many significant digits may stand for the value that it rounds
+__all__ = ["compare", "is_literal", "parse_number"]
 
-_LITERAL = re.compile(
-    r"[-+]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:\\cdot ?10\^(?:[-+]?[0-9]+|\{[-+]?[0-9]+\})|[eE][-+]?[0-9]+)?"
-    r"|(?:[0-9]+ ?)?\\frac\{[-+]?[0-9]+\}\{[-+]?[0-9]+\}|(?:[0-9]+ )?[0-9]+/[0-9]+)"
+Oracle = Callable[[str, str], bool]
+
+_NAME = r"(?:[A-Za-z]{1,3}|\\[A-Za-z]+|\\angle ?[A-Z]{1,3})(?:_\{?[A-Za-z0-9]+\}?)?'?(?:\^\{-1\})?(?:\([A-Za-z](?:,[a-z])*\))?"
+_ASSIGNMENT = re.compile(rf"^({_NAME}) ?(?:=|\\in(?![A-Za-z])) ?(.*)$", re.DOTALL)
+_TUPLE_ASSIGNMENT = re.compile(r"^\(([A-Za-z](?:,[A-Za-z])+)\) ?= ?(\(.*\))$", re.DOTALL)
+_CHOICE = re.compile(r"^(?:OPTION |CHOICE )?\(?([A-Z])(?:[).:]|$|\)? IS (?:CORRECT|RIGHT))")
+_SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}.*[^A-Za-z\s]|(?:[A-Za-z]{2,}\s+){3}")  # not a name before an =
+_TIME = re.compile(r"^([0-9]{1,2}(?::[0-9]{2}){0,2})([ap]m)?$")
+_RATIO = re.compile(r"^[0-9]+(?:\.[0-9]+)?(?::[0-9]+(?:\.[0-9]+)?)+$")
+_TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|sec|csc|cot)(?![A-Za-z])")
+_DEGREES = re.compile(r"([0-9.]+|\{[0-9.]+\})\\text\{ ?degree\}")
+_SAME_WORDS = (
+    frozenset({"no solution", "no solutions", "no real solution", "no real solutions", r"\emptyset", "empty set"}),
+    frozenset({"dne", "does not exist"}),
+    frozenset({"true", "yes", "correct"}),
+    frozenset({"false", "no", "incorrect"}),
+    frozenset({"infinitely many", "infinitely many solutions", r"\infty", "infinite", "infinity"}),
 )
-_THOUSANDS = re.compile(r"[-+]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
-_DECIMAL = re.compile(r"[-+]?([0-9]*)\.([0-9]+)")
-_MIXED = re.compile(r"(?<![0-9./^{])([0-9]+) ?(?:\\frac\{([0-9]+)\}\{([0-9]+)\}|(?<= )([0-9]+)/([0-9]+))")
-_TOKEN = re.compile(r"\s*(?:([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?|(\\frac|\\cdot|\\div|[-+*/^(){}]))")
-_UNIT = re.compile(
-    r"\s*(?:\\(?:text|textrm|mbox|mathrm|operatorname)\s*\{\s*([A-Za-z][A-Za-z .]*)\}"
-    r"|(?<=[0-9} ])([A-Za-z]{2,}(?: [A-Za-z]+){0,2}))(?:\^\{?([0-9])\}?)?$"
-)
-_CURRENCY = re.compile(r"^([-+]?)(?:\\?\$|€|£)\s*")
-_ASSIGNMENT = re.compile(r"^([A-Za-z](?:_\{?[A-Za-z0-9]\}?)?(?:\([a-z]\))?) ?(?:=|\\in(?![A-Za-z])) ?(.*)$", re.DOTALL)
-_CHOICE = re.compile(r"^\(?([A-Z])(?:[).:]|$)")
-_JOINT = re.compile(r"\s*(?:\\text\s*\{\s*,?\s*(?:and|or)\s*\}|,?\s+(?:and|or)\s+)\s*")
-_UNITS = {
-    "dollars": "dollar", "degrees": "degree", "deg": "degree", "centimeter": "cm", "meter": "m", "kilometer": "km",
-    "inch": "in", "inches": "in", "feet": "ft", "foot": "ft", "hour": "h", "minute": "min", "second": "s", "sec": "s",
-}  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
-    """An exact value with how it was written. places: digits after a decimal point, or None; digits: significant ones."""
-
-    value: Fraction
-    places: int | None = None
-    digits: int = 0
-    percent: bool = False
-    unit: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Collection:
-    r"""kind: ``list`` (bare, or ``\{\}``; no order), or the brackets of a tuple or interval, such as ``(]``."""
-
-    kind: str
-    items: tuple[str, ...]
-
-
-def compare(answer: str, reference: str, oracle: Callable[[str, str], bool]) -> bool:
-    """Whether two canonical texts mean the same; ``oracle`` is asked for single expressions that are not decidable here."""
+def compare(answer: str, reference: str, oracle: Oracle, rules: Rules = EXACT) -> bool:
+    """Whether two canonical texts mean the same; ``oracle`` is asked about single expressions not decidable here."""
+    if answer == reference or squeezed(answer) == squeezed(reference):
+        return True
+    answer, reference = _align(answer, reference)
     if answer == reference:
         return True
-    answer, reference = _align_assignments(answer, reference)
-    if answer == reference:
-        return True
-    left, right = parse_collection(answer), parse_collection(reference)
+    approximate = _approximate(answer, reference, oracle, rules)
+    if approximate is not None:
+        return approximate
+    left, right = _collection(answer), _collection(reference)
+    if _is_one(left) != _is_one(right):  # {5} is 5, and {(1, 2)} is (1, 2)
+        return compare(
+            left.items[0] if left and _is_one(left) else answer,
+            right.items[0] if right and _is_one(right) else reference,
+            oracle,
+            rules,
+        )
     if left is not None and right is not None:
-        return _same_items(left, right, oracle)
+        return _same_items(left, right, oracle, rules) or _ask_whole(left, right, answer, reference, oracle)
     if left is not None or right is not None:
         # one value is never a list of several; unions, matrices and the like are no collections here
         single = reference if left is not None else answer
-        return oracle(answer, reference) if not _is_single(single) else False
-    verdict = compare_single(answer, reference)
-    return oracle(answer, reference) if verdict is None else verdict
+        return oracle(answer, reference) if not _is_single(single) and "..." not in answer else False
+    verdict = compare_single(answer, reference, rules)
+    return _ask(answer, reference, oracle) if verdict is None else verdict
 
 
-def compare_single(answer: str, reference: str) -> bool | None:
+def compare_single(answer: str, reference: str, rules: Rules = EXACT) -> bool | None:
     """Numbers, multiple choice and words; None where neither applies."""
+    verdict = _same_time(answer, reference)
+    if verdict is not None:
+        return verdict
     left, right = parse_number(answer), parse_number(reference)
     if left is not None and right is not None:
-        return same_number(left, right)
-    choice = _CHOICE.match(plain_words(reference).upper()) if re.fullmatch(r"[A-Z(). ]{1,4}", reference) else None
+        return (
+            _same_in_base(answer, left, right) if "base" in left.unit + right.unit else same_number(left, right, rules)
+        )
+    choice = (
+        _CHOICE.match(plain_words(reference).upper()) if re.fullmatch(r"[A-Z(). ]{1,4}", _bare(reference)) else None
+    )
     if choice is not None:
         given = _CHOICE.match(answer) or _CHOICE.match(plain_words(answer).upper())
         return given is not None and given.group(1) == choice.group(1)
+    verdict = _same_ratio(answer, reference)
+    if verdict is not None:
+        return verdict
+    words, wanted = plain_words(answer), plain_words(reference)
+    if words == wanted and re.search(r"[a-z]{3}", words) and "\\" not in words:
+        return True
+    if any({words, wanted} <= group for group in _SAME_WORDS):
+        return True
     if _is_words(answer) or _is_words(reference):
-        return plain_words(answer) == plain_words(reference)
+        return words.replace("-", " ") == wanted.replace("-", " ")
     return None
 
 
-def is_literal(text: str) -> bool:
-    """Whether a canonical text is a written number (with a unit, percent or currency), not an expression to work out."""
-    core, _, _ = _strip_marks(text)
-    return _LITERAL.fullmatch(core) is not None
+def _ask(answer: str, reference: str, oracle: Oracle) -> bool:
+    r"""``x = a`` was aligned before; units come off where both are the same or one has none; angles become radians."""
+    (left, left_percent, left_unit), (right, right_percent, right_unit) = strip_marks(answer), strip_marks(reference)
+    if (left_unit or right_unit) and left_percent == right_percent and left and right:
+        if left_unit and right_unit and left_unit != right_unit:
+            return False
+        if not (_TRIGONOMETRY.search(answer) or _TRIGONOMETRY.search(reference)):
+            if parse_number(left) is not None and parse_number(right) is not None:
+                return compare(left, right, oracle)
+            return oracle(left, right)
+    if "=" in answer and "=" not in reference and parse_number(reference) is None and answer.count("=") == 1:
+        return oracle(answer, reference) or oracle(canonical(answer.split("=")[1]), reference)
+    return oracle(_radians(answer), _radians(reference))
 
 
-def parse_number(text: str) -> Number | None:
-    """A number or rational arithmetic on numbers, exactly; None where it is anything else or over the caps."""
-    if len(text) > MAX_LENGTH:
+def _radians(text: str) -> str:
+    return _DEGREES.sub(r"(\\frac{\1\\pi}{180})", text) if _TRIGONOMETRY.search(text) else text
+
+
+def _approximate(answer: str, reference: str, oracle: Oracle, rules: Rules) -> bool | None:
+    r"""``2/3 \approx 0.67`` offers both; either may be meant by a reference, only the first by an answer."""
+    if r"\approx" not in answer + reference:
         return None
-    core, percent, unit = _strip_marks(text)
-    try:
-        value = _Arithmetic(_MIXED.sub(_write_sum, core)).value()
-    except (ArithmeticError, ValueError):
-        return None
-    decimal = _DECIMAL.fullmatch(core)
-    if decimal is None:
-        return Number(value, percent=percent, unit=unit)
-    digits = len((decimal.group(1) + decimal.group(2)).lstrip("0"))
-    return Number(value, len(decimal.group(2)), digits, percent, unit)
+    wanted = [canonical(part) for part in reference.split(r"\approx")]
+    given = canonical(answer.split(r"\approx")[0])
+    return any(compare(given, part, oracle, rules) for part in wanted[:2] if part)
 
 
-def same_number(answer: Number, reference: Number) -> bool:
-    """Exact equality; a percent sign may be left out or worked out, a unit left out but not changed.
+def _align(answer: str, reference: str) -> tuple[str, str]:
+    """``x = 5`` beside ``5`` is 5; ``3 + 4 = 7`` beside ``7`` is 7; two different variables stay different."""
+    answer, reference = _align_tuples(answer, reference)
+    answer, reference = _align_intervals(answer, reference)
+    if "," in _grouped_out(answer) or "," in _grouped_out(reference):
+        answer, reference = _align_lists(answer, reference)
+    left, right = _ASSIGNMENT.match(answer), _ASSIGNMENT.match(reference)
+    if left and right:
+        return (left.group(2), right.group(2)) if left.group(1) == right.group(1) else (answer, reference)
+    if left and "=" not in reference:
+        return canonical(left.group(2).rsplit("=", 1)[-1]), reference
+    if right and "=" not in answer:
+        return answer, canonical(right.group(2).rsplit("=", 1)[-1])
+    before, _, last = answer.rpartition("=")
+    if before and "=" not in reference and parse_number(reference) is not None and not _SENTENCE.search(before):
+        return canonical(last), reference
+    return answer, reference
 
-    A decimal also stands for a value that is no decimal, and a long reference for a longer answer, where it is its
-    correct rounding and has at least five significant digits.
-    """
-    if answer.unit and reference.unit and answer.unit != reference.unit:
+
+def _align_tuples(answer: str, reference: str) -> tuple[str, str]:
+    left, right = _TUPLE_ASSIGNMENT.match(answer), _TUPLE_ASSIGNMENT.match(reference)
+    if left and not (right and right.group(1) != left.group(1)):
+        answer = left.group(2)
+    if right and not (left and left.group(1) != right.group(1)):
+        reference = right.group(2)
+    if reference.startswith("(") and reference.endswith(")"):
+        answer = assigned_tuple(answer) or answer
+    elif answer.startswith("(") and answer.endswith(")"):
+        reference = assigned_tuple(reference) or reference
+    return answer, reference
+
+
+def _align_intervals(answer: str, reference: str) -> tuple[str, str]:
+    """Inequalities become intervals; those of two different variables do not."""
+    left, right = as_interval(answer), as_interval(reference)
+    if left is None and right is None:
+        return answer, reference
+    if left and right and left[0] and right[0] and left[0] != right[0]:
+        return answer, reference
+    return canonical(left[1] if left else answer), canonical(right[1] if right else reference)
+
+
+def _align_lists(answer: str, reference: str) -> tuple[str, str]:
+    """``x = 1, 2`` and ``x = 1, x = 2`` beside ``1, 2``."""
+    parts = [split(JOINT.sub(", ", text)) or [text] for text in (answer, reference)]
+    names = {m.group(1).split("_")[0] for side in parts for part in side if (m := _ASSIGNMENT.match(part))}
+    if len(names) != 1:
+        return answer, reference
+    given, wanted = (
+        ", ".join(m.group(2) if (m := _ASSIGNMENT.match(part)) else part for part in side) for side in parts
+    )
+    return given, wanted
+
+
+def _collection(text: str) -> Collection | None:
+    found = parse_collection(text)
+    return None if found is not None and found.kind == "list" and _is_grouped(text) else found
+
+
+def _is_one(found: Collection | None) -> bool:
+    return found is not None and found.kind == "list" and len(found.items) == 1 and found.items[0] != r"\emptyset"
+
+
+def _same_items(left: Collection, right: Collection, oracle: Oracle, rules: Rules) -> bool:
+    if left.kind != right.kind or len(left.items) != len(right.items) or len(left.items) > MAX_ITEMS:
         return False
-    if answer.percent != reference.percent and answer.value in (reference.value * 100, reference.value / 100):
-        worked_out = answer.value * 100 if reference.percent else answer.value / 100
-        return worked_out == reference.value
-    if answer.value == reference.value:
-        return True
-    if answer.places is not None and reference.places is None:
-        return _rounds(answer, reference.value)
-    if reference.places is not None and (answer.places is None or answer.places > reference.places):
-        return _rounds(reference, answer.value)
-    return False
-
-
-def parse_collection(text: str) -> Collection | None:
-    r"""``1, 2``, ``\{1, 2\}``, ``(1, 2)``, ``[1, 2)``; ``a \pm b`` is two values. None for a single value."""
-    text = _JOINT.sub(", ", text)
-    for opening, closing, kind in (
-        (r"\{", r"\}", "list"),
-        ("(", ")", "()"),
-        ("(", "]", "(]"),
-        ("[", ")", "[)"),
-        ("[", "]", "[]"),
-    ):
-        if text.startswith(opening) and text.endswith(closing):
-            items = _split(text[len(opening) : -len(closing)])
-            if items is not None and (len(items) > 1 or kind == "list"):
-                return Collection(kind, tuple(items))
-    items = None if _is_grouped(text) else _split(text)
-    if items is None:
-        return None
-    items = [value for item in items for value in _both_signs(item)]
-    return Collection("list", tuple(items)) if len(items) > 1 else None
-
-
-def _same_items(left: Collection, right: Collection, oracle: Callable[[str, str], bool]) -> bool:
-    if left.kind != right.kind or len(left.items) != len(right.items) or len(left.items) > _MAX_ITEMS:
-        return False
-    if left.kind != "list":
-        return all(compare(a, b, oracle) for a, b in zip(left.items, right.items, strict=True))
+    if left.kind not in ("list", "union"):
+        return all(compare(a, b, oracle, rules) for a, b in zip(left.items, right.items, strict=True))
     unmatched = list(right.items)
-    rest = _take_matches(left.items, unmatched, lambda first, second: False)  # certain pairs need no oracle
-    return not _take_matches(rest, unmatched, oracle)
+    rest = _take_matches(left.items, unmatched, lambda first, second: False, rules)  # certain pairs need no oracle
+    return not _take_matches(rest, unmatched, oracle, rules)
 
 
-def _take_matches(items: Sequence[str], others: list[str], oracle: Callable[[str, str], bool]) -> list[str]:
+def _ask_whole(left: Collection, right: Collection, answer: str, reference: str, oracle: Oracle) -> bool:
+    """Unions may be cut in other places; everything else was decided part by part."""
+    return "union" in (left.kind, right.kind) and oracle(answer, reference)
+
+
+def _take_matches(items: Sequence[str], others: list[str], oracle: Oracle, rules: Rules) -> list[str]:
     """The items that equal none of the others; every other that was matched is taken out."""
     left_over = []
     for item in items:
-        match = next((other for other in others if compare(item, other, oracle)), None)
+        match = next((other for other in others if compare(item, other, oracle, rules)), None)
         if match is None:
             left_over.append(item)
         else:
@@ -178,27 +212,49 @@ def _take_matches(items: Sequence[str], others: list[str], oracle: Callable[[str
     return left_over
 
 
-def _split(text: str) -> list[str] | None:
-    """At commas outside brackets; None where brackets do not pair, allowing a half-open interval's."""
-    depth, start, items = 0, 0, []
-    for position, char in enumerate(text):
-        if char in "([{":
-            depth += 1
-        elif char in ")]}":
-            depth -= 1
-            if depth < 0:
-                return None
-        elif char in ",;" and depth == 0:
-            items.append(text[start:position])
-            start = position + 1
-    if depth:
+def _same_in_base(answer: str, left: Number, right: Number) -> bool:
+    """The same value, each in a base; or, without a base, the same digits."""
+    if left.unit and right.unit:
+        return left.value == right.value
+    return not left.unit and answer == _digits_of(right)
+
+
+def _digits_of(number: Number) -> str:
+    value, base, digits = int(number.value), int(number.unit.split()[1]), ""
+    while value:
+        value, digit = divmod(value, base)
+        digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[digit] + digits
+    return digits or "0"
+
+
+def _same_time(answer: str, reference: str) -> bool | None:
+    left, right = (_TIME.match(plain_words(text).replace(".", "").replace(" ", "")) for text in (answer, reference))
+    if left is None or right is None or not (left.group(2) or right.group(2)):
         return None
-    items.append(text[start:])
-    return [canonical(item) for item in items] if len(items) <= _MAX_ITEMS + 1 else None
+    return left.group(1).lstrip("0") == right.group(1).lstrip("0") and (
+        left.group(2) == right.group(2) or not left.group(2)
+    )
 
 
-def _both_signs(text: str) -> list[str]:
-    return [text.replace(r"\pm", sign) for sign in "+-"] if text.count(r"\pm") == 1 else [text]
+def _same_ratio(answer: str, reference: str) -> bool | None:
+    if not _RATIO.match(reference):
+        return None
+    right = _ratio(reference)
+    if _RATIO.match(answer):
+        return _ratio(answer) == right
+    number = parse_number(answer)
+    return number is not None and len(right) == 2 and right[1] != 0 and number.value == Fraction(right[0], right[1])
+
+
+def _ratio(text: str) -> tuple[int, ...]:
+    """In lowest terms."""
+    values = [Fraction(part) for part in text.split(":")]
+    scale = 1
+    for value in values:
+        scale = scale * value.denominator // gcd(scale, value.denominator)
+    whole = [int(value * scale) for value in values]
+    divisor = gcd(*whole) or 1
+    return tuple(value // divisor for value in whole)
 
 
 def _is_single(text: str) -> bool:
@@ -211,156 +267,16 @@ def _is_words(text: str) -> bool:
     return bool(re.fullmatch(r"[a-z][a-z' -]*[a-z]", words)) and "\\" not in words
 
 
-def _align_assignments(answer: str, reference: str) -> tuple[str, str]:
-    """``x = 5`` beside ``5`` is 5; ``3 + 4 = 7`` beside ``7`` is 7; two different variables stay different."""
-    left, right = _ASSIGNMENT.match(answer), _ASSIGNMENT.match(reference)
-    if left and right:
-        return (left.group(2), right.group(2)) if left.group(1) == right.group(1) else (answer, reference)
-    if left and "=" not in reference:
-        return canonical(left.group(2)), reference
-    if right and "=" not in answer:
-        return answer, canonical(right.group(2))
-    if answer.count("=") == 1 and "=" not in reference and parse_number(reference) is not None:
-        return canonical(answer.split("=")[1]), reference
-    return answer, reference
+def _bare(text: str) -> str:
+    match = re.fullmatch(r"\(?\\text\s*\{\s*([^{}]*)\s*\}\)?", text)
+    return match.group(1) if match is not None else text
 
 
 def _is_grouped(text: str) -> bool:
     """``1,234 apples``: its commas group the digits of one number."""
-    return "," not in _strip_marks(text)[0]
+    text = JOINT.sub(", ", text)
+    return "," in text and "," not in strip_marks(text)[0]
 
 
-def _strip_marks(text: str) -> tuple[str, bool, str]:
-    """The bare number, whether it is a percentage, and its unit in one spelling."""
-    unit = ""
-    if _CURRENCY.match(text):
-        text, unit = _CURRENCY.sub(r"\1", text), "dollar"
-    percent = text.endswith("%")
-    text = text.rstrip("%").rstrip()
-    match = _UNIT.search(text) if len(text) <= MAX_LENGTH else None
-    if match is not None and re.search(r"[0-9}]\s*$", text[: match.start()]):
-        word = " ".join((match.group(1) or match.group(2)).lower().split())
-        if word == "percent":
-            percent = True
-        else:
-            word = (
-                _UNITS.get(word)
-                or _UNITS.get(word.removesuffix("s"))
-                or (word.removesuffix("s") if len(word) > 2 else word)
-            )
-            unit = unit or word + (f"^{match.group(3)}" if match.group(3) else "")
-        text = text[: match.start()].rstrip()
-    if _THOUSANDS.fullmatch(text):
-        text = text.replace(",", "")
-    return text, percent, unit
-
-
-def _write_sum(match: re.Match[str]) -> str:
-    whole, top, bottom, plain_top, plain_bottom = match.groups()
-    return f"({whole}+\\frac{{{top or plain_top}}}{{{bottom or plain_bottom}}})"
-
-
-def _rounds(decimal: Number, value: Fraction) -> bool:
-    """Whether the decimal is the value rounded to its places, with enough digits to mean it."""
-    if decimal.digits < _ROUNDED_DIGITS or decimal.places is None:
-        return False
-    return abs(decimal.value - value) * 2 * 10**decimal.places <= 1
-
-
-class _Arithmetic:
-    """Recursive descent over ``+ - * / ^``, fractions and brackets. Raises ValueError or ArithmeticError otherwise."""
-
-    def __init__(self, text: str) -> None:
-        self.tokens: list[str] = []
-        position = 0
-        while position < len(text):
-            match = _TOKEN.match(text, position)
-            if match is None:
-                raise ValueError(f"not arithmetic: {text[position : position + 20]!r}")
-            self.tokens.append(match.group().strip())
-            position = match.end()
-        self.at = 0
-        self.depth = 0
-
-    def value(self) -> Fraction:
-        result = self._sum()
-        if self.at != len(self.tokens):
-            raise ValueError("trailing text")
-        return result
-
-    def _next(self) -> str:
-        return self.tokens[self.at] if self.at < len(self.tokens) else ""
-
-    def _take(self, expected: str = "") -> str:
-        token = self._next()
-        if not token or (expected and token != expected):
-            raise ValueError(f"expected {expected or 'more'}")
-        self.at += 1
-        return token
-
-    def _sum(self) -> Fraction:
-        self.depth += 1
-        if self.depth > _MAX_DEPTH:
-            raise ValueError("too deep")
-        result = self._product()
-        while self._next() in ("+", "-"):
-            result = _capped(result + self._product() if self._take() == "+" else result - self._product())
-        self.depth -= 1
-        return result
-
-    def _product(self) -> Fraction:
-        result = self._signed()
-        while self._next() in ("*", "/", r"\cdot", r"\div", "("):
-            if self._next() == "(" or self._next() in ("*", r"\cdot"):
-                result = _capped(result * self._signed(skip=self._next() != "("))
-            else:
-                result = _capped(result / self._signed(skip=True))
-        return result
-
-    def _signed(self, skip: bool = False) -> Fraction:
-        if skip:
-            self._take()
-        sign = 1
-        while self._next() in ("+", "-"):
-            sign = -sign if self._take() == "-" else sign
-        return sign * self._power()
-
-    def _power(self) -> Fraction:
-        base = self._atom()
-        if self._next() != "^":
-            return base
-        self._take("^")
-        exponent = self._group() if self._next() == "{" else self._atom()
-        if exponent.denominator != 1 or abs(exponent) > _MAX_EXPONENT:
-            raise ValueError("exponent")
-        size = max(base.numerator.bit_length(), base.denominator.bit_length())
-        if size * abs(exponent) > _MAX_BITS:
-            raise ValueError("too large")
-        return base ** int(exponent)
-
-    def _atom(self) -> Fraction:
-        token = self._take()
-        if token == r"\frac":
-            return _capped(self._group() / self._group())
-        if token in "({":
-            result = self._sum()
-            self._take(")" if token == "(" else "}")
-            return result
-        if not token[0].isdigit() and token[0] != ".":
-            raise ValueError(f"unexpected {token!r}")
-        _, _, exponent = token.lower().partition("e")
-        if exponent and abs(int(exponent)) > _MAX_EXPONENT:
-            raise ValueError("exponent")
-        return Fraction(token)
-
-    def _group(self) -> Fraction:
-        self._take("{")
-        result = self._sum()
-        self._take("}")
-        return result
-
-
-def _capped(value: Fraction) -> Fraction:
-    if max(value.numerator.bit_length(), value.denominator.bit_length()) > _MAX_BITS:
-        raise ValueError("too large")
-    return value
+def _grouped_out(text: str) -> str:
+    return re.sub(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))", "", text)

@@ -4,8 +4,9 @@
 address-space limit. Workers are forked from a template process that has imported everything and has one thread, so a
 killed one is replaced in milliseconds and no process with threads is ever forked. Any thread may call it.
 
-What this is NOT: a sandbox for hostile code. A worker cannot write files, but it can read them and open sockets; it is
-for our own functions on hostile input.
+A worker cannot write or make files, start programs or reach a network, where the kernel has Landlock (5.13) and user
+namespaces; ``network=True`` leaves the last two. What this is NOT: a sandbox for hostile code. A worker can read files; it
+is for our own functions on hostile input.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ class _Worker:
 class Isolated:
     """Calls ``module:function`` in worker processes; one worker per concurrent call, reused up to ``recycle_after``."""
 
-    def __init__(self, target: str, memory_mb: int = 768, recycle_after: int = 500) -> None:
-        self.target = target
+    def __init__(self, target: str, memory_mb: int = 768, recycle_after: int = 500, *, network: bool = False) -> None:
+        self.target, self.network = target, network
         self.memory = memory_mb << 20
         self.recycle_after = recycle_after
         self._forget()
@@ -170,9 +171,10 @@ class Isolated:
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
+        child = [sys.executable, "-m", "rewards.isolate_child"]
         with theirs:
             self._template = subprocess.Popen(
-                [sys.executable, "-m", "rewards.isolate_child", str(theirs.fileno()), self.target, str(self.memory)],
+                [*child, str(theirs.fileno()), self.target, str(self.memory), "network" if self.network else "sealed"],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -1,14 +1,14 @@
 """The other side of ``rewards.isolate``: a template process that forks workers, and the worker's loop.
 
-Run as ``python -m rewards.isolate_child FD MODULE:FUNCTION MEMORY_BYTES``. The template imports the function once, has one
-thread and never runs it; a worker is a fork of it, so it starts in milliseconds, and serves one socket until that closes.
+Run as ``python -m rewards.isolate_child FD MODULE:FUNCTION MEMORY_BYTES network|sealed``. The template imports the
+function once, has one thread and never runs it; a worker is a fork of it, so it starts in milliseconds, and serves one
+socket until that closes.
 Frames on a worker's socket are a 4-byte big-endian length and JSON.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import json
 import math
@@ -21,8 +21,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-MAX_FRAME = 4 << 20
-_PR_SET_PDEATHSIG = 1
+from rewards.seal import die_with_parent, leave_network, seal
+
+MAX_FRAME = 64 << 20  # a batch of pictures
 
 
 def send_frame(channel: socket.socket, message: Any) -> None:
@@ -48,7 +49,7 @@ def _receive(channel: socket.socket, length: int) -> bytes:
     return bytes(parts)
 
 
-def run_template(control: socket.socket, target: str, memory: int) -> None:
+def run_template(control: socket.socket, target: str, memory: int, network: bool) -> None:
     """Serve ``spawn`` (with the worker's socket attached) and ``drop``; end, with all workers, when the parent does."""
     module, _, name = target.partition(":")
     function = getattr(importlib.import_module(module), name)
@@ -61,7 +62,7 @@ def run_template(control: socket.socket, target: str, memory: int) -> None:
                 return
             order, _, number = data.decode().partition(" ")
             if order == "spawn":
-                pid = _spawn(control, descriptors[0], function, memory)
+                pid = _spawn(control, descriptors[0], function, memory, network)
                 workers.add(pid)
                 send_frame(control, {"pid": pid})
             else:
@@ -73,7 +74,7 @@ def run_template(control: socket.socket, target: str, memory: int) -> None:
             _end(pid)
 
 
-def _spawn(control: socket.socket, descriptor: int, function: Callable[[Any], Any], memory: int) -> int:
+def _spawn(control: socket.socket, descriptor: int, function: Callable[[Any], Any], memory: int, network: bool) -> int:
     pid = os.fork()
     if pid:
         os.close(descriptor)
@@ -83,7 +84,7 @@ def _spawn(control: socket.socket, descriptor: int, function: Callable[[Any], An
         control.close()
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)  # the template's is a pipe that nobody reads any more
-        _restrict(memory)
+        _restrict(memory, network)
         _serve(socket.socket(fileno=descriptor), function)
         code = 0
     finally:
@@ -99,13 +100,18 @@ def _end(pid: int) -> int:
     return 0
 
 
-def _restrict(memory: int) -> None:
-    """Address space, no files larger than nothing, no core dumps; and die with the template."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _restrict(memory: int, network: bool) -> None:
+    """Address space, no files, no programs, no network, no core dumps; and die with the template.
+
+    What a kernel without Landlock or user namespaces cannot hold is not held: see ``rewards.seal``.
+    """
+    die_with_parent()
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if not network:
+        leave_network()
+    seal(execute=network)
 
 
 def _serve(channel: socket.socket, function: Callable[[Any], Any]) -> None:
@@ -134,4 +140,4 @@ def _answer(function: Callable[[Any], Any], payload: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    run_template(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], int(sys.argv[3]))
+    run_template(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], int(sys.argv[3]), sys.argv[4] == "network")

@@ -11,11 +11,14 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Sequence
 
-from rewards.answers import MAX_ANSWER, canonical, extract_answer, extract_reference
+from rewards.answers import extract_answer, extract_reference
 from rewards.base import failed
 from rewards.exact import compare, is_literal
 from rewards.isolate import Isolated
+from rewards.notation import MAX_ANSWER, canonical
+from rewards.quantities import EXACT, Rules
 from rl.types import Score, ScoreStatus
 
 MAX_SYMBOLIC = 300  # characters of an expression that the child is asked about
@@ -29,6 +32,8 @@ _MATHS = re.compile(r"[0-9]|\\[A-Za-z]|(?<![A-Za-z])[A-Za-z](?![A-Za-z])")
 _BIG_FACTORIAL = re.compile(r"[0-9]{4,}\s*!|!\s*!|\)\s*!\s*\)?\s*!")
 
 _child: Isolated | None = None
+_verdicts: dict[tuple[str, str], bool] = {}  # a group gives the same answer again and again
+_MAX_VERDICTS = 65_536
 _child_lock = threading.Lock()
 
 
@@ -53,10 +58,20 @@ def verify_math(completion: str, reference: str, deadline_s: float = 1.0) -> Sco
     return score_answer(completion, reference, deadline_s, simplified=False)
 
 
-def score_answer(completion: str, reference: str, deadline_s: float, simplified: bool) -> Score:
-    """``verify_math``; with ``simplified``, a sum to work out is not an answer where the reference is a plain number."""
+def score_answer(
+    completion: str,
+    reference: str,
+    deadline_s: float,
+    simplified: bool,
+    rules: Rules = EXACT,
+    sources: Sequence[str] = (),
+) -> Score:
+    """``verify_math``; with ``simplified``, a sum to work out is not an answer where the reference is a plain number.
+
+    rules: how numbers are compared. sources: which of ``rewards.answers.SOURCES`` count; all where empty.
+    """
     begin = time.monotonic()
-    answer = extract_answer(completion)
+    answer = extract_answer(completion, sources)
     if answer is None:
         return Score(0.0, ScoreStatus.WRONG_FORMAT, seconds=time.monotonic() - begin, detail="no answer found")
     right = extract_reference(reference)
@@ -66,7 +81,7 @@ def score_answer(completion: str, reference: str, deadline_s: float, simplified:
     if simplified and given != wanted and is_literal(wanted) and _is_expression(given):
         return Score(0.0, seconds=time.monotonic() - begin, detail="not worked out")
     try:
-        value = float(compare(given, wanted, _Oracle(begin + deadline_s)))
+        value = float(compare(given, wanted, _Oracle(begin + deadline_s), rules))
     except _Failed as error:
         return failed(error.status, error.detail, time.monotonic() - begin)
     return Score(value, seconds=time.monotonic() - begin)
@@ -88,9 +103,15 @@ class _Oracle:
         else:
             child = _start_child()
         self.asked += 1
+        known = _verdicts.get((answer, reference))
+        if known is not None:
+            return known
         outcome = child.call({"answer": answer, "reference": reference}, max(0.01, self.deadline - time.monotonic()))
         if outcome.status is not ScoreStatus.OK:
             raise _Failed(outcome.status, f"symbolic comparison: {outcome.detail}")
+        if len(_verdicts) >= _MAX_VERDICTS:
+            _verdicts.clear()
+        _verdicts[answer, reference] = bool(outcome.value)
         return bool(outcome.value)
 
 

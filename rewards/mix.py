@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rewards.base import Reward, check_reward, failed, invalid, is_absent, load_reward, one_line
+from rewards.shaping import Shaping
 from rl.errors import RewardError
 from rl.types import RewardItem, Score, ScoreStatus
 
@@ -24,8 +25,10 @@ class RewardMix:
     mix        task -> reward name -> weight; weight 0 records a reward beside the others
     settings   reward name -> its keyword arguments; ``name`` among them says which reward it is, so that one mix can
                hold two of a kind: ``{"clip_large": {"name": "clip", "model": "/models/ViT-L-14"}}``
-    custom     ``{"path": FILE.py, "name": FUNCTION, "reward_kwargs": {...}}``: the reward named ``custom``
+    custom     ``{"path": FILE.py, "name": FUNCTION, "reward_kwargs": {...}}`` or ``{"url": URL}``: the reward ``custom``
     loaded     rewards to use as they are: another mix's, so that a model is loaded once
+    shaping    curves, gates and standardisation within a group, before weighting
+    attempts   how often an item whose score failed is tried in all
 
     A row that names its own rewards (``Prompt.rewards``) is scored by those, with the mix's weights, or 1 without one.
 
@@ -40,8 +43,11 @@ class RewardMix:
         settings: Settings | None = None,
         custom: Mapping[str, Any] | None = None,
         loaded: Mapping[str, Reward] | None = None,
+        shaping: Shaping | None = None,
+        attempts: int = 1,
     ) -> None:
-        self.check(mix, settings, custom)
+        self.check(mix, settings, custom, shaping)
+        self._shaping, self._attempts = shaping or Shaping(), attempts
         self.rewards: dict[str, Reward] = dict(loaded or {})
         self._mix = {str(task): dict(weights) for task, weights in mix.items()}
         self._specs = _specs(settings, custom)
@@ -49,8 +55,15 @@ class RewardMix:
             self._load(name)
 
     @staticmethod
-    def check(mix: Mix, settings: Settings | None = None, custom: Mapping[str, Any] | None = None) -> None:
+    def check(
+        mix: Mix,
+        settings: Settings | None = None,
+        custom: Mapping[str, Any] | None = None,
+        shaping: Shaping | None = None,
+    ) -> None:
         """Find unknown names, settings and files without loading a model. Raises RewardError in one line."""
+        if shaping is not None:
+            shaping.check(mix)
         specs = _specs(settings, custom)
         for task, weights in mix.items():
             for name, weight in weights.items():
@@ -58,7 +71,9 @@ class RewardMix:
                 if not number or not math.isfinite(weight):
                     raise RewardError(f"rewards of {task!r}: weight {name}={weight!r}; allowed: a finite number")
                 if name == CUSTOM and CUSTOM not in specs:
-                    raise RewardError(f"rewards of {task!r}: 'custom' needs custom_reward_function.path=FILE.py")
+                    raise RewardError(
+                        f"rewards of {task!r}: 'custom' needs custom_reward_function.path=FILE.py (or .url=URL)"
+                    )
                 check_reward(specs.get(name, name))
         for name in settings or {}:
             check_reward(specs[name])
@@ -69,15 +84,27 @@ class RewardMix:
         found: list[dict[str, Score]] = [{} for _ in items]
         for name in dict.fromkeys(name for row in weights for name in row):
             chosen = [index for index, row in enumerate(weights) if name in row]
-            for index, score in zip(chosen, self._call(name, [items[index] for index in chosen]), strict=True):
+            for index, score in zip(chosen, self._settled(name, [items[index] for index in chosen]), strict=True):
                 found[index][name] = score
-        return [combine(scores, row) for scores, row in zip(found, weights, strict=True)]
+        values = self._shaping.values(items, found)
+        return [combine(*each) for each in zip(found, weights, values, strict=True)]
 
     def _weights(self, item: RewardItem) -> dict[str, float]:
         of_task = self._mix.get(str(item.prompt.task), {})
         if not item.prompt.rewards:
             return of_task
         return {name: of_task.get(name, 1.0) for name in item.prompt.rewards}
+
+    def _settled(self, name: str, items: Sequence[RewardItem]) -> list[Score]:
+        """Scores after as many attempts as there may be; what did not fail is not asked for again."""
+        scores = self._call(name, items)
+        for _ in range(self._attempts - 1):
+            again = [index for index, score in enumerate(scores) if score.status in _FAILURES]
+            if not again:
+                break
+            for index, score in zip(again, self._call(name, [items[index] for index in again]), strict=True):
+                scores[index] = score
+        return scores
 
     def _call(self, name: str, items: Sequence[RewardItem]) -> list[Score]:
         begin = time.perf_counter()
@@ -99,8 +126,10 @@ class RewardMix:
         return self.rewards[name]
 
 
-def combine(scores: Mapping[str, Score], weights: Mapping[str, float]) -> Score:
-    """The weighted sum of one item's scores, by the rules that RewardMix states."""
+def combine(
+    scores: Mapping[str, Score], weights: Mapping[str, float], values: Mapping[str, float] | None = None
+) -> Score:
+    """The weighted sum of one item's scores, by the rules that RewardMix states; ``values``: what is weighted instead."""
     parts: dict[str, float] = {}
     for name, score in scores.items():
         if score.usable:
@@ -117,7 +146,7 @@ def combine(scores: Mapping[str, Score], weights: Mapping[str, float]) -> Score:
         reasons = "; ".join(f"{name}: {score.detail}" for name, score in weighted.items())
         detail = "no reward applies to this row" + (f" ({reasons})" if reasons else "")
         return Score(math.nan, ScoreStatus.INVALID, parts, seconds, detail)
-    value = sum(weights[name] * score.value for name, score in counted.items())
+    value = sum(weights[name] * (values or {}).get(name, score.value) for name, score in counted.items())
     wrong = any(score.status is ScoreStatus.WRONG_FORMAT for score in counted.values())
     detail = "; ".join(f"{name}: {score.detail}" for name, score in counted.items() if score.detail)
     return Score(value, ScoreStatus.WRONG_FORMAT if wrong else ScoreStatus.OK, parts, seconds, detail)
@@ -126,7 +155,15 @@ def combine(scores: Mapping[str, Score], weights: Mapping[str, float]) -> Score:
 def _specs(settings: Settings | None, custom: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
     """What ``load_reward`` is given for each name that has settings."""
     specs = {name: {"name": name, **values} for name, values in (settings or {}).items()}
-    if custom and custom.get("path"):
+    if custom and custom.get("url"):
+        specs[CUSTOM] = {"name": "service", "url": str(custom["url"]), **dict(custom.get("reward_kwargs") or {})}
+    elif custom and custom.get("path"):
         function, extra = custom.get("name") or "reward", dict(custom.get("reward_kwargs") or {})
-        specs[CUSTOM] = {"name": CUSTOM, "path": str(custom["path"]), "function": function, "reward_kwargs": extra}
+        limits = {key: custom[key] for key in ("isolate", "deadline_s", "memory_mb") if key in custom}
+        specs[CUSTOM] = {
+            "name": CUSTOM,
+            "path": str(custom["path"]),
+            "function": function,
+            "reward_kwargs": extra,
+        } | limits
     return specs

@@ -20,6 +20,7 @@ _POINTS = (Rational(13, 7), Rational(-5, 3), Rational(29, 11))
 _DIGITS = 40
 _CLOSE, _CLOSE_FLOAT = Rational(1, 10**25), Rational(1, 10**12)  # relative; a Float has 15 digits
 _ROUNDED_DIGITS = 5
+_LAST_LETTER = re.compile(r"(?<=[0-9}])([a-z])$")  # math-verify takes the t of 10t for a unit, and drops it
 _DECIMAL = re.compile(r"-?[0-9]*\.([0-9]+)")
 
 
@@ -43,6 +44,7 @@ def _parse(text: str) -> Any:
     """A sympy object, or None where the text is not understood as a whole."""
     if "$" in text:
         return None
+    text = _LAST_LETTER.sub(r"{\1}", text)
     found = parse(f"${text}$", [LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None)  # pyright: ignore
     return found[0] if found and not isinstance(found[0], str) else None
 

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rl.errors import ConfigError
+from rl.reward_config import CustomRewardConfig, JudgeConfig, RewardsConfig
 from rl.types import ImageSampling, TextSampling, ThinkDrawSampling
 
 
@@ -113,32 +114,6 @@ class RolloutConfig:
     think_draw: ThinkDrawSampling = field(default_factory=ThinkDrawSampling)
     threads: int = 1
     max_gen_batches: int = 1
-
-
-@dataclass(frozen=True)
-class RewardsConfig:
-    """mix: task -> reward name -> weight; weight 0 records a reward without training on it.
-
-    settings: reward name -> its keyword arguments, e.g. ``clip: {model: ViT-B-32, pretrained: /path}``.
-    """
-
-    mix: dict[str, dict[str, float]] = field(
-        default_factory=lambda: {
-            "text": {"correctness": 2.0, "format": 0.5},
-            "understand": {"correctness": 2.0, "format": 0.5},
-            "draw": {"clip": 0.1},
-        }
-    )
-    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class CustomRewardConfig:
-    """The user's own function; it joins the mix under the name ``custom``."""
-
-    path: str | None = None
-    name: str = "reward"
-    reward_kwargs: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -258,6 +233,7 @@ class Config:
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     rewards: RewardsConfig = field(default_factory=RewardsConfig)
     custom_reward_function: CustomRewardConfig = field(default_factory=CustomRewardConfig)
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     sft: SftConfig = field(default_factory=SftConfig)

@@ -9,8 +9,10 @@ import numpy as np
 
 from rl.advantages import best_and_worst, frac_reward_zero_std, group_advantages, scores_differ, wd1_weights
 from rl.config import Config, LearnerConfig, UniGRPOConfig
+from rl.errors import RewardError
 from rl.masking import mask_ratios
 from rl.objectives import objective
+from rl.reward_config import FailureConfig
 from rl.seeds import derive_seed
 from rl.types import Group, MaskDraw, Rollout, RolloutStatus, ScoreStatus, TrainBatch
 
@@ -50,6 +52,20 @@ def prepare(groups: Sequence[Group], config: Config, step: int, *, weight_versio
         spans=tuple(rollout.spans for rollout in rollouts),
         weights=weights,
     )
+
+
+def check_failures(groups: Sequence[Group], policy: FailureConfig) -> None:
+    """Raises RewardError where the policy is ``fail`` and the share of failed scores is above its limit."""
+    if policy.action != "fail":
+        return
+    scores = [score for group in groups for score in group.scores]
+    failed = [score for score in scores if not score.usable]
+    if len(failed) > policy.max_failed_share * len(scores):
+        raise RewardError(
+            f"rewards: {len(failed)} of a step's {len(scores)} scores failed, first: {failed[0].status}: "
+            f"{failed[0].detail}; allowed: rewards.on_failure.max_failed_share={policy.max_failed_share:g} "
+            "(action=drop only drops their groups)"
+        )
 
 
 def rollout_weights(groups: Sequence[Group], learner: LearnerConfig) -> np.ndarray | None:

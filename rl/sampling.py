@@ -8,6 +8,7 @@ from typing import Protocol
 
 from rl.advantages import scores_differ
 from rl.config import Config
+from rl.prepare import check_failures
 from rl.protocols import Workers
 from rl.seeds import derive_seed
 from rl.types import Group, Prompt, WeightRef
@@ -32,6 +33,8 @@ def sample_groups(workers: Workers, stream: Stream, weights: WeightRef, config: 
     Where ``rollout.max_gen_batches`` is above 1, groups whose scores are all equal or failed are set aside, and more
     prompts are asked for until ``rollout.batch_size`` groups are left or so many batches are done (DAPO, arXiv
     2503.14476, section 3.2). What is found beyond that number is not trained on.
+
+    Raises RewardError where more scores failed than ``rewards.on_failure`` lets pass.
     """
     size, limit = config.rollout.batch_size, config.rollout.max_gen_batches
     groups: list[Group] = []
@@ -40,6 +43,7 @@ def sample_groups(workers: Workers, stream: Stream, weights: WeightRef, config: 
     for batch in range(limit):
         seed = derive_seed(config.seed, "rollout", step, *([batch] if batch else []))
         groups += workers.rollout_and_score(stream.next(size), weights, seed)
+        check_failures(groups, config.rewards.on_failure)
         for name, value in workers.timings().items():
             timings[name] = timings.get(name, 0.0) + value
         if limit == 1:

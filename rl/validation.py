@@ -30,6 +30,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
         "spg",
         "left_to_right",
     ),
+    "rewards.on_failure.action": ("drop", "retry", "fail"),
     "learner.engine": ("deepspeed", "torch"),
     "learner.zero_stage": (0, 1, 2),  # pyright: ignore[reportAssignmentType]
     "learner.lr_schedule": ("constant", "cosine"),
@@ -47,11 +48,13 @@ POSITIVE = (
     "sft.steps sft.batch_size sft.lr sft.threads sft.max_grad_norm "
     "cluster.rollout_workers cluster.reward_workers cluster.learner_ranks cluster.start_deadline_s "
     "cluster.rollout_deadline_s cluster.reward_deadline_s cluster.learner_deadline_s evaluation.n_samples_per_prompt "
-    "keep_checkpoints tracking.samples_freq"
+    "keep_checkpoints tracking.samples_freq rewards.on_failure.attempts "
+    "custom_reward_function.deadline_s custom_reward_function.memory_mb judge.start_deadline_s"
 ).split()
 NOT_NEGATIVE = (
     "learner.algorithm.clip_low learner.algorithm.clip_high learner.algorithm.kl_coef learner.weight_decay "
-    "learner.algorithm.entropy_coef learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq save_freq seed"
+    "learner.algorithm.entropy_coef learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq save_freq seed "
+    "judge.port judge.restarts"
 ).split()
 REMASKING = ("low_confidence", "random", "entropy", "margin")
 SCHEDULES = ("cosine", "linear")
@@ -90,6 +93,8 @@ def validate(config: Config) -> None:
         "sft.prompt_dropout",
     ):
         _require(0 <= flat[probability] <= 1, probability, flat[probability], "a probability, 0 to 1")
+    share = config.rewards.on_failure.max_failed_share
+    _require(0 <= share < 1, "rewards.on_failure.max_failed_share", share, "a share, from 0 to below 1")
     for which in ("train", "val"):
         for index, source in enumerate(getattr(config.data, which)):
             _validate_source(f"data.{which}[{index}]", source)
@@ -150,8 +155,13 @@ def _validate_rewards(config: Config) -> None:
             if task not in tasks:
                 raise ConfigError(f"{section}.{task}: unknown task; allowed: {', '.join(tasks)}{closest(task, tasks)}")
             _require(bool(parts), f"{section}.{task}", parts, "at least one reward, e.g. {correctness: 1.0}")
-            if "custom" in parts and not config.custom_reward_function.path:
-                raise ConfigError(f"{section}.{task}.custom: also give custom_reward_function.path=FILE.py")
+            custom = config.custom_reward_function
+            if "custom" in parts and not (custom.path or custom.url):
+                raise ConfigError(
+                    f"{section}.{task}.custom: also give custom_reward_function.path=FILE.py (or .url=URL)"
+                )
+            if custom.path and custom.url:
+                raise ConfigError("custom_reward_function: path and url are both given; give one")
 
 
 def _validate_learner(config: Config) -> None:

@@ -31,3 +31,26 @@ def misbehave(payload):
             file.write("x" * 10)
         return True
     raise AssertionError(do)
+
+
+def try_to_leave(payload):
+    """What each way out of the worker says."""
+    import socket
+    import subprocess
+    from pathlib import Path
+
+    ways = {
+        "file": lambda: Path(payload["file"]).touch(),
+        "program": lambda: subprocess.run(["/bin/true"], check=True),
+        "network": lambda: socket.create_connection(("127.0.0.1", 9), timeout=1.0),
+    }
+    said = {}
+    for name, way in ways.items():
+        try:
+            way()
+            said[name] = "done"
+        except ConnectionRefusedError:
+            said[name] = "reached"
+        except Exception as error:
+            said[name] = type(error).__name__
+    return said

@@ -64,3 +64,29 @@ def test_settings_are_checked():
         load_reward({"name": "correctness", "kind": "fuzzy"})
     with pytest.raises(RewardError, match="unknown setting 'dead_line_s'.*did you mean 'deadline_s'"):
         load_reward({"name": "correctness", "dead_line_s": 2})
+
+
+@pytest.mark.parametrize(
+    ("settings", "text", "reference", "value"),
+    [
+        ({"tolerance": 0.01}, "<think>x</think>3.14", r"\frac{22}{7}", 1.0),
+        ({}, "<think>x</think>3.14", r"\frac{22}{7}", 0.0),
+        ({"units": "required"}, "<think>x</think>5", r"5\text{ cm}", 0.0),
+        ({"units": "ignored"}, r"<think>x</think>5\text{ kg}", r"5\text{ cm}", 1.0),
+        ({"percent": "strict"}, "<think>x</think>50", r"50\%", 0.0),
+        ({"percent": "strict"}, "<think>x</think>0.5", r"50\%", 1.0),
+        ({"extract": ["boxed"]}, "<think>x</think>7", "7", 0.0),
+        ({"extract": ["boxed", "last_number"]}, "<think>x</think>it is 7", "7", 1.0),
+    ],
+)
+def test_rules_and_marks_are_the_users_choice(settings, text, reference, value):
+    (score,) = load_reward({"name": "correctness", "kind": "math", **settings}).score([text_item(text, reference)])
+    assert score.value == value
+
+
+@pytest.mark.parametrize(
+    "settings", [{"extract": ["box"]}, {"units": "no"}, {"percent": "x"}, {"tolerance": 1.0}, {"kind": "x"}]
+)
+def test_a_setting_that_is_no_choice_is_one_line(settings):
+    with pytest.raises(RewardError, match="allowed: "):
+        load_reward({"name": "correctness", **settings})

@@ -152,3 +152,13 @@ def _running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_worker_makes_no_file_starts_no_program_and_reaches_no_network(tmp_path):
+    sealed = Isolated(f"{HERE}:try_to_leave")
+    try:
+        outcome = sealed.call({"file": str(tmp_path / "canary")}, 20.0)
+    finally:
+        sealed.close()
+    assert outcome.value == {"file": "PermissionError", "program": "PermissionError", "network": "OSError"}, outcome
+    assert not list(tmp_path.iterdir())

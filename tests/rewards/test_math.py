@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewards import verify_math
-from rewards.answers import canonical, extract_answer
+from rewards.answers import extract_answer
 from rewards.exact import parse_number
 from rewards.math import is_comparable
+from rewards.notation import canonical
 from rl.types import ScoreStatus
 
 EQUAL = [

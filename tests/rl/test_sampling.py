@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from rl.config import Config, RolloutConfig
+from rl.errors import RewardError
+from rl.reward_config import FailureConfig, RewardsConfig
 from rl.sampling import Sampled, sample_groups
 from rl.types import Prompt, Rollout, Score, ScoreStatus, WeightRef
 from tests.rl.test_loop import ToyWorkers, by_content
@@ -68,3 +71,16 @@ def test_a_failed_score_is_no_signal() -> None:
 
     found, _, _ = sampled(failing, limit=3)
     assert [group.prompt.id for group in found.chosen] == ["toy/draw/2", "toy/draw/4"]
+
+
+@pytest.mark.parametrize("limit", [1, 4])
+def test_failures_are_counted_among_all_that_was_sampled(limit: int) -> None:
+    """Groups that dynamic sampling sets aside count: a broken reward ends the run, it is not sampled around."""
+
+    def drawings_fail(rollout: Rollout) -> Score:
+        return Score(math.nan, ScoreStatus.CRASHED) if "draw" in rollout.prompt_id else by_content(rollout)
+
+    rollout = RolloutConfig(batch_size=2, n_samples_per_prompt=4, max_gen_batches=limit)
+    config = Config(rollout=rollout, rewards=RewardsConfig(on_failure=FailureConfig("fail", max_failed_share=0.4)))
+    with pytest.raises(RewardError, match="4 of a step's 8 scores failed, first: crashed"):
+        sample_groups(ToyWorkers(drawings_fail), Turns(), WEIGHTS, config, 0)

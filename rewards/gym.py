@@ -1,0 +1,88 @@
+"""reasoning-gym's verifiers (https://github.com/open-thought/reasoning-gym), always inside a killable child.
+
+Three of them call ``eval`` on the answer, others a parser that does, and some accept anything: so none runs in this
+process, and one that gives full marks to nonsense for a row is refused for that row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rewards.base import absent, failed, invalid
+from rewards.custom_child import plain
+from rewards.isolate import Isolated
+from rewards.text import split_response
+from rl.errors import RewardError
+from rl.types import RewardItem, Score, ScoreStatus
+
+_MAX_ANSWER = 20_000  # characters
+_TAGS = ("<answer>", "</answer>")
+
+
+class ReasoningGymReward:
+    """1.0 for full marks, else 0.0; with ``partial``, what the verifier gives.
+
+    A row says which verifier in its metadata: ``source_dataset`` (reasoning-gym writes it) with the entry's other
+    metadata beside it. Rows without it have no such reward.
+
+    deadline_s   seconds for one answer
+    memory_mb    address space of the child, MiB
+    """
+
+    name = "reasoning_gym"
+
+    def __init__(self, partial: bool = False, deadline_s: float = 2.0, memory_mb: int = 2048) -> None:
+        self.check(partial, deadline_s, memory_mb)
+        self.partial, self.deadline_s = partial, deadline_s
+        self._child = Isolated("rewards.gym_child:grade", memory_mb=memory_mb)
+
+    @staticmethod
+    def check(partial: bool = False, deadline_s: float = 2.0, memory_mb: int = 2048) -> None:
+        if not deadline_s > 0:
+            raise RewardError(f"reward 'reasoning_gym': deadline_s={deadline_s!r}; allowed: a number above 0")
+        from importlib.util import find_spec
+
+        if find_spec("reasoning_gym") is None:
+            raise RewardError("reward 'reasoning_gym': not installed; pip install reasoning-gym")
+
+    def score(self, items: Sequence[RewardItem]) -> list[Score]:
+        return [self._one(item) for item in items]
+
+    def _one(self, item: RewardItem) -> Score:
+        entry = entry_of(item)
+        if entry is None:
+            return absent()
+        answer = _answer(item.text)
+        if answer is None or len(answer) > _MAX_ANSWER:
+            return Score(0.0, ScoreStatus.WRONG_FORMAT, detail="no answer after </think>, or a far too long one")
+        outcome = self._child.call({"entry": entry, "answer": answer}, self.deadline_s)
+        if outcome.status is not ScoreStatus.OK:
+            return failed(outcome.status, f"{entry['dataset']}: {outcome.detail}", outcome.seconds)
+        if "refused" in outcome.value:
+            return invalid(f"row {item.prompt.id}: {outcome.value['refused']}")
+        mark = float(outcome.value["mark"])
+        value = mark if self.partial else float(mark >= 1.0)
+        return Score(value, parts={"mark": mark}, seconds=outcome.seconds)
+
+
+def entry_of(item: RewardItem) -> dict[str, Any] | None:
+    """The reasoning-gym entry of a row, or None. verl's rows have it under ``extra_info``."""
+    metadata: Mapping[str, Any] = item.prompt.metadata
+    for place in (metadata, metadata.get("metadata"), metadata.get("extra_info")):
+        if isinstance(place, Mapping) and isinstance(place.get("source_dataset"), str):
+            question = "\n".join(message.content for message in item.prompt.messages)
+            return {
+                "dataset": place["source_dataset"],
+                "question": question,
+                "answer": item.prompt.reference,
+                "metadata": plain(place),
+            }
+    return None
+
+
+def _answer(text: str) -> str | None:
+    answer = split_response(text).answer
+    if answer and _TAGS[0] in answer:
+        answer = answer.rsplit(_TAGS[0], 1)[1].split(_TAGS[1], 1)[0].strip()
+    return answer

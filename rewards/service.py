@@ -1,0 +1,121 @@
+"""A reward that is an HTTP service of the user's: a batch in, scores out. ``docs/reward_service.yaml`` is its OpenAPI.
+
+POST url  {"items": [{"id", "task", "source", "messages", "completion", "reference", "metadata", "image"}, ...]}
+     ->   {"scores": [1.0, null, {"value": 0.5, "parts": {"length": 12}}, {"status": "invalid", "detail": "..."}]}
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from rewards.base import absent, failed, invalid
+from rewards.custom_child import plain
+from rewards.http import JsonClient, RequestFailed, Retry, check_url
+from rl.errors import RewardError
+from rl.types import RewardItem, Score, ScoreStatus
+
+
+class ServiceReward:
+    """``null`` says that an item has no such reward; a wrong count, a NaN or a string is ``invalid``, never a 0.
+
+    url          of the service
+    batch_size   items in one request
+    concurrency  requests at a time
+    deadline_s   seconds for one request with its retries
+    attempts     of one request, in all
+    token_env    environment variable with a bearer token
+    """
+
+    name = "service"
+
+    def __init__(
+        self,
+        url: str,
+        batch_size: int = 64,
+        concurrency: int = 4,
+        deadline_s: float = 60.0,
+        attempts: int = 3,
+        token_env: str | None = None,
+    ) -> None:
+        self.check(url, batch_size, concurrency, deadline_s, attempts, token_env)
+        self.url, self.batch_size, self.concurrency = url, batch_size, concurrency
+        self._client = JsonClient(url, token_env=token_env, deadline_s=deadline_s, retry=Retry(attempts))
+
+    @staticmethod
+    def check(
+        url: str,
+        batch_size: int = 64,
+        concurrency: int = 4,
+        deadline_s: float = 60.0,
+        attempts: int = 3,
+        token_env: str | None = None,
+    ) -> None:
+        check_url("reward 'service': url", url)
+        for key, value in (("batch_size", batch_size), ("concurrency", concurrency), ("attempts", attempts)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise RewardError(f"reward 'service': {key}={value!r}; allowed: a whole number above 0")
+        if not deadline_s > 0:
+            raise RewardError(f"reward 'service': deadline_s={deadline_s!r}; allowed: a number above 0")
+
+    def score(self, items: Sequence[RewardItem]) -> list[Score]:
+        parts = [items[start : start + self.batch_size] for start in range(0, len(items), self.batch_size)]
+        with ThreadPoolExecutor(self.concurrency) as threads:
+            return [score for scores in threads.map(self._batch, parts) for score in scores]
+
+    def _batch(self, items: Sequence[RewardItem]) -> list[Score]:
+        try:
+            reply = self._client.post({"items": [describe(item) for item in items]})
+        except RequestFailed as error:
+            return [failed(error.status, error.detail)] * len(items)
+        rows = reply.get("scores") if isinstance(reply, Mapping) else None
+        if not isinstance(rows, list):
+            return [invalid(f"{self.url}: the answer has no list 'scores'")] * len(items)
+        if len(rows) != len(items):
+            return [invalid(f"{self.url}: {len(rows)} scores for {len(items)} items")] * len(items)
+        return [self._one(row, item) for row, item in zip(rows, items, strict=True)]
+
+    def _one(self, row: Any, item: RewardItem) -> Score:
+        where = f"{self.url}: row {item.prompt.id}"
+        if row is None:
+            return absent()
+        if not isinstance(row, Mapping):
+            row = {"value": row}
+        status = str(row.get("status") or "ok")
+        if status not in tuple(ScoreStatus):
+            return invalid(f"{where}: status {status!r}; allowed: {', '.join(ScoreStatus)}")
+        if status in (ScoreStatus.TIMEOUT, ScoreStatus.CRASHED, ScoreStatus.INVALID):
+            return failed(ScoreStatus(status), f"{where}: {str(row.get('detail') or '')[:300]}")
+        value, parts = row.get("value"), row.get("parts") or {}
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            return invalid(f"{where}: value {str(value)[:60]!r}; allowed: a finite number, or null for no such reward")
+        numbers = {str(k): float(v) for k, v in parts.items() if isinstance(v, int | float) and math.isfinite(v)}
+        return Score(float(value), ScoreStatus(status), numbers, detail=str(row.get("detail") or "")[:300])
+
+
+def describe(item: RewardItem) -> dict[str, Any]:
+    """What the service sees of one item; a drawn picture as base64 PNG."""
+    prompt = item.prompt
+    return {
+        "id": prompt.id,
+        "task": str(prompt.task),
+        "source": prompt.source,
+        "messages": [{"role": message.role, "content": message.content} for message in prompt.messages],
+        "completion": item.text,
+        "reference": prompt.reference,
+        "metadata": plain(prompt.metadata),
+        "image": None if item.image is None else png(item.image),
+    }
+
+
+def png(image: Any) -> str:
+    """base64 PNG of uint8 [H, W, 3]."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()

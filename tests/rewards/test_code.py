@@ -1,0 +1,87 @@
+"""Programs in the sandbox: right, wrong, and everything that a program should not get away with."""
+
+import time
+
+import psutil
+import pytest
+
+from rewards.base import is_absent
+from rewards.code import CodeReward, has_namespaces, program_of
+from rl.errors import RewardError
+from tests.rewards.makers import text_item
+
+STDIN = [{"input": "3 4\n", "output": "7\n"}, {"input": "10 -4", "output": "6"}]
+CALL = [{"function": "square", "args": [3], "expected": [9, 0.5]}]
+SUM = "a, b = map(int, input().split())\nprint(a + b)"
+
+
+def score(program, tests=STDIN, **settings):
+    settings = {"deadline_s": 5.0, **settings}
+    (found,) = CodeReward(**settings).score(
+        [text_item(f"<think>x</think>```python\n{program}\n```", metadata={"tests": tests})]
+    )
+    return found
+
+
+def test_a_right_program_passes_and_a_wrong_one_does_not():
+    assert score(SUM).value == 1.0
+    assert score("print(7)").value == 0.0 and score("print(7)", partial=True).value == 0.5
+    assert score("def square(x):\n    return (x * x, 0.1 + 0.4)", CALL).value == 1.0
+    assert score("def square(x):\n    return [x * x, 1]", CALL).value == 0.0
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import os; os._exit(0)",
+        "raise SystemExit(0)",
+        "def square(x):\n    import sys; print('[9, 0.5]'); sys.exit(0)",
+        "class Any:\n    def __eq__(self, other): return True\ndef square(x): return Any()",
+        "import sys, atexit\nsys.stdout.write('[9, 0.5]')\ndef square(x): raise SystemExit(0)",
+    ],
+)
+def test_no_way_around_the_tests(program):
+    assert score(program, CALL).value == 0.0
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("while True: pass", "no end within 1 s"),
+        ("x = bytearray(4 << 30)", "MemoryError"),
+        ("open('big', 'wb').write(bytes(8 << 20))", "File too large"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("import os; print(os.environ['HOME'])", "KeyError"),
+        ("def f(", "SyntaxError"),
+    ],
+)
+def test_limits_hold_and_are_named(program, said):
+    found = score(program, deadline_s=1.0)
+    assert found.value == 0.0 and found.usable and said in found.detail
+
+
+def test_a_program_that_floods_or_forks_ends_and_leaves_nothing():
+    began = time.monotonic()
+    for program in ("while True: print('x' * 10_000)", "import os, time\nos.fork(); os.setsid()\ntime.sleep(60)"):
+        assert score(program, deadline_s=0.5).value == 0.0
+    assert time.monotonic() - began < 30.0
+    left = [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [""])[-1:] == ["program.py"]]
+    assert not [p for p in left if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] or not has_namespaces()
+
+
+def test_without_a_network_where_namespaces_can_be_made():
+    if not has_namespaces():
+        with pytest.raises(RewardError, match="namespaces='required'"):
+            CodeReward(namespaces="required")
+        return
+    found = score("import socket; socket.create_connection(('127.0.0.1', 9), timeout=1)", namespaces="required")
+    assert "unreachable" in found.detail
+
+
+def test_what_is_a_program_and_what_are_tests():
+    assert program_of("```\nfirst\n```\ntext\n```py\nlast\n```") == "last\n" and program_of("print(1)") == "print(1)"
+    assert program_of("<think>never closed") is None
+    assert is_absent(CodeReward().score([text_item("x")])[0])
+    for tests in ("x", [{"input": "1"}], [{"function": "a b", "expected": 1}], [{}] * 65):
+        assert score(SUM, tests).status.value == "invalid"
+    assert CodeReward().score([text_item("<think>x", metadata={"tests": STDIN})])[0].status.value == "wrong_format"

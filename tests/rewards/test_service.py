@@ -1,0 +1,109 @@
+"""The HTTP reward against a real server on loopback: scores, failures with a status, and the documented schema."""
+
+import json
+import math
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+import yaml
+
+from rewards import load_reward
+from rewards.base import is_absent
+from rewards.mix import RewardMix
+from rl.errors import RewardError
+from tests.rewards.makers import drawn_item, text_item
+from tests.rewards.speaker import speaking
+
+ITEMS = [text_item("it is 7", metadata={"n": np.arange(2)}), text_item("it is 8")]
+
+
+@pytest.fixture
+def server():
+    with speaking() as server:
+        yield server
+
+
+def test_a_batch_goes_in_and_scores_come_out_in_order(server):
+    reward = load_reward({"name": "service", "url": server.url, "batch_size": 3})
+    assert [score.value for score in reward.score(ITEMS * 5)] == [1.0, 0.0] * 5
+    assert sorted(len(body["items"]) for _, body, _ in server.requests) == [1, 3, 3, 3]
+
+
+def test_requests_and_answers_are_as_documented(server):
+    document = yaml.safe_load((Path(__file__).parents[2] / "docs" / "reward_service.yaml").read_text())
+    schemas = json.loads(json.dumps(document["components"]["schemas"]).replace("#/components/schemas", "#/$defs"))
+    load_reward({"name": "service", "url": server.url}).score([*ITEMS, drawn_item(np.zeros((2, 3, 3), np.uint8))])
+    for _, body, _ in server.requests:
+        jsonschema.validate(body, {**schemas["Batch"], "$defs": schemas})
+    answer = {"scores": [1.0, None, {"value": 0.5, "parts": {"a": 1}}, {"status": "invalid", "detail": "x"}]}
+    jsonschema.validate(answer, {**schemas["Scores"], "$defs": schemas})
+    server.say = answer
+    scores = load_reward({"name": "service", "url": server.url}).score(ITEMS * 2)
+    assert [score.status.value for score in scores] == ["ok", "ok", "ok", "invalid"]
+    assert is_absent(scores[1]) and scores[2].parts == {"a": 1.0} and "x" in scores[3].detail
+
+
+def test_it_is_the_custom_reward_of_a_config_that_gives_a_url(server):
+    mix = RewardMix({"text": {"custom": 2.0}}, custom={"url": server.url, "path": None, "name": "reward"})
+    assert [score.value for score in mix.score(ITEMS)] == [2.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("say", "status", "said"),
+    [
+        ({"scores": [1.0]}, "invalid", "1 scores for 2 items"),
+        ({"score": 1}, "invalid", "no list 'scores'"),
+        ([1.0, 1.0], "invalid", "no list 'scores'"),
+        (b"<html>", "invalid", "not JSON"),
+        (b'{"scores": [NaN, NaN]}', "invalid", "value 'nan'"),
+        ({"scores": ["1.0", True]}, "invalid", "allowed: a finite number"),
+        ({"scores": [{"status": "fine"}] * 2}, "invalid", "status 'fine'"),
+        (b'{"scores": "' + b"x" * (9 << 20) + b'"}', "invalid", "more than"),
+    ],
+)
+def test_a_wrong_answer_is_invalid_and_never_a_zero(server, say, status, said):
+    server.say = say
+    for score in load_reward({"name": "service", "url": server.url}).score(ITEMS):
+        assert score.status.value == status and said in score.detail and math.isnan(score.value)
+
+
+def test_a_busy_service_is_asked_again_and_a_dead_one_is_a_crash(server):
+    server.failures = 2
+    reward = load_reward({"name": "service", "url": server.url, "attempts": 3})
+    assert [score.value for score in reward.score(ITEMS)] == [1.0, 0.0] and len(server.requests) == 3
+    server.failures = 9
+    assert "HTTP 503 (after 2 attempts)" in load_reward({"name": "service", "url": server.url, "attempts": 2}).score(
+        ITEMS
+    )[0].detail  # fmt: skip
+    dead = load_reward({"name": "service", "url": "http://127.0.0.1:9", "attempts": 1}).score(ITEMS)
+    assert dead[0].status.value == "crashed" and "refused" in dead[0].detail.lower()
+
+
+def test_a_slow_service_is_a_timeout(server):
+    server.wait_s = 0.8
+    (score, _) = load_reward({"name": "service", "url": server.url, "deadline_s": 0.2}).score(ITEMS)
+    assert score.status.value == "timeout" and "0.2 s" in score.detail
+
+
+def test_the_token_comes_from_the_environment(server, monkeypatch):
+    server.token = "secret"
+    spec = {"name": "service", "url": server.url, "token_env": "MY_TOKEN", "attempts": 1}
+    assert "HTTP 401" in load_reward(spec).score(ITEMS)[0].detail
+    monkeypatch.setenv("MY_TOKEN", "secret")
+    assert load_reward(spec).score(ITEMS)[0].value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"url": "localhost:80"}, "not a URL"),
+        ({"url": "file:///etc/passwd"}, "not a URL"),
+        ({"url": "http://x", "batch_size": 0}, "batch_size=0"),
+        ({"url": "http://x", "deadline_s": 0}, "deadline_s=0"),
+    ],
+)
+def test_mistakes_are_found_early(settings, said):
+    with pytest.raises(RewardError, match=said):
+        RewardMix.check({"text": {"service": 1.0}}, {"service": settings})
