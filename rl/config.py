@@ -148,6 +148,7 @@ class LearnerConfig:
     logits_mib           where a micro-batch's logits would take more, they are formed in chunks of this many MiB
     activation_checkpointing  keep a layer's input alone, and run it again for its gradient
     overlong_filtering   leave rollouts that ran out of canvas out of the loss
+    drop_equal_groups    leave groups whose scores are all equal out of the update: they teach nothing but the KL term
     """
 
     algorithm: UniGRPOConfig = field(default_factory=UniGRPOConfig)
@@ -168,6 +169,7 @@ class LearnerConfig:
     advantage_baseline: str = "mean"
     task_weights: dict[str, float] = field(default_factory=dict)
     overlong_filtering: bool = False
+    drop_equal_groups: bool = False
     logits_mib: float = 64.0
     activation_checkpointing: bool = False
 

@@ -30,8 +30,11 @@ def prepare(groups: Sequence[Group], config: Config, step: int, *, weight_versio
     """
     usable = [group for group in groups if group.usable]
     algorithm = config.learner.algorithm
-    if objective(algorithm.objective).pairs:
-        usable = [best_and_worst(group) for group in usable if scores_differ(group)]
+    pairs = objective(algorithm.objective).pairs
+    if config.learner.drop_equal_groups or pairs:
+        usable = [group for group in usable if scores_differ(group)]
+    if pairs:
+        usable = [best_and_worst(group) for group in usable]
     weights = rollout_weights(usable, config.learner)
     if weights is not None and not weights.any():
         usable, weights = [], None

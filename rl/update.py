@@ -145,15 +145,15 @@ class UniGRPOLearner:
     @torch.no_grad()
     def _log_probs(self, policy: Policy, minis: Sequence[Sequence[MicroBatch]]) -> list[list[Tensor]]:
         """Log-probs [N, b, L] of every micro-batch, in the shapes that the updates use: equal arithmetic, ratio 1."""
-        return [
-            [
-                torch.stack(
-                    [token_values(policy, data, n, self.config.algorithm).values for n in range(len(data.masks))]
-                )
-                for data in mini
-            ]
-            for mini in minis
-        ]
+        return [[self._before_updates(policy, data) for data in mini] for mini in minis]
+
+    def _before_updates(self, policy: Policy, data: MicroBatch) -> Tensor:
+        """[N, b, L]. Inner updates under equal masks, as all are with ``schedule=full``, share one pass."""
+        found: list[Tensor] = []
+        for n in range(len(data.masks)):
+            again = n > 0 and all(torch.equal(each[n], each[n - 1]) for each in (data.hidden, data.term_weights))
+            found.append(found[-1] if again else token_values(policy, data, n, self.config.algorithm).values)
+        return torch.stack(found)
 
     def backward(self, data: MicroBatch, n: int) -> LossOutput:
         """The gradient of one on-policy micro-batch under inner update n's masks, without a step: for measurements."""

@@ -133,3 +133,11 @@ def test_no_usable_score_has_no_mean() -> None:
     assert not any(name.endswith("/mean") for name in metrics if "reward" in name)
     assert metrics["frac_groups_dropped"] == 1.0 and metrics["score_status/timeout"] == 1.0
     assert reward_metrics([]) == {}
+
+
+def test_groups_of_equals_are_left_out_where_the_config_says_so() -> None:
+    groups = [text_group("a", score(1.0), score(1.0)), *some_groups()]
+    assert len(prepare(groups, CONFIG, 0)) == 6
+    batch = prepare(groups, replace(CONFIG, learner=replace(CONFIG.learner, drop_equal_groups=True)), 0)
+    assert len(batch) == 4 and (batch.advantages != 0).all()
+    assert batch.mask_draws == prepare(some_groups(), CONFIG, 0).mask_draws

@@ -331,3 +331,36 @@ def test_another_reference_is_refused_on_resume(tmp_path: Path) -> None:
     (tmp_path / "learner.json").write_text("{}")
     with pytest.raises(CheckpointError, match="learner.json"):
         learner.load(tmp_path)
+
+
+def test_updates_under_equal_masks_share_the_passes_before_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One pass of each micro-batch for the old policy and one for the reference, not mu: and the same bits."""
+    algorithm = UniGRPOConfig(mu=3, kl_coef=0.05, schedule="full")
+    settings = replace(SETTINGS, algorithm=algorithm, micro_batch_size_per_gpu=100)
+    shared, apart = make_learner(settings), make_learner(settings)
+    counts = [count_passes(learner) for learner in (shared, apart)]
+    sharing = shared.update(make_batch(0, settings))
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "equal", lambda left, right: False)
+        computing = apart.update(make_batch(0, settings))
+    assert counts == [[1 + 3, 1], [3 + 3, 3]]
+    assert_same_weights(shared, apart)
+    for name in ("pg_loss", "kl_loss", "ratio_max_deviation", "first_ratio_error", "grad_norm"):
+        assert sharing.metrics[f"actor/{name}"] == computing.metrics[f"actor/{name}"]
+    other = make_learner(replace(settings, algorithm=replace(algorithm, schedule="stratified")))
+    passes = count_passes(other)
+    other.update(make_batch(0, other.config))
+    assert passes == [3 + 3, 3]
+
+
+def count_passes(learner: UniGRPOLearner) -> list[int]:
+    """Forward passes of the policy and of the reference, as they are made."""
+    assert learner.reference is not None
+    counts = [0, 0]
+    for i, policy in enumerate((learner.policy, learner.reference.policy)):
+
+        def add(*_: object, i: int = i) -> None:
+            counts[i] += 1
+
+        policy.module.register_forward_hook(add)
+    return counts
