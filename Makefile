@@ -52,7 +52,8 @@ weights: $(STAMP) ## make the shipped weights again: image tokenizer, CLIP, and 
 	$(BIN)/python -m rl.tiny.images --out runs/tiny_images
 	$(BIN)/python -m rl.tiny.policy --out runs/tiny_init --image-tokenizer runs/tiny_images
 	$(BIN)/unigrpo sft --recipe tiny_sft
-	mkdir -p policies/shipped/tiny && cp -R runs/tiny_sft/policy/. policies/shipped/tiny
+	$(BIN)/unigrpo sft --recipe tiny_sft_2
+	mkdir -p policies/shipped/tiny && cp -R runs/tiny_sft_2/policy/. policies/shipped/tiny
 
 .PHONY: mlflow
 mlflow: $(STAMP) ## open MLflow on a run (RUN=runs/NAME)
