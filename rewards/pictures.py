@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +21,7 @@ _MAX_PIXELS = 50_000_000
 _FORMATS = ("PNG", "JPEG", "WEBP")
 
 
-class PictureReward:
+class PictureReward(ABC):
     """A subclass sets ``preprocess`` (a PIL picture -> [3, H, W]) and gives ``values``; what fails is one item's status.
 
     batch_size   pictures at a time
@@ -32,9 +33,9 @@ class PictureReward:
     def __init__(self, device: str, batch_size: int, threads: int) -> None:
         self.device, self.batch_size, self.threads = device, batch_size, threads
 
+    @abstractmethod
     def values(self, images: Sequence[Any], captions: Sequence[str]) -> np.ndarray:
         """[N] float32, of preprocessed pictures [3, H, W] and texts. Called with no gradients and ``threads`` threads."""
-        raise NotImplementedError
 
     def pair(self, item: RewardItem) -> tuple[Any, str]:
         """The picture and the text of one item. Raises ValueError or OSError where there is no such pair."""
@@ -83,6 +84,7 @@ class EmbeddingReward(PictureReward):
         super().__init__(device, batch_size, threads)
         self._texts: OrderedDict[str, Any] = OrderedDict()
 
+    @abstractmethod
     def values(self, images: Sequence[Any], captions: Sequence[str]) -> np.ndarray:
         return self.scale * self.cosines(images, captions)
 

@@ -27,15 +27,7 @@ class SudokuReward:
     name = "sudoku"
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
-        return [self._one(item) for item in items]
-
-    def _one(self, item: RewardItem) -> Score:
-        began = time.perf_counter()
-        puzzle = _puzzle(item)
-        if puzzle is None:
-            return absent()
-        parts = {"cells": filled_cells(puzzle, item.prompt.reference or "", _answer(item))}
-        return Score(float(solves(puzzle, _answer(item))), parts=parts, seconds=time.perf_counter() - began)
+        return [_judged(item, by_cells=False) for item in items]
 
 
 class SudokuCellsReward:
@@ -47,15 +39,18 @@ class SudokuCellsReward:
     name = "sudoku_cells"
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
-        return [self._one(item) for item in items]
+        return [_judged(item, by_cells=True) for item in items]
 
-    def _one(self, item: RewardItem) -> Score:
-        began = time.perf_counter()
-        puzzle = _puzzle(item)
-        if puzzle is None:
-            return absent()
-        share = filled_cells(puzzle, item.prompt.reference or "", _answer(item))
-        return Score(share, seconds=time.perf_counter() - began)
+
+def _judged(item: RewardItem, *, by_cells: bool) -> Score:
+    began = time.perf_counter()
+    puzzle = _puzzle(item)
+    if puzzle is None:
+        return absent()
+    answer = "".join((split_response(item.text).answer or "").split())
+    cells = filled_cells(puzzle, item.prompt.reference or "", answer)
+    value, parts = (cells, {}) if by_cells else (float(solves(puzzle, answer)), {"cells": cells})
+    return Score(value, parts=parts, seconds=time.perf_counter() - began)
 
 
 def _puzzle(item: RewardItem) -> str | None:
@@ -63,10 +58,6 @@ def _puzzle(item: RewardItem) -> str | None:
     extra = metadata.get("extra_info")  # verl's column
     puzzle = metadata.get("puzzle") or (extra.get("puzzle") if isinstance(extra, Mapping) else None)
     return puzzle if _is_grid(puzzle, "01234") else None
-
-
-def _answer(item: RewardItem) -> str:
-    return "".join((split_response(item.text).answer or "").split())
 
 
 def solves(puzzle: str, answer: str) -> bool:
