@@ -84,7 +84,6 @@ class EmbeddingReward(PictureReward):
         super().__init__(device, batch_size, threads)
         self._texts: OrderedDict[str, Any] = OrderedDict()
 
-    @abstractmethod
     def values(self, images: Sequence[Any], captions: Sequence[str]) -> np.ndarray:
         return self.scale * self.cosines(images, captions)
 
