@@ -64,7 +64,10 @@ class JudgeReward:
         attempts: int = 3,
         token_env: str | None = None,
     ) -> None:
-        self.check(url, model, rubric, low, high, concurrency=concurrency, rate=rate, deadline_s=deadline_s)
+        self.check(
+            url, model, rubric, low, high, max_chars=max_chars, concurrency=concurrency, rate=rate,
+            deadline_s=deadline_s, attempts=attempts,
+        )  # fmt: skip
         self.model, self.low, self.high, self.send_image = model, low, high, send_image
         self.max_chars, self.max_tokens, self.concurrency = max_chars, max_tokens, concurrency
         self.rubric = _rubric(rubric)

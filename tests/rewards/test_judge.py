@@ -149,3 +149,10 @@ def test_mistakes_are_found_early(settings, said):
 
 def test_the_request_is_plain_json():
     json.dumps(JudgeReward("http://127.0.0.1:1/v1", "judge").request(text_item("x")))
+
+
+def test_a_judge_made_by_hand_is_checked_like_one_from_a_config():
+    with pytest.raises(RewardError, match="attempts=0; allowed: a whole number above 0"):
+        JudgeReward("http://127.0.0.1:1/v1", "judge", attempts=0)
+    with pytest.raises(RewardError, match="max_chars=0; allowed: a whole number above 0"):
+        JudgeReward("http://127.0.0.1:1/v1", "judge", max_chars=0)
