@@ -5,9 +5,14 @@ Nothing here knows Ray: an actor is this class on another machine, and the inlin
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
+import torch
+
 from cluster.weights import Weights, copy_into, verify
 from policies import load_policy
 from policies.generate import rollout_group
+from policies.packed import packed
 from rl.config import Config, EvaluationConfig, RolloutConfig
 from rl.errors import WorkerError
 from rl.seeds import derive_seed
@@ -31,6 +36,12 @@ def group_seeds(seed: int, prompt: Prompt, size: int) -> list[int]:
     return [derive_seed(seed, prompt.id, index) for index in range(size)]
 
 
+def group_size(part: RolloutConfig | EvaluationConfig, prompt: Prompt) -> int:
+    """How many rollouts a prompt of this task has."""
+    by_task = part.n_samples_by_task if isinstance(part, RolloutConfig) else {}
+    return by_task.get(prompt.task, part.n_samples_per_prompt)
+
+
 class RolloutWorker:
     """Has no weights to serve until ``load_weights``, and then serves that version and no other (law 8)."""
 
@@ -38,12 +49,16 @@ class RolloutWorker:
         self.config, self.name = config, name
         self.policy = load_policy(config.policy.path, device=config.policy.device, dtype=config.policy.dtype)
         self.weights: WeightRef | None = None
+        self._packed = ExitStack()
 
     def load_weights(self, ref: WeightRef, weights: Weights) -> None:
         """Raises WorkerError where the digest does not match; the worker then serves nothing."""
         self.weights = None
+        self._packed.close()
         verify(ref, weights)
         copy_into(self.policy.module, weights)
+        with torch.no_grad():  # once for all groups of this version: the sampler finds them packed
+            self._packed.enter_context(packed(self.policy.module))
         self.weights = ref
 
     def rollout(self, prompt: Prompt, weights: WeightRef, seed: int, evaluate: bool = False) -> tuple[Rollout, ...]:
@@ -52,6 +67,6 @@ class RolloutWorker:
             has = "no weights" if self.weights is None else f"weights {self.weights.version}"
             raise WorkerError(f"{self.name}: has {has}, was asked for prompt {prompt.id} at weights {weights.version}")
         part = self.config.evaluation if evaluate else self.config.rollout
-        seeds = group_seeds(seed, prompt, part.n_samples_per_prompt)
+        seeds = group_seeds(seed, prompt, group_size(part, prompt))
         with torch_threads(self.config.rollout.threads):
             return rollout_group(self.policy, prompt, sampling_for(part, prompt), seeds, weights.version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.rollout import RolloutWorker, group_seeds, sampling_for
+from cluster.rollout import RolloutWorker, group_seeds, group_size, sampling_for
 from cluster.weights import copy_into, digest, verify
 from rl.config import Config
 from rl.errors import WorkerError
@@ -86,6 +87,22 @@ def test_a_worker_serves_the_version_asked_for_and_no_other(config: Config) -> N
             worker.rollout(prompt, stale, seed=0)
 
 
+def test_new_weights_replace_all_of_the_old(config: Config) -> None:
+    """Weights are packed once a version: a worker that had others samples what a fresh one samples."""
+    old, fresh, prompt = RolloutWorker(config), RolloutWorker(config), toy_text_prompt()
+    old.rollout(prompt, served(old, 1), seed=0)
+    generator = np.random.default_rng(0)
+    weights = {
+        name: generator.normal(0, 0.3, value.shape).astype(np.float32)
+        for name, value in fresh.policy.module.state_dict().items()
+    }
+    ref, found = WeightRef(2, digest(weights)), []
+    for worker in (old, fresh):
+        worker.load_weights(ref, weights)
+        found.append([rollout.token_ids.tolist() for rollout in worker.rollout(prompt, ref, seed=0)])
+    assert found[0] == found[1]
+
+
 def test_wrong_bytes_leave_a_worker_without_weights(config: Config) -> None:
     worker = RolloutWorker(config)
     current = served(worker, 1)
@@ -101,6 +118,15 @@ def test_seeds_are_of_the_prompt_and_the_place_in_its_group() -> None:
     seeds = group_seeds(1, toy_text_prompt(0), 4)
     assert group_seeds(1, toy_text_prompt(0), 6)[:4] == seeds
     assert len({*seeds, *group_seeds(2, toy_text_prompt(0), 4), *group_seeds(1, toy_text_prompt(1), 4)}) == 12
+
+
+def test_a_task_may_have_larger_groups(config: Config) -> None:
+    part = replace(config.rollout, n_samples_per_prompt=4, n_samples_by_task={"draw": 7})
+    prompts = [Prompt("p1", task, (Message("user", "draw"),)) for task in (Task.TEXT, Task.DRAW)]
+    assert [group_size(part, prompt) for prompt in prompts] == [4, 7]
+    assert [group_size(config.evaluation, prompt) for prompt in prompts] == [config.evaluation.n_samples_per_prompt] * 2
+    worker = RolloutWorker(replace(config, rollout=replace(part, n_samples_by_task={"text": 3})))
+    assert len(worker.rollout(toy_text_prompt(), served(worker, 1), seed=0)) == 3
 
 
 def test_every_task_has_a_sampler(config: Config) -> None:
