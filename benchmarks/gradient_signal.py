@@ -1,4 +1,4 @@
-"""How much of a policy gradient is signal: ``python benchmarks/signal.py [--task draw] [key=value ...]``.
+"""How much of a policy gradient is signal: ``python benchmarks/gradient_signal.py [--task draw] [key=value ...]``.
 
 Takes the gradient of one UniGRPO update on each of several small batches of the recipe's training prompts, all at the same
 weights. Gradients of different batches share their mean and nothing else, so the mean of their inner products estimates the
