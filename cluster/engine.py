@@ -25,8 +25,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from rl.engine import OptimizerConfig, StepResult, adamw, lr_at, read_state, write_state
+from rl.engine import OptimizerConfig, StepResult, adamw, lr_at
 from rl.errors import CheckpointError
+from rl.optimizer_files import SavedState, write_state
 
 Store = dist.Store  # pyright: ignore[reportPrivateImportUsage]
 MOMENTS = ("exp_avg", "exp_avg_sq")

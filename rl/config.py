@@ -224,7 +224,12 @@ class TrackingConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run. ``resume_mode``: auto (newest whole checkpoint of this run), disable, or path (``resume_path``)."""
+    """A whole run. ``resume_mode``: auto (newest whole checkpoint of this run), disable, or path (``resume_path``).
+
+    keep_checkpoints  the newest so many are kept
+    best_metric       of held-out evaluation, such as val/text/score: the best keep_best checkpoints by it are kept as well
+    best_mode         max or min: which values of it are better
+    """
 
     name: str = "run"
     output_dir: str = "runs"
@@ -248,6 +253,9 @@ class Config:
     keep_checkpoints: int = 2
     resume_mode: str = "auto"
     resume_path: str | None = None
+    best_metric: str | None = None
+    best_mode: str = "max"
+    keep_best: int = 1
 
     @property
     def run_dir(self) -> Path:

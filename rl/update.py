@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from policies.base import Policy
+from rl import generators
 from rl.activations import checkpoint_layers
 from rl.config import LearnerConfig
 from rl.engine import Engine
@@ -30,6 +32,10 @@ POLICY_FOLDER = "policy"
 STATE_FILE = "learner.json"
 # On the first inner update of an on-policy step every ratio is 1, up to float32's rounding.
 RATIO_TOLERANCE = 1e-5
+
+
+def _generators_file(rank: int) -> str:
+    return f"generators-{rank}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +82,25 @@ class UniGRPOLearner:
         return {name: value.detach().to("cpu", torch.float32, copy=True).numpy() for name, value in state.items()}
 
     def save(self, folder: Path) -> None:
-        """The policy's own folder, the engine's files, the learner's counters. A collective: every rank calls it."""
-        if self.engine.rank == 0:
-            self.policy.save(folder / POLICY_FOLDER)
-            if self.reference is not None:
-                self.reference.save(folder)
-            state = {"steps": self._steps, "skipped_in_row": self._skipped_in_row}
-            (folder / STATE_FILE).write_text(json.dumps(state))
-        self.engine.save(folder)
+        """The policy's own folder, the engine's files, the learner's counters. A collective: every rank calls it.
+
+        Raises CheckpointError where files cannot be written.
+        """
+        try:
+            if self.engine.rank == 0:
+                self._save_once(folder)
+            (folder / _generators_file(self.engine.rank)).write_text(json.dumps(generators.capture()))
+            self.engine.save(folder)
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(str(error).splitlines()[0]) from error
+
+    def _save_once(self, folder: Path) -> None:
+        """What one rank writes for all."""
+        self.policy.save(folder / POLICY_FOLDER)
+        if self.reference is not None:
+            self.reference.save(folder)
+        state = {"steps": self._steps, "skipped_in_row": self._skipped_in_row}
+        (folder / STATE_FILE).write_text(json.dumps(state))
 
     def load(self, folder: Path) -> None:
         from policies import load_policy  # at its use: loading is a family's business, and the rest is not
@@ -98,7 +115,18 @@ class UniGRPOLearner:
             self._steps, self._skipped_in_row = int(state["steps"]), int(state["skipped_in_row"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{folder / STATE_FILE}: cannot be read: {error}") from error
+        self._restore_generators(folder)
         self.engine.load(folder)
+
+    def _restore_generators(self, folder: Path) -> None:
+        """A rank that was not there when this was saved keeps its own."""
+        file = folder / _generators_file(self.engine.rank)
+        if not file.is_file():
+            return
+        try:
+            generators.restore(json.loads(file.read_text()))
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise CheckpointError(f"{file}: cannot be read: {error}") from error
 
     def close(self) -> None:
         """Nothing to give back: the engine's owner closes it."""

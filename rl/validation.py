@@ -37,6 +37,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "sft.lr_schedule": ("constant", "cosine"),
     "cluster.mode": ("ray", "inline"),
     "resume_mode": ("auto", "disable", "path"),
+    "best_mode": ("max", "min"),
 }
 
 POSITIVE = (
@@ -48,7 +49,7 @@ POSITIVE = (
     "sft.steps sft.batch_size sft.lr sft.threads sft.max_grad_norm "
     "cluster.rollout_workers cluster.reward_workers cluster.learner_ranks cluster.start_deadline_s "
     "cluster.rollout_deadline_s cluster.reward_deadline_s cluster.learner_deadline_s evaluation.n_samples_per_prompt "
-    "keep_checkpoints tracking.samples_freq rewards.on_failure.attempts "
+    "keep_checkpoints keep_best tracking.samples_freq rewards.on_failure.attempts "
     "custom_reward_function.deadline_s custom_reward_function.memory_mb judge.start_deadline_s"
 ).split()
 NOT_NEGATIVE = (
@@ -100,6 +101,21 @@ def validate(config: Config) -> None:
             _validate_source(f"data.{which}[{index}]", source)
     if config.resume_mode == "path" and not config.resume_path:
         raise ConfigError("resume_mode=path: also give resume_path=FOLDER (a global_step_N folder)")
+    _validate_best(config)
+
+
+def _validate_best(config: Config) -> None:
+    """A checkpoint can be told to be the best only where it was measured."""
+    metric, save, test = config.best_metric, config.save_freq, config.test_freq
+    if metric is None:
+        return
+    if not metric.startswith("val/"):
+        raise ConfigError(f"best_metric={metric}: must be of held-out evaluation, e.g. val/text/score")
+    if not save or not test or save % test:
+        raise ConfigError(
+            f"best_metric={metric}: every saved step must be evaluated: set save_freq={save} and test_freq={test} "
+            "above 0, save_freq a multiple of test_freq"
+        )
 
 
 def _validate_text(where: str, sampling: TextSampling) -> None:
