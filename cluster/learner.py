@@ -72,4 +72,7 @@ def _make_engine(config: Config, policy: Policy, rank: int, world_size: int, sto
 
     start_distributed(rank, world_size, store, config.policy.device, config.cluster.learner_deadline_s)
     log = config.run_dir / "logs" / f"learner-{rank}.log"
-    return DeepSpeedEngine(policy.module, config.learner, total, zero_stage=config.learner.zero_stage, log=log)
+    learner = config.learner
+    return DeepSpeedEngine(
+        policy.module, learner, total, zero_stage=learner.zero_stage, offload=learner.offload_optimizer, log=log
+    )

@@ -252,6 +252,11 @@ class Transformer(nn.Module):
             bias = block if bias is None else bias if block is None else bias & block
         return x, self._rope_tables(start, stop, x), bias
 
+    @property
+    def read_directly(self) -> tuple[nn.Parameter, ...]:
+        """Weights that are read without a call of the module they belong to: an engine must not part them."""
+        return (self.wte.weight if self.config.tied_head else self.ff_out.weight,)
+
     def head(self, hidden: Tensor, first: int = 0, count: int | None = None) -> Tensor:
         """Logits for vocabulary ids first .. first + count; the whole vocabulary by default."""
         if first == 0 and count is None and not self.config.tied_head:

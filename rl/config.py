@@ -141,6 +141,8 @@ class LearnerConfig:
     """One optimizer step on ``mini_batch_size`` rollouts (all of the batch if null), in micro-batches.
 
     engine               deepspeed, or torch (one rank, plain AdamW: a debugger's choice)
+    zero_stage           what DeepSpeed parts over the ranks: 1 the optimizer's state, 2 gradients too, 3 weights too
+    offload_optimizer    keep the optimizer's state in the host's memory, and step there (zero_stage 1 to 3)
     max_skipped_updates  stop after this many updates in a row without usable groups or with a non-finite gradient
     reference_sync_freq  copy the policy into the reference every so many steps; null keeps it frozen
     advantage_baseline   mean of the group, or leave_one_out: mean of the others
@@ -172,6 +174,7 @@ class LearnerConfig:
     drop_equal_groups: bool = False
     logits_mib: float = 64.0
     activation_checkpointing: bool = False
+    offload_optimizer: bool = False
 
 
 @dataclass(frozen=True)

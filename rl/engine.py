@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -73,6 +74,10 @@ class Engine(Protocol):
 
     def load(self, folder: Path) -> None:
         """Restore what ``save`` wrote. Raises CheckpointError."""
+        ...
+
+    def whole(self, change: bool = False) -> AbstractContextManager[None]:
+        """In this block every rank sees the module's whole weights; a collective. change: they are written to."""
         ...
 
 
@@ -159,6 +164,9 @@ class TorchEngine:
             # A count of steps stays where AdamW keeps it, on the host; moments live beside their parameter.
             self.optimizer.state[parameter][key] = value.to(parameter.device) if value.dim() else value
         self._steps = saved.steps
+
+    def whole(self, change: bool = False) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def _named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         return ((name, parameter) for name, parameter in self.module.named_parameters() if parameter.requires_grad)

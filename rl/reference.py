@@ -25,15 +25,18 @@ class Reference:
     """
 
     def __init__(self, policy: Policy, sync_freq: int | None = None) -> None:
-        """sync_freq: ``sync`` copies the policy's weights at every so many steps; None never does."""
+        """sync_freq: the policy's weights are taken over every so many steps; None never does."""
         self.policy = policy.with_frozen_copy()
         self.sync_freq = sync_freq
         self._digest: str | None = None
 
-    def sync(self, module: nn.Module, steps_done: int) -> None:
-        """Take over the policy's weights where ``steps_done`` is a multiple of ``sync_freq``."""
-        if self.sync_freq and steps_done % self.sync_freq == 0:
-            self.policy.module.load_state_dict(module.state_dict())
+    def due(self, steps_done: int) -> bool:
+        """Whether ``steps_done`` is a multiple of ``sync_freq``."""
+        return bool(self.sync_freq) and steps_done % (self.sync_freq or 1) == 0
+
+    def sync(self, module: nn.Module) -> None:
+        """Take over the policy's weights."""
+        self.policy.module.load_state_dict(module.state_dict())
 
     def save(self, folder: Path) -> None:
         """The weights where they change; otherwise their digest alone, since a run's start makes them again."""

@@ -78,8 +78,10 @@ class UniGRPOLearner:
             return self._update(batch)
 
     def weights(self) -> Mapping[str, np.ndarray]:
-        state = self.policy.module.state_dict()
-        return {name: value.detach().to("cpu", torch.float32, copy=True).numpy() for name, value in state.items()}
+        """A collective where an engine parts the weights: every rank calls it."""
+        with self.engine.whole():
+            state = self.policy.module.state_dict()
+            return {name: value.detach().to("cpu", torch.float32, copy=True).numpy() for name, value in state.items()}
 
     def save(self, folder: Path) -> None:
         """The policy's own folder, the engine's files, the learner's counters. A collective: every rank calls it.
@@ -87,8 +89,9 @@ class UniGRPOLearner:
         Raises CheckpointError where files cannot be written.
         """
         try:
-            if self.engine.rank == 0:
-                self._save_once(folder)
+            with self.engine.whole():
+                if self.engine.rank == 0:
+                    self._save_once(folder)
             (folder / _generators_file(self.engine.rank)).write_text(json.dumps(generators.capture()))
             self.engine.save(folder)
         except (OSError, SafetensorError) as error:
@@ -107,7 +110,8 @@ class UniGRPOLearner:
 
         dtype = next(self.policy.module.parameters()).dtype
         saved = load_policy(folder / POLICY_FOLDER, dtype=dtype)
-        self.policy.module.load_state_dict(saved.module.state_dict())
+        with self.engine.whole(change=True):
+            self.policy.module.load_state_dict(saved.module.state_dict())
         if self.reference is not None:
             self.reference.load(folder)
         try:
@@ -144,8 +148,9 @@ class UniGRPOLearner:
                     metrics["actor/lr"] = self.engine.lr
                     self._optimizer_step(tally)
             metrics |= tally.metrics()
-        if self.reference is not None:
-            self.reference.sync(self.policy.module, self._steps)
+        if self.reference is not None and self.reference.due(self._steps):
+            with self.engine.whole():
+                self.reference.sync(self.policy.module)
         return StepReport(metrics | clock.seconds, updated=tally.stepped > 0)
 
     def _score(self, batch: TrainBatch, clock: Clock) -> list[list[_Scored]]:

@@ -32,7 +32,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     ),
     "rewards.on_failure.action": ("drop", "retry", "fail"),
     "learner.engine": ("deepspeed", "torch"),
-    "learner.zero_stage": (0, 1, 2),  # pyright: ignore[reportAssignmentType]
+    "learner.zero_stage": (0, 1, 2, 3),  # pyright: ignore[reportAssignmentType]
     "learner.lr_schedule": ("constant", "cosine"),
     "sft.lr_schedule": ("constant", "cosine"),
     "cluster.mode": ("ray", "inline"),
@@ -187,6 +187,11 @@ def _validate_learner(config: Config) -> None:
         raise ConfigError(
             f"learner.engine=torch with cluster.learner_ranks={config.cluster.learner_ranks}: the torch engine has "
             "one rank; set learner.engine=deepspeed"
+        )
+    if learner.offload_optimizer and (learner.engine != "deepspeed" or learner.zero_stage == 0):
+        raise ConfigError(
+            f"learner.offload_optimizer=true with learner.engine={learner.engine}, zero_stage={learner.zero_stage}: "
+            "only ZeRO offloads; set learner.engine=deepspeed and learner.zero_stage=1, 2 or 3"
         )
     if config.cluster.mode == "inline" and config.cluster.learner_ranks > 1:
         raise ConfigError("cluster.mode=inline with cluster.learner_ranks > 1: one process has one rank; use mode=ray")

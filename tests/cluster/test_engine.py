@@ -15,7 +15,7 @@ from rl.engine import Engine, StepResult, TorchEngine
 from rl.errors import CheckpointError
 
 SETTINGS = LearnerConfig(lr=1e-2, warmup_steps=3, lr_schedule="cosine", weight_decay=0.1, max_grad_norm=0.5)
-STAGES = (0, 1, 2)
+STAGES = (0, 1, 2, 3)
 POISONED = 2  # this step's gradient is not finite
 
 
@@ -24,9 +24,12 @@ def network(dtype: torch.dtype = torch.float32) -> nn.Module:
     return nn.Sequential(nn.Linear(8, 7), nn.LayerNorm(7), nn.Linear(7, 3)).to(dtype)
 
 
-def deepspeed_engine(folder: Path, stage: int, dtype: torch.dtype = torch.float32) -> DeepSpeedEngine:
+def deepspeed_engine(
+    folder: Path, stage: int, dtype: torch.dtype = torch.float32, offload: bool = False
+) -> DeepSpeedEngine:
     start_distributed(0, 1, None, "cpu", 60.0)
-    return DeepSpeedEngine(network(dtype), SETTINGS, 10, zero_stage=stage, log=folder / "deepspeed.log")
+    log = folder / "deepspeed.log"
+    return DeepSpeedEngine(network(dtype), SETTINGS, 10, zero_stage=stage, offload=offload, log=log)
 
 
 def train(engine: Engine, first: int, last: int, parts: int = 3) -> list[StepResult]:
@@ -44,7 +47,8 @@ def train(engine: Engine, first: int, last: int, parts: int = 3) -> list[StepRes
 
 
 def weights(engine: Engine) -> torch.Tensor:
-    return torch.cat([parameter.detach().float().flatten() for parameter in engine.module.parameters()])
+    with engine.whole():
+        return torch.cat([parameter.detach().float().flatten() for parameter in engine.module.parameters()])
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -89,33 +93,58 @@ def test_resume_bit_for_bit_and_in_another_engine(tmp_path: Path, stage: int, do
     half = deepspeed_engine(tmp_path, stage)
     train(half, 0, done)
     half.save(tmp_path)
-    other_stage = (stage + 1) % 3
+    other_stage = (stage + 1) % 4
     for engine in (
         deepspeed_engine(tmp_path, stage),
         deepspeed_engine(tmp_path, other_stage),
         TorchEngine(network(), SETTINGS, 10),
     ):
         train(engine, 0, 1)  # what it did before must not matter
-        engine.module.load_state_dict(half.module.state_dict())
+        with half.whole():
+            middle = {name: value.clone() for name, value in half.module.state_dict().items()}
+        with engine.whole(change=True):
+            engine.module.load_state_dict(middle)
         engine.load(tmp_path)
         train(engine, done, 6)
         same_arithmetic = isinstance(engine, DeepSpeedEngine) and engine.stage == stage
         torch.testing.assert_close(weights(engine), weights(straight), rtol=0, atol=0 if same_arithmetic else 1e-6)
 
 
-def test_bfloat16_keeps_float32_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_an_offloaded_optimizer_takes_the_same_steps(tmp_path: Path, stage: int) -> None:
+    plain, offloaded = deepspeed_engine(tmp_path, stage), deepspeed_engine(tmp_path, stage, offload=True)
+    expected, found = train(plain, 0, 5), train(offloaded, 0, 5)
+    assert [result.stepped for result in found] == [result.stepped for result in expected]
+    torch.testing.assert_close(weights(offloaded), weights(plain), rtol=0, atol=1e-6)
+    offloaded.save(tmp_path)
+    again = deepspeed_engine(tmp_path, stage, offload=True)
+    with offloaded.whole():
+        middle = {name: value.clone() for name, value in offloaded.module.state_dict().items()}
+    with again.whole(change=True):
+        again.module.load_state_dict(middle)
+    again.load(tmp_path)
+    train(offloaded, 5, 7)
+    train(again, 5, 7)
+    assert torch.equal(weights(again), weights(offloaded))
+
+
+@pytest.mark.parametrize("stage", [0, 3])
+def test_bfloat16_keeps_float32_weights(tmp_path: Path, stage: int) -> None:
     """Steps far below bfloat16's resolution add up, and a resumed run has the same ones behind the rounding."""
-    exact, engine = TorchEngine(network(), SETTINGS, 10), deepspeed_engine(tmp_path, 0, torch.bfloat16)
+    exact, engine = TorchEngine(network(), SETTINGS, 10), deepspeed_engine(tmp_path, stage, torch.bfloat16)
     expected, found = train(exact, 0, 6), train(engine, 0, 6)
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.stepped == theirs.stepped
         if ours.stepped:
             assert ours.grad_norm == pytest.approx(theirs.grad_norm, rel=0.02)
     torch.testing.assert_close(weights(engine), weights(exact), rtol=0, atol=5e-3)
-    half, rest = (deepspeed_engine(tmp_path, 0, torch.bfloat16) for _ in range(2))
+    half, rest = (deepspeed_engine(tmp_path, stage, torch.bfloat16) for _ in range(2))
     train(half, 0, 4)
     half.save(tmp_path)
-    rest.module.load_state_dict(half.module.state_dict())
+    with half.whole():
+        middle = {name: value.clone() for name, value in half.module.state_dict().items()}
+    with rest.whole(change=True):
+        rest.module.load_state_dict(middle)
     rest.load(tmp_path)
     train(rest, 4, 6)
     assert torch.equal(weights(rest), weights(engine))
