@@ -148,6 +148,7 @@ class LearnerConfig:
     advantage_baseline   mean of the group, or leave_one_out: mean of the others
     task_weights         task -> weight of its rollouts in the loss; 1 where it is not named
     logits_mib           where a micro-batch's logits would take more, they are formed in chunks of this many MiB
+    packing              sequences of a micro-batch share one stream of tokens: no layer works on padding
     activation_checkpointing  keep a layer's input alone, and run it again for its gradient
     overlong_filtering   leave rollouts that ran out of canvas out of the loss
     drop_equal_groups    leave groups whose scores are all equal out of the update: they teach nothing but the KL term
@@ -175,6 +176,7 @@ class LearnerConfig:
     logits_mib: float = 64.0
     activation_checkpointing: bool = False
     offload_optimizer: bool = False
+    packing: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from policies.base import Policy
+from policies.packing import pack_sequences
 from rl import generators
 from rl.activations import checkpoint_layers
 from rl.config import LearnerConfig
@@ -59,6 +60,9 @@ class UniGRPOLearner:
             reference = Reference(policy, config.reference_sync_freq)
         if config.activation_checkpointing:
             checkpoint_layers(policy.module)
+        if config.packing:
+            for each in (policy, *([] if reference is None else [reference.policy])):
+                pack_sequences(each.module)
         self.policy, self.engine, self.config, self.reference = policy, engine, config, reference
         self.device = next(policy.module.parameters()).device
         self._steps = 0
