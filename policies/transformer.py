@@ -291,8 +291,6 @@ class Transformer(nn.Module):
 
     def head(self, hidden: Tensor, first: int = 0, count: int | None = None) -> Tensor:
         """Logits for vocabulary ids first .. first + count; the whole vocabulary by default."""
-        if first == 0 and count is None and not self.config.tied_head:
-            return self.ff_out(hidden)
         return F.linear(hidden, self.head_weight(first, count))
 
     def head_weight(self, first: int = 0, count: int | None = None) -> Tensor:

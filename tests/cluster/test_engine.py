@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from cluster.engine import DeepSpeedEngine, start_distributed
+from policies.transformer import Transformer, TransformerConfig
 from rl.config import LearnerConfig
 from rl.engine import Engine, StepResult, TorchEngine
 from rl.errors import CheckpointError
@@ -157,3 +158,30 @@ def test_another_models_state_is_refused(tmp_path: Path) -> None:
     smaller = DeepSpeedEngine(nn.Sequential(nn.Linear(8, 7)), SETTINGS, 10, log=tmp_path / "deepspeed.log")
     with pytest.raises(CheckpointError, match=r"optimizer state of '1.bias'.*no such parameter"):
         smaller.load(tmp_path)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_stage_3_keeps_whole_what_is_read_without_a_call(tmp_path: Path, tied: bool) -> None:
+    """A head is read by slices; where it is the embedding too, that one's own calls must not take it away."""
+    start_distributed(0, 1, None, "cpu", 60.0)
+    sizes = TransformerConfig(50, 16, 1, 2, 32, tied_head=tied)
+
+    def make() -> Transformer:
+        module = Transformer(sizes)
+        module.reset_parameters(torch.Generator().manual_seed(0))
+        return module
+
+    def steps(engine: Engine) -> list[float]:
+        losses = []
+        for step in range(4):
+            ids = torch.arange(6)[None] + step
+            hidden = engine.module(ids)
+            losses.append((hidden[0] @ engine.module.head_weight(3, 20).T).square().mean())
+            engine.backward(losses[-1])
+            assert engine.step().stepped
+        return [float(loss) for loss in losses]
+
+    plain = TorchEngine(make(), SETTINGS, 10)
+    engine = DeepSpeedEngine(make(), SETTINGS, 10, zero_stage=3, log=tmp_path / "deepspeed.log")
+    assert steps(engine) == pytest.approx(steps(plain), abs=1e-6)
+    torch.testing.assert_close(weights(engine), weights(plain), rtol=0, atol=1e-6)
