@@ -94,13 +94,14 @@ def export(
     ] = None,
     mode: Annotated[str, typer.Option(help="Whether max or min of that metric is best.")] = "max",
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; default: as it was trained.")] = None,
+    adapter: Annotated[bool, typer.Option("--adapter", help="A LoRA adapter alone, in PEFT's format.")] = False,
 ) -> None:
     """Write a trained policy in its family's own format: safetensors with the original names, config and tokenizers."""
 
     def body() -> int:
         from cluster.export import export as run
 
-        return run(source, out, best, mode, dtype)
+        return run(source, out, best, mode, dtype, adapter)
 
     console.run(body)
 

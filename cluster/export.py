@@ -13,10 +13,10 @@ from rl.errors import CheckpointError, ConfigError
 from rl.manifest import STATE, damage
 from rl.ratings import Ratings
 
-POLICY_FOLDER = "policy"
+POLICY_FOLDER, ADAPTER_FOLDER = "policy", "adapter"
 
 
-def export(source: Path, out: Path, best: str | None, mode: str, dtype: str | None) -> int:
+def export(source: Path, out: Path, best: str | None, mode: str, dtype: str | None, adapter: bool = False) -> int:
     """Write the folder that the authors' code, ``transformers`` and ``policy.path`` take.
 
     source  a run's folder: its newest whole checkpoint, or the best by a held-out metric; a ``global_step_N``; or a
@@ -24,6 +24,7 @@ def export(source: Path, out: Path, best: str | None, mode: str, dtype: str | No
     best    held-out metric, such as val/text/score; None: the newest
     mode    max or min, of ``best``
     dtype   float32 or bfloat16; None: as it was saved
+    adapter  the adapter alone, in PEFT's format; otherwise it is merged into its base
 
     Raises ConfigError, CheckpointError or PolicyError. ``out`` is there when it is whole, or not at all.
     """
@@ -37,7 +38,10 @@ def export(source: Path, out: Path, best: str | None, mode: str, dtype: str | No
     beside = out.with_name(f".unfinished_{out.name}")
     shutil.rmtree(beside, ignore_errors=True)
     try:
-        write(checkpoint, beside, dtype)
+        if adapter:
+            _copy_adapter(checkpoint, beside)
+        else:
+            write(checkpoint, beside, dtype)
         if out.is_dir():
             out.rmdir()
         beside.rename(out)
@@ -45,7 +49,7 @@ def export(source: Path, out: Path, best: str | None, mode: str, dtype: str | No
         raise CheckpointError(f"--out {out}: cannot be written: {error}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    print(f"{out}: {read_config(out)['model_type']}, from {checkpoint}{_steps(checkpoint)}")
+    print(f"{out}: {'adapter' if adapter else read_config(out)['model_type']}, from {checkpoint}{_steps(checkpoint)}")
     return console.OK
 
 
@@ -71,11 +75,32 @@ def write(source: Path, folder: Path, dtype: str | None) -> None:
     from policies.checkpoints import check_policy
 
     saved = source / POLICY_FOLDER if (source / STATE).is_file() else source
-    if dtype is None:
+    if (source / ADAPTER_FOLDER).is_dir():
+        _merge(source, folder, dtype)
+    elif dtype is None:
         shutil.copytree(saved, folder)
     else:
         load_policy(saved, dtype=dtype).save(folder)
     check_policy(folder)
+
+
+def _copy_adapter(checkpoint: Path, folder: Path) -> None:
+    if not (checkpoint / ADAPTER_FOLDER).is_dir():
+        raise ConfigError(f"--adapter: {checkpoint} has none: its run trained all weights; leave --adapter out")
+    shutil.copytree(checkpoint / ADAPTER_FOLDER, folder)
+
+
+def _merge(checkpoint: Path, folder: Path, dtype: str | None) -> None:
+    """The base that the run started from, with the checkpoint's adapter added in."""
+    from policies import load_policy, lora
+
+    policy_settings = json.loads((checkpoint / STATE).read_text())["config"]["policy"]
+    base, adapted = (
+        load_policy(policy_settings["path"], dtype=dtype or policy_settings["dtype"]) for _ in range(2)
+    )
+    lora.load_adapter(adapted, checkpoint / ADAPTER_FOLDER)
+    base.module.load_state_dict(lora.merged_state(adapted.module))
+    base.save(folder)
 
 
 def _newest(checkpoints: Path) -> Path:

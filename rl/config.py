@@ -137,6 +137,28 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class LoraConfig:
+    """Train a low-rank adapter (arXiv 2106.09685) beside frozen weights; the reference is the policy without it.
+
+    rank     of the adapter; 0 trains all weights
+    alpha    the adapter counts alpha / rank times
+    target   layers of each block: q_proj, k_proj, v_proj, attn_out, ff_proj, up_proj, ff_out
+    path     a folder with an adapter in PEFT's format to start from, which says the rest; null: a new one
+    """
+
+    rank: int = 0
+    alpha: float = 16.0
+    target: list[str] = field(
+        default_factory=lambda: ["q_proj", "k_proj", "v_proj", "attn_out", "ff_proj", "up_proj", "ff_out"]
+    )
+    path: str | None = None
+
+    @property
+    def on(self) -> bool:
+        return self.rank > 0 or self.path is not None
+
+
+@dataclass(frozen=True)
 class LearnerConfig:
     """One optimizer step on ``mini_batch_size`` rollouts (all of the batch if null), in micro-batches.
 
@@ -177,6 +199,7 @@ class LearnerConfig:
     activation_checkpointing: bool = False
     offload_optimizer: bool = False
     packing: bool = False
+    lora: LoraConfig = field(default_factory=LoraConfig)
 
 
 @dataclass(frozen=True)

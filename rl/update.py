@@ -24,12 +24,12 @@ from rl.estimators import estimator
 from rl.likelihood import LogProbs, chunk_rows, masked_loss, token_values
 from rl.microbatches import MicroBatch, collate, mini_batches, plan
 from rl.objectives import Terms, loss_of, objective
-from rl.reference import Reference
+from rl.reference import BaseReference, Reference, make_reference
 from rl.tally import LARGEST, Clock, Tally, max_over_ranks
 from rl.threads import torch_threads
+from rl.trained import trained
 from rl.types import LossOutput, StepReport, TrainBatch
 
-POLICY_FOLDER = "policy"
 STATE_FILE = "learner.json"
 # On the first inner update of an on-policy step every ratio is 1, up to float32's rounding.
 RATIO_TOLERANCE = 1e-5
@@ -52,18 +52,23 @@ class UniGRPOLearner:
     """Implements ``rl.protocols.Learner`` for one rank. Every rank is given the same batch and takes its share."""
 
     def __init__(
-        self, policy: Policy, engine: Engine, config: LearnerConfig, reference: Reference | None = None
+        self,
+        policy: Policy,
+        engine: Engine,
+        config: LearnerConfig,
+        reference: Reference | BaseReference | None = None,
     ) -> None:
         """engine works on ``policy.module``. reference: made before the engine where that wraps the module; by default
         it is made here, where ``kl_coef`` needs one."""
         if reference is None and config.algorithm.kl_coef > 0:
-            reference = Reference(policy, config.reference_sync_freq)
+            reference = make_reference(policy, config.reference_sync_freq)
         if config.activation_checkpointing:
             checkpoint_layers(policy.module)
         if config.packing:
             for each in (policy, *([] if reference is None else [reference.policy])):
                 pack_sequences(each.module)
         self.policy, self.engine, self.config, self.reference = policy, engine, config, reference
+        self.trained = trained(policy)
         self.device = next(policy.module.parameters()).device
         self._steps = 0
         self._skipped_in_row = 0
@@ -84,7 +89,7 @@ class UniGRPOLearner:
     def weights(self) -> Mapping[str, np.ndarray]:
         """A collective where an engine parts the weights: every rank calls it."""
         with self.engine.whole():
-            state = self.policy.module.state_dict()
+            state = self.trained.state()
             return {name: value.detach().to("cpu", torch.float32, copy=True).numpy() for name, value in state.items()}
 
     def save(self, folder: Path) -> None:
@@ -103,19 +108,15 @@ class UniGRPOLearner:
 
     def _save_once(self, folder: Path) -> None:
         """What one rank writes for all."""
-        self.policy.save(folder / POLICY_FOLDER)
+        self.trained.save(folder)
         if self.reference is not None:
             self.reference.save(folder)
         state = {"steps": self._steps, "skipped_in_row": self._skipped_in_row}
         (folder / STATE_FILE).write_text(json.dumps(state))
 
     def load(self, folder: Path) -> None:
-        from policies import load_policy  # at its use: loading is a family's business, and the rest is not
-
-        dtype = next(self.policy.module.parameters()).dtype
-        saved = load_policy(folder / POLICY_FOLDER, dtype=dtype)
         with self.engine.whole(change=True):
-            self.policy.module.load_state_dict(saved.module.state_dict())
+            self.trained.load(folder)
         if self.reference is not None:
             self.reference.load(folder)
         try:

@@ -45,7 +45,7 @@ POSITIVE = (
     "learner.micro_batch_size_per_gpu learner.mini_batch_size learner.max_grad_norm learner.max_skipped_updates "
     "learner.algorithm.estimator_samples learner.algorithm.trajectory_shrink learner.algorithm.spg_beta "
     "rollout.max_gen_batches learner.logits_mib learner.algorithm.dual_clip learner.algorithm.normalizer_length "
-    "learner.algorithm.kl_clip learner.threads learner.reference_sync_freq "
+    "learner.algorithm.kl_clip learner.lora.alpha learner.threads learner.reference_sync_freq "
     "sft.steps sft.batch_size sft.lr sft.threads sft.max_grad_norm "
     "cluster.rollout_workers cluster.reward_workers cluster.learner_ranks cluster.start_deadline_s "
     "cluster.rollout_deadline_s cluster.reward_deadline_s cluster.learner_deadline_s evaluation.n_samples_per_prompt "
@@ -54,7 +54,7 @@ POSITIVE = (
 ).split()
 NOT_NEGATIVE = (
     "learner.algorithm.clip_low learner.algorithm.clip_high learner.algorithm.kl_coef learner.weight_decay "
-    "learner.algorithm.entropy_coef learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq save_freq seed "
+    "learner.algorithm.entropy_coef learner.lora.rank learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq save_freq seed "
     "judge.port judge.restarts"
 ).split()
 REMASKING = ("low_confidence", "random", "entropy", "margin")
@@ -188,6 +188,13 @@ def _validate_learner(config: Config) -> None:
             f"learner.engine=torch with cluster.learner_ranks={config.cluster.learner_ranks}: the torch engine has "
             "one rank; set learner.engine=deepspeed"
         )
+    if learner.lora.on and learner.reference_sync_freq is not None:
+        raise ConfigError(
+            f"learner.reference_sync_freq={learner.reference_sync_freq} with learner.lora: the reference is the policy "
+            "without its adapter; set learner.reference_sync_freq=null"
+        )
+    if learner.lora.rank and not learner.lora.target:
+        raise ConfigError("learner.lora.target=[]: name at least one layer, e.g. [q_proj, v_proj]")
     if learner.offload_optimizer and (learner.engine != "deepspeed" or learner.zero_stage == 0):
         raise ConfigError(
             f"learner.offload_optimizer=true with learner.engine={learner.engine}, zero_stage={learner.zero_stage}: "
