@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rl.errors import ConfigError
+from rl.lora_config import LoraConfig
 from rl.reward_config import CustomRewardConfig, JudgeConfig, RewardsConfig
 from rl.types import ImageSampling, TextSampling, ThinkDrawSampling
 
@@ -39,6 +40,9 @@ class UniGRPOConfig:
     dual_clip             bounds the loss of a rollout with a negative advantage by this times it; null: no bound
     entropy_coef          bonus on the entropy of scored tokens
     normalizer_length     the divisor of normalizer=constant
+    importance_cap  unigrpo: what a stale rollout is worth, (policy now / policy that sampled), at most this; null: 1
+    importance_level  token, or sequence: one weight for a whole response
+    importance_versions  so many past versions of the weights are kept on the host, for the log-probs of stale rollouts
     spg_beta, spg_mixture  spg: exponent of the upper bound, and its share in the mixture with the lower one
     """
 
@@ -60,6 +64,9 @@ class UniGRPOConfig:
     dual_clip: float | None = None
     entropy_coef: float = 0.0
     normalizer_length: int | None = None
+    importance_cap: float | None = None
+    importance_level: str = "token"
+    importance_versions: int = 1
 
 
 @dataclass(frozen=True)
@@ -134,28 +141,6 @@ class EvaluationConfig:
             "draw": {"composition": 1.0, "clip": 0.0},
         }
     )
-
-
-@dataclass(frozen=True)
-class LoraConfig:
-    """Train a low-rank adapter (arXiv 2106.09685) beside frozen weights; the reference is the policy without it.
-
-    rank     of the adapter; 0 trains all weights
-    alpha    the adapter counts alpha / rank times
-    target   layers of each block: q_proj, k_proj, v_proj, attn_out, ff_proj, up_proj, ff_out
-    path     a folder with an adapter in PEFT's format to start from, which says the rest; null: a new one
-    """
-
-    rank: int = 0
-    alpha: float = 16.0
-    target: list[str] = field(
-        default_factory=lambda: ["q_proj", "k_proj", "v_proj", "attn_out", "ff_proj", "up_proj", "ff_out"]
-    )
-    path: str | None = None
-
-    @property
-    def on(self) -> bool:
-        return self.rank > 0 or self.path is not None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from rl.config import LearnerConfig
 from rl.engine import Engine
 from rl.errors import CheckpointError, TrainingError
 from rl.estimators import estimator
+from rl.importance import PastWeights
 from rl.likelihood import LogProbs, chunk_rows, masked_loss, token_values
 from rl.microbatches import MicroBatch, collate, mini_batches, plan
 from rl.objectives import Terms, loss_of, objective
@@ -41,11 +42,15 @@ def _generators_file(rank: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """A micro-batch with what is known before the first update: log-probs [N, b, L] under each inner update's mask."""
+    """A micro-batch with what is known before the first update: log-probs [N, b, L] under each inner update's mask.
+
+    behavior: of the weights that sampled, None where that needs no correction
+    """
 
     data: MicroBatch
     old: Tensor | None
     ref: Tensor | None
+    behavior: Tensor | None = None
 
 
 class UniGRPOLearner:
@@ -69,6 +74,8 @@ class UniGRPOLearner:
                 pack_sequences(each.module)
         self.policy, self.engine, self.config, self.reference = policy, engine, config, reference
         self.trained = trained(policy)
+        corrects = config.algorithm.importance_cap is not None
+        self.past = PastWeights(engine, config.algorithm.importance_versions) if corrects else None
         self.device = next(policy.module.parameters()).device
         self._steps = 0
         self._skipped_in_row = 0
@@ -80,6 +87,8 @@ class UniGRPOLearner:
         TrainingError where ratios are off 1 that must be 1, or too many updates in a row were skipped.
         """
         self._steps += 1
+        if self.past is not None:
+            self.past.remember()
         if not len(batch):
             self._count_skip("no usable group in the batch")
             return StepReport({"actor/skipped_updates": 1.0, "actor/lr": self.engine.lr}, updated=False)
@@ -153,6 +162,8 @@ class UniGRPOLearner:
                     metrics["actor/lr"] = self.engine.lr
                     self._optimizer_step(tally)
             metrics |= tally.metrics()
+        if batch.staleness is not None:
+            metrics |= {"staleness/mean": float(batch.staleness.mean()), "staleness/max": float(batch.staleness.max())}
         if self.reference is not None and self.reference.due(self._steps):
             with self.engine.whole():
                 self.reference.sync(self.policy.module)
@@ -169,7 +180,31 @@ class UniGRPOLearner:
             old = unknown if needless else self._log_probs(self.policy, minis)
         with clock("timing_s/ref"):
             ref = unknown if self.reference is None else self._log_probs(self.reference.policy, minis)
-        return [[_Scored(*parts) for parts in zip(*mini, strict=True)] for mini in zip(minis, old, ref, strict=True)]
+        behavior = self._behavior(batch, minis, old) or unknown
+        columns = zip(minis, old, ref, behavior, strict=True)
+        return [[_Scored(*parts) for parts in zip(*mini, strict=True)] for mini in columns]
+
+    def _behavior(
+        self, batch: TrainBatch, minis: Sequence[Sequence[MicroBatch]], old: Sequence[Sequence[Tensor | None]]
+    ) -> list[list[Tensor]] | None:
+        """Log-probs [N, b, L] of the weights that sampled each rollout; None where nothing is stale, or not corrected."""
+        ages = [] if batch.staleness is None else sorted({int(age) for age in batch.staleness} - {0})
+        if self.past is None or not ages or old[0][0] is None:
+            return None
+        found = [[self._known(of_data).clone() for of_data in mini] for mini in old]
+        for age in ages:  # all ranks go through all of them: passes may be collectives
+            with self.past.at(age):
+                then = self._log_probs(self.policy, minis)
+            for mini, values, targets in zip(minis, then, found, strict=True):
+                for data, value, target in zip(mini, values, targets, strict=True):
+                    rows = data.staleness == age
+                    target[:, rows] = value[:, rows]
+        return found
+
+    @staticmethod
+    def _known(values: Tensor | None) -> Tensor:
+        assert values is not None
+        return values
 
     def _collate(self, batch: TrainBatch, mini: range) -> list[MicroBatch]:
         lengths = np.array([len(token_ids) for token_ids in batch.token_ids])
@@ -243,6 +278,7 @@ class UniGRPOLearner:
             weights=data.weights,
             scales=data.scales[n],
             entropy=entropy,
+            behavior_logp=None if scored.behavior is None else scored.behavior[n],
         )
         return loss_of(terms, self.config.algorithm)
 

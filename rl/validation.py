@@ -10,6 +10,7 @@ from typing import Any
 
 from rl.config import Config, SourceConfig
 from rl.errors import ConfigError
+from rl.lora_config import TARGETS
 from rl.types import ImageSampling, Task, TextSampling
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -18,6 +19,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "learner.algorithm.normalizer": ("masked", "length", "token_mean", "constant"),
     "learner.algorithm.objective": ("unigrpo", "policy_gradient", "wd1", "dpo"),
     "learner.algorithm.ratio": ("token", "sequence"),
+    "learner.algorithm.importance_level": ("token", "sequence"),
     "learner.advantage_baseline": ("mean", "leave_one_out"),
     "learner.algorithm.schedule": ("stratified", "algorithm1", "random", "full"),
     "learner.algorithm.estimator": (
@@ -45,6 +47,7 @@ POSITIVE = (
     "learner.micro_batch_size_per_gpu learner.mini_batch_size learner.max_grad_norm learner.max_skipped_updates "
     "learner.algorithm.estimator_samples learner.algorithm.trajectory_shrink learner.algorithm.spg_beta "
     "rollout.max_gen_batches learner.logits_mib learner.algorithm.dual_clip learner.algorithm.normalizer_length "
+    "learner.algorithm.importance_cap learner.algorithm.importance_versions "
     "learner.algorithm.kl_clip learner.lora.alpha learner.threads learner.reference_sync_freq "
     "sft.steps sft.batch_size sft.lr sft.threads sft.max_grad_norm "
     "cluster.rollout_workers cluster.reward_workers cluster.learner_ranks cluster.start_deadline_s "
@@ -195,6 +198,8 @@ def _validate_learner(config: Config) -> None:
         )
     if learner.lora.rank and not learner.lora.target:
         raise ConfigError("learner.lora.target=[]: name at least one layer, e.g. [q_proj, v_proj]")
+    for name in learner.lora.target:
+        _require_choice("learner.lora.target", name, TARGETS)
     if learner.offload_optimizer and (learner.engine != "deepspeed" or learner.zero_stage == 0):
         raise ConfigError(
             f"learner.offload_optimizer=true with learner.engine={learner.engine}, zero_stage={learner.zero_stage}: "
@@ -224,6 +229,8 @@ def _validate_algorithm(config: Config) -> None:
         raise ConfigError(f"{where}.normalizer=constant: also give {where}.normalizer_length, e.g. the canvas's length")
     if algorithm.ratio != "token" and algorithm.objective != "unigrpo":
         raise ConfigError(f"{where}.ratio={algorithm.ratio}: only objective=unigrpo has a ratio")
+    if algorithm.importance_cap is not None and algorithm.objective != "unigrpo":
+        raise ConfigError(f"{where}.importance_cap={algorithm.importance_cap}: only objective=unigrpo has such weights")
     if algorithm.dual_clip is not None and algorithm.dual_clip <= 1:
         raise ConfigError(f"{where}.dual_clip={algorithm.dual_clip}: must be above 1, e.g. 3")
     if algorithm.objective == "dpo":
