@@ -46,7 +46,9 @@ class Layout:
     def name(self) -> str:
         marks = [name for name in ("packed", "recomputed", "offload") if getattr(self, name)]
         stage = "adamw" if self.stage < 0 else f"zero{self.stage}"
-        return "-".join([f"{self.ranks}x{stage}", f"micro{self.micro}", *marks]) + (f" from {self.start}" * bool(self.start))
+        return "-".join([f"{self.ranks}x{stage}", f"micro{self.micro}", *marks]) + (
+            f" from {self.start}" * bool(self.start)
+        )
 
 
 BASE = Layout()
@@ -71,9 +73,10 @@ def layouts(short: bool) -> list[Layout]:
 
 def run(short: bool, log: Any = print) -> dict[str, Any]:
     """Errors of every layout, and whether all are within the tolerances."""
-    import cluster.engine
     import deepspeed  # noqa: F401 - once, before the ranks are forked
     import torch
+
+    import cluster.engine
 
     del cluster
     torch.set_num_threads(1)
@@ -189,9 +192,7 @@ def _train(folder: Path, layout: Layout, rank: int) -> None:
         engine = TorchEngine(policy.module, config, total)
     else:
         log = folder / f"deepspeed-{rank}.log"
-        engine = DeepSpeedEngine(
-            policy.module, config, total, zero_stage=layout.stage, offload=layout.offload, log=log
-        )
+        engine = DeepSpeedEngine(policy.module, config, total, zero_stage=layout.stage, offload=layout.offload, log=log)
     learner, losses = UniGRPOLearner(policy, engine, config, reference), []
     if layout.start:
         learner.load(folder / layout.start)

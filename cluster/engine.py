@@ -197,7 +197,9 @@ class DeepSpeedEngine:
             if not parameter.ds_persist:
                 parameter.ds_persist = True
                 persistent.append(parameter)
-            parameter.is_external_param = True  # nor given up after a call of its module, as a tied embedding's would be
+            parameter.is_external_param = (
+                True  # nor given up after a call of its module, as a tied embedding's would be
+            )
         self._gather_persistent()
 
     def _gather_persistent(self) -> None:

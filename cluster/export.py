@@ -95,9 +95,7 @@ def _merge(checkpoint: Path, folder: Path, dtype: str | None) -> None:
     from policies import load_policy, lora
 
     policy_settings = json.loads((checkpoint / STATE).read_text())["config"]["policy"]
-    base, adapted = (
-        load_policy(policy_settings["path"], dtype=dtype or policy_settings["dtype"]) for _ in range(2)
-    )
+    base, adapted = (load_policy(policy_settings["path"], dtype=dtype or policy_settings["dtype"]) for _ in range(2))
     lora.load_adapter(adapted, checkpoint / ADAPTER_FOLDER)
     base.module.load_state_dict(lora.merged_state(adapted.module))
     base.save(folder)

@@ -168,9 +168,7 @@ def _their_modules(policy: MaskedDiffusionPolicy) -> dict[str, str]:
     }
 
 
-def _replace(
-    module: nn.Module, name: str, rank: int, alpha: float, generator: torch.Generator | None
-) -> LoraLinear:
+def _replace(module: nn.Module, name: str, rank: int, alpha: float, generator: torch.Generator | None) -> LoraLinear:
     parent, _, leaf = name.rpartition(".")
     base = module.get_submodule(name)
     assert isinstance(base, nn.Linear)
@@ -197,7 +195,9 @@ def _read(folder: Path) -> tuple[Mapping, dict[str, Tensor]]:
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise PolicyError(f"{folder}: not a PEFT adapter: {str(error).splitlines()[0]}") from error
     if config.get("peft_type") != "LORA" or not rank or not alpha or config.get("bias", "none") != "none":
-        raise PolicyError(f"{folder / CONFIG_FILE}: only LoRA without biases is supported, with r and lora_alpha above 0")
+        raise PolicyError(
+            f"{folder / CONFIG_FILE}: only LoRA without biases is supported, with r and lora_alpha above 0"
+        )
     for name in UNSUPPORTED:
         if config.get(name):
             raise PolicyError(f"{folder / CONFIG_FILE}: {name}={config[name]!r} is not supported; train plain LoRA")

@@ -201,4 +201,3 @@ def _remove_unfinished(folder: Path) -> None:
         name = path.name.removeprefix(_UNFINISHED)
         logger.warning("%s was not saved to its end: the process was ended while it wrote; its files are removed", name)
         shutil.rmtree(path, ignore_errors=True)
-

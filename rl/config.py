@@ -193,6 +193,9 @@ class SftConfig:
 
     canvas_prob   share of examples padded with end-of-text to the sampler's canvas; the rest end at their first one
     semi_autoregressive_prob  share of those in which one block is in play, as in the sampler; else any token may be
+    eos_fill     block: end-of-text fills the block in which an answer ends, as the sampler sees it; canvas: all of the
+                 canvas, every one of them learned (LLaDA, arXiv 2502.09992, appendix B)
+    packing      examples of a micro-batch share one stream of tokens, as in learner.packing
     prompt_dropout  share of draw examples without their caption, which classifier-free guidance needs
     """
 
@@ -208,6 +211,8 @@ class SftConfig:
     semi_autoregressive_prob: float = 0.5
     prompt_dropout: float = 0.1
     threads: int = 2
+    eos_fill: str = "block"
+    packing: bool = False
 
 
 @dataclass(frozen=True)

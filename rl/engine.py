@@ -170,4 +170,3 @@ class TorchEngine:
 
     def _named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         return ((name, parameter) for name, parameter in self.module.named_parameters() if parameter.requires_grad)
-

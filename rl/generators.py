@@ -18,7 +18,9 @@ def capture() -> dict[str, Any]:
     """Python's, NumPy's and torch's global generators."""
     version, numbers, gauss = random.getstate()
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    devices = [bytes(state.tolist()).hex() for state in torch.cuda.get_rng_state_all()] if torch.cuda.is_available() else []
+    devices = (
+        [bytes(state.tolist()).hex() for state in torch.cuda.get_rng_state_all()] if torch.cuda.is_available() else []
+    )
     return {
         "python": [version, list(numbers), gauss],
         "numpy": [kind, [int(key) for key in keys], int(position), int(has_gauss), float(cached)],

@@ -21,9 +21,7 @@ class Ratings:
     def read(self) -> dict[int, dict[str, float]]:
         try:
             content = json.loads(self.file.read_text("utf-8"))
-            return {
-                int(step): {name: float(value) for name, value in of.items()} for step, of in content.items()
-            }
+            return {int(step): {name: float(value) for name, value in of.items()} for step, of in content.items()}
         except (OSError, ValueError, AttributeError, TypeError):
             return {}
 

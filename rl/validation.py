@@ -37,6 +37,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "learner.zero_stage": (0, 1, 2, 3),  # pyright: ignore[reportAssignmentType]
     "learner.lr_schedule": ("constant", "cosine"),
     "sft.lr_schedule": ("constant", "cosine"),
+    "sft.eos_fill": ("block", "canvas"),
     "cluster.mode": ("ray", "inline"),
     "resume_mode": ("auto", "disable", "path"),
     "best_mode": ("max", "min"),
@@ -57,8 +58,8 @@ POSITIVE = (
 ).split()
 NOT_NEGATIVE = (
     "learner.algorithm.clip_low learner.algorithm.clip_high learner.algorithm.kl_coef learner.weight_decay "
-    "learner.algorithm.entropy_coef learner.lora.rank learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq save_freq seed "
-    "judge.port judge.restarts"
+    "learner.algorithm.entropy_coef learner.lora.rank learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq "
+    "save_freq seed judge.port judge.restarts"
 ).split()
 REMASKING = ("low_confidence", "random", "entropy", "margin")
 SCHEDULES = ("cosine", "linear")

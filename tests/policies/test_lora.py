@@ -85,8 +85,12 @@ def test_an_adapter_of_pefts_own(tmp_path: Path) -> None:
         assert float(found.double().square().sum()) == pytest.approx(numbers["square_sum"], rel=1e-6)
     # What we write has PEFT's keys and settings.
     lora.save_adapter(policy, tmp_path / "out")
-    assert load_file(tmp_path / "out" / lora.WEIGHTS_FILE).keys() == load_file(GOLDEN / "peft" / lora.WEIGHTS_FILE).keys()
-    ours, theirs = (json.loads((folder / lora.CONFIG_FILE).read_text()) for folder in (tmp_path / "out", GOLDEN / "peft"))
+    assert (
+        load_file(tmp_path / "out" / lora.WEIGHTS_FILE).keys() == load_file(GOLDEN / "peft" / lora.WEIGHTS_FILE).keys()
+    )
+    ours, theirs = (
+        json.loads((folder / lora.CONFIG_FILE).read_text()) for folder in (tmp_path / "out", GOLDEN / "peft")
+    )
     assert {key: ours[key] for key in ("r", "lora_alpha", "peft_type", "bias")} == {
         key: theirs[key] for key in ("r", "lora_alpha", "peft_type", "bias")
     }

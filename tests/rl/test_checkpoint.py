@@ -132,7 +132,9 @@ def test_any_changed_byte_is_found(tmp_path: Path, data: st.DataObject) -> None:
 
 def test_a_crash_while_saving_leaves_nothing(tmp_path: Path) -> None:
     target = saved(tmp_path, 1)
-    with pytest.raises(CheckpointError, match="global_step_2: cannot be saved: disk full; global_step_1 is still there"):
+    with pytest.raises(
+        CheckpointError, match="global_step_2: cannot be saved: disk full; global_step_1 is still there"
+    ):
         target.save(2, BrokenLearner(2), WHERE)
     learner = NumberLearner()
     assert checkpoints(tmp_path).resume(learner)["step"] == learner.number == 1

@@ -124,5 +124,7 @@ def test_a_stale_step_is_measured_and_a_fresh_one_is_as_without() -> None:
 def test_weights_that_are_gone_are_told() -> None:
     policy = toy_policy()
     learner = UniGRPOLearner(policy, TorchEngine(policy.module, CORRECTING, 100), CORRECTING)
-    with pytest.raises(TrainingError, match="1 weight versions old, and 0 past ones are kept: raise .*importance_versions"):
+    with pytest.raises(
+        TrainingError, match="1 weight versions old, and 0 past ones are kept: raise .*importance_versions"
+    ):
         learner.update(stale(make_batch(0, CORRECTING), 0, 0, 1))

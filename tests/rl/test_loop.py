@@ -22,8 +22,8 @@ from rl.config import (
 from rl.engine import TorchEngine
 from rl.errors import TrainingError
 from rl.loop import TrainResult, train
-from rl.ratings import Ratings
 from rl.protocols import Learner
+from rl.ratings import Ratings
 from rl.seeds import derive_seed
 from rl.stream import PromptStream
 from rl.types import Group, ImageSampling, Prompt, Rollout, Score, ScoreStatus, Task, TextSampling, WeightRef
