@@ -69,7 +69,9 @@ def check_messages(prompts: Iterable[Prompt]) -> None:
     """Nothing can be asked of a row of plain text. Raises DataError."""
     for prompt in prompts:
         if not prompt.messages:
-            raise DataError(f"prompt {prompt.id!r}: plain text without a message, which only sft's training data may have")
+            raise DataError(
+                f"prompt {prompt.id!r}: plain text without a message, which only sft's training data may have"
+            )
 
 
 def check_solutions(inputs: Inputs) -> None:

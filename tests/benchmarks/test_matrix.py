@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.matrix import BASE, LOSS_TOLERANCE, WEIGHT_TOLERANCE, layouts
 
 
+@pytest.mark.timeout(900)
 def test_the_short_matrix(tmp_path: Path) -> None:
     """In a process of its own: its ranks are forked, and torch.distributed starts once a process."""
     out = tmp_path / "matrix.json"

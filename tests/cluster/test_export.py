@@ -10,11 +10,15 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from cluster.cli import app
-from policies import load_policy
+from cluster.session import session
+from cluster.weights import digest
+from policies import load_policy, lora
 from rl.checkpoint import FolderCheckpoints
 from rl.config import Config, LearnerConfig
 from rl.engine import TorchEngine
 from rl.update import UniGRPOLearner
+from tests.cluster.runs import make_config
+from tests.cluster.runs import run as loop_run
 from tests.policies.originals import CONFIGS, write_folder
 
 IDS = torch.arange(20, 32)[None]
@@ -91,3 +95,24 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     said = run(tmp_path / "run", "--out", tmp_path / "out")
     assert f"passed over {newest}: optimizer.json is missing" in said
     assert torch.equal(load_policy(tmp_path / "out").logits(IDS), logits[0])
+
+
+def test_a_run_of_an_adapter_exports_merged_or_alone(tmp_path: Path) -> None:
+    """A whole run in this process with DeepSpeed: what was sampled with last is what is exported."""
+    target = make_config(tmp_path, "learner.lora.rank=2", "save_freq=1", "steps=2", "learner.zero_stage=1")
+    with session(target) as parts:
+        result, recorder = loop_run(target, parts.workers, parts.learner)
+    assert recorder.logged[1]["actor/first_ratio_error"] < 1e-5
+    run(target.run_dir, "--out", tmp_path / "merged")
+    policy, base = load_policy(tmp_path / "merged"), load_policy(target.policy.path)
+    state = {name: value.numpy() for name, value in policy.module.state_dict().items()}
+    assert digest(state) == result.weights.digest
+    assert not torch.equal(policy.logits(IDS), base.logits(IDS))
+    said = run(target.run_dir, "--out", tmp_path / "alone", "--adapter")
+    assert "adapter, from" in said
+    lora.load_adapter(base, tmp_path / "alone")
+    torch.testing.assert_close(base.logits(IDS), policy.logits(IDS), rtol=0, atol=1e-5)
+    again = make_config(tmp_path, "name=again", "steps=1", f"learner.lora.path={tmp_path / 'alone'}")
+    with session(again) as parts:
+        started = parts.learner.weights()
+    assert all((value == state[name]).all() for name, value in started.items())

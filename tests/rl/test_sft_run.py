@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster import preflight
+from policies import load_policy
+from policies.build import build, train_tokenizer
+from policies.images import LFQConfig, LFQTokenizer
 from policies.packing import pack_sequences
 from rl.checkpoint import FolderCheckpoints
 from rl.config import Config, RolloutConfig, SftConfig, SourceConfig
@@ -27,7 +32,9 @@ from tests.toys import toy_draw_prompt, toy_policy
 
 CANVAS = TextSampling(max_new_tokens=24, block_length=8, steps=12)
 EOS = 99
-LESSONS = [Prompt(f"l{i}", Task.TEXT, (Message("user", f"{i} + 1 ="),), solution=f"{i + 1}" * (1 + i)) for i in range(5)]
+LESSONS = [
+    Prompt(f"l{i}", Task.TEXT, (Message("user", f"{i} + 1 ="),), solution=f"{i + 1}" * (1 + i)) for i in range(5)
+]
 DRAWINGS = [toy_draw_prompt(index) for index in range(3)]  # their scenes are rendered, several pictures a caption
 
 
@@ -39,8 +46,19 @@ def config(folder: Path, **settings) -> Config:
     return Config(**values)
 
 
+@cache
+def scenes_folder() -> Path:
+    """A toy whose pictures have a size that scenes can be drawn at."""
+    folder = Path(tempfile.mkdtemp(prefix="unigrpo-scenes-"))
+    torch.manual_seed(0)
+    LFQTokenizer(LFQConfig(image_size=24, bits=6, width=16)).save(folder / "images")
+    sizes = {"d_model": 32, "n_layers": 2, "n_heads": 2, "mlp_hidden_size": 64}
+    build(folder / "policy", train_tokenizer(["1 + 1 ="], 300), folder / "images", max_length=128, **sizes)
+    return folder / "policy"
+
+
 def make(settings: Config) -> SftRun:
-    policy = toy_policy()
+    policy = load_policy(scenes_folder())
     engine = TorchEngine(policy.module, settings.sft, settings.sft.steps)
     stream = PromptStream([SourceConfig("lessons"), SourceConfig("drawings")], settings.seed, [LESSONS, DRAWINGS])
     return SftRun(policy, engine, stream, settings, FolderCheckpoints(settings))
@@ -88,8 +106,7 @@ def test_evaluations_on_the_way_rate_the_checkpoints(tmp_path: Path) -> None:
 def test_packed_examples_have_the_same_loss_and_gradient(tmp_path: Path) -> None:
     gradients, losses = [], []
     for packed in (False, True):
-        policy = toy_policy()
-        policy.module.double()
+        policy = load_policy(scenes_folder(), dtype=torch.float64)
         pack_sequences(policy.module, packed)
         maker, rng = ExampleMaker(policy, config(tmp_path)), np.random.default_rng(3)
         loss = batch_loss(policy, [maker.make(prompt, rng) for prompt in [*LESSONS, *DRAWINGS]])
