@@ -7,7 +7,7 @@ tokens of which M = t L are hidden, LLaDA's loss -1/(t L) sum(log p) is the mean
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
