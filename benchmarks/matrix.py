@@ -204,7 +204,7 @@ def _train(folder: Path, layout: Layout, rank: int) -> None:
             learner.save(folder / layout.name)
     weights = learner.weights()
     if rank == 0:
-        np.savez(folder / f"{layout.name}.npz", losses=np.array(losses), **weights)
+        np.savez(folder / f"{layout.name}.npz", losses=np.array(losses), **weights)  # pyright: ignore[reportArgumentType]
 
 
 def _compare(folder: Path, layout: Layout) -> dict[str, Any]:

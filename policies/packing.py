@@ -67,4 +67,4 @@ class Packing:
 def pack_sequences(module: torch.nn.Module, on: bool = True) -> None:
     """From now on, padded batches run packed through this module, if it knows how: the same values but for rounding."""
     if hasattr(module, "packing"):
-        module.packing = on  # pyright: ignore[reportAttributeAccessIssue]
+        module.packing = on  # pyright: ignore[reportArgumentType]

@@ -285,7 +285,7 @@ class Transformer(nn.Module):
         return x, self._rope_tables(start, stop, x), bias
 
     @property
-    def read_directly(self) -> tuple[nn.Parameter, ...]:
+    def read_directly(self) -> tuple[Tensor, ...]:
         """Weights that are read without a call of the module they belong to: an engine must not part them."""
         return (self.wte.weight if self.config.tied_head else self.ff_out.weight,)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -75,7 +75,7 @@ class BaseReference:
     """The reference of a policy with an adapter: the same policy without it. No second copy, and nothing to save."""
 
     def __init__(self, policy: Any) -> None:
-        self.policy = _WithoutAdapter(policy)
+        self.policy = cast(Policy, _WithoutAdapter(policy))
 
     def due(self, steps_done: int) -> bool:
         return False

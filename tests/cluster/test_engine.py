@@ -172,14 +172,15 @@ def test_stage_3_keeps_whole_what_is_read_without_a_call(tmp_path: Path, tied: b
         return module
 
     def steps(engine: Engine) -> list[float]:
-        losses = []
+        losses, module = [], engine.module
+        assert isinstance(module, Transformer)
         for step in range(4):
             ids = torch.arange(6)[None] + step
-            hidden = engine.module(ids)
-            losses.append((hidden[0] @ engine.module.head_weight(3, 20).T).square().mean())
+            hidden = module(ids)
+            losses.append((hidden[0] @ module.head_weight(3, 20).T).square().mean())
             engine.backward(losses[-1])
             assert engine.step().stepped
-        return [float(loss) for loss in losses]
+        return [float(loss.detach()) for loss in losses]
 
     plain = TorchEngine(make(), SETTINGS, 10)
     engine = DeepSpeedEngine(make(), SETTINGS, 10, zero_stage=3, log=tmp_path / "deepspeed.log")

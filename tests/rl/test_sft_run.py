@@ -64,6 +64,11 @@ def make(settings: Config) -> SftRun:
     return SftRun(policy, engine, stream, settings, FolderCheckpoints(settings))
 
 
+def kept(task: SftRun) -> FolderCheckpoints:
+    assert isinstance(task.checkpoints, FolderCheckpoints)
+    return task.checkpoints
+
+
 def run(settings: Config, evaluate=None, before: Mapping[str, float] | None = None) -> tuple[SftRun, dict[int, float]]:
     """The run, and its losses by step; ``before`` where it does not resume."""
     task, losses = make(settings), {}
@@ -91,7 +96,7 @@ def test_a_run_that_was_cut_off_goes_on_bit_for_bit(tmp_path: Path) -> None:
     assert rest == {step: loss for step, loss in curve.items() if step >= 3}
     for name, value in straight.policy.module.state_dict().items():
         assert torch.equal(value, again.policy.module.state_dict()[name])
-    saved = sorted(path.name for path in again.checkpoints.folder.glob("global_step_*"))
+    saved = sorted(path.name for path in kept(again).folder.glob("global_step_*"))
     assert saved == ["global_step_3", "global_step_6", "global_step_8"]
 
 
@@ -99,8 +104,8 @@ def test_evaluations_on_the_way_rate_the_checkpoints(tmp_path: Path) -> None:
     scores = {2: 0.1, 4: 0.9, 6: 0.3}
     settings = config(tmp_path, save_freq=2, test_freq=2, keep_checkpoints=1, best_metric="val/text/score")
     task, _ = run(settings, lambda step: {"val/text/score": scores[step]})
-    assert task.checkpoints.best() == [4]
-    assert {path.name for path in task.checkpoints.folder.glob("global_*")} == {"global_step_4", "global_step_8"}
+    assert kept(task).best() == [4]
+    assert {path.name for path in kept(task).folder.glob("global_*")} == {"global_step_4", "global_step_8"}
 
 
 def test_packed_examples_have_the_same_loss_and_gradient(tmp_path: Path) -> None:
