@@ -3,7 +3,8 @@
 CPU-seconds of this process, so that a busy machine does not count. ``gradient`` is forward and backward of one inner
 update for each of the mu masks; ``step`` is a whole UniGRPO step: old and reference log-probs, then mu updates with
 AdamW. Both take rollouts one at a time. The plain side pads each to the longest, as dLLM-RL pads to its canvas; in
-``gradient_equal`` all rollouts are of that length. Every case is one warm-up and ``repeats`` turns of each side; the
+``gradient_equal`` all rollouts are of that length. ``packing`` is another pair: one micro-batch of our learner, padded
+(plain) and packed (ours), see ``benchmarks.packing``. Every case is one warm-up and ``repeats`` turns of each side; the
 medians are reported. ``saved`` counts what is kept for the backward pass, parameters and their gradients apart.
 """
 
@@ -57,6 +58,8 @@ def run(
     log: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """All cases, as what ``unigrpo bench learner`` writes. One thread."""
+    from benchmarks import packing  # which builds on this file
+
     shape, threads = shape or Shape(), torch.get_num_threads()
     torch.set_num_threads(1)
     cases = []
@@ -66,6 +69,8 @@ def run(
             for name, of in (("gradient_equal", equal), ("gradient", shape), ("step", shape)):
                 cases.append(Bench(of, vocabulary).case(name, repeats))
                 log(_line(cases[-1]))
+            cases.append(packing.case(shape, vocabulary, repeats))
+            log(_line(cases[-1]))
     finally:
         torch.set_num_threads(threads)
     return {"bench": "learner", "torch": torch.__version__, "threads": 1, "shape": asdict(shape), "cases": cases}

@@ -86,6 +86,27 @@ def generate(
 
 
 @app.command()
+def export(
+    source: Annotated[Path, typer.Argument(metavar="RUN_OR_CHECKPOINT", help="A run's folder, or a global_step_N.")],
+    out: Annotated[Path, typer.Option(help="The folder to write: new, or empty.")],
+    best: Annotated[
+        str | None, typer.Option(help="The best checkpoint by this held-out metric, e.g. val/text/score.")
+    ] = None,
+    mode: Annotated[str, typer.Option(help="Whether max or min of that metric is best.")] = "max",
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; default: as it was trained.")] = None,
+    adapter: Annotated[bool, typer.Option("--adapter", help="A LoRA adapter alone, in PEFT's format.")] = False,
+) -> None:
+    """Write a trained policy in its family's own format: safetensors with the original names, config and tokenizers."""
+
+    def body() -> int:
+        from cluster.export import export as run
+
+        return run(source, out, best, mode, dtype, adapter)
+
+    console.run(body)
+
+
+@app.command()
 def doctor() -> None:
     """One screen about this machine: versions, cores, memory, GPU, compiler."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ def check(config: Config, *, needs_train: bool, needs_val: bool) -> Inputs:
     Raises ConfigError, DataError, PolicyError or RewardError: one line each.
     """
     folder = check_files(config.policy.path)
+    _check_adapter(config)
     check_judge(config)
     if config.judge.serve is not None:
         config = pointed_at(config, "http://127.0.0.1:1/v1")  # its port comes later
@@ -53,6 +54,24 @@ def check(config: Config, *, needs_train: bool, needs_val: bool) -> Inputs:
 
     check_policy(folder)
     return inputs
+
+
+def _check_adapter(config: Config) -> None:
+    path = config.learner.lora.path
+    for name in () if path is None else ("adapter_config.json", "adapter_model.safetensors"):
+        if not (Path(str(path)) / name).is_file():
+            raise PolicyError(
+                f"learner.lora.path={path}: no {name} in it; give a folder with an adapter as PEFT saves it"
+            )
+
+
+def check_messages(prompts: Iterable[Prompt]) -> None:
+    """Nothing can be asked of a row of plain text. Raises DataError."""
+    for prompt in prompts:
+        if not prompt.messages:
+            raise DataError(
+                f"prompt {prompt.id!r}: plain text without a message, which only sft's training data may have"
+            )
 
 
 def check_solutions(inputs: Inputs) -> None:

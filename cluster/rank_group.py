@@ -49,7 +49,8 @@ class RankActor:
         return self.learner.update(batch)
 
     def weights(self) -> Mapping[str, np.ndarray]:
-        return self.learner.weights()
+        weights = self.learner.weights()
+        return weights if self._rank == 0 else {}
 
     def save(self, folder: Path) -> None:
         self.learner.save(folder)
@@ -86,8 +87,9 @@ class RankGroup:
         return self._all("training", "update", ray.put(batch))["learner rank 0"]
 
     def weights(self) -> Mapping[str, np.ndarray]:
-        call = self._ranks["learner rank 0"].weights.remote()
-        return self._gather({call: "learner rank 0"}, "sending weights", self._deadline_s)["learner rank 0"]
+        """Rank 0's. All are asked, since some engines part the weights."""
+        calls = {actor.weights.remote(): name for name, actor in self._ranks.items()}
+        return self._gather(calls, "sending weights", self._deadline_s)["learner rank 0"]
 
     def save(self, folder: Path) -> None:
         self._all("saving", "save", folder.absolute())

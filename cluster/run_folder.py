@@ -29,7 +29,7 @@ def open_run(config: Config, command: str, screen: Console, steps: int) -> Track
     """
     run_dir = config.run_dir
     _check_command(run_dir, command)
-    keep_until = _history(config) if command == "train" else -1.0
+    keep_until = _history(config) if command in ("train", "sft") else -1.0
     console.log_to(run_dir)
     _log.info("unigrpo %s: %s", command, run_dir.absolute())
     trackers: list[Tracker] = [JsonlTracker(run_dir, keep_until=keep_until), LiveTable(steps, console=screen)]

@@ -96,6 +96,13 @@ def save_policy(policy: MaskedDiffusionPolicy, folder: Path, max_shard_bytes: in
     write_weights(folder, family.tensors(policy.module), max_shard_bytes)
 
 
+def family_tensors(policy: MaskedDiffusionPolicy) -> Tensors:
+    """The policy's tensors under its family's names. Raises PolicyError where it was not loaded from a folder."""
+    if policy.source is None:
+        raise PolicyError(f"{policy.name}: was not loaded from a folder, so its family is not known")
+    return _family(policy.source)[0].tensors(policy.module)
+
+
 def write_weights(folder: Path, tensors: Tensors, max_shard_bytes: int) -> None:
     """One file, or shards and then their index, which stands only when all of them do; older weights are removed."""
     shards = _split(tensors, max_shard_bytes)

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rl.errors import ConfigError
+from rl.lora_config import LoraConfig
 from rl.reward_config import CustomRewardConfig, JudgeConfig, RewardsConfig
 from rl.types import ImageSampling, TextSampling, ThinkDrawSampling
 
@@ -39,6 +40,9 @@ class UniGRPOConfig:
     dual_clip             bounds the loss of a rollout with a negative advantage by this times it; null: no bound
     entropy_coef          bonus on the entropy of scored tokens
     normalizer_length     the divisor of normalizer=constant
+    importance_cap  unigrpo: what a stale rollout is worth, (policy now / policy that sampled), at most this; null: 1
+    importance_level  token, or sequence: one weight for a whole response
+    importance_versions  so many past versions of the weights are kept on the host, for the log-probs of stale rollouts
     spg_beta, spg_mixture  spg: exponent of the upper bound, and its share in the mixture with the lower one
     """
 
@@ -60,6 +64,9 @@ class UniGRPOConfig:
     dual_clip: float | None = None
     entropy_coef: float = 0.0
     normalizer_length: int | None = None
+    importance_cap: float | None = None
+    importance_level: str = "token"
+    importance_versions: int = 1
 
 
 @dataclass(frozen=True)
@@ -143,11 +150,14 @@ class LearnerConfig:
     """One optimizer step on ``mini_batch_size`` rollouts (all of the batch if null), in micro-batches.
 
     engine               deepspeed, or torch (one rank, plain AdamW: a debugger's choice)
+    zero_stage           what DeepSpeed parts over the ranks: 1 the optimizer's state, 2 gradients too, 3 weights too
+    offload_optimizer    keep the optimizer's state in the host's memory, and step there (zero_stage 1 to 3)
     max_skipped_updates  stop after this many updates in a row without usable groups or with a non-finite gradient
     reference_sync_freq  copy the policy into the reference every so many steps; null keeps it frozen
     advantage_baseline   mean of the group, or leave_one_out: mean of the others
     task_weights         task -> weight of its rollouts in the loss; 1 where it is not named
     logits_mib           where a micro-batch's logits would take more, they are formed in chunks of this many MiB
+    packing              sequences of a micro-batch share one stream of tokens: no layer works on padding
     activation_checkpointing  keep a layer's input alone, and run it again for its gradient
     overlong_filtering   leave rollouts that ran out of canvas out of the loss
     drop_equal_groups    leave groups whose scores are all equal out of the update: they teach nothing but the KL term
@@ -174,6 +184,9 @@ class LearnerConfig:
     drop_equal_groups: bool = False
     logits_mib: float = 64.0
     activation_checkpointing: bool = False
+    offload_optimizer: bool = False
+    packing: bool = False
+    lora: LoraConfig = field(default_factory=LoraConfig)
 
 
 @dataclass(frozen=True)
@@ -182,6 +195,9 @@ class SftConfig:
 
     canvas_prob   share of examples padded with end-of-text to the sampler's canvas; the rest end at their first one
     semi_autoregressive_prob  share of those in which one block is in play, as in the sampler; else any token may be
+    eos_fill     block: end-of-text fills the block in which an answer ends, as the sampler sees it; canvas: all of the
+                 canvas, every one of them learned (LLaDA, arXiv 2502.09992, appendix B)
+    packing      examples of a micro-batch share one stream of tokens, as in learner.packing
     prompt_dropout  share of draw examples without their caption, which classifier-free guidance needs
     """
 
@@ -197,6 +213,8 @@ class SftConfig:
     semi_autoregressive_prob: float = 0.5
     prompt_dropout: float = 0.1
     threads: int = 2
+    eos_fill: str = "block"
+    packing: bool = False
 
 
 @dataclass(frozen=True)
@@ -226,7 +244,12 @@ class TrackingConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run. ``resume_mode``: auto (newest whole checkpoint of this run), disable, or path (``resume_path``)."""
+    """A whole run. ``resume_mode``: auto (newest whole checkpoint of this run), disable, or path (``resume_path``).
+
+    keep_checkpoints  the newest so many are kept
+    best_metric       of held-out evaluation, such as val/text/score: the best keep_best checkpoints by it are kept as well
+    best_mode         max or min: which values of it are better
+    """
 
     name: str = "run"
     output_dir: str = "runs"
@@ -250,6 +273,9 @@ class Config:
     keep_checkpoints: int = 2
     resume_mode: str = "auto"
     resume_path: str | None = None
+    best_metric: str | None = None
+    best_mode: str = "max"
+    keep_best: int = 1
 
     @property
     def run_dir(self) -> Path:

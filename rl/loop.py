@@ -136,6 +136,7 @@ class _Run:
         evaluation = evaluate(self.workers, self.val_prompts, weights, evaluation_seed(self.config.seed))
         self.tracker.log(step, evaluation.metrics)
         self.tracker.samples(step, evaluation.groups, "val")
+        self.checkpoints.rate(step, evaluation.metrics)
         return evaluation.metrics
 
 

@@ -54,6 +54,9 @@ def prepare(groups: Sequence[Group], config: Config, step: int, *, weight_versio
         on_policy=len(versions | ({weight_version} - {None})) <= 1,
         spans=tuple(rollout.spans for rollout in rollouts),
         weights=weights,
+        staleness=None
+        if weight_version is None
+        else np.array([weight_version - rollout.weight_version for rollout in rollouts], dtype=np.int64),
     )
 
 

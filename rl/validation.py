@@ -10,6 +10,7 @@ from typing import Any
 
 from rl.config import Config, SourceConfig
 from rl.errors import ConfigError
+from rl.lora_config import TARGETS
 from rl.types import ImageSampling, Task, TextSampling
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -18,6 +19,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "learner.algorithm.normalizer": ("masked", "length", "token_mean", "constant"),
     "learner.algorithm.objective": ("unigrpo", "policy_gradient", "wd1", "dpo"),
     "learner.algorithm.ratio": ("token", "sequence"),
+    "learner.algorithm.importance_level": ("token", "sequence"),
     "learner.advantage_baseline": ("mean", "leave_one_out"),
     "learner.algorithm.schedule": ("stratified", "algorithm1", "random", "full"),
     "learner.algorithm.estimator": (
@@ -32,11 +34,13 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     ),
     "rewards.on_failure.action": ("drop", "retry", "fail"),
     "learner.engine": ("deepspeed", "torch"),
-    "learner.zero_stage": (0, 1, 2),  # pyright: ignore[reportAssignmentType]
+    "learner.zero_stage": (0, 1, 2, 3),  # pyright: ignore[reportAssignmentType]
     "learner.lr_schedule": ("constant", "cosine"),
     "sft.lr_schedule": ("constant", "cosine"),
+    "sft.eos_fill": ("block", "canvas"),
     "cluster.mode": ("ray", "inline"),
     "resume_mode": ("auto", "disable", "path"),
+    "best_mode": ("max", "min"),
 }
 
 POSITIVE = (
@@ -44,17 +48,18 @@ POSITIVE = (
     "learner.micro_batch_size_per_gpu learner.mini_batch_size learner.max_grad_norm learner.max_skipped_updates "
     "learner.algorithm.estimator_samples learner.algorithm.trajectory_shrink learner.algorithm.spg_beta "
     "rollout.max_gen_batches learner.logits_mib learner.algorithm.dual_clip learner.algorithm.normalizer_length "
-    "learner.algorithm.kl_clip learner.threads learner.reference_sync_freq "
+    "learner.algorithm.importance_cap learner.algorithm.importance_versions "
+    "learner.algorithm.kl_clip learner.lora.alpha learner.threads learner.reference_sync_freq "
     "sft.steps sft.batch_size sft.lr sft.threads sft.max_grad_norm "
     "cluster.rollout_workers cluster.reward_workers cluster.learner_ranks cluster.start_deadline_s "
     "cluster.rollout_deadline_s cluster.reward_deadline_s cluster.learner_deadline_s evaluation.n_samples_per_prompt "
-    "keep_checkpoints tracking.samples_freq rewards.on_failure.attempts "
+    "keep_checkpoints keep_best tracking.samples_freq rewards.on_failure.attempts "
     "custom_reward_function.deadline_s custom_reward_function.memory_mb judge.start_deadline_s"
 ).split()
 NOT_NEGATIVE = (
     "learner.algorithm.clip_low learner.algorithm.clip_high learner.algorithm.kl_coef learner.weight_decay "
-    "learner.algorithm.entropy_coef learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq save_freq seed "
-    "judge.port judge.restarts"
+    "learner.algorithm.entropy_coef learner.lora.rank learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq "
+    "save_freq seed judge.port judge.restarts"
 ).split()
 REMASKING = ("low_confidence", "random", "entropy", "margin")
 SCHEDULES = ("cosine", "linear")
@@ -95,6 +100,21 @@ def validate(config: Config) -> None:
             _validate_source(f"data.{which}[{index}]", source)
     if config.resume_mode == "path" and not config.resume_path:
         raise ConfigError("resume_mode=path: also give resume_path=FOLDER (a global_step_N folder)")
+    _validate_best(config)
+
+
+def _validate_best(config: Config) -> None:
+    """A checkpoint can be told to be the best only where it was measured."""
+    metric, save, test = config.best_metric, config.save_freq, config.test_freq
+    if metric is None:
+        return
+    if not metric.startswith("val/"):
+        raise ConfigError(f"best_metric={metric}: must be of held-out evaluation, e.g. val/text/score")
+    if not save or not test or save % test:
+        raise ConfigError(
+            f"best_metric={metric}: every saved step must be evaluated: set save_freq={save} and test_freq={test} "
+            "above 0, save_freq a multiple of test_freq"
+        )
 
 
 def _validate_text(where: str, sampling: TextSampling) -> None:
@@ -183,6 +203,20 @@ def _validate_learner(config: Config) -> None:
             f"learner.engine=torch with cluster.learner_ranks={config.cluster.learner_ranks}: the torch engine has "
             "one rank; set learner.engine=deepspeed"
         )
+    if learner.lora.on and learner.reference_sync_freq is not None:
+        raise ConfigError(
+            f"learner.reference_sync_freq={learner.reference_sync_freq} with learner.lora: the reference is the policy "
+            "without its adapter; set learner.reference_sync_freq=null"
+        )
+    if learner.lora.rank and not learner.lora.target:
+        raise ConfigError("learner.lora.target=[]: name at least one layer, e.g. [q_proj, v_proj]")
+    for name in learner.lora.target:
+        _require_choice("learner.lora.target", name, TARGETS)
+    if learner.offload_optimizer and (learner.engine != "deepspeed" or learner.zero_stage == 0):
+        raise ConfigError(
+            f"learner.offload_optimizer=true with learner.engine={learner.engine}, zero_stage={learner.zero_stage}: "
+            "only ZeRO offloads; set learner.engine=deepspeed and learner.zero_stage=1, 2 or 3"
+        )
     if config.cluster.mode == "inline" and config.cluster.learner_ranks > 1:
         raise ConfigError("cluster.mode=inline with cluster.learner_ranks > 1: one process has one rank; use mode=ray")
     if config.cluster.learner_ranks > rollouts:
@@ -207,6 +241,8 @@ def _validate_algorithm(config: Config) -> None:
         raise ConfigError(f"{where}.normalizer=constant: also give {where}.normalizer_length, e.g. the canvas's length")
     if algorithm.ratio != "token" and algorithm.objective != "unigrpo":
         raise ConfigError(f"{where}.ratio={algorithm.ratio}: only objective=unigrpo has a ratio")
+    if algorithm.importance_cap is not None and algorithm.objective != "unigrpo":
+        raise ConfigError(f"{where}.importance_cap={algorithm.importance_cap}: only objective=unigrpo has such weights")
     if algorithm.dual_clip is not None and algorithm.dual_clip <= 1:
         raise ConfigError(f"{where}.dual_clip={algorithm.dual_clip}: must be above 1, e.g. 3")
     if algorithm.objective == "dpo":
