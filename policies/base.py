@@ -125,8 +125,8 @@ class Policy(Protocol):
         token. None: every token sees the whole sequence."""
         ...
 
-    def new_cache(self) -> KeyValueCache:
-        """For the keys and values of settled tokens. Raises PolicyError where none would be exact."""
+    def new_cache(self, exact: bool = True) -> KeyValueCache:
+        """For the keys and values of settled tokens. Raises PolicyError where none would be exact, and one must be."""
         ...
 
     def extend(self, token_ids: torch.Tensor, cache: KeyValueCache) -> None:

@@ -51,8 +51,8 @@ class MaskedDiffusionPolicy:
     def block_length(self) -> int | None:
         return self.module.config.block_length
 
-    def new_cache(self) -> KeyValueCache:
-        if self.block_length is None:
+    def new_cache(self, exact: bool = True) -> KeyValueCache:
+        if exact and self.block_length is None:
             raise PolicyError(f"{self.name}: attends to the whole sequence, so no key-value cache of it is exact")
         return KeyValueCache(self.module.config.n_layers)
 

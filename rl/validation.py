@@ -58,6 +58,7 @@ NOT_NEGATIVE = (
 ).split()
 REMASKING = ("low_confidence", "random", "entropy", "margin")
 SCHEDULES = ("cosine", "linear")
+CACHES = ("none", "prefix", "dual")
 
 
 def validate(config: Config) -> None:
@@ -111,6 +112,7 @@ def _validate_text(where: str, sampling: TextSampling) -> None:
             f"{where}.block_length={sampling.block_length}: must divide max_new_tokens={sampling.max_new_tokens}"
         )
     _require_choice(f"{where}.remasking", sampling.remasking, REMASKING)
+    _require_choice(f"{where}.cache", sampling.cache, CACHES)
     _validate_tail(where, sampling)
     threshold = sampling.confidence_threshold
     _require(
