@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.rollout import Shape, bench_policy
+from benchmarks.policy import bench_policy
+from benchmarks.rollout import Shape
 from policies.base import EncodedPrompt
 from policies.generate import generate_image, generate_text, rollout_group
 from policies.noise import uniforms
