@@ -44,8 +44,9 @@ class MaskedDiffusionPolicy:
         attention_mask: Tensor | None = None,
         rows: Tensor | None = None,
         cache: KeyValueCache | None = None,
+        clean: Tensor | None = None,
     ) -> Tensor:
-        return self.module(token_ids, attention_mask, rows, cache)
+        return self.module(token_ids, attention_mask, rows, cache, clean)
 
     @property
     def block_length(self) -> int | None:

@@ -78,9 +78,13 @@ def _one_pass(policy: Policy, data: MicroBatch, hidden: Tensor, scored: Tensor, 
     rows = scored.any(1).nonzero().squeeze(1)
     token_ids = data.token_ids.masked_fill(hidden & ~scored, policy.vocabulary.mask_id)
     if len(rows) == len(scored):
-        return masked_log_probs(policy, token_ids, data.attention, scored, draws=data.draws, **options)
+        return masked_log_probs(
+            policy, token_ids, data.attention, scored, draws=data.draws, clean=data.token_ids, **options
+        )
     attention = None if data.attention is None else data.attention[rows]
-    part = masked_log_probs(policy, token_ids[rows], attention, scored[rows], draws=data.draws[rows], **options)
+    part = masked_log_probs(
+        policy, token_ids[rows], attention, scored[rows], draws=data.draws[rows], clean=data.token_ids[rows], **options
+    )
 
     def spread(values: Tensor) -> Tensor:
         return values.new_zeros(scored.shape).index_copy(0, rows, values)
@@ -96,6 +100,7 @@ def masked_log_probs(
     mask: Tensor,
     *,
     draws: Tensor | None = None,
+    clean: Tensor | None = None,
     logits_mib: float = LOGITS_MIB,
     with_entropy: bool = False,
     with_token_entropy: bool = False,
@@ -106,6 +111,8 @@ def masked_log_probs(
     attention_mask  [B, L] bool, False at padding, or None
     mask            [B, L] bool
     draws           [B] or [B, L] bool, the sequences or positions whose image codes the sampler of images wrote; None: all
+    clean           [B, L] int64, the sequence that was written, where token_ids has mask tokens already; None: token_ids.
+                    Block-causal policies see the blocks before a block in it
     logits_mib      where the logits would take more, they are formed a chunk at a time, and again for the gradient
 
     Those codes are normalised over the codebook. All other tokens are normalised over the whole vocabulary, as the
@@ -114,7 +121,7 @@ def masked_log_probs(
     if not mask.any():
         nothing = torch.zeros(mask.shape, device=mask.device)
         return LogProbs(nothing, nothing.new_tensor(torch.nan), nothing if with_token_entropy else None)
-    rows = masked_rows(policy, token_ids, attention_mask, mask, draws)
+    rows = masked_rows(policy, token_ids, attention_mask, mask, draws, clean)
     parts = []
     for part in rows.parts:
         size = chunk_rows(policy, part.image, logits_mib)
@@ -140,7 +147,8 @@ def masked_loss(
     chunk's log-probs are, so the chunk's gradient is taken at once.
     """
     mask = data.masks[n]
-    rows = masked_rows(policy, data.token_ids, data.attention, mask, data.draws)
+    shown = data.token_ids.masked_fill(data.hidden[n, 0] & ~mask, policy.vocabulary.mask_id)
+    rows = masked_rows(policy, shown, data.attention, mask, data.draws, data.token_ids)
     values = rows.hidden.new_zeros(mask.numel(), dtype=torch.promote_types(rows.hidden.dtype, torch.float32))
     zero, entropy = values.new_zeros(()), values.new_zeros(())
     for part in rows.parts:
@@ -193,7 +201,12 @@ class MaskedRows:
 
 
 def masked_rows(
-    policy: Policy, token_ids: Tensor, attention_mask: Tensor | None, mask: Tensor, draws: Tensor | None
+    policy: Policy,
+    token_ids: Tensor,
+    attention_mask: Tensor | None,
+    mask: Tensor,
+    draws: Tensor | None,
+    clean: Tensor | None = None,
 ) -> MaskedRows:
     """The hidden states at ``mask``, split by what their tokens are normalised over."""
     vocabulary = policy.vocabulary
@@ -203,7 +216,8 @@ def masked_rows(
     is_image = (codes >= 0) & (codes < vocabulary.codebook_size)
     if draws is not None:
         is_image &= (draws if draws.dim() == 2 else draws[:, None].expand_as(mask)).flatten()[positions]
-    hidden = policy.hidden(token_ids.masked_fill(mask, vocabulary.mask_id), attention_mask, rows=mask)
+    noisy = token_ids.masked_fill(mask, vocabulary.mask_id)
+    hidden = policy.hidden(noisy, attention_mask, rows=mask, clean=token_ids if clean is None else clean)
     parts = []
     for image, wanted in ((False, targets), (True, codes)):
         rows = (is_image == image).nonzero().squeeze(1)

@@ -80,7 +80,11 @@ def _denoise(
     positions = _padded(position[:, 1], valid, len(ids))
     shown = Shown(ids, rows, block, members)
     logits = _logits(group, states, sampling, shown, position)
-    noise, order = (_flat(uniforms(seeds, step, positions - group.start, stream), valid) for stream in (TOKEN, ORDER))
+    needed = {TOKEN: sampling.temperature > 0, ORDER: sampling.remasking == "random"}
+    noise, order = (
+        _flat(uniforms(seeds, step, positions - group.start, stream), valid) if used else logits.new_zeros(len(logits))
+        for stream, used in needed.items()
+    )
     tokens, probability = draw(logits, noise, sampling.temperature, sampling.top_k, sampling.top_p)
     confidence = _padded(REMASKING[sampling.remasking](logits, probability, order), valid, len(ids), filler=-1)
     keep = keep_surest(confidence, min(count, confidence.shape[1]))
