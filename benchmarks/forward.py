@@ -64,9 +64,7 @@ def products(policy: MaskedDiffusionPolicy, batch: int, length: int) -> list[tup
     return found + attention * config.n_layers
 
 
-def plain_pass(
-    shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], passes: int = 1
-) -> Callable[[int], None]:
+def plain_pass(shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], passes: int = 1) -> Callable[[int], None]:
     """A turn: each product, ``passes`` times. Right factors lie as linear layers keep their weights."""
     generator = torch.Generator().manual_seed(0)
     pairs = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 
@@ -17,7 +18,7 @@ def seconds(side: Callable[[], object]) -> float:
 
 def turns(sides: Sequence[Callable[[int], object]], repeats: int) -> list[tuple[float, ...]]:
     """Seconds of each side, each given the number of its turn: neighbours in time, so that they can be compared."""
-    return [tuple(seconds(lambda side=side: side(turn)) for side in sides) for turn in range(1, repeats + 1)]
+    return [tuple(seconds(partial(side, turn)) for side in sides) for turn in range(1, repeats + 1)]
 
 
 @contextmanager

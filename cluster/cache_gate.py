@@ -52,7 +52,9 @@ def check(config: Config, sources: Sequence[Sequence[Prompt]], tracker: Tracker)
         return None
     settings = ", ".join(f"rollout.{task}.cache={cached[task]}" for task in sorted({prompt.task for prompt in prompts}))
     tracker.phase(f"comparing {settings} with exact sampling")
-    report = compare(_answer(with_cache(config, exact=True), prompts), _answer(with_cache(config, exact=False), prompts))
+    report = compare(
+        _answer(with_cache(config, exact=True), prompts), _answer(with_cache(config, exact=False), prompts)
+    )
     tracker.log(0, report.metrics())
     bounds = config.rollout.cache_gate
     found = (
@@ -61,7 +63,9 @@ def check(config: Config, sources: Sequence[Sequence[Prompt]], tracker: Tracker)
         f"without (at most {bounds.max_reward_drop:g} less)"
     )
     if not report.passes(bounds):
-        raise ConfigError(f"{found}: not close enough to train with; set cache=none, or other bounds in rollout.cache_gate")
+        raise ConfigError(
+            f"{found}: not close enough to train with; set cache=none, or other bounds in rollout.cache_gate"
+        )
     tracker.phase(found)
     return report
 

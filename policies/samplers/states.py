@@ -60,7 +60,9 @@ def states_of(policy: Policy, sampling: TextSampling, members: int) -> States:
 def check_blocks(name: str, own: int, sampling: TextSampling) -> None:
     """Whether a block-causal policy with blocks of ``own`` tokens can sample so. Raises PolicyError."""
     if sampling.cache != "none":
-        raise PolicyError(f"cache={sampling.cache}: {name} is block-causal and has an exact cache of its own; set cache=none")
+        raise PolicyError(
+            f"cache={sampling.cache}: {name} is block-causal and has an exact cache of its own; set cache=none"
+        )
     if sampling.block_length % own or sampling.max_new_tokens % own:
         raise PolicyError(
             f"block_length={sampling.block_length}, max_new_tokens={sampling.max_new_tokens}: must be multiples of {own}, "

@@ -63,9 +63,7 @@ def windows(length: int, size: int, offset: int = 0) -> list[slice]:
     return [slice(*pair) for pair in pairwise(cuts)]
 
 
-def _denoise(
-    group: _Canvas, states: States, sampling: TextSampling, window: slice, step: int, count: int
-) -> bool:
+def _denoise(group: _Canvas, states: States, sampling: TextSampling, window: slice, step: int, count: int) -> bool:
     """One step for the members that have masks left in the window. False where none has: the window is full."""
     with_threshold = sampling.confidence_threshold is not None
     ids, seeds, members = group.in_play(window, with_threshold)

@@ -25,7 +25,9 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "reward.py").write_text(REWARD)
     sources = {}
     for split, first in (("train", 0), ("val", 50)):
-        rows = [{"id": f"{split}{i}", "prompt": f"{i} + {first} =", "solution": f"<think>{i}</think>{i}"} for i in range(6)]
+        rows = [
+            {"id": f"{split}{i}", "prompt": f"{i} + {first} =", "solution": f"<think>{i}</think>{i}"} for i in range(6)
+        ]
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         sources[split] = [{"source": str(folder / f"{split}.jsonl"), "task": "text"}]
     mix, text = {"text": {"custom": 1.0}}, {"max_new_tokens": 16, "block_length": 4, "steps": 8}
