@@ -5,9 +5,14 @@ Nothing here knows Ray: an actor is this class on another machine, and the inlin
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
+import torch
+
 from cluster.weights import Weights, copy_into, verify
 from policies import load_policy
 from policies.generate import rollout_group
+from policies.packed import packed
 from rl.config import Config, EvaluationConfig, RolloutConfig
 from rl.errors import WorkerError
 from rl.seeds import derive_seed
@@ -38,12 +43,16 @@ class RolloutWorker:
         self.config, self.name = config, name
         self.policy = load_policy(config.policy.path, device=config.policy.device, dtype=config.policy.dtype)
         self.weights: WeightRef | None = None
+        self._packed = ExitStack()
 
     def load_weights(self, ref: WeightRef, weights: Weights) -> None:
         """Raises WorkerError where the digest does not match; the worker then serves nothing."""
         self.weights = None
+        self._packed.close()
         verify(ref, weights)
         copy_into(self.policy.module, weights)
+        with torch.no_grad():  # once for all groups of this version: the sampler finds them packed
+            self._packed.enter_context(packed(self.policy.module))
         self.weights = ref
 
     def rollout(self, prompt: Prompt, weights: WeightRef, seed: int, evaluate: bool = False) -> tuple[Rollout, ...]:

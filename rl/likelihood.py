@@ -125,12 +125,13 @@ def masked_log_probs(
     parts = []
     for part in rows.parts:
         size = chunk_rows(policy, part.image, logits_mib)
-        if len(part.targets) > size and not with_token_entropy:
+        if len(part.states) > size and not with_token_entropy:
             weight = policy.head_weight(part.image)
-            parts.append((*linear_log_probs(rows.hidden[part.rows], weight, part.targets, size, with_entropy), None))
+            found = linear_log_probs(rows.of_targets(part), weight, part.targets, size, with_entropy)
+            parts.append((*found, None))
         else:
-            logits = policy.head(rows.hidden[part.rows], image=part.image)
-            parts.append(_score(logits, part.targets, with_entropy, with_token_entropy))
+            logits = policy.head(rows.hidden[part.states], image=part.image)
+            parts.append(_score(logits, part, with_entropy, with_token_entropy))
     entropy = torch.stack([summed for _, summed, _ in parts]).sum() / len(rows.positions)
     values = rows.spread([logp for logp, _, _ in parts])
     return LogProbs(
@@ -162,7 +163,7 @@ def masked_loss(
             return gradient.flatten()[where[chunk]]
 
         weight, size = policy.head_weight(part.image), chunk_rows(policy, part.image, logits_mib)
-        found = linear_loss(rows.hidden[part.rows], weight, part.targets, size, slope)
+        found = linear_loss(rows.of_targets(part), weight, part.targets, size, slope)
         zero, entropy = zero + found[0], entropy + found[2]
     output = loss(values.view(mask.shape))
     return LossOutput(output.loss + zero, output.metrics), entropy / max(1, len(rows.positions))
@@ -176,21 +177,31 @@ def chunk_rows(policy: Policy, image: bool, logits_mib: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The rows that share a normalisation: which of the M, and their targets in what they are normalised over."""
+    """The rows that share a normalisation: which of the M, and their targets in what they are normalised over.
+
+    states  which of the hidden states predict them, each once
+    source  which of ``states`` predicts each target
+    """
 
     image: bool
-    rows: Tensor | slice
+    rows: Tensor
     targets: Tensor
+    states: Tensor
+    source: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class MaskedRows:
-    """positions [M] in the flattened [B, L]; hidden [M, D]; parts that are not empty, text first."""
+    """positions [M] in the flattened [B, L]; hidden states [S, D], S <= M; parts that are not empty, text first."""
 
     shape: torch.Size
     positions: Tensor
     hidden: Tensor
     parts: tuple[Part, ...]
+
+    def of_targets(self, part: Part) -> Tensor:
+        """The hidden state of each of a part's targets."""
+        return self.hidden[part.states[part.source]]
 
     def spread(self, found: Sequence[Tensor]) -> Tensor:
         """One tensor a part -> [B, L], 0 elsewhere."""
@@ -216,27 +227,52 @@ def masked_rows(
     is_image = (codes >= 0) & (codes < vocabulary.codebook_size)
     if draws is not None:
         is_image &= (draws if draws.dim() == 2 else draws[:, None].expand_as(mask)).flatten()[positions]
-    noisy = token_ids.masked_fill(mask, vocabulary.mask_id)
-    hidden = policy.hidden(noisy, attention_mask, rows=mask, clean=token_ids if clean is None else clean)
+    noisy, clean = token_ids.masked_fill(mask, vocabulary.mask_id), token_ids if clean is None else clean
+    hidden, state = _hidden(policy, noisy, attention_mask, mask, clean)
     parts = []
     for image, wanted in ((False, targets), (True, codes)):
         rows = (is_image == image).nonzero().squeeze(1)
-        if len(rows) == len(targets):
-            parts.append(Part(image, slice(None), wanted))
-        elif len(rows):
-            parts.append(Part(image, rows, wanted[rows]))
+        if len(rows):
+            states, source = torch.unique(state[rows], return_inverse=True)
+            parts.append(Part(image, rows, wanted[rows], states, source))
     return MaskedRows(mask.shape, positions, hidden, tuple(parts))
 
 
+def _hidden(
+    policy: Policy, inputs: Tensor, attention_mask: Tensor | None, mask: Tensor, clean: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Final states [S, D] at ``mask``, and which of them is that of each of the M masked positions in row-major order.
+
+    Sequences that are equal go through the network once: under a full mask the rollouts of a prompt differ in their
+    targets alone, so that a group is one sequence. Not so for a block-causal policy, which sees what was written.
+    """
+    parts = [inputs, mask] if attention_mask is None else [inputs, mask, attention_mask]
+    if policy.block_length is not None:
+        parts.append(clean)
+    distinct, same_as = torch.unique(torch.cat(parts, dim=1), dim=0, return_inverse=True)
+    first, counts = torch.arange(len(inputs), device=inputs.device), mask.sum(1)
+    if len(distinct) == len(inputs):
+        same_as = first
+    else:
+        first = same_as.new_zeros(len(distinct)).scatter_reduce(0, same_as, first, "amin", include_self=False)
+        inputs, clean = inputs[first], clean[first]
+        attention_mask = None if attention_mask is None else attention_mask[first]
+    hidden = policy.hidden(inputs, attention_mask, rows=mask[first], clean=clean)
+    # The k-th masked position of a sequence is the k-th of the sequence that stands for it.
+    starts = counts[first].cumsum(0) - counts[first]
+    return hidden, starts[same_as].repeat_interleave(counts) + (mask.cumsum(1) - 1)[mask]
+
+
 def _score(
-    logits: Tensor, targets: Tensor, with_entropy: bool, with_token_entropy: bool
+    logits: Tensor, part: Part, with_entropy: bool, with_token_entropy: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """logits [M, V], targets [M] -> log-probs [M], the sum of the M entropies, and each of them with its gradient."""
+    """logits [S, V] of a part's states -> log-probs [M] of its targets, the sum of the M entropies, and each of them
+    with its gradient."""
     logp = torch.log_softmax(logits, -1, dtype=torch.promote_types(logits.dtype, torch.float32))
     entropy, token_entropy = logp.new_tensor(torch.nan), None
     if with_token_entropy:
-        token_entropy = -(logp.exp() * logp).sum(-1)
+        token_entropy = -(logp.exp() * logp).sum(-1)[part.source]
     if with_entropy:
         detached = logp.detach()
-        entropy = -(detached.exp() * detached).sum()
-    return logp.gather(1, targets[:, None]).squeeze(1), entropy, token_entropy
+        entropy = -(detached.exp() * detached).sum(-1)[part.source].sum()
+    return logp[part.source, part.targets], entropy, token_entropy

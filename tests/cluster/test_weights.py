@@ -86,6 +86,22 @@ def test_a_worker_serves_the_version_asked_for_and_no_other(config: Config) -> N
             worker.rollout(prompt, stale, seed=0)
 
 
+def test_new_weights_replace_all_of_the_old(config: Config) -> None:
+    """Weights are packed once a version: a worker that had others samples what a fresh one samples."""
+    old, fresh, prompt = RolloutWorker(config), RolloutWorker(config), toy_text_prompt()
+    old.rollout(prompt, served(old, 1), seed=0)
+    generator = np.random.default_rng(0)
+    weights = {
+        name: generator.normal(0, 0.3, value.shape).astype(np.float32)
+        for name, value in fresh.policy.module.state_dict().items()
+    }
+    ref, found = WeightRef(2, digest(weights)), []
+    for worker in (old, fresh):
+        worker.load_weights(ref, weights)
+        found.append([rollout.token_ids.tolist() for rollout in worker.rollout(prompt, ref, seed=0)])
+    assert found[0] == found[1]
+
+
 def test_wrong_bytes_leave_a_worker_without_weights(config: Config) -> None:
     worker = RolloutWorker(config)
     current = served(worker, 1)

@@ -80,6 +80,35 @@ def test_padding_and_batch_mates_do_not_matter(policy: MaskedDiffusionPolicy) ->
     assert torch.equal(together, again)
 
 
+def test_equal_sequences_go_through_the_network_once(
+    policy: MaskedDiffusionPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rollouts of a prompt under a full mask differ in their targets alone. Values and gradients are those of each alone."""
+    token_ids, attention, mask = (tensor[[0, 2, 0, 2, 1, 0]] for tensor in batch(policy))
+    mask[4, 3 : LENGTHS[1]] = True
+    changed = token_ids.clone()
+    changed[mask] = torch.randint(5, 200, (int(mask.sum()),), generator=torch.Generator().manual_seed(3))
+    token_ids = torch.where(token_ids >= policy.vocabulary.image_offset, token_ids, changed)
+    seen: list[int] = []
+    forward = policy.hidden
+
+    def watched(ids: Tensor, *args: object, **options: Tensor) -> Tensor:
+        seen.append(len(ids))
+        return forward(ids, *args, **options)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(policy, "hidden", watched)
+    together = masked_log_probs(policy, token_ids, attention, mask).values
+    assert seen == [3]
+    alone = [masked_log_probs(policy, *(part[i : i + 1] for part in (token_ids, attention, mask))) for i in range(6)]
+    each = torch.cat([found.values for found in alone])
+    torch.testing.assert_close(together, each, rtol=1e-5, atol=1e-5)
+    weights = torch.randn(mask.shape, generator=torch.Generator().manual_seed(1))
+    parameters = list(policy.module.parameters())
+    gradients = [torch.autograd.grad((values * weights).sum(), parameters) for values in (together, each)]
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
 def test_masked_tokens_are_hidden_from_each_other_and_the_rest_is_seen(policy: MaskedDiffusionPolicy) -> None:
     token_ids, _, mask = (tensor[1:2, : LENGTHS[1]] for tensor in batch(policy))
     values = masked_log_probs(policy, token_ids, None, mask).values
