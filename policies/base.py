@@ -130,6 +130,11 @@ class Policy(Protocol):
         token. None: every token sees the whole sequence."""
         ...
 
+    @property
+    def shifted(self) -> bool:
+        """The state behind a token's prediction is that of the position before it, which ``hidden`` sees to."""
+        ...
+
     def new_cache(self, exact: bool = True) -> KeyValueCache:
         """For the keys and values of settled tokens. Raises PolicyError where none would be exact, and one must be."""
         ...

@@ -52,6 +52,10 @@ class MaskedDiffusionPolicy:
     def block_length(self) -> int | None:
         return self.module.config.block_length
 
+    @property
+    def shifted(self) -> bool:
+        return self.module.config.shifted
+
     def new_cache(self, exact: bool = True) -> KeyValueCache:
         if exact and self.block_length is None:
             raise PolicyError(f"{self.name}: attends to the whole sequence, so no key-value cache of it is exact")

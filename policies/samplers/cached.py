@@ -27,9 +27,13 @@ class PrefixStates(WholeStates):
     def hidden(self, shown: Shown) -> Tensor:
         if shown.block != self.block:
             return self._whole(shown)
-        kept = slice(shown.block.start, self.stop(shown))
+        anew = slice(self.start(shown), self.stop(shown))
         cache = self.cache.of(shown.members)
-        return self.policy.hidden(shown.ids[:, kept], rows=shown.rows[:, kept], cache=cache)
+        return self.policy.hidden(shown.ids[:, anew], rows=shown.rows[:, anew], cache=cache)
+
+    def start(self, shown: Shown) -> int:
+        """Where what is computed anew begins: with the block, or with the token whose state predicts its first."""
+        return max(0, shown.block.start - self.policy.shifted)
 
     def stop(self, shown: Shown) -> int:
         """Where what is computed anew ends."""
@@ -42,7 +46,7 @@ class PrefixStates(WholeStates):
         """A block's first step: of all members, or of one where all are alike."""
         cache, self.block = self.policy.new_cache(exact=False), shown.block
         hidden = self.policy.hidden(shown.ids, rows=shown.rows, cache=cache)
-        cache.hold(shown.block.start, shown.ids.shape[1])
+        cache.hold(self.start(shown), shown.ids.shape[1])
         self.cache = GroupCache(cache, self.members, len(shown.ids))
         return hidden
 
