@@ -25,6 +25,7 @@ from policies.samplers.text import sample_text
 from rl.types import ImageSampling, TextSampling
 
 VOCABULARIES, GROUPS = (4096, 32768), (1, 8)
+Side = Callable[[int], int]  # of a seed: how many tokens were written
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,8 @@ def run(
     """All cases, as what ``unigrpo bench rollout`` writes. One thread: one rollout worker has one."""
     shape, cases = shape or Shape(), []
 
-    def measure(*case: Any) -> None:
-        cases.append(_case(*case[:4], repeats, *case[4:]))
+    def measure(modality: str, against: str, vocabulary: int, group: int, ours: Side, plain: Side) -> None:
+        cases.append(_case(modality, against, vocabulary, group, repeats, ours, plain))
         log(_line(cases[-1]))
 
     with one_thread():
@@ -78,7 +79,7 @@ def run(
     return {"bench": "rollout", "torch": torch.__version__, "threads": 1, "shape": asdict(shape), "cases": cases}
 
 
-def text_sides(policy: MaskedDiffusionPolicy, shape: Shape, group: int) -> tuple[Callable[[int], int], ...]:
+def text_sides(policy: MaskedDiffusionPolicy, shape: Shape, group: int) -> tuple[Side, Side]:
     """Ours and the plain algorithm, each a function of a seed that returns how many tokens it wrote."""
     prompt = list(range(FIRST_PLAIN, FIRST_PLAIN + shape.prompt))
     sampling = TextSampling(shape.max_new_tokens, shape.block_length, shape.text_steps, temperature=1.0)
@@ -98,7 +99,7 @@ def text_sides(policy: MaskedDiffusionPolicy, shape: Shape, group: int) -> tuple
     return ours, plain
 
 
-def image_sides(policy: MaskedDiffusionPolicy, shape: Shape) -> tuple[Callable[[int], int], ...]:
+def image_sides(policy: MaskedDiffusionPolicy, shape: Shape) -> tuple[Side, Side]:
     caption = list(range(FIRST_PLAIN, FIRST_PLAIN + shape.caption))
     start, end, close, pad = [2, 3], [4, 5], 6, 7
     prompt = EncodedPrompt((*start, *caption, *end), (close,), (*start, *end), shape.codes)
@@ -123,9 +124,7 @@ def image_sides(policy: MaskedDiffusionPolicy, shape: Shape) -> tuple[Callable[[
     return ours, plain
 
 
-def block_sides(
-    shape: Shape, vocabulary: int, block_length: int, group: int
-) -> tuple[Callable[[int], int], Callable[[int], int]]:
+def block_sides(shape: Shape, vocabulary: int, block_length: int, group: int) -> tuple[Side, Side]:
     """A block-causal policy with its exact cache, and the same algorithm without: SDAR's, two tokens a step."""
     policy = bench_policy(shape, vocabulary, block_length=block_length)
     prompt = list(range(FIRST_PLAIN, FIRST_PLAIN + shape.prompt))
@@ -145,9 +144,7 @@ def block_sides(
     return ours, plain
 
 
-def cached_sides(
-    policy: MaskedDiffusionPolicy, shape: Shape, group: int
-) -> tuple[Callable[[int], int], Callable[[int], int], Callable[[int], int]]:
+def cached_sides(policy: MaskedDiffusionPolicy, shape: Shape, group: int) -> tuple[Side, Side, Side]:
     """Greedy, with the dual cache: ours, Fast-dLLM's, which takes one prompt at a time, and LLaDA's without a cache."""
     prompt = list(range(FIRST_PLAIN, FIRST_PLAIN + shape.prompt))
     sampling = TextSampling(shape.max_new_tokens, shape.block_length, shape.text_steps, temperature=0.0, cache="dual")
@@ -176,8 +173,8 @@ def _case(
     vocabulary: int,
     group: int,
     repeats: int,
-    ours: Callable[[int], int],
-    plain: Callable[[int], int],
+    ours: Side,
+    plain: Side,
 ) -> dict[str, Any]:
     tokens = {ours(0), plain(0)}
     plain_s, ours_s = zip(*turns((plain, ours), repeats), strict=True)

@@ -87,6 +87,6 @@ class GroupCache:
 
     def keep(self, index: Tensor) -> None:
         """The members at ``index`` go on; the others have ended."""
-        if self._rows > 1:
+        if self._rows > len(index):
             self._cache, self._rows = self._cache.select(index), len(index)
         self._members, self._part = len(index), None

@@ -51,6 +51,8 @@ CACHES = {"none": WholeStates, "prefix": PrefixStates, "dual": DualStates}
 def states_of(policy: Policy, sampling: TextSampling, members: int) -> States:
     """Raises PolicyError where the settings do not fit the policy."""
     own = policy.block_length
+    if sampling.cache not in CACHES:
+        raise PolicyError(f"cache={sampling.cache!r}: allowed: {', '.join(CACHES)}")
     if own is None:
         return CACHES[sampling.cache](policy, sampling, members)
     check_blocks(policy.name, own, sampling)

@@ -16,7 +16,10 @@ from policies.cache import GroupCache, KeyValueCache
 from policies.generate import generate_text
 from policies.samplers.cached import DualStates, PrefixStates
 from policies.samplers.shown import Shown
+from policies.samplers.states import CACHES
+from rl.errors import PolicyError
 from rl.types import TextSampling
+from rl.validation import CACHES as ALLOWED
 from tests.toys import toy_policy
 
 POLICY = toy_policy()
@@ -90,3 +93,12 @@ def test_members_of_a_group_share_a_row_until_they_differ():
     group.keep(torch.tensor([2]))
     keys, _ = group.of(torch.tensor([0])).write(0, torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, 1))
     assert keys[:, 0, :, 0].tolist() == [[1, 1, 2, 0]]
+
+
+def test_an_unknown_cache_is_refused():
+    with pytest.raises(PolicyError, match="cache='double': allowed: none, prefix, dual"):
+        generate_text(POLICY, [[20]], replace(TEXT, cache="double"), [0])
+
+
+def test_the_config_knows_the_same_caches():
+    assert set(CACHES) == set(ALLOWED)
