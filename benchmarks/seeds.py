@@ -1,8 +1,9 @@
 """Seeds and mask schedules at equal compute: the README's table. ``python benchmarks/seeds.py --out runs/seeds``.
 
-Every run is the same recipe but for its seed and its schedule: as many steps, prompts and rollouts. Runs are inline, one
-thread each, ``--jobs`` at a time; a run that is finished is not run again. Prints Markdown: held-out score before and
-after, the gain's mean over the seeds and its sample standard deviation.
+Every run is the same recipe but for its seed, its schedule and its steps. A step costs more where the masks of a group's
+rollouts differ, since equal sequences share a pass, so ``--steps stratified=60`` gives a schedule as many as take the time of
+the others. Runs are inline, one thread each, ``--jobs`` at a time; a run that is finished is not run again. Prints Markdown:
+held-out score before and after, the gain's mean over the seeds and its sample standard deviation.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ def run_name(schedule: str, seed: int) -> str:
     return f"{schedule}-{seed}"
 
 
+def given_steps(pairs: Sequence[str]) -> dict[str, int]:
+    """``["random=60"]`` -> ``{"random": 60}``. Raises ValueError where one is not SCHEDULE=NUMBER."""
+    return {name: int(steps) for name, _, steps in (pair.partition("=") for pair in pairs)}
+
+
 def train(out: Path, recipe: str, schedule: str, seed: int, overrides: Sequence[str]) -> dict[str, Any]:
     """One run's summary.json. Raises CalledProcessError where the run fails; its log says why."""
     folder = out / run_name(schedule, seed)
@@ -41,15 +47,19 @@ def train(out: Path, recipe: str, schedule: str, seed: int, overrides: Sequence[
 
 def table(summaries: dict[str, list[dict[str, Any]]]) -> str:
     """summaries: schedule -> one summary a seed -> Markdown, one row a schedule and task, scores in percent."""
-    lines = ["| schedule | task | before | after, each seed | gain: mean | spread |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| schedule | steps | task | before | after, each seed | gain: mean | spread |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for schedule, runs in summaries.items():
+        steps = runs[0]["steps"]
         for task in runs[0]["tasks"]:
             before = [100 * run["tasks"][task]["before"] for run in runs]
             after = [100 * run["tasks"][task]["after"] for run in runs]
             gains = [late - early for early, late in zip(before, after, strict=True)]
             spread = f"{statistics.stdev(gains):.1f}" if len(gains) > 1 else "one seed"
             lines.append(
-                f"| {schedule} | {task} | {_join(before)} | {_join(after)} | {statistics.mean(gains):+.1f} | {spread} |"
+                f"| {schedule} | {steps} | {task} | {_join(before)} | {_join(after)} | {statistics.mean(gains):+.1f} | {spread} |"
             )
     return "\n".join(lines)
 
@@ -65,11 +75,20 @@ def main() -> None:
     parser.add_argument("--schedules", nargs="+", default=["stratified", "full", "random"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--steps", nargs="+", default=[], metavar="SCHEDULE=N", help="where not the recipe's own")
     parser.add_argument("overrides", nargs="*", help="key=value for every run")
     arguments = parser.parse_args()
+    steps = given_steps(arguments.steps)
+    overrides = {
+        name: [*arguments.overrides, *([f"steps={steps[name]}"] if name in steps else [])]
+        for name in arguments.schedules
+    }
     runs = [(schedule, seed) for seed in arguments.seeds for schedule in arguments.schedules]
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        found = pool.map(lambda run: train(arguments.out, arguments.recipe, run[0], run[1], arguments.overrides), runs)
+        found = pool.map(
+            lambda run: train(arguments.out, arguments.recipe, run[0], run[1], overrides[run[0]]),
+            runs,
+        )
         by_run = dict(zip(runs, found, strict=True))
     print(table({name: [by_run[name, seed] for seed in arguments.seeds] for name in arguments.schedules}))
 

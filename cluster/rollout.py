@@ -36,6 +36,12 @@ def group_seeds(seed: int, prompt: Prompt, size: int) -> list[int]:
     return [derive_seed(seed, prompt.id, index) for index in range(size)]
 
 
+def group_size(part: RolloutConfig | EvaluationConfig, prompt: Prompt) -> int:
+    """How many rollouts a prompt of this task has."""
+    by_task = part.n_samples_by_task if isinstance(part, RolloutConfig) else {}
+    return by_task.get(prompt.task, part.n_samples_per_prompt)
+
+
 class RolloutWorker:
     """Has no weights to serve until ``load_weights``, and then serves that version and no other (law 8)."""
 
@@ -61,6 +67,6 @@ class RolloutWorker:
             has = "no weights" if self.weights is None else f"weights {self.weights.version}"
             raise WorkerError(f"{self.name}: has {has}, was asked for prompt {prompt.id} at weights {weights.version}")
         part = self.config.evaluation if evaluate else self.config.rollout
-        seeds = group_seeds(seed, prompt, part.n_samples_per_prompt)
+        seeds = group_seeds(seed, prompt, group_size(part, prompt))
         with torch_threads(self.config.rollout.threads):
             return rollout_group(self.policy, prompt, sampling_for(part, prompt), seeds, weights.version)

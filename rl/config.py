@@ -118,6 +118,7 @@ class RolloutConfig:
 
     max_gen_batches  above 1: dynamic sampling (DAPO): at most so many batches of prompts a step, until batch_size of them
                      have scores that differ within their group
+    n_samples_by_task  task -> rollouts a prompt, where a task needs more or fewer than n_samples_per_prompt
     """
 
     batch_size: int = 12
@@ -128,6 +129,7 @@ class RolloutConfig:
     think_draw: ThinkDrawSampling = field(default_factory=ThinkDrawSampling)
     threads: int = 1
     max_gen_batches: int = 1
+    n_samples_by_task: dict[str, int] = field(default_factory=dict)
     cache_gate: CacheGateConfig = field(default_factory=CacheGateConfig)
 
 

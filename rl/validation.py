@@ -74,12 +74,7 @@ def validate(config: Config) -> None:
     for key, value in flat.items():
         if isinstance(value, float):
             _require(math.isfinite(value), key, value, "a finite number")
-    _require(
-        config.rollout.n_samples_per_prompt >= 2,
-        "rollout.n_samples_per_prompt",
-        config.rollout.n_samples_per_prompt,
-        "2 or more (an advantage compares members of a group)",
-    )
+    _validate_group_sizes(config)
     for section, part in (("rollout", config.rollout), ("evaluation", config.evaluation)):
         for name in ("text", "understand"):
             _validate_text(f"{section}.{name}", getattr(part, name))
@@ -166,6 +161,22 @@ def _validate_rewards(config: Config) -> None:
                 )
             if custom.path and custom.url:
                 raise ConfigError("custom_reward_function: path and url are both given; give one")
+
+
+def _validate_group_sizes(config: Config) -> None:
+    by_task, tasks = config.rollout.n_samples_by_task, [str(task) for task in Task]
+    sizes = {"n_samples_per_prompt": config.rollout.n_samples_per_prompt}
+    for task, size in by_task.items():
+        if task not in tasks:
+            raise ConfigError(f"rollout.n_samples_by_task.{task}: unknown task; allowed: {', '.join(tasks)}")
+        sizes[f"n_samples_by_task.{task}"] = size
+    for name, size in sizes.items():
+        _require(size >= 2, f"rollout.{name}", size, "2 or more (an advantage compares members of a group)")
+    if by_task and config.learner.mini_batch_size is not None:
+        raise ConfigError(
+            f"learner.mini_batch_size={config.learner.mini_batch_size} with rollout.n_samples_by_task: steps would differ "
+            "in their number of updates; leave mini_batch_size out, or give all tasks n_samples_per_prompt"
+        )
 
 
 def _validate_learner(config: Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.rollout import RolloutWorker, group_seeds, sampling_for
+from cluster.rollout import RolloutWorker, group_seeds, group_size, sampling_for
 from cluster.weights import copy_into, digest, verify
 from rl.config import Config
 from rl.errors import WorkerError
@@ -117,6 +118,15 @@ def test_seeds_are_of_the_prompt_and_the_place_in_its_group() -> None:
     seeds = group_seeds(1, toy_text_prompt(0), 4)
     assert group_seeds(1, toy_text_prompt(0), 6)[:4] == seeds
     assert len({*seeds, *group_seeds(2, toy_text_prompt(0), 4), *group_seeds(1, toy_text_prompt(1), 4)}) == 12
+
+
+def test_a_task_may_have_larger_groups(config: Config) -> None:
+    part = replace(config.rollout, n_samples_per_prompt=4, n_samples_by_task={"draw": 7})
+    prompts = [Prompt("p1", task, (Message("user", "draw"),)) for task in (Task.TEXT, Task.DRAW)]
+    assert [group_size(part, prompt) for prompt in prompts] == [4, 7]
+    assert [group_size(config.evaluation, prompt) for prompt in prompts] == [config.evaluation.n_samples_per_prompt] * 2
+    worker = RolloutWorker(replace(config, rollout=replace(part, n_samples_by_task={"text": 3})))
+    assert len(worker.rollout(toy_text_prompt(), served(worker, 1), seed=0)) == 3
 
 
 def test_every_task_has_a_sampler(config: Config) -> None:

@@ -51,3 +51,14 @@ def test_settings_of_images(where: str) -> None:
     )
     assert refusal(f"{where}.top_p", 1.1) == f"{where}.top_p=1.1: must be above 0, at most 1 (all tokens)"
     assert refusal(f"{where}.steps", 0) == f"{where}.steps=0: must be a number above 0"
+
+
+def test_sizes_of_groups() -> None:
+    assert refusal("rollout.n_samples_by_task.drew", 8).startswith(
+        "rollout.n_samples_by_task.drew: unknown task; allowed: text"
+    )
+    for name in ("n_samples_by_task.draw", "n_samples_per_prompt"):
+        assert refusal(f"rollout.{name}", 1).startswith(f"rollout.{name}=1: must be 2 or more")
+    layer = {"rollout": {"n_samples_by_task": {"draw": 32}}, "learner": {"mini_batch_size": 8}}
+    with pytest.raises(ConfigError, match="learner.mini_batch_size=8 with rollout.n_samples_by_task"):
+        build_config([("test", layer)])
