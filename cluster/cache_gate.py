@@ -89,9 +89,13 @@ def with_cache(config: Config, *, exact: bool) -> Config:
     }
     think_draw = replace(config.rollout.think_draw, think=greedy[Task.THINK_DRAW])
     rollout = replace(
-        config.rollout, n_samples_per_prompt=1, text=greedy[Task.TEXT], understand=greedy[Task.UNDERSTAND],
+        config.rollout,
+        n_samples_per_prompt=1,
+        n_samples_by_task={},
+        text=greedy[Task.TEXT],
+        understand=greedy[Task.UNDERSTAND],
         think_draw=think_draw,
-    )  # fmt: skip
+    )
     return replace(config, rollout=rollout)
 
 
