@@ -20,6 +20,15 @@ def rollout(out: Path, repeats: int, vocabularies: Sequence[int] | None, groups:
     return console.OK
 
 
+def forward(out: Path, repeats: int, vocabularies: Sequence[int] | None) -> int:
+    """Raises ConfigError where the file cannot be written: before the measurement."""
+    check_folder("--out", out)
+    from benchmarks.forward import run
+
+    write(out, run(repeats, vocabularies=vocabularies or (4096,)))
+    return console.OK
+
+
 def learner(out: Path, repeats: int, vocabularies: Sequence[int] | None) -> int:
     """Raises ConfigError where the file cannot be written: before the measurement, which takes minutes."""
     check_folder("--out", out)

@@ -169,7 +169,7 @@ def bench_rollout(
     vocabulary: Annotated[list[int] | None, typer.Option(min=2048, help="Default: 4096 and 32768.")] = None,
     group: Annotated[list[int] | None, typer.Option(min=1, help="Rollouts a group of text. Default: 1 and 8.")] = None,
 ) -> None:
-    """Samplers against LLaDA's and MMaDA's plain algorithms: same random weights, one thread, taking turns."""
+    """Samplers against the plain algorithms, with and without caches: same random weights, one thread, taking turns."""
 
     def body() -> int:
         from cluster.bench import rollout
@@ -210,6 +210,22 @@ def bench_estimators(
         from cluster.bench import estimators
 
         return estimators(out, plot, policy, prompts, draws, passes)
+
+    console.run(body)
+
+
+@bench.command("forward")
+def bench_forward(
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-forward.json"),
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of each side; medians are reported.")] = 5,
+    vocabulary: Annotated[list[int] | None, typer.Option(min=2048, help="Default: 4096.")] = None,
+) -> None:
+    """A forward pass against the plain matrix products in it, and where the rest of its time goes."""
+
+    def body() -> int:
+        from cluster.bench import forward
+
+        return forward(out, repeats, vocabulary)
 
     console.run(body)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from cluster import console, preflight
+from cluster import cache_gate, console, preflight
 from cluster.run_folder import already_finished, open_run
 from rl import report
 from rl.config import Config, load_config
@@ -37,6 +37,7 @@ def train(recipe: str, overrides: Sequence[str]) -> int:
         from rl.data import PromptStream
         from rl.loop import train as loop
 
+        cache_gate.check(config, inputs.train, tracker)
         stream = PromptStream(config.data.train, config.seed, inputs.train)
         with session(config) as parts:
             result = loop(config, stream, inputs.val, parts.workers, parts.learner, tracker, FolderCheckpoints(config))

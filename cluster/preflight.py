@@ -53,6 +53,7 @@ def check(config: Config, *, needs_train: bool, needs_val: bool) -> Inputs:
     from policies.checkpoints import check_policy
 
     check_policy(folder)
+    _check_blocks(config, folder, tasks)
     return inputs
 
 
@@ -173,6 +174,20 @@ def _check_canvas(config: Config, folder: Path, tasks: set[Task]) -> None:
                     f"{section}.{where}.max_new_tokens={length}: must leave room for a prompt, and {folder} takes "
                     f"{limit} tokens in all"
                 )
+
+
+def _check_blocks(config: Config, folder: Path, tasks: set[Task]) -> None:
+    """A block-causal policy's own blocks must fit the sampling."""
+    from policies.checkpoints import own_block_length
+    from policies.samplers.states import check_blocks
+
+    own = own_block_length(folder)
+    for section, part in (("rollout", config.rollout), ("evaluation", config.evaluation)):
+        if own is not None and Task.TEXT in tasks:
+            try:
+                check_blocks(str(folder), own, part.text)
+            except PolicyError as error:
+                raise ConfigError(f"{section}.text: {error}") from error
 
 
 def _check_device(config: Config) -> None:

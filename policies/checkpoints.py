@@ -46,6 +46,12 @@ def check_policy(path_or_name: str | Path) -> Path:
     return folder
 
 
+def own_block_length(folder: Path) -> int | None:
+    """Of a block-causal family's blocks, from config.json alone; None where all tokens see each other."""
+    family, config = _family(folder)
+    return family.sizes(config).block_length
+
+
 def load_policy(
     path_or_name: str | Path, *, device: str | torch.device = "cpu", dtype: str | torch.dtype | None = None
 ) -> MaskedDiffusionPolicy:

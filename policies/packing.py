@@ -2,7 +2,7 @@
 
 Linear layers, norms and MLPs see one stream of T tokens; attention sees one sequence at a time, so none sees another.
 The idea is that of varlen attention (FlashAttention-2, arXiv 2307.08691); on CPUs a loop over sequences measured faster
-than a block-diagonal mask, which pays for all T * T pairs (docs/decisions/0010-packing.md).
+than a block-diagonal mask, which pays for all T * T pairs (docs/decisions/0020-packing.md).
 """
 
 from __future__ import annotations

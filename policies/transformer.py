@@ -229,8 +229,12 @@ class Transformer(nn.Module):
         attention_mask: Tensor | None = None,
         rows: Tensor | None = None,
         cache: KeyValueCache | None = None,
+        clean: Tensor | None = None,
     ) -> Tensor:
-        """[B, L] -> [B, L, D]; with rows [B, L] bool, [M, D] in row-major order. See Policy.hidden for the cache."""
+        """[B, L] -> [B, L, D]; with rows [B, L] bool, [M, D] in row-major order. See Policy.hidden for cache and clean."""
+        if clean is not None and self.config.block_length is not None:
+            assert rows is not None and cache is None
+            return self._two_streams(token_ids, clean, attention_mask, rows)
         packing = None if cache is not None else self._packing(attention_mask)
         if packing is not None:
             shape, token_ids, attention_mask = token_ids.shape, packing.pack(token_ids), None
@@ -263,6 +267,34 @@ class Transformer(nn.Module):
             return None
         length, device = self.config.block_length, attention_mask.device
         return Packing.of(attention_mask, lambda stop: None if length is None else block_bias(0, stop, length, device))
+
+    def _two_streams(self, noisy: Tensor, clean: Tensor, attention_mask: Tensor | None, rows: Tensor) -> Tensor:
+        """A block-causal pass over [noisy ; clean]: a noisy block attends to itself and to the clean blocks before it, a
+        clean block to the clean ones up to itself (BD3-LM, arXiv 2503.09573, section 3.2). [M, D], noisy states at rows.
+
+        Noisy blocks before the first that has rows, and the clean block after which none has, are left out: nobody
+        looks at them.
+        """
+        size = self.config.block_length
+        assert size is not None
+        blocks = torch.arange(noisy.shape[1], device=noisy.device) // size
+        wanted = rows.any(0).nonzero().squeeze(1)
+        first, last = int(blocks[wanted[0]]) * size, int(blocks[wanted[-1]]) * size
+        parts = (slice(first, min(last + size, noisy.shape[1])), slice(0, last))
+        place = torch.cat([torch.arange(part.start, part.stop, device=noisy.device) for part in parts])
+        is_noisy = torch.arange(len(place), device=noisy.device) < parts[0].stop - first
+        own = (blocks[place][:, None] == blocks[place]) & (is_noisy[:, None] == is_noisy)
+        bias = (own | (~is_noisy & (blocks[place][:, None] > blocks[place])))[None, None]
+        if attention_mask is not None:
+            bias = bias & attention_mask[:, None, None, place]
+        x = self.wte(torch.cat([noisy[:, parts[0]], clean[:, parts[1]]], dim=1))
+        cos, sin = self._rope_tables(0, noisy.shape[1], x)
+        rope = cos[place], sin[place]
+        for block in self.blocks[:-1]:
+            x = block(x, rope, bias)
+        asked = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
+        asked[:, is_noisy] = rows[:, parts[0]]
+        return self.ln_f(self.blocks[-1](x, rope, bias, Rows(asked)))
 
     def _enter(
         self,

@@ -106,6 +106,20 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class CacheGateConfig:
+    """What an approximate key-value cache (``text.cache``) must show before a run trains with it; see docs/sampling.md.
+
+    prompts          training prompts, answered greedily with the cache and without
+    min_agreement    least share of tokens that are the same
+    max_reward_drop  how much less the mean reward may be with the cache
+    """
+
+    prompts: int = 64
+    min_agreement: float = 0.9
+    max_reward_drop: float = 0.05
+
+
+@dataclass(frozen=True)
 class RolloutConfig:
     """How training rollouts are sampled. batch_size counts prompts. threads: CPU threads of one rollout worker.
 
@@ -123,6 +137,7 @@ class RolloutConfig:
     threads: int = 1
     max_gen_batches: int = 1
     n_samples_by_task: dict[str, int] = field(default_factory=dict)
+    cache_gate: CacheGateConfig = field(default_factory=CacheGateConfig)
 
 
 @dataclass(frozen=True)

@@ -197,20 +197,18 @@ def _example(
 def batch_loss(policy: Policy, examples: Sequence[Example]) -> Tensor:
     """Sum over the examples of the mean cross-entropy of their scored tokens."""
     length = max(len(example.token_ids) for example in examples)
-    token_ids = np.zeros((len(examples), length), dtype=np.int64)
-    attention = np.zeros(token_ids.shape, dtype=bool)
-    scored = np.zeros(token_ids.shape, dtype=bool)
+    token_ids, clean = (np.zeros((len(examples), length), dtype=np.int64) for _ in range(2))
+    attention, scored = (np.zeros(token_ids.shape, dtype=bool) for _ in range(2))
     for row, example in enumerate(examples):
         size = len(example.token_ids)
         unseen = example.hidden & ~example.scored
         token_ids[row, :size] = np.where(unseen, policy.vocabulary.mask_id, example.token_ids)
+        clean[row, :size] = example.token_ids
         attention[row, :size] = True
         scored[row, :size] = example.scored
     device = next(policy.module.parameters()).device
-    mask = torch.from_numpy(scored).to(device)
-    logp = masked_log_probs(
-        policy, torch.from_numpy(token_ids).to(device), torch.from_numpy(attention).to(device), mask
-    ).values
+    ids, attend, mask, written = (torch.from_numpy(x).to(device) for x in (token_ids, attention, scored, clean))
+    logp = masked_log_probs(policy, ids, attend, mask, clean=written).values
     # Of L tokens M = t L are hidden, so that 1/(t L) is 1/M.
     ones = torch.ones(len(examples), device=device)
     return masked_cross_entropy(logp, mask, ones, mask.sum(1), weights=ones).loss

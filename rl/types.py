@@ -89,6 +89,8 @@ class TextSampling:
                     (Fast-dLLM, arXiv 2505.22618); null is off
     top_k, top_p    draw from the likeliest tokens alone: that many (0: all), or those that hold this share
     repetition_penalty  above 1, tokens that the sequence has already are less likely (arXiv 1909.05858); 1 is off
+    cache           ``none`` is exact; ``prefix`` and ``dual`` are Fast-dLLM's approximate key-value caches. Block-causal
+                    policies have an exact one of their own
 
     The likelihood that trains knows nothing of top_k, top_p and the penalty: training with them is off-policy.
     """
@@ -102,6 +104,7 @@ class TextSampling:
     top_k: int = 0
     top_p: float = 1.0
     repetition_penalty: float = 1.0
+    cache: str = "none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,15 +54,17 @@ POSITIVE = (
     "cluster.rollout_workers cluster.reward_workers cluster.learner_ranks cluster.start_deadline_s "
     "cluster.rollout_deadline_s cluster.reward_deadline_s cluster.learner_deadline_s evaluation.n_samples_per_prompt "
     "keep_checkpoints keep_best tracking.samples_freq rewards.on_failure.attempts "
-    "custom_reward_function.deadline_s custom_reward_function.memory_mb judge.start_deadline_s"
+    "custom_reward_function.deadline_s custom_reward_function.memory_mb judge.start_deadline_s "
+    "rollout.cache_gate.prompts"
 ).split()
 NOT_NEGATIVE = (
     "learner.algorithm.clip_low learner.algorithm.clip_high learner.algorithm.kl_coef learner.weight_decay "
     "learner.algorithm.entropy_coef learner.lora.rank learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq "
-    "save_freq seed judge.port judge.restarts"
+    "save_freq seed judge.port judge.restarts rollout.cache_gate.max_reward_drop"
 ).split()
 REMASKING = ("low_confidence", "random", "entropy", "margin")
 SCHEDULES = ("cosine", "linear")
+CACHES = ("none", "prefix", "dual")
 
 
 def validate(config: Config) -> None:
@@ -88,6 +90,7 @@ def validate(config: Config) -> None:
     _validate_learner(config)
     for probability in (
         "learner.algorithm.spg_mixture",
+        "rollout.cache_gate.min_agreement",
         "sft.canvas_prob",
         "sft.semi_autoregressive_prob",
         "sft.prompt_dropout",
@@ -126,6 +129,7 @@ def _validate_text(where: str, sampling: TextSampling) -> None:
             f"{where}.block_length={sampling.block_length}: must divide max_new_tokens={sampling.max_new_tokens}"
         )
     _require_choice(f"{where}.remasking", sampling.remasking, REMASKING)
+    _require_choice(f"{where}.cache", sampling.cache, CACHES)
     _validate_tail(where, sampling)
     threshold = sampling.confidence_threshold
     _require(
