@@ -32,13 +32,15 @@ def train(recipe: str, overrides: Sequence[str]) -> int:
     with tracked(open_run(config, "train", screen, config.steps)) as tracker:
         tracker.phase(_starting(config))
         from cluster.session import session
+        from cluster.stopping import stopping
         from rl.checkpoint import FolderCheckpoints
         from rl.data import PromptStream
         from rl.loop import train as loop
 
         stream = PromptStream(config.data.train, config.seed, inputs.train)
-        with session(config) as parts:
-            result = loop(config, stream, inputs.val, parts.workers, parts.learner, tracker, FolderCheckpoints(config))
+        with session(config) as parts, stopping(config.cluster.grace_s) as stop:
+            saved = FolderCheckpoints(config)
+            result = loop(config, stream, inputs.val, parts.workers, parts.learner, tracker, saved, stop)
             _export(config, parts.learner.weights())
     summary = report.summarise(
         config,

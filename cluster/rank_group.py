@@ -1,35 +1,40 @@
 """The learner over Ray: one actor a rank, which all get the same batch and each take their share.
 
-Ranks are never replaced one by one: where one is lost, the others are ended too, and the run goes on from its last
-checkpoint.
+Ranks are never replaced one by one: where one is lost, the others are ended too. The next call starts all of them anew,
+and the loop, which is told by LearnerLostError, puts them where the run's last checkpoint was.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray
+from safetensors import SafetensorError
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
-from cluster.calls import LostWorkerError, gather, kill, result
+from cluster.calls import Aside, LostWorkerError, gather, result
+from cluster.faults import FaultPlan
+from cluster.heart import OPTIONS, Beating, Pulse, end
 from cluster.learner import make_learner
+from cluster.pool import WorkerState
 from cluster.session import Placement, enter
 from rl.config import Config
-from rl.errors import UniGRPOError
+from rl.errors import CheckpointError, DeadlineError, LearnerLostError, UniGRPOError
 from rl.types import StepReport, TrainBatch
 from rl.update import UniGRPOLearner
 
 FAREWELL_S = 5.0  # after one rank failed: for the news of another's death to arrive
 
 
-class RankActor:
+class RankActor(Beating):
     """One rank. Its learner exists once ``start`` has run on all of them."""
 
     def __init__(self, config: Config, rank: int, folder: str) -> None:
-        enter(folder)
+        enter(folder, config, f"learner rank {rank}")
         self._config, self._rank = config, rank
         self._store: TCPStore | None = None
         self._learner: UniGRPOLearner | None = None
@@ -52,7 +57,10 @@ class RankActor:
         return self.learner.weights()
 
     def save(self, folder: Path) -> None:
-        self.learner.save(folder)
+        try:
+            self.learner.save(folder)
+        except (OSError, SafetensorError) as error:  # a full disk: the learner itself is as good as before
+            raise CheckpointError(f"{folder}: not saved: {error}") from error
 
     def load(self, folder: Path) -> None:
         self.learner.load(folder)
@@ -64,21 +72,26 @@ class RankActor:
 
 
 class RankGroup:
-    """Implements ``rl.protocols.Learner``. Starts its ranks at once; ``wait_ready`` waits until they can train."""
+    """Implements ``rl.protocols.Learner``. Starts its ranks at once; ``wait_ready`` waits until they can train.
 
-    def __init__(self, config: Config, placement: Placement) -> None:
+    aside: what goes on while the ranks are waited for. faults: accidents on purpose, of tests.
+    """
+
+    def __init__(self, config: Config, placement: Placement, faults: FaultPlan | None = None) -> None:
+        self._config, self._placement, self._faults = config, placement, faults or FaultPlan()
         self._deadline_s = config.cluster.learner_deadline_s
         self._start_deadline_s = config.cluster.start_deadline_s
-        rank_class = ray.remote(**placement.learner)(RankActor)
-        ranks = range(config.cluster.learner_ranks)
-        self._ranks: dict[str, Any] = {
-            f"learner rank {rank}": rank_class.remote(config, rank, placement.folder) for rank in ranks
-        }
-        self._starting = self._start() if len(self._ranks) == 1 else None
+        self._pulse = Pulse(config.cluster.heartbeat_s, config.cluster.start_deadline_s)
+        self.aside: Aside | None = None
+        self.doing, self.since, self.rebuilds = "starting", time.monotonic(), 0
+        self._ranks: dict[str, Any] = {}
+        self._starting: dict[Any, str] | None = None
+        self._create()
 
     def wait_ready(self) -> None:
         """Raises what a rank raised, WorkerError or DeadlineError."""
         starting = self._starting or self._start()
+        self._starting = None
         self._gather(starting, "starting", self._start_deadline_s)
 
     def update(self, batch: TrainBatch) -> StepReport:
@@ -86,19 +99,55 @@ class RankGroup:
         return self._all("training", "update", ray.put(batch))["learner rank 0"]
 
     def weights(self) -> Mapping[str, np.ndarray]:
+        self._rebuild_if_lost()
         call = self._ranks["learner rank 0"].weights.remote()
         return self._gather({call: "learner rank 0"}, "sending weights", self._deadline_s)["learner rank 0"]
 
     def save(self, folder: Path) -> None:
+        """Raises CheckpointError where the disk is full, say; training may go on then."""
         self._all("saving", "save", folder.absolute())
 
     def load(self, folder: Path) -> None:
         self._all("loading", "load", folder.absolute())
 
+    def states(self) -> list[WorkerState]:
+        """Ranks do everything together."""
+        return [
+            WorkerState(
+                name,
+                self.doing,
+                time.monotonic() - self.since,
+                1,
+                None,
+                self._pulse.beat(name),
+                self._pulse.age_s(name),
+            )
+            for name in list(self._ranks)
+        ]
+
     def close(self) -> None:
-        for actor in self._ranks.values():
-            kill(actor)
+        for name, actor in self._ranks.items():
+            end(actor, self._pulse.beat(name))
+        self._pulse.clear()
         self._ranks = {}
+
+    def _create(self) -> None:
+        rank_class = ray.remote(**self._placement.learner, **OPTIONS)(RankActor)
+        for rank in range(self._config.cluster.learner_ranks):
+            actor = rank_class.remote(self._config, rank, self._placement.folder)
+            self._ranks[f"learner rank {rank}"] = actor
+            self._pulse.watch(f"learner rank {rank}", actor)
+        self._starting = self._start() if len(self._ranks) == 1 else None
+
+    def _rebuild_if_lost(self) -> None:
+        """Raises LearnerLostError where that was done too often."""
+        if self._ranks:
+            return
+        if self.rebuilds >= self._config.cluster.learner_rebuilds:
+            raise DeadlineError(f"learner: lost again after cluster.learner_rebuilds={self.rebuilds} new starts")
+        self.rebuilds += 1
+        self._create()
+        self.wait_ready()
 
     def _start(self) -> dict[Any, str]:
         if len(self._ranks) == 1:
@@ -109,22 +158,34 @@ class RankGroup:
         return {actor.start.remote(len(self._ranks), address, port): name for name, actor in self._ranks.items()}
 
     def _all(self, what: str, method: str, argument: Any) -> dict[str, Any]:
+        self._rebuild_if_lost()
         calls = {getattr(actor, method).remote(argument): name for name, actor in self._ranks.items()}
+        for name in self._ranks if method == "update" else ():
+            beat = self._pulse.beat(name)
+            self._faults.strike(name, None if beat is None else beat.pid)
         return self._gather(calls, what, self._deadline_s)
 
     def _gather(self, calls: Mapping[Any, str], what: str, deadline_s: float) -> dict[str, Any]:
+        self.doing, self.since = what, time.monotonic()
         try:
-            return gather(calls, what, deadline_s)
+            return gather(calls, what, deadline_s, hearts=self._pulse, aside=self.aside)
+        except CheckpointError:
+            ray.wait(list(calls), num_returns=len(calls), timeout=deadline_s)  # the others are done with their part too
+            raise
         except UniGRPOError as error:
-            lost = _lost_rank(calls, what)
+            lost = error if isinstance(error, DeadlineError) else _lost_rank(calls, what, self._pulse)
             self.close()  # the other ranks may wait in a collective for one that is gone
             if lost is not None:
-                raise lost from error
+                raise LearnerLostError(str(lost)) from error
             raise
+        finally:
+            self.doing, self.since = "idle", time.monotonic()
 
 
-def _lost_rank(calls: Mapping[Any, str], what: str) -> LostWorkerError | None:
+def _lost_rank(calls: Mapping[Any, str], what: str, pulse: Pulse) -> LostWorkerError | None:
     """The rank that is gone, if one is: what the others say of it, a broken connection, names nobody."""
+    for lost in pulse.lost(what).values():
+        return lost
     ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=FAREWELL_S)
     for ref in ready:
         try:

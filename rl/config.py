@@ -199,7 +199,14 @@ class SftConfig:
 
 @dataclass(frozen=True)
 class ClusterConfig:
-    """mode: ray, or inline (one process, a debugger's choice; the same numbers). Deadlines are in seconds."""
+    """mode: ray, or inline (one process, a debugger's choice; the same numbers). Deadlines are in seconds.
+
+    heartbeat_s       an actor that gives no sign of life for so long is lost
+    restart_budget    replacements of rollout workers, and as many of reward workers, in one run
+    learner_rebuilds  times that a run starts its learner ranks anew and goes back to its last checkpoint
+    grace_s           after SIGTERM, to finish or abandon the step and save; then the run just ends
+    stall_s           a warning, with who is waited for, after so long without any answer
+    """
 
     mode: str = "ray"
     address: str | None = None
@@ -210,6 +217,11 @@ class ClusterConfig:
     rollout_deadline_s: float = 600.0
     reward_deadline_s: float = 300.0
     learner_deadline_s: float = 1800.0
+    heartbeat_s: float = 30.0
+    restart_budget: int = 16
+    learner_rebuilds: int = 3
+    grace_s: float = 30.0
+    stall_s: float = 120.0
 
 
 @dataclass(frozen=True)
@@ -224,7 +236,10 @@ class TrackingConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run. ``resume_mode``: auto (newest whole checkpoint of this run), disable, or path (``resume_path``)."""
+    """A whole run. ``resume_mode``: auto (newest whole checkpoint of this run), disable, or path (``resume_path``).
+
+    max_staleness  by how many weight versions rollouts may be behind the weights that they train; 0 is on-policy
+    """
 
     name: str = "run"
     output_dir: str = "runs"
@@ -248,6 +263,7 @@ class Config:
     keep_checkpoints: int = 2
     resume_mode: str = "auto"
     resume_path: str | None = None
+    max_staleness: int = 0
 
     @property
     def run_dir(self) -> Path:

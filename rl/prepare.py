@@ -54,7 +54,14 @@ def prepare(groups: Sequence[Group], config: Config, step: int, *, weight_versio
         on_policy=len(versions | ({weight_version} - {None})) <= 1,
         spans=tuple(rollout.spans for rollout in rollouts),
         weights=weights,
+        weight_versions=tuple(rollout.weight_version for rollout in rollouts),
     )
+
+
+def staleness_metrics(groups: Sequence[Group], weight_version: int) -> dict[str, float]:
+    """By how many versions the rollouts are behind the weights that they train: staleness/mean and /max."""
+    ages = [weight_version - rollout.weight_version for group in groups for rollout in group.rollouts]
+    return {"staleness/mean": _mean(ages), "staleness/max": float(max(ages))} if ages else {}
 
 
 def check_failures(groups: Sequence[Group], policy: FailureConfig) -> None:

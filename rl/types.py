@@ -264,6 +264,7 @@ class TrainBatch:
     on_policy                  the rollouts came from the weights that are about to be trained
     spans                      [B], each rollout's; empty: what its task says
     weights                    [B] float32: each rollout's share in the loss, relative to the others; None: equal shares
+    weight_versions            [B]: the weights that sampled each rollout
     """
 
     token_ids: tuple[np.ndarray, ...]
@@ -275,6 +276,7 @@ class TrainBatch:
     on_policy: bool = True
     spans: tuple[tuple[Span, ...], ...] = ()
     weights: np.ndarray | None = None
+    weight_versions: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.token_ids)

@@ -49,12 +49,13 @@ POSITIVE = (
     "cluster.rollout_workers cluster.reward_workers cluster.learner_ranks cluster.start_deadline_s "
     "cluster.rollout_deadline_s cluster.reward_deadline_s cluster.learner_deadline_s evaluation.n_samples_per_prompt "
     "keep_checkpoints tracking.samples_freq rewards.on_failure.attempts "
-    "custom_reward_function.deadline_s custom_reward_function.memory_mb judge.start_deadline_s"
+    "custom_reward_function.deadline_s custom_reward_function.memory_mb judge.start_deadline_s cluster.heartbeat_s "
+    "cluster.grace_s cluster.stall_s"
 ).split()
 NOT_NEGATIVE = (
     "learner.algorithm.clip_low learner.algorithm.clip_high learner.algorithm.kl_coef learner.weight_decay "
     "learner.algorithm.entropy_coef learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq save_freq seed "
-    "judge.port judge.restarts"
+    "judge.port judge.restarts max_staleness cluster.restart_budget cluster.learner_rebuilds"
 ).split()
 REMASKING = ("low_confidence", "random", "entropy", "margin")
 SCHEDULES = ("cosine", "linear")
@@ -100,6 +101,11 @@ def validate(config: Config) -> None:
             _validate_source(f"data.{which}[{index}]", source)
     if config.resume_mode == "path" and not config.resume_path:
         raise ConfigError("resume_mode=path: also give resume_path=FOLDER (a global_step_N folder)")
+    if config.max_staleness and config.rollout.max_gen_batches > 1:
+        raise ConfigError(
+            f"max_staleness={config.max_staleness} with rollout.max_gen_batches={config.rollout.max_gen_batches}: how many "
+            "batches a step takes is only known when it is sampled; set one of them to max_staleness=0 or max_gen_batches=1"
+        )
 
 
 def _validate_text(where: str, sampling: TextSampling) -> None:

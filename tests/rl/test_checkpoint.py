@@ -131,7 +131,7 @@ def test_any_changed_byte_is_found(tmp_path: Path, data: st.DataObject) -> None:
 
 def test_a_crash_while_saving_leaves_nothing(tmp_path: Path) -> None:
     target = saved(tmp_path, 1)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(CheckpointError, match="global_step_2: could not be written: disk full"):
         target.save(2, BrokenLearner(2), WHERE)
     assert "global_step_2" not in names(tmp_path)
     learner = NumberLearner()
