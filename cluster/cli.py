@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cluster import console
+from cluster import console, status_cli
 
 app = typer.Typer(
     help="UniGRPO: reinforcement learning for masked-diffusion models that reason, see and draw.",
@@ -191,6 +191,9 @@ def bench_estimators(
         return estimators(out, plot, policy, prompts, draws, passes)
 
     console.run(body)
+
+
+status_cli.register(app)
 
 
 def main() -> None:

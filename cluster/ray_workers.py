@@ -73,8 +73,8 @@ class RewardActor(Beating):
 class RayWorkers:
     """Implements ``rl.protocols.RunsAhead``. Starts its actors at once; ``wait_ready`` waits until they serve.
 
-    Weights of as many versions as rollouts may be behind are kept, so that a batch is sampled at the version it was begun
-    with: a worker loads a version before its first call that needs it. faults: accidents on purpose, of tests.
+    A batch is sampled at the version it was begun with, also when a newer one is served meanwhile: weights are kept as
+    long as a batch needs them, and a worker loads a version before its first call that does. faults: a test's accidents.
     """
 
     def __init__(self, config: Config, placement: Placement, faults: FaultPlan | None = None) -> None:
@@ -96,8 +96,7 @@ class RayWorkers:
             cluster.reward_workers,
             cluster.reward_deadline_s,
         )
-        self._versions = config.max_staleness + 1
-        self._served: list[WeightRef] = []
+        self._served: WeightRef | None = None
         self._tickets: dict[int, Ticket] = {}
         self._numbers = itertools.count()
         self._timings: dict[str, float] = {}
@@ -113,8 +112,8 @@ class RayWorkers:
         require_finite(weights, version)
         stored = ray.put(weights)
         self._rollouts.provide(ref, lambda actor: actor.load_weights.remote(ref, stored))
-        self._served = [*self._served, ref][-self._versions :]
-        self._rollouts.withdraw({*self._served, *(ticket.weights for ticket in self._tickets.values())})
+        self._served = ref
+        self._rollouts.withdraw({ref, *(ticket.weights for ticket in self._tickets.values())})
         self._rollouts.prepare(ref, f"loading weights {version}")
         return ref
 
@@ -124,8 +123,8 @@ class RayWorkers:
         return self.finish(self.begin(prompts, weights, seed, evaluate=evaluate))
 
     def begin(self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, *, evaluate: bool = False) -> int:
-        if weights not in self._served:
-            served = ", ".join(str(ref.version) for ref in self._served) or "none"
+        if weights != self._served:
+            served = "none" if self._served is None else self._served.version
             raise WorkerError(f"weights {weights.version}: the workers serve {served}; call update_weights first")
         if not evaluate:
             self._faults.step = weights.version + 1

@@ -168,9 +168,17 @@ def enter(folder: str, config: Config, name: str) -> None:
     if os.path.isdir(folder):
         os.chdir(folder)
     with contextlib.suppress(OSError):
-        file = stacks_file(config.run_dir, name)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        faulthandler.register(signal.SIGUSR1, file.open("w"))
+        register_stacks(config.run_dir, name)
+
+
+def register_stacks(run_dir: Path, name: str) -> None:
+    """Let SIGUSR1 write all stacks of this process to ``stacks_file``, also while it is stuck in foreign code."""
+    file = stacks_file(run_dir, name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle = file.open("w")
+    handle.write(f"process {os.getpid()}\n")
+    handle.flush()
+    faulthandler.register(signal.SIGUSR1, handle)
 
 
 def stacks_file(run_dir: Path, name: str) -> Path:

@@ -22,7 +22,7 @@ def stopping(grace_s: float) -> Iterator[Stop]:
     if threading.current_thread() is not threading.main_thread():
         yield stop  # whoever runs us in a thread handles signals
         return
-    timer = threading.Timer(grace_s, os.kill, (os.getpid(), signal.SIGINT))
+    timer = threading.Timer(grace_s, os.kill, (os.getpid(), signal.SIGTERM))
     timer.daemon = True
 
     def on_sigterm(number: int, frame: FrameType | None) -> None:

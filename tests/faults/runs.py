@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,6 @@ from rl.tracking import JsonlTracker
 from rl.types import Group, Prompt, WeightRef
 from tests.cluster.runs import HELD_OUT, MAKERS, make_config
 
-RECORD = "record.jsonl"
 QUICK = ("cluster.mode=ray", "cluster.heartbeat_s=3", "cluster.reward_deadline_s=60", "val_before_train=false")
 
 
@@ -93,6 +91,7 @@ class Recorded:
                 for group in groups
                 for rollout in group.rollouts
             ]
+            self._file.parent.mkdir(exist_ok=True)
             with self._file.open("a") as file:
                 file.write(json.dumps({"step": weights.version + 1, "rows": rows, "time": time.time()}) + "\n")
         return groups
@@ -110,7 +109,7 @@ def run(config: Config, plan: Timetable | None = None, stop: Stop | None = None,
     stream = PromptStream([SourceConfig(make.__name__) for make in MAKERS], config.seed, rows)
     tracker = tracker or JsonlTracker(config.run_dir, keep_until=float("inf"))
     with session(config, faults=plan) as parts:
-        workers: Any = Recorded(parts.workers, config.run_dir / RECORD)
+        workers: Any = Recorded(parts.workers, record_file(config.run_dir))
         learner: Learner = parts.learner
         result = train(config, stream, HELD_OUT, workers, learner, tracker, FolderCheckpoints(config), stop)
     assert not plan.left, f"never happened: {plan.left}"
@@ -121,11 +120,16 @@ def run(config: Config, plan: Timetable | None = None, stop: Stop | None = None,
     return Outcome(result.weights.digest, steps, recovered, time.time() - began)
 
 
+def record_file(run_dir: Path) -> Path:
+    """Beside the run's folder, whose disk may be full."""
+    return run_dir.parent / "records" / f"{run_dir.name}.jsonl"
+
+
 def read_record(run_dir: Path) -> tuple[dict[int, Trained], list[float]]:
     """What the final run trained on: where a step was done again, its last time counts. And when steps were sampled."""
     steps: dict[int, Trained] = {}
     ends: list[float] = []
-    for line in (run_dir / RECORD).read_text().splitlines():
+    for line in record_file(run_dir).read_text().splitlines():
         row = json.loads(line)
         step = row["step"]
         steps = {number: value for number, value in steps.items() if number < step}  # the run went back to here
@@ -139,6 +143,3 @@ def plan_of(*faults: tuple[int, str, Kind]) -> Timetable:
     plan = Timetable()
     plan.left = [Fault(*fault) for fault in faults]
     return plan
-
-
-logging.getLogger("cluster").setLevel(logging.INFO)
