@@ -88,7 +88,7 @@ def _socket(count: int) -> tuple[float, float]:
 
 
 def _socket_receiver(barrier: Any, answers: Any, port: int, count: int) -> None:
-    target = memoryview(np.ones(count * TENSOR, np.float32)).cast("B")
+    target = np.ones(count * TENSOR, np.float32).data.cast("B")
     with socket.create_server(("127.0.0.1", port)) as server:
         connection, _ = server.accept()
 
@@ -102,7 +102,7 @@ def _socket_receiver(barrier: Any, answers: Any, port: int, count: int) -> None:
 
 
 def _socket_sender(barrier: Any, answers: Any, port: int, count: int) -> None:
-    source = memoryview(np.ones(count * TENSOR, np.float32)).cast("B")
+    source = np.ones(count * TENSOR, np.float32).data.cast("B")
     with _connect(port) as connection:
         _measured(barrier, answers, lambda: connection.sendall(source))
 
@@ -159,7 +159,7 @@ def _object_store(count: int) -> tuple[float, float]:
         ray.get(receiver.ready.remote())
         weights = {f"layer.{i:04}": np.ones((1024, 1024), np.float32) for i in range(count)}
         began, cpu = time.perf_counter(), _cpu()
-        used = ray.get(receiver.load.remote(ray.put(weights)))
+        used: Any = ray.get(receiver.load.remote(ray.put(weights)))
         return time.perf_counter() - began, _cpu() - cpu + used
     finally:
         if own:

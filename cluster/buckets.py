@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from rl.errors import WorkerError
+from rl.errors import TrainingError, WorkerError
 from rl.types import WeightRef
 
 BUCKET_MIB = 16.0
@@ -43,6 +43,17 @@ def layout(tensors: Mapping[str, Any]) -> tuple[Slot, ...]:
     return tuple(Slot(name, tuple(tensors[name].shape)) for name in sorted(tensors))
 
 
+def stream_digest(tensors: Iterable[Tensor], slots: Sequence[Slot], version: int) -> str:
+    """What ``cluster.weights.digest`` gives for the whole, one tensor at a time. Raises TrainingError for a NaN in it."""
+    sha = hashlib.sha256()
+    for slot, tensor in zip(slots, tensors, strict=True):
+        if not torch.isfinite(tensor).all():
+            raise TrainingError(f"weights {version}: {slot.name} holds a NaN or an infinity; they are not served")
+        sha.update(_header(slot.name, slot.shape))
+        sha.update(tensor.detach().contiguous().numpy().data)
+    return sha.hexdigest()
+
+
 def process_group(store: Any, rank: int, size: int, timeout_s: float) -> Any:
     """A gloo group of its own, beside whatever torch.distributed runs already: it may break without harm to that."""
     return dist.ProcessGroupGloo(store, rank, size, timedelta(seconds=timeout_s))  # pyright: ignore[reportAttributeAccessIssue]
@@ -61,7 +72,7 @@ def send(group: Any, tensors: Iterable[Tensor], slots: Sequence[Slot], bucket_mi
         for part in parts:
             buckets[turn][used : used + part.numel()].copy_(part)
             used += part.numel()
-        checks[turn][0] = zlib.crc32(buckets[turn][:used].numpy())
+        checks[turn][0] = zlib.crc32(buckets[turn][:used].numpy().data)
         flying[turn] = [group.broadcast(buckets[turn][:used], 0), group.broadcast(checks[turn], 0)]
     for work in [*flying[0], *flying[1]]:
         work.wait()
@@ -88,7 +99,7 @@ def receive(
         if number + 1 < len(starts):
             flying.append(ask(number + 1))
         bucket = buckets[number % 2][: min(size, total - start)]
-        if zlib.crc32(bucket.numpy()) != int(checks[number % 2]):
+        if zlib.crc32(bucket.numpy().data) != int(checks[number % 2]):
             raise WorkerError(f"weights: bucket {number} of {len(starts)} arrived changed")
         for name, tensor_start, low, high in _within(spans, start, start + len(bucket)):
             take(name, low - tensor_start, bucket[low - start : high - start])
@@ -110,8 +121,8 @@ class Intake:
     @torch.no_grad()
     def take(self, name: str, start: int, numbers: Tensor) -> None:
         if start == 0:
-            self._sha.update(f"{name} <f4 {self._shapes[name] or (1,)}\n".encode())  # NumPy has it so
-        self._sha.update(numbers.numpy())
+            self._sha.update(_header(name, self._shapes[name]))
+        self._sha.update(numbers.numpy().data)
         target = self._targets[name]
         target[start : start + len(numbers)].copy_(numbers)
 
@@ -120,6 +131,10 @@ class Intake:
         found = self._sha.hexdigest()
         if found != ref.digest:
             raise WorkerError(f"weights {ref.version}: digest {found[:12]}..., expected {ref.digest[:12]}...")
+
+
+def _header(name: str, shape: tuple[int, ...]) -> bytes:
+    return f"{name} <f4 {shape or (1,)}\n".encode()  # NumPy makes a row of one out of a lone number
 
 
 def _bucket_numbers(slots: Sequence[Slot], bucket_mib: float) -> int:

@@ -9,11 +9,8 @@ from typing import Any, Protocol
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from cluster.lost import LostWorkerError
 from rl.errors import DeadlineError, UniGRPOError, WorkerError
-
-
-class LostWorkerError(WorkerError):
-    """The worker is gone, or its answer is: the same call may succeed on another one."""
 
 
 class Hearts(Protocol):

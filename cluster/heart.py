@@ -14,10 +14,11 @@ import psutil
 import ray
 from ray.exceptions import RayError
 
-from cluster.calls import LostWorkerError, kill
+from cluster.calls import kill
+from cluster.lost import LostWorkerError
 
 GROUP = "heart"
-OPTIONS = {"concurrency_groups": {GROUP: 1}}  # for ray.remote: one more thread, for beats alone
+OPTIONS: dict[str, Any] = {"concurrency_groups": {GROUP: 1}}  # for ray.remote: one more thread, for beats alone
 LONGEST_PAUSE_S = 2.0
 
 
@@ -49,7 +50,11 @@ class _Watched:
 
 
 class Pulse:
-    """Asks named actors for beats, without ever waiting. deadline_s: for an answer; until the first, start_deadline_s."""
+    """Asks named actors for beats, without ever waiting. deadline_s: for an answer.
+
+    An actor that is not settled yet has start_deadline_s on top: it imports and loads, and much of that lets no other
+    thread run.
+    """
 
     def __init__(self, deadline_s: float, start_deadline_s: float) -> None:
         self._deadline_s, self._start_deadline_s = deadline_s, start_deadline_s
@@ -60,6 +65,11 @@ class Pulse:
         """From now on; an actor of the same name is forgotten."""
         now = time.monotonic()
         self._watched[name] = _Watched(actor, now, _ask(actor), self._start_deadline_s + self._deadline_s)
+
+    def settled(self, name: str) -> None:
+        """It has done its first work."""
+        if name in self._watched:
+            self._watched[name].limit_s = self._deadline_s
 
     def forget(self, name: str) -> None:
         self._watched.pop(name, None)
@@ -100,7 +110,7 @@ class Pulse:
     def _hear(self, watched: _Watched, now: float) -> None:
         try:
             watched.beat = ray.get(watched.ref, timeout=60.0)
-            watched.seen, watched.limit_s = now, self._deadline_s
+            watched.seen = now
         except RayError as error:
             watched.problem = type(error).__name__
         watched.ref = None

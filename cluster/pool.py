@@ -13,8 +13,9 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.calls import LostWorkerError, gather, result
+from cluster.calls import gather, result
 from cluster.heart import Beat, Pulse, end
+from cluster.lost import LostWorkerError, TransferError
 from rl.errors import DeadlineError, WorkerError
 
 logger = logging.getLogger(__name__)
@@ -142,7 +143,7 @@ class ActorPool:
         """Until every actor is ready. Raises what one of them raised, WorkerError or DeadlineError."""
         gather(self._starting, "starting", self._start_deadline_s, hearts=self._pulse)
         for worker in self._workers:
-            worker.proven = True
+            self._settle(worker)
 
     def provide(self, key: Any, send: Callable[[Any], Any]) -> None:
         """``send`` runs on a worker before its first call that needs ``key``, also on one that comes new."""
@@ -152,13 +153,25 @@ class ActorPool:
         """Forget preparations that no call will need any more."""
         self._preparations = {key: send for key, send in self._preparations.items() if key in keep}
 
-    def prepare(self, key: Any, what: str) -> None:
-        """Run what was provided under ``key`` on every worker that is free, now, and wait for it."""
+    def prepare(self, key: Any, what: str, together: Callable[[list[Any]], list[Any]] | None = None) -> None:
+        """Run what was provided under ``key`` on every worker that is free, now, and wait for it.
+
+        together: does so for a list of actors at once; those it fails for are then prepared one by one.
+        """
         by_name = {worker.name: worker for worker in self._idle if worker.has != key}
-        calls = {self._prepare(worker, key): name for name, worker in by_name.items()}
+        blamed: set[str] = set()
+        if together is None:
+            calls = {self._prepare(worker, key): name for name, worker in by_name.items()}
+        else:
+            refs = together([worker.actor for worker in by_name.values()]) if by_name else []
+            calls = dict(zip(refs, by_name, strict=True))
+            for worker in by_name.values():
+                worker.has = key
 
         def again(name: str, error: LostWorkerError) -> Any:
-            self._replace(by_name[name], error)
+            if name in blamed or not isinstance(error, TransferError):
+                self._replace(by_name[name], error)
+            blamed.add(name)
             return self._prepare(by_name[name], key)
 
         gather(calls, what, self._call_deadline_s, again, hearts=self._pulse)
@@ -179,7 +192,8 @@ class ActorPool:
             except LostWorkerError as error:
                 self._retry(running, error)
                 continue
-            running.worker.proven, running.worker.since = True, time.monotonic()
+            self._settle(running.worker)
+            running.worker.since = time.monotonic()
             self._idle.append(running.worker)
             yield running.call, value
         self._give_up_lost()
@@ -188,9 +202,8 @@ class ActorPool:
     def cancel(self) -> None:
         """Forget every call. Workers that are in the middle of one are left to finish it, which nobody waits for."""
         self._queue.clear()
-        for running in self._running.values():
-            self._idle.append(running.worker)
         self._running.clear()
+        self._idle = deque(self._workers)
 
     def close(self) -> None:
         for worker in self._workers:
@@ -251,6 +264,10 @@ class ActorPool:
         logger.warning("%s; replaced, and its work is done again with the same seeds", error)
         worker.actor, worker.proven, worker.has = self._create(worker.index), False, None
         self._pulse.watch(worker.name, worker.actor)
+
+    def _settle(self, worker: _Worker) -> None:
+        worker.proven = True
+        self._pulse.settled(worker.name)
 
     def _prepare(self, worker: _Worker, key: Any) -> Any:
         worker.has = key

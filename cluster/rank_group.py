@@ -7,7 +7,7 @@ and the loop, which is told by LearnerLostError, puts them where the run's last 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,20 @@ import ray
 from safetensors import SafetensorError
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
-from cluster.calls import Aside, LostWorkerError, gather, result
+from cluster.calls import Aside, gather, result
 from cluster.faults import FaultPlan
 from cluster.heart import OPTIONS, Beating, Pulse, end
 from cluster.learner import make_learner
+from cluster.lost import LostWorkerError
 from cluster.pool import WorkerState
 from cluster.session import Placement, enter
+from cluster.transfer import Outgoing, Transfer, weights_digest
 from rl.config import Config
 from rl.errors import CheckpointError, DeadlineError, LearnerLostError, UniGRPOError
-from rl.types import StepReport, TrainBatch
+from rl.types import StepReport, TrainBatch, WeightRef
 from rl.update import UniGRPOLearner
 
+FIRST = "learner rank 0"
 FAREWELL_S = 5.0  # after one rank failed: for the news of another's death to arrive
 
 
@@ -38,6 +41,7 @@ class RankActor(Beating):
         self._config, self._rank = config, rank
         self._store: TCPStore | None = None
         self._learner: UniGRPOLearner | None = None
+        self._outgoing: Outgoing | None = None
 
     def host_store(self) -> tuple[str, int]:
         """Rank 0: where the other ranks find it. The port is the system's choice, taken at once: nobody can race us."""
@@ -55,6 +59,19 @@ class RankActor(Beating):
 
     def weights(self) -> Mapping[str, np.ndarray]:
         return self.learner.weights()
+
+    def digest(self, version: int) -> str:
+        return weights_digest(self.learner.policy.module, version)
+
+    def open_transfer(self, takers: int, timeout_s: float) -> Transfer:
+        """Rank 0: where those who want the weights find it."""
+        self._outgoing = Outgoing(ray.util.get_node_ip_address(), self.learner.policy.module, takers, timeout_s)
+        return self._outgoing.transfer
+
+    def send_weights(self) -> None:
+        assert self._outgoing is not None, "open_transfer comes first"
+        self._outgoing.send()
+        self._outgoing = None
 
     def save(self, folder: Path) -> None:
         try:
@@ -93,15 +110,31 @@ class RankGroup:
         starting = self._starting or self._start()
         self._starting = None
         self._gather(starting, "starting", self._start_deadline_s)
+        for name in self._ranks:
+            self._pulse.settled(name)
 
     def update(self, batch: TrainBatch) -> StepReport:
         """Rank 0's report: its metrics are sums over all ranks."""
-        return self._all("training", "update", ray.put(batch))["learner rank 0"]
+        return self._all("training", "update", ray.put(batch))[FIRST]
 
     def weights(self) -> Mapping[str, np.ndarray]:
         self._rebuild_if_lost()
-        call = self._ranks["learner rank 0"].weights.remote()
-        return self._gather({call: "learner rank 0"}, "sending weights", self._deadline_s)["learner rank 0"]
+        call = self._ranks[FIRST].weights.remote()
+        return self._gather({call: FIRST}, "sending weights", self._deadline_s)[FIRST]
+
+    def digest(self, version: int) -> str:
+        """Of rank 0's weights, where they are. Raises TrainingError for a NaN in them."""
+        self._rebuild_if_lost()
+        call = self._ranks[FIRST].digest.remote(version)
+        return self._gather({call: FIRST}, "hashing weights", self._deadline_s)[FIRST]
+
+    def send_weights(self, actors: Sequence[Any], ref: WeightRef) -> list[Any]:
+        """Start rank 0 on sending its weights to these rollout workers, all at once; the refs of their calls."""
+        timeout_s = 2 * self._config.cluster.heartbeat_s
+        call = self._ranks[FIRST].open_transfer.remote(len(actors), timeout_s)
+        transfer = self._gather({call: FIRST}, "sending weights", self._deadline_s)[FIRST]
+        self._ranks[FIRST].send_weights.remote()  # what becomes of it, the other side tells
+        return [actor.receive_weights.remote(ref, transfer, rank) for rank, actor in enumerate(actors, 1)]
 
     def save(self, folder: Path) -> None:
         """Raises CheckpointError where the disk is full, say; training may go on then."""
@@ -152,9 +185,8 @@ class RankGroup:
     def _start(self) -> dict[Any, str]:
         if len(self._ranks) == 1:
             return {actor.start.remote(1): name for name, actor in self._ranks.items()}
-        first = "learner rank 0"
-        call = {self._ranks[first].host_store.remote(): first}
-        address, port = self._gather(call, "starting", self._start_deadline_s)[first]
+        call = {self._ranks[FIRST].host_store.remote(): FIRST}
+        address, port = self._gather(call, "starting", self._start_deadline_s)[FIRST]
         return {actor.start.remote(len(self._ranks), address, port): name for name, actor in self._ranks.items()}
 
     def _all(self, what: str, method: str, argument: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import ray
@@ -14,10 +15,12 @@ import ray
 from cluster.faults import FaultPlan
 from cluster.heart import OPTIONS, Beating
 from cluster.pool import ActorPool, Call, WorkerState
+from cluster.rank_group import RankGroup
 from cluster.reward import RewardWorker
 from cluster.rollout import RolloutWorker
 from cluster.session import Placement, enter
 from cluster.tickets import Ticket, Timed
+from cluster.transfer import Transfer
 from cluster.weights import Weights, digest, require_finite
 from rl.config import Config
 from rl.errors import WorkerError
@@ -37,6 +40,10 @@ class RolloutActor(Beating):
 
     def load_weights(self, ref: WeightRef, weights: Weights) -> None:
         self._worker().load_weights(ref, weights)
+
+    def receive_weights(self, ref: WeightRef, transfer: Transfer, rank: int) -> None:
+        """As one of those that take part in a transfer. Raises TransferError where it breaks off."""
+        self._worker().receive_weights(ref, transfer, rank)
 
     def rollout(
         self, prompt: Prompt, weights: WeightRef, seed: int, evaluate: bool = False
@@ -96,6 +103,7 @@ class RayWorkers:
             cluster.reward_workers,
             cluster.reward_deadline_s,
         )
+        self._collective = cluster.weight_sync == "collective"
         self._served: WeightRef | None = None
         self._tickets: dict[int, Ticket] = {}
         self._numbers = itertools.count()
@@ -106,15 +114,21 @@ class RayWorkers:
         self._rewards.wait_ready()
 
     def update_weights(self, learner: Learner, version: int) -> WeightRef:
-        """One copy in the object store; every worker checks the digest of what it read there."""
-        weights = learner.weights()
-        ref = WeightRef(version, digest(weights))
-        require_finite(weights, version)
-        stored = ray.put(weights)
-        self._rollouts.provide(ref, lambda actor: actor.load_weights.remote(ref, stored))
+        """By ``cluster.weight_sync``; either way every worker checks the digest of what it got."""
+        if self._collective and isinstance(learner, RankGroup):
+            ref = WeightRef(version, learner.digest(version))
+            self._rollouts.provide(ref, lambda actor: learner.send_weights([actor], ref)[0])
+            together = partial(learner.send_weights, ref=ref)
+        else:
+            weights = learner.weights()
+            ref = WeightRef(version, digest(weights))
+            require_finite(weights, version)
+            stored = ray.put(weights)  # one copy a node, which its workers share
+            self._rollouts.provide(ref, lambda actor: actor.load_weights.remote(ref, stored))
+            together = None
         self._served = ref
         self._rollouts.withdraw({ref, *(ticket.weights for ticket in self._tickets.values())})
-        self._rollouts.prepare(ref, f"loading weights {version}")
+        self._rollouts.prepare(ref, f"loading weights {version}", together)
         return ref
 
     def rollout_and_score(

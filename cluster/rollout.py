@@ -5,6 +5,7 @@ Nothing here knows Ray: an actor is this class on another machine, and the inlin
 
 from __future__ import annotations
 
+from cluster.transfer import Transfer, receive_all
 from cluster.weights import Weights, copy_into, verify
 from policies import load_policy
 from policies.generate import rollout_group
@@ -44,6 +45,12 @@ class RolloutWorker:
         self.weights = None
         verify(ref, weights)
         copy_into(self.policy.module, weights)
+        self.weights = ref
+
+    def receive_weights(self, ref: WeightRef, transfer: Transfer, rank: int) -> None:
+        """``load_weights`` from the learner itself, bucket by bucket, into the policy's own memory."""
+        self.weights = None
+        receive_all(transfer, rank, self.policy.module, ref)
         self.weights = ref
 
     def rollout(self, prompt: Prompt, weights: WeightRef, seed: int, evaluate: bool = False) -> tuple[Rollout, ...]:

@@ -20,7 +20,7 @@ class InlineWorkers:
     def __init__(self, config: Config) -> None:
         self._rollout = RolloutWorker(config)
         self._reward = RewardWorker(config)
-        self._timings: dict[str, float] = {}
+        self._timings: Mapping[str, float] = {}
         self._begun: deque[tuple[int, list[Group], Mapping[str, float]]] = deque()
 
     def update_weights(self, learner: Learner, version: int) -> WeightRef:

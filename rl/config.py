@@ -205,6 +205,7 @@ class ClusterConfig:
     restart_budget    replacements of rollout workers, and as many of reward workers, in one run
     learner_rebuilds  times that a run starts its learner ranks anew and goes back to its last checkpoint
     grace_s           after SIGTERM, to finish or abandon the step and save; then the run just ends
+    weight_sync       how weights reach rollout workers: object_store, or collective (gloo, in buckets)
     stall_s           a warning, with who is waited for, after so long without any answer
     """
 
@@ -222,6 +223,7 @@ class ClusterConfig:
     learner_rebuilds: int = 3
     grace_s: float = 30.0
     stall_s: float = 120.0
+    weight_sync: str = "object_store"
 
 
 @dataclass(frozen=True)

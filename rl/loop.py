@@ -123,7 +123,8 @@ class _Run:
             weights = self.workers.update_weights(self.learner, weights.version + 1)
         at = replace(at, step=at.step + 1, weight_version=weights.version)
         timings = {**sampled.timings, **clock.stop()}
-        metrics = {**reward_metrics(groups), **stale, **report.metrics, **timings, **throughput(groups, timings)}
+        speed = {**throughput(groups, timings), **orchestration({**timings, **stale, **report.metrics})}
+        metrics = {**reward_metrics(groups), **stale, **report.metrics, **timings, **speed}
         self.tracker.log(at.step, metrics)
         self._maybe_save(at)
         self._show(at.step, groups, weights)
@@ -187,6 +188,19 @@ def throughput(groups: Sequence[Group], timings: Mapping[str, float]) -> dict[st
     tokens = sum(int(rollout.response_mask.sum()) for rollout in rollouts)
     images = sum(rollout.image is not None for rollout in rollouts)
     return {"perf/throughput": tokens / seconds, "perf/images_per_s": images / seconds}
+
+
+def orchestration(timings: Mapping[str, float]) -> dict[str, float]:
+    """Seconds of a step that are not on its longest chain of sampling, scoring and learning, and their share of the step.
+
+    Only where workers tell their chain, and one step follows the other: with rollouts ahead, chains overlap.
+    """
+    chain = timings.get("timing_s/workers_chain")
+    if chain is None or timings.get("staleness/max", 0.0) > 0:
+        return {}
+    learned = sum(timings.get(f"timing_s/{part}", 0.0) for part in ("old_log_prob", "ref", "update_actor"))
+    seconds = max(0.0, timings["timing_s/step"] - chain - learned)
+    return {"perf/orchestration_s": seconds, "perf/orchestration_share": seconds / timings["timing_s/step"]}
 
 
 class _Clock:

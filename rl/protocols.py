@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -56,6 +56,7 @@ class Workers(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
 class RunsAhead(Workers, Protocol):
     """Workers that sample while the learner learns."""
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from rl.advantages import scores_differ
 from rl.config import Config
 from rl.prepare import check_failures
-from rl.protocols import Workers
+from rl.protocols import RunsAhead, Workers
 from rl.seeds import derive_seed
 from rl.types import Group, Prompt, WeightRef
 
@@ -63,6 +63,8 @@ class StepByStep:
 
     def drop(self) -> None:
         self._before = None
+        if isinstance(self._workers, RunsAhead):
+            self._workers.cancel()
 
 
 def sample_groups(workers: Workers, stream: Stream, weights: WeightRef, config: Config, step: int) -> Sampled:

@@ -36,6 +36,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "learner.lr_schedule": ("constant", "cosine"),
     "sft.lr_schedule": ("constant", "cosine"),
     "cluster.mode": ("ray", "inline"),
+    "cluster.weight_sync": ("object_store", "collective"),
     "resume_mode": ("auto", "disable", "path"),
 }
 
@@ -101,6 +102,11 @@ def validate(config: Config) -> None:
             _validate_source(f"data.{which}[{index}]", source)
     if config.resume_mode == "path" and not config.resume_path:
         raise ConfigError("resume_mode=path: also give resume_path=FOLDER (a global_step_N folder)")
+    if config.max_staleness and config.cluster.weight_sync == "collective":
+        raise ConfigError(
+            f"max_staleness={config.max_staleness} with cluster.weight_sync=collective: the learner holds its newest weights "
+            "alone, and a replaced worker may need earlier ones; set cluster.weight_sync=object_store"
+        )
     if config.max_staleness and config.rollout.max_gen_batches > 1:
         raise ConfigError(
             f"max_staleness={config.max_staleness} with rollout.max_gen_batches={config.rollout.max_gen_batches}: how many "

@@ -11,8 +11,9 @@ import psutil
 import pytest
 import ray
 
-from cluster.calls import LostWorkerError, gather
+from cluster.calls import gather
 from cluster.heart import OPTIONS
+from cluster.lost import LostWorkerError
 from cluster.pool import ATTEMPTS, ActorPool, Call
 from rl.errors import DataError, DeadlineError, WorkerError
 from tests.cluster.squarer import Squarer

@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from cluster.stopping import stopping
-from tests.faults.runs import fault_config, plan_of, run
+from tests.faults.runs import Outcome, fault_config, plan_of, run
 
 
 def main(folder: str, name: str, step: str, worker: str, kind: str, *overrides: str) -> None:
@@ -24,7 +27,7 @@ def main(folder: str, name: str, step: str, worker: str, kind: str, *overrides: 
     print(json.dumps({"digest": outcome.digest, "recovered_s": outcome.recovered_s}))
 
 
-def _on_two_nodes(folder: Path, name: str, step: int, overrides: tuple[str, ...]):
+def _on_two_nodes(folder: Path, name: str, step: int, overrides: tuple[str, ...]) -> Outcome:
     """The head has room for all; Ray puts what it can on the other node first, which has room for two rollout workers."""
     import ray
     from ray.cluster_utils import Cluster
@@ -37,7 +40,7 @@ def _on_two_nodes(folder: Path, name: str, step: int, overrides: tuple[str, ...]
         busy = {}
 
         def end_node() -> None:
-            busy.update(actors=_actors_on(second.node_id))
+            busy.update(actors=_actors_of(second))
             nodes.remove_node(second, allow_graceful=False)
 
         outcome = run(fault_config(folder, name, *overrides), plan_of((step, "rollout worker 0", end_node)))
@@ -48,10 +51,11 @@ def _on_two_nodes(folder: Path, name: str, step: int, overrides: tuple[str, ...]
         nodes.shutdown()
 
 
-def _actors_on(node_id: str) -> int:
-    from ray.util.state import list_actors
-
-    return sum(actor.node_id == node_id and actor.state == "ALIVE" for actor in list_actors())
+def _actors_of(node: Any) -> int:
+    """Actors are children of their node's raylet, which names them after their class."""
+    raylet = node.all_processes["raylet"][0].process.pid
+    titles = ["".join(child.cmdline()) for child in psutil.Process(raylet).children()]
+    return sum(title.startswith(("ray::Rollout", "ray::Reward", "ray::Rank")) for title in titles)
 
 
 if __name__ == "__main__":

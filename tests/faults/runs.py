@@ -22,7 +22,13 @@ from rl.tracking import JsonlTracker
 from rl.types import Group, Prompt, WeightRef
 from tests.cluster.runs import HELD_OUT, MAKERS, make_config
 
-QUICK = ("cluster.mode=ray", "cluster.heartbeat_s=3", "cluster.reward_deadline_s=60", "val_before_train=false")
+QUICK = (
+    "cluster.mode=ray",
+    "cluster.heartbeat_s=4",
+    "cluster.learner_rebuilds=9",
+    "cluster.reward_deadline_s=60",
+    "val_before_train=false",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ class Timetable(FaultPlan):
 
 
 class Recorded:
-    """The workers, with a line in the run folder for every batch that was handed out to be trained."""
+    """The workers of a run on-policy, with a line in the run folder for every batch that was handed out to be trained."""
 
     def __init__(self, workers: RunsAhead, file: Path) -> None:
         self._workers, self._file = workers, file
@@ -109,11 +115,13 @@ def run(config: Config, plan: Timetable | None = None, stop: Stop | None = None,
     stream = PromptStream([SourceConfig(make.__name__) for make in MAKERS], config.seed, rows)
     tracker = tracker or JsonlTracker(config.run_dir, keep_until=float("inf"))
     with session(config, faults=plan) as parts:
-        workers: Any = Recorded(parts.workers, record_file(config.run_dir))
+        workers: Any = parts.workers
+        if config.max_staleness == 0:
+            workers = Recorded(parts.workers, record_file(config.run_dir))
         learner: Learner = parts.learner
         result = train(config, stream, HELD_OUT, workers, learner, tracker, FolderCheckpoints(config), stop)
     assert not plan.left, f"never happened: {plan.left}"
-    steps, ends = read_record(config.run_dir)
+    steps, ends = read_record(config.run_dir) if config.max_staleness == 0 else ({}, [])
     struck = plan.struck[-1] if plan.struck else 0.0
     after = [end for end in ends if end > struck]
     recovered = min(after) - struck if plan.struck and after else time.time() - struck if plan.struck else 0.0
