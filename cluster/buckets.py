@@ -54,9 +54,15 @@ def stream_digest(tensors: Iterable[Tensor], slots: Sequence[Slot], version: int
     return sha.hexdigest()
 
 
-def process_group(store: Any, rank: int, size: int, timeout_s: float) -> Any:
-    """A gloo group of its own, beside whatever torch.distributed runs already: it may break without harm to that."""
-    return dist.ProcessGroupGloo(store, rank, size, timedelta(seconds=timeout_s))  # pyright: ignore[reportAttributeAccessIssue]
+def process_group(store: Any, rank: int, size: int, timeout_s: float, host: str = "127.0.0.1") -> Any:
+    """A gloo group of its own, beside whatever torch.distributed runs already: it may break without harm to that.
+
+    host: the address of this machine under which the others reach it.
+    """
+    gloo: Any = dist.ProcessGroupGloo  # pyright: ignore[reportAttributeAccessIssue]
+    options = gloo._Options()
+    options._devices, options._timeout = [gloo.create_device(hostname=host)], timedelta(seconds=timeout_s)
+    return gloo(store, rank, size, options)
 
 
 def send(group: Any, tensors: Iterable[Tensor], slots: Sequence[Slot], bucket_mib: float = BUCKET_MIB) -> None:

@@ -68,7 +68,8 @@ class RankActor(Beating):
         self._outgoing = Outgoing(ray.util.get_node_ip_address(), self.learner.policy.module, takers, timeout_s)
         return self._outgoing.transfer
 
-    def send_weights(self) -> None:
+    def send_weights(self, *takers_are_ready: bool) -> None:
+        """Ray starts this when all of them are: the ranks do not wait for a worker that is still loading."""
         assert self._outgoing is not None, "open_transfer comes first"
         self._outgoing.send()
         self._outgoing = None
@@ -130,10 +131,11 @@ class RankGroup:
 
     def send_weights(self, actors: Sequence[Any], ref: WeightRef) -> list[Any]:
         """Start rank 0 on sending its weights to these rollout workers, all at once; the refs of their calls."""
-        timeout_s = 2 * self._config.cluster.heartbeat_s
+        timeout_s = max(10.0, 2 * self._config.cluster.heartbeat_s)
         call = self._ranks[FIRST].open_transfer.remote(len(actors), timeout_s)
         transfer = self._gather({call: FIRST}, "sending weights", self._deadline_s)[FIRST]
-        self._ranks[FIRST].send_weights.remote()  # what becomes of it, the other side tells
+        ready = [actor.ready.remote() for actor in actors]
+        self._ranks[FIRST].send_weights.remote(*ready)  # what becomes of it, the other side tells
         return [actor.receive_weights.remote(ref, transfer, rank) for rank, actor in enumerate(actors, 1)]
 
     def save(self, folder: Path) -> None:

@@ -3,8 +3,10 @@ alone. A worker that dies in it breaks this group and no other."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +40,8 @@ class Outgoing:
     def send(self) -> None:
         """Raises TransferError where a taker is gone."""
         try:
-            group = process_group(self._store, 0, self.transfer.size, self.transfer.timeout_s)
+            transfer = self.transfer
+            group = process_group(self._store, 0, transfer.size, transfer.timeout_s, transfer.address)
             send(group, tensors_of(self._module, self.transfer.slots), self.transfer.slots)
         except UniGRPOError:
             raise
@@ -50,14 +53,23 @@ def receive_all(transfer: Transfer, rank: int, module: nn.Module, ref: WeightRef
     """Into the module's own memory. Raises TransferError, and WorkerError where they are not what ``ref`` names."""
     intake = Intake(module.state_dict(), transfer.slots)
     try:
-        store = TCPStore(transfer.address, transfer.port, is_master=False)
-        group = process_group(store, rank, transfer.size, transfer.timeout_s)
+        patience = timedelta(seconds=transfer.timeout_s)
+        store = TCPStore(transfer.address, transfer.port, is_master=False, timeout=patience)
+        own = own_address(transfer.address, transfer.port)
+        group = process_group(store, rank, transfer.size, transfer.timeout_s, own)
         receive(group, transfer.slots, intake.take)
     except UniGRPOError:
         raise
     except RuntimeError as error:
         raise TransferError(f"weights {ref.version}: the transfer broke off: {error}") from error
     intake.verify(ref)
+
+
+def own_address(address: str, port: int) -> str:
+    """This machine's, on the way to that one: nothing is sent to find it."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as way:
+        way.connect((address, port))
+        return way.getsockname()[0]
 
 
 def weights_digest(module: nn.Module, version: int) -> str:

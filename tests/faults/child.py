@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from cluster.console import INTERRUPTED
 from cluster.stopping import stopping
 from tests.faults.runs import Outcome, fault_config, plan_of, run
 
@@ -22,8 +23,12 @@ def main(folder: str, name: str, step: str, worker: str, kind: str, *overrides: 
         outcome = _on_two_nodes(Path(folder), name, int(step), overrides)
     else:
         config = fault_config(Path(folder), name, *overrides)
-        with stopping(config.cluster.grace_s) as stop:
-            outcome = run(config, plan_of(*([(int(step), worker, kind)] if int(step) else [])), stop)
+        plan = plan_of(*([(int(step), worker, kind)] if int(step) else []))
+        try:
+            with stopping(config.cluster.grace_s) as stop:
+                outcome = run(config, plan, stop)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
     print(json.dumps({"digest": outcome.digest, "recovered_s": outcome.recovered_s}))
 
 
