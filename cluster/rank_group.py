@@ -25,7 +25,7 @@ from cluster.pool import WorkerState
 from cluster.session import Placement, enter
 from cluster.transfer import Outgoing, Transfer, weights_digest
 from rl.config import Config
-from rl.errors import CheckpointError, DeadlineError, LearnerLostError, UniGRPOError
+from rl.errors import CheckpointError, DeadlineError, LearnerLostError, UniGRPOError, WorkerError
 from rl.types import StepReport, TrainBatch, WeightRef
 from rl.update import UniGRPOLearner
 
@@ -175,11 +175,11 @@ class RankGroup:
         self._starting = self._start() if len(self._ranks) == 1 else None
 
     def _rebuild_if_lost(self) -> None:
-        """Raises LearnerLostError where that was done too often."""
+        """Raises WorkerError where that was done too often."""
         if self._ranks:
             return
         if self.rebuilds >= self._config.cluster.learner_rebuilds:
-            raise DeadlineError(f"learner: lost again after cluster.learner_rebuilds={self.rebuilds} new starts")
+            raise WorkerError(f"learner: lost again after cluster.learner_rebuilds={self.rebuilds} new starts")
         self.rebuilds += 1
         self._create()
         self.wait_ready()

@@ -85,6 +85,8 @@ class FolderCheckpoints:
         """Write ``global_step_{step}`` and drop all but the newest ``keep_checkpoints``. Raises CheckpointError."""
         final = self.folder / f"global_step_{step}"
         unfinished = self.folder / f".unfinished_{final.name}"
+        if self._newest is not None and self._newest.absolute() == final.absolute():
+            return final  # saved when it was due, and now again because the run is told to stop
         try:
             self._write(unfinished, step, learner, state)
             self._set_aside(after=step - 1)  # one of that name can only be damaged, or of a future that was lost

@@ -71,9 +71,12 @@ def train(
     sampler = StepByStep(workers, stream, config)
     if config.max_staleness:
         sampler = RolloutAhead(cast(RunsAhead, workers), stream, config)
+    parts = (config, stream, val_prompts, workers, learner, tracker, checkpoints)
     with tracked(tracker):
-        parts = (config, stream, val_prompts, workers, learner, tracker, checkpoints)
-        return _Run(*parts, stop or Stop(), sampler, stream.state()).train()
+        try:
+            return _Run(*parts, stop or Stop(), sampler, stream.state()).train()
+        except StopRequested:
+            raise KeyboardInterrupt from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +102,19 @@ class _Run:
         lost: LearnerLostError | None = None
         while at.step < self.config.steps:
             try:
-                weights, at = self._step(weights, at) if lost is None else self._go_back(lost, at)
-                lost = None
+                if lost is not None:
+                    weights, at, lost = *self._go_back(lost, at), None
+                weights, at, groups = self._step(weights, at)
+                self._show(at.step, groups, weights)
             except LearnerLostError as error:
                 lost = error
             except StopRequested:
                 self._save(at)
-                raise KeyboardInterrupt from None
+                raise
         after = self._validate(at.step, weights, "after training") if self.config.val_after_train else {}
         return TrainResult(at.step, weights, at.before or {}, after, time.perf_counter() - began)
 
-    def _step(self, weights: WeightRef, at: Position) -> tuple[WeightRef, Position]:
+    def _step(self, weights: WeightRef, at: Position) -> tuple[WeightRef, Position, Sequence[Group]]:
         """The flow."""
         clock = _Clock()
         self.tracker.phase("training")
@@ -127,8 +132,7 @@ class _Run:
         metrics = {**reward_metrics(groups), **stale, **report.metrics, **timings, **speed}
         self.tracker.log(at.step, metrics)
         self._maybe_save(at)
-        self._show(at.step, groups, weights)
-        return weights, at
+        return weights, at, groups
 
     def _go_back(self, lost: LearnerLostError, at: Position) -> tuple[WeightRef, Position]:
         """To the last checkpoint, with a new learner; what was learned since then is learned again, bit for bit."""
@@ -175,7 +179,8 @@ class _Run:
         if not self.val_prompts:
             return {}
         self.tracker.phase(f"evaluating {when}")
-        evaluation = evaluate(self.workers, self.val_prompts, weights, evaluation_seed(self.config.seed))
+        with self.stop.may_abandon():
+            evaluation = evaluate(self.workers, self.val_prompts, weights, evaluation_seed(self.config.seed))
         self.tracker.log(step, evaluation.metrics)
         self.tracker.samples(step, evaluation.groups, "val")
         return evaluation.metrics
