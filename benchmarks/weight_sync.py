@@ -117,14 +117,8 @@ def _gloo_receiver(barrier: Any, answers: Any, port: int, count: int, with_diges
     from cluster.buckets import Intake, receive
 
     group, slots = _gloo_group(port, 1, count)
-    targets = {slot.name: torch.ones(slot.shape) for slot in slots}
-    intake = Intake(targets, slots)
-    flat = {name: target.view(-1) for name, target in targets.items()}
-
-    def copy(name: str, start: int, numbers: torch.Tensor) -> None:
-        flat[name][start : start + len(numbers)].copy_(numbers)
-
-    _measured(barrier, answers, lambda: receive(group, slots, intake.take if with_digest else copy))
+    intake = Intake({slot.name: torch.ones(slot.shape) for slot in slots}, slots, with_digest=with_digest)
+    _measured(barrier, answers, lambda: receive(group, slots, intake))
 
 
 def _gloo_sender(barrier: Any, answers: Any, port: int, count: int, with_digest: bool) -> None:

@@ -1,14 +1,14 @@
-"""Weights over a collective: buckets of fixed size, two of them at a time, so that one is filled while one travels.
+"""Weights over a collective: pieces of at most a bucket, two of them at a time, so that one is filled while one travels.
 
-The peak of memory beyond the weights themselves is two buckets on each side, however large the policy is. What is sent
-comes from an iterator, so that an engine whose parameters lie scattered over ranks can gather them as they are needed.
+The peak of memory beyond the weights themselves is two buckets on each side, however large the policy is: large tensors
+travel in parts, from and to where they lie. What is sent comes from an iterator, so that an engine whose parameters lie
+scattered over ranks can gather them as they are needed.
 """
 
 from __future__ import annotations
 
 import hashlib
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,6 +21,7 @@ from rl.errors import TrainingError, WorkerError
 from rl.types import WeightRef
 
 BUCKET_MIB = 16.0
+DIRECT = 16  # a tensor of at least this part of a bucket is not worth packing
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,55 +67,90 @@ def process_group(store: Any, rank: int, size: int, timeout_s: float, host: str 
 
 
 def send(group: Any, tensors: Iterable[Tensor], slots: Sequence[Slot], bucket_mib: float = BUCKET_MIB) -> None:
-    """Broadcast from rank 0. tensors: in the order of ``slots``; each is read once and may be freed then."""
+    """Broadcast from rank 0. tensors: in the order of ``slots``; each is read once, and let go two pieces later."""
     size = _bucket_numbers(slots, bucket_mib)
-    buckets, checks = [torch.empty(size) for _ in range(2)], [torch.zeros(1, dtype=torch.int64) for _ in range(2)]
-    flying: list[list[Any]] = [[], []]
-    for number, parts in enumerate(_filled(tensors, slots, size)):
+    buckets = [torch.empty(size) for _ in range(2)]
+    flying: list[tuple[Any, Tensor] | None] = [None, None]
+    source = zip(slots, tensors, strict=True)
+    flat: Tensor = torch.empty(0)
+    for number, piece in enumerate(pieces(slots, size)):
         turn = number % 2
-        for work in flying[turn]:
-            work.wait()
+        if (flight := flying[turn]) is not None:
+            flight[0].wait()
         used = 0
-        for part in parts:
-            buckets[turn][used : used + part.numel()].copy_(part)
-            used += part.numel()
-        checks[turn][0] = zlib.crc32(buckets[turn][:used].numpy().data)
-        flying[turn] = [group.broadcast(buckets[turn][:used], 0), group.broadcast(checks[turn], 0)]
-    for work in [*flying[0], *flying[1]]:
+        for span in piece:
+            if span.low == 0:
+                flat = _flat(*next(source))
+            if len(piece) > 1:
+                buckets[turn][used : used + span.numbers].copy_(flat)
+            used += span.numbers
+        data = buckets[turn][:used] if len(piece) > 1 else flat[piece[0].low : piece[0].high]
+        flying[turn] = group.broadcast(data, 0), data
+    for flight in flying:
+        if flight is not None:
+            flight[0].wait()
+
+
+def receive(group: Any, slots: Sequence[Slot], into: Intake, bucket_mib: float = BUCKET_MIB) -> None:
+    """Raises what the group raises where the sender is gone."""
+    size = _bucket_numbers(slots, bucket_mib)
+    buckets = [torch.empty(size) for _ in range(2)]
+    plan = list(pieces(slots, size))
+
+    def ask(number: int) -> tuple[Any, Tensor]:
+        piece = plan[number]
+        room = into.place(piece[0]) if len(piece) == 1 else None
+        data = buckets[number % 2][: sum(span.numbers for span in piece)] if room is None else room
+        return group.broadcast(data, 0), data
+
+    coming = ask(0) if plan else None
+    for number, piece in enumerate(plan):
+        assert coming is not None
+        work, data = coming
         work.wait()
+        coming = ask(number + 1) if number + 1 < len(plan) else None
+        at = 0
+        for span in piece:
+            into.take(span, data[at : at + span.numbers])
+            at += span.numbers
 
 
-def receive(
-    group: Any, slots: Sequence[Slot], take: Callable[[str, int, Tensor], None], bucket_mib: float = BUCKET_MIB
-) -> None:
-    """``take(name, start, numbers)`` gets the stream in order; numbers are valid during the call. Raises WorkerError where
-    a bucket arrives changed, and what the group raises where the sender is gone."""
-    size, total = _bucket_numbers(slots, bucket_mib), sum(slot.numel for slot in slots)
-    buckets, checks = [torch.empty(size) for _ in range(2)], [torch.zeros(1, dtype=torch.int64) for _ in range(2)]
-    starts = list(range(0, total, size))
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Numbers low .. high of one tensor."""
 
-    def ask(number: int) -> list[Any]:
-        turn, used = number % 2, min(size, total - starts[number])
-        return [group.broadcast(buckets[turn][:used], 0), group.broadcast(checks[turn], 0)]
+    name: str
+    low: int
+    high: int
 
-    flying = [ask(0)] if starts else []
-    spans = _spans(slots)
-    for number, start in enumerate(starts):
-        for work in flying.pop(0):
-            work.wait()
-        if number + 1 < len(starts):
-            flying.append(ask(number + 1))
-        bucket = buckets[number % 2][: min(size, total - start)]
-        if zlib.crc32(bucket.numpy().data) != int(checks[number % 2]):
-            raise WorkerError(f"weights: bucket {number} of {len(starts)} arrived changed")
-        for name, tensor_start, low, high in _within(spans, start, start + len(bucket)):
-            take(name, low - tensor_start, bucket[low - start : high - start])
+    @property
+    def numbers(self) -> int:
+        return self.high - self.low
+
+
+def pieces(slots: Sequence[Slot], size: int) -> Iterator[list[Span]]:
+    """What travels at once, at most ``size`` numbers: small tensors packed together, or a part of a large one, which
+    goes from where it lies to where it belongs without a copy."""
+    pack: list[Span] = []
+    packed = 0
+    for slot in slots:
+        large = slot.numel * DIRECT >= size
+        if pack and (large or packed + slot.numel > size):
+            yield pack
+            pack, packed = [], 0
+        if large:
+            yield from ([Span(slot.name, low, min(low + size, slot.numel))] for low in range(0, slot.numel, size))
+        else:
+            pack.append(Span(slot.name, 0, slot.numel))
+            packed += slot.numel
+    if pack:
+        yield pack
 
 
 class Intake:
     """Copies a stream into a module's own tensors, cast to their type, and adds up its digest on the way."""
 
-    def __init__(self, targets: Mapping[str, Tensor], slots: Sequence[Slot]) -> None:
+    def __init__(self, targets: Mapping[str, Tensor], slots: Sequence[Slot], *, with_digest: bool = True) -> None:
         found = {name: tuple(target.shape) for name, target in targets.items()}
         sent = {slot.name: slot.shape for slot in slots}
         if found != sent:
@@ -122,15 +158,24 @@ class Intake:
             raise WorkerError(f"weights: {len(odd)} tensors differ from the policy's, the first is {odd[0]!r}")
         self._targets = {name: target.detach().view(-1) for name, target in targets.items()}
         self._shapes, self._sha = sent, hashlib.sha256()
-        self._ended: set[str] = set()
+        self._with_digest = with_digest
+
+    def place(self, span: Span) -> Tensor | None:
+        """Where these numbers belong, if they can be received right there."""
+        target = self._targets[span.name]
+        in_place = target.dtype == torch.float32 and target.device.type == "cpu"
+        return target[span.low : span.high] if in_place else None
 
     @torch.no_grad()
-    def take(self, name: str, start: int, numbers: Tensor) -> None:
-        if start == 0:
-            self._sha.update(_header(name, self._shapes[name]))
-        self._sha.update(numbers.numpy().data)
-        target = self._targets[name]
-        target[start : start + len(numbers)].copy_(numbers)
+    def take(self, span: Span, numbers: Tensor) -> None:
+        """In the order of the stream; they are copied unless they came to their place."""
+        if self._with_digest:
+            if span.low == 0:
+                self._sha.update(_header(span.name, self._shapes[span.name]))
+            self._sha.update(numbers.contiguous().numpy().data)
+        target = self._targets[span.name][span.low : span.high]
+        if target.data_ptr() != numbers.data_ptr():
+            target.copy_(numbers)
 
     def verify(self, ref: WeightRef) -> None:
         """Raises WorkerError where the whole is not what ``ref`` names."""
@@ -147,34 +192,8 @@ def _bucket_numbers(slots: Sequence[Slot], bucket_mib: float) -> int:
     return max(1, min(int(bucket_mib * 2**20) // 4, sum(slot.numel for slot in slots)))
 
 
-def _filled(tensors: Iterable[Tensor], slots: Sequence[Slot], size: int) -> Iterator[list[Tensor]]:
-    """Pieces of tensors, bucket by bucket; every bucket but the last is full."""
-    parts: list[Tensor] = []
-    room = size
-    for slot, tensor in zip(slots, tensors, strict=True):
-        flat = tensor.detach().reshape(-1)
-        if len(flat) != slot.numel:
-            raise WorkerError(f"weights: {slot.name} has {len(flat)} numbers, {slot.numel} were announced")
-        while len(flat):
-            parts.append(flat[:room])
-            flat, room = flat[room:], room - len(flat[:room])
-            if room == 0:
-                yield parts
-                parts, room = [], size
-    if parts:
-        yield parts
-
-
-def _spans(slots: Sequence[Slot]) -> list[tuple[str, int, int]]:
-    """(name, first, last + 1) of every tensor in the stream."""
-    found, at = [], 0
-    for slot in slots:
-        found.append((slot.name, at, at + slot.numel))
-        at += slot.numel
-    return found
-
-
-def _within(spans: Sequence[tuple[str, int, int]], low: int, high: int) -> Iterator[tuple[str, int, int, int]]:
-    for name, first, last in spans:
-        if first < high and last > low:
-            yield name, first, max(first, low), min(last, high)
+def _flat(slot: Slot, tensor: Tensor) -> Tensor:
+    flat = tensor.detach().contiguous().view(-1)
+    if len(flat) != slot.numel:
+        raise WorkerError(f"weights: {slot.name} has {len(flat)} numbers, {slot.numel} were announced")
+    return flat

@@ -57,7 +57,7 @@ def receive_all(transfer: Transfer, rank: int, module: nn.Module, ref: WeightRef
         store = TCPStore(transfer.address, transfer.port, is_master=False, timeout=patience)
         own = own_address(transfer.address, transfer.port)
         group = process_group(store, rank, transfer.size, transfer.timeout_s, own)
-        receive(group, transfer.slots, intake.take)
+        receive(group, transfer.slots, intake)
     except UniGRPOError:
         raise
     except RuntimeError as error:

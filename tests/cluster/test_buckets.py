@@ -11,7 +11,7 @@ import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.buckets import Intake, layout, process_group, receive, send
+from cluster.buckets import Intake, Slot, layout, pieces, process_group, receive, send
 from cluster.weights import digest
 from rl.errors import WorkerError
 from rl.types import WeightRef
@@ -27,7 +27,7 @@ def transfer(sent: dict[str, torch.Tensor], target: dict[str, torch.Tensor], buc
 
     with ThreadPoolExecutor(1) as threads:
         sending = threads.submit(sender)
-        receive(process_group(store, 1, 2, 20.0), slots, intake.take, bucket_mib)
+        receive(process_group(store, 1, 2, 20.0), slots, intake, bucket_mib)
         sending.result()
     return intake
 
@@ -35,7 +35,7 @@ def transfer(sent: dict[str, torch.Tensor], target: dict[str, torch.Tensor], buc
 @settings(max_examples=15, deadline=None)
 @given(
     shapes=st.lists(st.lists(st.integers(1, 9), max_size=3).map(tuple), min_size=1, max_size=6),
-    numbers_a_bucket=st.integers(1, 50),
+    numbers_a_bucket=st.integers(1, 2000),
 )
 def test_what_arrives_is_what_was_sent(shapes: list[tuple[int, ...]], numbers_a_bucket: int) -> None:
     generator = torch.Generator().manual_seed(len(shapes))
@@ -47,6 +47,15 @@ def test_what_arrives_is_what_was_sent(shapes: list[tuple[int, ...]], numbers_a_
     intake.verify(WeightRef(3, digest({name: value.numpy() for name, value in sent.items()})))
     with pytest.raises(WorkerError, match="^weights 3: digest"):
         intake.verify(WeightRef(3, "0" * 64))
+
+
+@given(shapes=st.lists(st.integers(1, 300), min_size=1, max_size=20), size=st.integers(1, 400))
+def test_pieces_hold_everything_once_in_order_and_no_more_than_a_bucket(shapes: list[int], size: int) -> None:
+    slots = [Slot(f"{number:02}", (numel,)) for number, numel in enumerate(shapes)]
+    found = list(pieces(slots, size))
+    assert all(0 < sum(span.numbers for span in piece) <= size for piece in found)
+    numbers = [(span.name, at) for piece in found for span in piece for at in range(span.low, span.high)]
+    assert numbers == [(slot.name, at) for slot in slots for at in range(slot.numel)]
 
 
 def test_a_module_of_another_shape_is_refused_before_anything_is_copied() -> None:
