@@ -54,15 +54,14 @@ def main() -> int:
         calm: dict[str, Outcome] = {}
         with ray_running(fault_config(home, "ray", "cluster.rollout_workers=3", "cluster.learner_ranks=2")):
             for scene in [scene for scene in SCENES if any(word in scene.name for word in chosen or [""])]:
-                if scene.calm not in calm:
-                    calm[scene.calm] = CALM[scene.calm](home)
-                failed += not _show(scene, home, calm[scene.calm])
+                failed += not _show(scene, home, calm)
     print(f"{time.time() - began:.0f} s in all, {failed} failed")
     return int(failed > 0)
 
 
-def _show(scene: Scene, home: Path, calm: Outcome) -> bool:
+def _show(scene: Scene, home: Path, undisturbed: dict[str, Outcome]) -> bool:
     try:
+        calm = undisturbed[scene.calm] = undisturbed.get(scene.calm) or CALM[scene.calm](home)
         found = scene.play(home)
     except PermissionError as error:
         print(f"{scene.name:44} not run here: {error}", flush=True)
