@@ -67,9 +67,14 @@ class Pulse:
         self._watched[name] = _Watched(actor, now, _ask(actor), self._start_deadline_s + self._deadline_s)
 
     def settled(self, name: str) -> None:
-        """It has done its first work."""
-        if name in self._watched:
-            self._watched[name].limit_s = self._deadline_s
+        """It has done its first work, so its first beat is there, or about to be."""
+        watched = self._watched.get(name)
+        if watched is None:
+            return
+        watched.limit_s = self._deadline_s
+        first = watched.ref if watched.beat is None else None
+        if first is not None and ray.wait([first], timeout=self._deadline_s)[0]:
+            self._hear(watched, time.monotonic())
 
     def forget(self, name: str) -> None:
         self._watched.pop(name, None)

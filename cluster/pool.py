@@ -230,7 +230,7 @@ class ActorPool:
     def _value(self, ref: Any, running: _Running) -> Any:
         name = running.worker.name
         if running.preparing is not None:  # its own error says more than that of the call that came after it
-            result(running.preparing, name, f"preparing for {running.call.label}")
+            result(running.preparing, name, running.call.label)
         return result(ref, name, running.call.label)
 
     def _give_up_lost(self) -> None:
