@@ -34,6 +34,10 @@ train: $(STAMP) ## set up, then post-train the tiny policy on all three tasks (R
 test: lint ## set up, then lint, type check and run every test (ARGS="-k name ...")
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 MPLBACKEND=Agg $(BIN)/python -m pytest $(ARGS)
 
+.PHONY: faults
+faults: $(STAMP) ## kill, stop and cut off every process of a run: one table, minutes (ARGS="rollout judge" picks)
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.faults $(ARGS)
+
 .PHONY: lint
 lint: $(STAMP) ## style, import directions and types
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cluster import console
+from cluster import console, status_cli
 
 app = typer.Typer(
     help="UniGRPO: reinforcement learning for masked-diffusion models that reason, see and draw.",
@@ -228,6 +228,9 @@ def bench_forward(
         return forward(out, repeats, vocabulary)
 
     console.run(body)
+
+
+status_cli.register(app)
 
 
 def main() -> None:

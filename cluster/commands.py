@@ -12,10 +12,11 @@ from rich.console import Console
 
 from cluster import cache_gate, console, preflight
 from cluster.run_folder import already_finished, open_run
+from cluster.status import StatusBoard
 from rl import report
 from rl.config import Config, load_config
 from rl.protocols import Tracker
-from rl.tracking import tracked
+from rl.tracking import Trackers, tracked
 from rl.types import Prompt, WeightRef
 
 POLICY_FOLDER = "policy"
@@ -30,17 +31,21 @@ def train(recipe: str, overrides: Sequence[str]) -> int:
         return console.OK
     inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config))
     preflight.check_messages(inputs.all)
-    with tracked(open_run(config, "train", screen, config.steps)) as tracker:
+    board = StatusBoard(config)
+    with tracked(Trackers(open_run(config, "train", screen, config.steps), board)) as tracker:
         tracker.phase(_starting(config))
         from cluster.session import session
+        from cluster.stopping import stopping
         from rl.checkpoint import FolderCheckpoints
         from rl.data import PromptStream
         from rl.loop import train as loop
 
         cache_gate.check(config, inputs.train, tracker)
         stream = PromptStream(config.data.train, config.seed, inputs.train)
-        with session(config) as parts:
-            result = loop(config, stream, inputs.val, parts.workers, parts.learner, tracker, FolderCheckpoints(config))
+        with session(config) as parts, stopping(config.cluster.grace_s) as stop:
+            board.watch(parts)
+            saved = FolderCheckpoints(config)
+            result = loop(config, stream, inputs.val, parts.workers, parts.learner, tracker, saved, stop)
             _export(config, parts.learner.weights())
     summary = report.summarise(
         config,

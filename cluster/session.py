@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import logging
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cluster.judge_server import judge_serving
 from rl.config import Config
 from rl.errors import ConfigError, DeadlineError, WorkerError
-from rl.protocols import Learner, Workers
+from rl.protocols import Learner, RunsAhead
+
+if TYPE_CHECKING:
+    from cluster.faults import FaultPlan
 
 PROBE_S = 5.0  # to reach a cluster's head: Ray itself would try for two minutes
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    workers: Workers
+    workers: RunsAhead
     learner: Learner
 
 
@@ -35,15 +42,15 @@ class Placement:
 
 
 @contextmanager
-def session(config: Config, *, train: bool = True) -> Iterator[Session]:
+def session(config: Config, *, train: bool = True, faults: FaultPlan | None = None) -> Iterator[Session]:
     """Workers and learner as ``cluster.mode`` says, ready to serve; everything is given back at the end, also on error.
 
-    train=False: the learner only hands out the weights of ``policy.path``, for evaluation.
+    train=False: the learner only hands out the weights of ``policy.path``, for evaluation. faults: a test's accidents.
 
     Raises ConfigError, PolicyError, RewardError, WorkerError, DeadlineError.
     """
     inline = config.cluster.mode == "inline"
-    with judge_serving(config) as served, (_inline if inline else _on_ray)(served, train) as parts:
+    with judge_serving(config) as served, _inline(served, train) if inline else _on_ray(served, train, faults) as parts:
         yield parts
 
 
@@ -62,19 +69,20 @@ def _inline(config: Config, train: bool) -> Iterator[Session]:
 
 
 @contextmanager
-def _on_ray(config: Config, train: bool) -> Iterator[Session]:
+def _on_ray(config: Config, train: bool, faults: FaultPlan | None) -> Iterator[Session]:
     with ray_running(config):
         from cluster.learner import FrozenLearner
         from cluster.rank_group import RankGroup
         from cluster.ray_workers import RayWorkers
 
         placement = place(config)
-        workers = RayWorkers(config, placement)  # all actors start at the same time; only then are they waited for
-        learner = RankGroup(config, placement) if train else FrozenLearner(config)
+        workers = RayWorkers(config, placement, faults)  # all actors start at once; only then are they waited for
+        learner = RankGroup(config, placement, faults) if train else FrozenLearner(config)
         try:
             workers.wait_ready()
             if isinstance(learner, RankGroup):
                 learner.wait_ready()
+                learner.aside = workers
             yield Session(workers, learner)
         finally:
             workers.close()
@@ -154,10 +162,27 @@ def place(config: Config) -> Placement:
     )
 
 
-def enter(folder: str) -> None:
-    """Called first in every actor: relative paths mean there what they mean to the user."""
+def enter(folder: str, config: Config, name: str) -> None:
+    """Called first in every actor: relative paths mean there what they mean to the user, and SIGUSR1 writes the actor's
+    stacks to ``stacks_file``, also where the actor is stuck in foreign code."""
     if os.path.isdir(folder):
         os.chdir(folder)
+    with contextlib.suppress(OSError):
+        register_stacks(config.run_dir, name)
+
+
+def register_stacks(run_dir: Path, name: str) -> None:
+    """Let SIGUSR1 write all stacks of this process to ``stacks_file``, also while it is stuck in foreign code."""
+    file = stacks_file(run_dir, name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle = file.open("w")
+    handle.write(f"process {os.getpid()}\n")
+    handle.flush()
+    faulthandler.register(signal.SIGUSR1, handle)
+
+
+def stacks_file(run_dir: Path, name: str) -> Path:
+    return run_dir / "logs" / f"stacks-{name.replace(' ', '-')}.txt"
 
 
 def _actor_count(config: Config) -> int:

@@ -48,6 +48,7 @@ class FolderCheckpoints:
         self.folder = config.run_dir / "checkpoints"
         self.ratings = Ratings(self.folder)
         self.skipped: list[tuple[Path, str]] = []
+        self._newest: Path | None = None
 
     def resume(self, learner: Learner) -> Mapping[str, Any]:
         """Load the checkpoint that ``resume_mode`` asks for into the learner; its state, or {} for a fresh start.
@@ -63,8 +64,20 @@ class FolderCheckpoints:
         self._set_aside(after=state["step"])
         self._report_changes(source, state.get("config", {}))
         learner.load(source)
+        self._newest = source
         logger.info("resumed from %s", source)
         return state
+
+    def go_back(self, learner: Learner) -> Mapping[str, Any]:
+        """What was saved last, or what the run began with; {} where that was a fresh start. Raises CheckpointError."""
+        if self._newest is None:
+            return {}
+        if problem := damage(self._newest):
+            raise CheckpointError(
+                f"{self._newest}: {problem}; start the run again: it takes the newest whole checkpoint"
+            )
+        learner.load(self._newest)
+        return json.loads((self._newest / STATE).read_text())
 
     def save(self, step: int, learner: Learner, state: Mapping[str, Any]) -> Path:
         """Write ``global_step_{step}``; drop all but the newest ``keep_checkpoints`` and the best ``keep_best``.
@@ -73,20 +86,17 @@ class FolderCheckpoints:
         """
         final = self.folder / f"global_step_{step}"
         unfinished = self.folder / f"{_UNFINISHED}{final.name}"
+        if self._newest is not None and self._newest.absolute() == final.absolute():
+            return final  # saved when it was due, and now again because the run is told to stop
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir()
-            learner.save(unfinished)
-            whole_state = {**state, "step": step, "config": dataclasses.asdict(self.config)}
-            (unfinished / STATE).write_text(json.dumps(whole_state, indent=1))
-            seal(unfinished, step)
-            self._set_aside(after=step - 1)  # a checkpoint of that name can only be a damaged one that resume skipped
+            self._write(unfinished, step, learner, state)
+            self._set_aside(after=step - 1)  # one of that name can only be damaged, or of a future that was lost
             unfinished.rename(final)
             sync(self.folder)
         except (OSError, CheckpointError) as error:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise CheckpointError(f"{final}: cannot be saved: {error}; {self._way_on()}") from error
+        self._newest = final
         self._prune()
         return final
 
@@ -113,6 +123,15 @@ class FolderCheckpoints:
         whole = max((step for step, _ in steps_in(self.folder)), default=None)
         found = "there is no earlier one" if whole is None else f"global_step_{whole} is still there"
         return f"{found}; make room, and the same command goes on"
+
+    def _write(self, folder: Path, step: int, learner: Learner, state: Mapping[str, Any]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        learner.save(folder)
+        whole_state = {**state, "step": step, "config": dataclasses.asdict(self.config)}
+        (folder / STATE).write_text(json.dumps(whole_state, indent=1))
+        seal(folder, step)
 
     def _find(self) -> Path | None:
         if self.config.resume_mode == "disable":

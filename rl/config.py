@@ -234,7 +234,15 @@ class SftConfig:
 
 @dataclass(frozen=True)
 class ClusterConfig:
-    """mode: ray, or inline (one process, a debugger's choice; the same numbers). Deadlines are in seconds."""
+    """mode: ray, or inline (one process, a debugger's choice; the same numbers). Deadlines are in seconds.
+
+    heartbeat_s       an actor that gives no sign of life for so long is lost
+    restart_budget    replacements of rollout workers, and as many of reward workers, in one run
+    learner_rebuilds  times that a run starts its learner ranks anew and goes back to its last checkpoint
+    grace_s           after SIGTERM, to finish or abandon the step and save; then the run just ends
+    weight_sync       how weights reach rollout workers: object_store, or collective (gloo, in buckets)
+    stall_s           a warning, with who is waited for, after so long without any answer
+    """
 
     mode: str = "ray"
     address: str | None = None
@@ -245,6 +253,12 @@ class ClusterConfig:
     rollout_deadline_s: float = 600.0
     reward_deadline_s: float = 300.0
     learner_deadline_s: float = 1800.0
+    heartbeat_s: float = 30.0
+    restart_budget: int = 16
+    learner_rebuilds: int = 3
+    grace_s: float = 30.0
+    stall_s: float = 120.0
+    weight_sync: str = "object_store"
 
 
 @dataclass(frozen=True)
@@ -264,6 +278,7 @@ class Config:
     keep_checkpoints  the newest so many are kept
     best_metric       of held-out evaluation, such as val/text/score: the best keep_best checkpoints by it are kept as well
     best_mode         max or min: which values of it are better
+    max_staleness  by how many weight versions rollouts may be behind the weights that they train; 0 is on-policy
     """
 
     name: str = "run"
@@ -291,6 +306,7 @@ class Config:
     best_metric: str | None = None
     best_mode: str = "max"
     keep_best: int = 1
+    max_staleness: int = 0
 
     @property
     def run_dir(self) -> Path:

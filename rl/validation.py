@@ -39,6 +39,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "sft.lr_schedule": ("constant", "cosine"),
     "sft.eos_fill": ("block", "canvas"),
     "cluster.mode": ("ray", "inline"),
+    "cluster.weight_sync": ("object_store", "collective"),
     "resume_mode": ("auto", "disable", "path"),
     "best_mode": ("max", "min"),
 }
@@ -55,12 +56,13 @@ POSITIVE = (
     "cluster.rollout_deadline_s cluster.reward_deadline_s cluster.learner_deadline_s evaluation.n_samples_per_prompt "
     "keep_checkpoints keep_best tracking.samples_freq rewards.on_failure.attempts "
     "custom_reward_function.deadline_s custom_reward_function.memory_mb judge.start_deadline_s "
-    "rollout.cache_gate.prompts"
+    "rollout.cache_gate.prompts cluster.heartbeat_s cluster.grace_s cluster.stall_s"
 ).split()
 NOT_NEGATIVE = (
     "learner.algorithm.clip_low learner.algorithm.clip_high learner.algorithm.kl_coef learner.weight_decay "
     "learner.algorithm.entropy_coef learner.lora.rank learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq "
-    "save_freq seed judge.port judge.restarts rollout.cache_gate.max_reward_drop"
+    "save_freq seed judge.port judge.restarts rollout.cache_gate.max_reward_drop "
+    "max_staleness cluster.restart_budget cluster.learner_rebuilds"
 ).split()
 REMASKING = ("low_confidence", "random", "entropy", "margin")
 SCHEDULES = ("cosine", "linear")
@@ -104,6 +106,8 @@ def validate(config: Config) -> None:
     if config.resume_mode == "path" and not config.resume_path:
         raise ConfigError("resume_mode=path: also give resume_path=FOLDER (a global_step_N folder)")
     _validate_best(config)
+    _validate_staleness(config)
+    _validate_collective(config)
 
 
 def _validate_best(config: Config) -> None:
@@ -117,6 +121,36 @@ def _validate_best(config: Config) -> None:
         raise ConfigError(
             f"best_metric={metric}: every saved step must be evaluated: set save_freq={save} and test_freq={test} "
             "above 0, save_freq a multiple of test_freq"
+        )
+
+
+def _validate_staleness(config: Config) -> None:
+    """Rollouts may run ahead only where it is known which weights sample which batch, and who still has them."""
+    if config.max_staleness and config.cluster.weight_sync == "collective":
+        raise ConfigError(
+            f"max_staleness={config.max_staleness} with cluster.weight_sync=collective: the learner holds its newest weights "
+            "alone, and a replaced worker may need earlier ones; set cluster.weight_sync=object_store"
+        )
+    if config.max_staleness and config.rollout.max_gen_batches > 1:
+        raise ConfigError(
+            f"max_staleness={config.max_staleness} with rollout.max_gen_batches={config.rollout.max_gen_batches}: how many "
+            "batches a step takes is only known when it is sampled; set one of them to max_staleness=0 or max_gen_batches=1"
+        )
+
+
+def _validate_collective(config: Config) -> None:
+    """The first rank sends the tensors of its own module: they must be the policy's, and whole."""
+    if config.cluster.weight_sync != "collective":
+        return
+    if config.learner.zero_stage == 3:
+        raise ConfigError(
+            "cluster.weight_sync=collective with learner.zero_stage=3: no rank holds the whole weights; set "
+            "cluster.weight_sync=object_store, or learner.zero_stage up to 2"
+        )
+    if config.learner.lora.rank or config.learner.lora.path:
+        raise ConfigError(
+            "cluster.weight_sync=collective with learner.lora: a rank holds base and adapter apart; set "
+            "cluster.weight_sync=object_store"
         )
 
 

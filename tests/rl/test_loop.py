@@ -21,7 +21,7 @@ from rl.config import (
 )
 from rl.engine import TorchEngine
 from rl.errors import TrainingError
-from rl.loop import TrainResult, train
+from rl.loop import TrainResult, orchestration, train
 from rl.protocols import Learner
 from rl.ratings import Ratings
 from rl.seeds import derive_seed
@@ -240,3 +240,11 @@ def test_a_run_of_failures_stops(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="2 updates in a row"):
         start(config(tmp_path, learner=learner, steps=9), workers, recorder)
     assert recorder.ended == ["FAILED"]
+
+
+def test_orchestration_is_what_is_left_of_a_step_beside_its_longest_chain() -> None:
+    learned = {"timing_s/old_log_prob": 1.0, "timing_s/ref": 0.5, "timing_s/update_actor": 2.5}
+    timings = {"timing_s/step": 10.0, "timing_s/workers_chain": 5.0, **learned}
+    assert orchestration(timings) == {"perf/orchestration_s": 1.0, "perf/orchestration_share": 0.1}
+    assert orchestration({"timing_s/step": 10.0, **learned}) == {}  # these workers do not tell
+    assert orchestration({**timings, "staleness/max": 1.0}) == {}
