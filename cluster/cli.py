@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cluster import console
+from cluster import console, submit_cli
 
 app = typer.Typer(
     help="UniGRPO: reinforcement learning for masked-diffusion models that reason, see and draw.",
@@ -191,6 +191,10 @@ def bench_estimators(
         return estimators(out, plot, policy, prompts, draws, passes)
 
     console.run(body)
+
+
+app.command("submit")(submit_cli.submit)
+app.add_typer(submit_cli.jobs, name="jobs")
 
 
 def main() -> None:

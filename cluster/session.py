@@ -8,8 +8,10 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from cluster.job import take_secrets
 from cluster.judge_server import judge_serving
 from rl.config import Config
 from rl.errors import ConfigError, DeadlineError, WorkerError
@@ -155,9 +157,10 @@ def place(config: Config) -> Placement:
 
 
 def enter(folder: str) -> None:
-    """Called first in every actor: relative paths mean there what they mean to the user."""
+    """Called first in every actor: relative paths and secrets are there what they are to the driver."""
     if os.path.isdir(folder):
         os.chdir(folder)
+        take_secrets(Path(folder))
 
 
 def _actor_count(config: Config) -> int:
