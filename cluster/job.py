@@ -64,7 +64,7 @@ def why_not(command: str, modules: Mapping[str, str] = MODULES) -> str | None:
     """Why this job cannot run here, in one line, or None."""
     if command not in COMMANDS:
         return f"job: unknown command {command!r}; allowed: {', '.join(COMMANDS)}"
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - the cluster's Python is whatever it is
         return f"the cluster's Python is {sys.version.split()[0]}, at least 3.11 is needed: start Ray from a newer one"
     missing = sorted(package for package, module in modules.items() if importlib.util.find_spec(module) is None)
     if missing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,11 @@ PROBE_S = 5.0
 REQUEST_S = 60.0  # of one request; an upload of 500 MiB fits into it on a cluster's network
 CHECK_S = 10.0  # a log that stays silent for so long: does the job still run?
 LOST = ("JOB_SUPERVISOR_ACTOR_DIED", "JOB_SUPERVISOR_ACTOR_UNKNOWN_FAILURE", "JOB_SUPERVISOR_ACTOR_START_FAILURE")
+
+
+# Exit codes of a driver that SIGKILL, SIGTERM or Ctrl-C ended, of itself or as its shell tells it. Who stops a job through
+# Ray finds it STOPPED instead.
+KILLED = {-signal.SIGKILL: "SIGKILL", -signal.SIGTERM: "SIGTERM", 137: "SIGKILL", 143: "SIGTERM", 130: "SIGTERM"}
 
 
 class HeadLostError(WorkerError):
@@ -43,8 +49,8 @@ class Job:
     @property
     def lost(self) -> bool:
         """It did not end by itself: its head, its node or its process was taken from it."""
-        killed = self.status == "FAILED" and self.exit_code is not None and self.exit_code < 0
-        return self.status == "LOST" or killed or (self.status == "FAILED" and self.error in LOST)
+        taken = self.error in LOST or self.exit_code in KILLED
+        return self.status == "LOST" or (self.status == "FAILED" and taken)
 
 
 class JobServer:

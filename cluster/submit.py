@@ -19,7 +19,7 @@ from pathlib import Path
 from cluster import console
 from cluster.job import COMMANDS
 from cluster.job_files import Packed, Shipping, pack, secrets_of, stage
-from cluster.jobs import HeadLostError, Job, JobServer
+from cluster.jobs import KILLED, HeadLostError, Job, JobServer
 from cluster.judge_server import check_judge
 from rl.config import Config, load_config
 from rl.errors import ConfigError, DeadlineError
@@ -153,7 +153,7 @@ class Supervisor:
         if job.status == "STOPPED":
             _say(f"job {job.id} was stopped")
             return console.INTERRUPTED
-        if job.exit_code is None or job.exit_code < 0:
+        if job.exit_code is None or job.lost:
             spent = f"; lost {self._options.resubmits + 1} times" if job.lost and self._options.resubmits else ""
             _say(f"error: job {job.id} did not end by itself: {why(job)}{spent}")
             return console.CRASHED
@@ -161,8 +161,8 @@ class Supervisor:
 
 
 def why(job: Job) -> str:
-    if job.exit_code is not None and job.exit_code < 0:
-        return f"its process was ended by signal {-job.exit_code}"
+    if job.exit_code in KILLED:
+        return f"its process was ended by {KILLED[job.exit_code]}"
     return (job.message or job.error or job.status)[:300]
 
 
