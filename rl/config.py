@@ -199,7 +199,11 @@ class SftConfig:
 
 @dataclass(frozen=True)
 class ClusterConfig:
-    """mode: ray, or inline (one process, a debugger's choice; the same numbers). Deadlines are in seconds."""
+    """mode: ray, or inline (one process, a debugger's choice; the same numbers). Deadlines are in seconds.
+
+    placement   disaggregated: a GPU for each rank and rollout worker; colocated: they share; auto: as GPUs allow
+    labels      rollout, reward or learner -> labels of the nodes where those actors go, e.g. ``reward: {pool: cpu}``
+    """
 
     mode: str = "ray"
     address: str | None = None
@@ -210,6 +214,8 @@ class ClusterConfig:
     rollout_deadline_s: float = 600.0
     reward_deadline_s: float = 300.0
     learner_deadline_s: float = 1800.0
+    placement: str = "auto"
+    labels: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

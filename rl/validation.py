@@ -36,6 +36,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "learner.lr_schedule": ("constant", "cosine"),
     "sft.lr_schedule": ("constant", "cosine"),
     "cluster.mode": ("ray", "inline"),
+    "cluster.placement": ("auto", "colocated", "disaggregated"),
     "resume_mode": ("auto", "disable", "path"),
 }
 
@@ -174,6 +175,8 @@ def _validate_learner(config: Config) -> None:
         )
     if config.cluster.mode == "inline" and config.cluster.learner_ranks > 1:
         raise ConfigError("cluster.mode=inline with cluster.learner_ranks > 1: one process has one rank; use mode=ray")
+    for kind in config.cluster.labels:
+        _require_choice("cluster.labels", kind, ("rollout", "reward", "learner"))
     if config.cluster.learner_ranks > rollouts:
         raise ConfigError(
             f"cluster.learner_ranks={config.cluster.learner_ranks}: more ranks than the {rollouts} rollouts of a step"
