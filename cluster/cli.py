@@ -195,6 +195,7 @@ def bench_estimators(
 
 app.command("submit")(submit_cli.submit)
 app.add_typer(submit_cli.jobs, name="jobs")
+app.add_typer(submit_cli.manifest, name="manifest")
 
 
 def main() -> None:

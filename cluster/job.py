@@ -30,6 +30,7 @@ MODULES: Mapping[str, str] = {
     "pillow": "PIL",
     "psutil": "psutil",
     "pyarrow": "pyarrow",
+    "pyyaml": "yaml",
     "ray": "ray",
     "rich": "rich",
     "safetensors": "safetensors",

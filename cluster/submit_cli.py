@@ -117,3 +117,65 @@ def jobs_logs(
         return Supervisor(server, lambda _: job, Options(resubmits=0)).run(job)
 
     console.run(body)
+
+
+manifest = typer.Typer(help="The same job for other schedulers, printed.", no_args_is_help=True)
+Command = Annotated[str, typer.Option(help="train, sft or eval.")]
+RecipeName = Annotated[str, typer.Option(help="A shipped recipe's name, or the path of a .yaml file.")]
+Settings = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings that differ.")]
+Shared = Annotated[list[Path] | None, typer.Option(help="A folder that every node has at the same path.")]
+Gpus = Annotated[int, typer.Option(min=0, help="GPUs of one node.")]
+Cpus = Annotated[int, typer.Option(min=1, help="CPUs of one node.")]
+Memory = Annotated[int, typer.Option(min=1, help="GiB of memory of one node.")]
+
+
+@manifest.command("kuberay")
+def manifest_kuberay(
+    image: Annotated[str, typer.Option(help="An image with unigrpo and its dependencies.")],
+    claim: Annotated[str, typer.Option(metavar="NAME:/path", help="A volume claim of all pods, for output_dir.")],
+    overrides: Settings = None,
+    recipe: RecipeName = "tiny",
+    command: Command = "train",
+    secret: Annotated[list[str] | None, typer.Option(help="A Secret whose keys become variables.")] = None,
+    shared: Shared = None,
+    gpus_per_node: Gpus = 8,
+    cpus_per_node: Cpus = 16,
+    memory_gib: Memory = 64,
+) -> None:
+    """A KubeRay RayJob with its files: unigrpo manifest kuberay ... | kubectl apply -f -"""
+
+    def body() -> int:
+        from cluster.job_files import Shipping
+        from cluster.manifests import KubeRay, Machines, kuberay
+        from cluster.submit import Options, prepare
+
+        mounted = (*(shared or ()), Path(claim.partition(":")[2] or "/"))
+        packed = prepare(recipe, overrides or [], Options(command, shipping=Shipping(mounted)))
+        machines = Machines(gpus_per_node, cpus_per_node, memory_gib)
+        typer.echo(kuberay(packed, command, KubeRay(image, claim, tuple(secret or ())), machines), nl=False)
+        return console.OK
+
+    console.run(body)
+
+
+@manifest.command("slurm")
+def manifest_slurm(
+    overrides: Settings = None,
+    recipe: RecipeName = "tiny",
+    command: Command = "train",
+    gpus_per_node: Gpus = 8,
+    cpus_per_node: Cpus = 16,
+    memory_gib: Memory = 64,
+) -> None:
+    """A batch script that starts Ray on its nodes: unigrpo manifest slurm ... > job.sbatch && sbatch job.sbatch"""
+
+    def body() -> int:
+        from cluster.job_files import Shipping
+        from cluster.manifests import Machines, slurm
+        from cluster.submit import Options, prepare
+
+        packed = prepare(recipe, overrides or [], Options(command, shipping=Shipping((Path("/"),))))
+        typer.echo(slurm(packed, command, Machines(gpus_per_node, cpus_per_node, memory_gib)), nl=False)
+        return console.OK
+
+    console.run(body)
