@@ -193,6 +193,28 @@ def bench_estimators(
     console.run(body)
 
 
+@app.command()
+def plan(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="gpus=64 gpu=h100, and settings that differ.")
+    ] = None,
+    recipe: Recipe = "tiny",
+    calibration: Annotated[Path | None, typer.Option(help="What plan --calibrate wrote on such a GPU.")] = None,
+    calibrate: Annotated[Path | None, typer.Option(help="Measure this machine's device into a file, and end.")] = None,
+    device: Annotated[str, typer.Option(help="What --calibrate measures.")] = "cuda",
+) -> None:
+    """Whether a run fits on a GPU, and how long its steps take: memory and seconds by part, from sizes alone."""
+
+    def body() -> int:
+        from cluster import plan_cli
+
+        if calibrate is not None:
+            return plan_cli.calibrate(calibrate, device)
+        return plan_cli.plan(recipe, words or [], calibration)
+
+    console.run(body)
+
+
 app.command("submit")(submit_cli.submit)
 app.add_typer(submit_cli.jobs, name="jobs")
 app.add_typer(submit_cli.manifest, name="manifest")

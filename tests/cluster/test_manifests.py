@@ -35,10 +35,9 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_rayjob_fits_the_schema_and_carries_its_files(recipe: Path) -> None:
-    done = run(
-        "kuberay", "--image", "registry/unigrpo:1", "--claim", "disk:/data", "--secret", "tokens", "--recipe",
-        str(recipe), "policy.device=cuda", "cluster.learner_ranks=4", "cluster.rollout_workers=12", "name=My run/1", "learner.engine=deepspeed",
-    )  # fmt: skip
+    settings = "policy.device=cuda cluster.learner_ranks=4 cluster.rollout_workers=12 learner.engine=deepspeed".split()
+    machine = "--image registry/unigrpo:1 --claim disk:/data --secret tokens".split()
+    done = run("kuberay", *machine, "--recipe", str(recipe), *settings, "name=My run/1")
     assert done.exit_code == 0, done.stderr
     files, job = yaml.safe_load_all(done.stdout)
     jsonschema.Draft7Validator(SCHEMA).validate(job)
