@@ -193,6 +193,24 @@ def bench_estimators(
     console.run(body)
 
 
+@bench.command("scale")
+def bench_scale(
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-scale.json"),
+    workers: Annotated[list[int] | None, typer.Option(min=1, help="Default: 1, 4, 16, 64, 256 and 1024.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Seconds that a group takes to sample.")] = 10.0,
+    groups: Annotated[int, typer.Option(min=1, help="Groups that a worker samples in a step.")] = 4,
+    steps: Annotated[int, typer.Option(min=2, help="Steps; the first is a warm-up.")] = 2,
+) -> None:
+    """The real loop, scheduler and Ray over simulated workers that sleep: how far one controller goes."""
+
+    def body() -> int:
+        from cluster.bench import scale
+
+        return scale(out, workers, seconds, groups, steps)
+
+    console.run(body)
+
+
 @app.command()
 def plan(
     words: Annotated[

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rl.config import Config
-from rl.errors import ConfigError, WorkerError
+from rl.errors import ConfigError, DeadlineError, WorkerError
 
 KINDS = ("rollout", "reward", "learner")
 RANK_SHARE = 0.51  # of a GPU, where a rank shares one: two ranks never fit
@@ -73,7 +73,8 @@ def layout(config: Config, gpus: int | None = None) -> Layout:
     available = together if gpus is None else gpus
     if available < ranks:
         raise ConfigError(
-            f"cluster.learner_ranks={ranks}: there are {available} GPUs, and two ranks never share one; ask for fewer"
+            f"policy.device={config.policy.device}, cluster.learner_ranks={ranks}: the Ray cluster has {available} GPUs, "
+            "and two ranks never share one; ask for fewer ranks, or set policy.device=cpu"
         )
     each = math.ceil(workers / available)
     return Layout("colocated", RANK_SHARE, int(490 / each) / 1000, available, cpus)
@@ -98,12 +99,75 @@ def selected(config: Config, kind: str) -> dict[str, Any]:
     return {"label_selector": dict(labels)} if labels else {}
 
 
-def rank_order(devices: Sequence[Device]) -> list[int]:
-    """The actors in the order of their ranks: by node, then by GPU, whatever order Ray started them in.
+def rank_order(nodes: Sequence[str]) -> list[int]:
+    """Places in the order of their ranks: by the numbers in their node's address, whatever order Ray chose them in.
 
-    A restart on the same nodes gives every rank the GPU that it had. Nodes sort by the numbers in their addresses.
+    So neighbours in rank are neighbours on a node, and a restart on the same nodes gives every rank its node again.
     """
-    return sorted(range(len(devices)), key=lambda index: (_natural(devices[index].node), devices[index].gpus, index))
+    return sorted(range(len(nodes)), key=lambda index: (_natural(nodes[index]), index))
+
+
+class RankPlaces:
+    """Where learner ranks go: a placement group, which Ray gives whole or not at all, on as few nodes as hold it.
+
+    One rank alone needs none. ``close`` gives the places back; the next ``options`` asks for them anew.
+    """
+
+    def __init__(self, config: Config, resources: Mapping[str, Any]) -> None:
+        self._config, self._resources = config, dict(resources)
+        self._group: Any = None
+        self._order: list[int] = []
+
+    def options(self, rank: int) -> dict[str, Any]:
+        """Of ``ActorClass.options``. Raises DeadlineError where the cluster has no room within the start's deadline."""
+        if self._config.cluster.learner_ranks == 1:
+            return self._resources
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        if self._group is None:
+            self._reserve()
+        place = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=self._order[rank])
+        return {**self._bundle(), "scheduling_strategy": place}
+
+    def close(self) -> None:
+        from ray.util import remove_placement_group
+
+        if self._group is not None:
+            remove_placement_group(self._group)
+            self._group = None
+
+    def _reserve(self) -> None:
+        import ray
+        from ray.util import placement_group, placement_group_table
+
+        cluster, labels = self._config.cluster, self._resources.get("label_selector")
+        size = {"CPU": self._resources["num_cpus"], "GPU": self._resources["num_gpus"]}
+        bundle = {name: amount for name, amount in size.items() if amount}
+        count = cluster.learner_ranks
+        self._group = placement_group(
+            [bundle] * count, strategy="PACK", bundle_label_selector=[labels] * count if labels else None
+        )
+        ready, _ = ray.wait([self._group.ready()], timeout=cluster.start_deadline_s)
+        if not ready:
+            self.close()
+            where = f" on nodes labelled {labels}" if labels else ""
+            raise DeadlineError(
+                f"cluster.learner_ranks={count}: no room for all of them{where} within {cluster.start_deadline_s:g} s; "
+                "is another job on the cluster?"
+            )
+        address = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
+        nodes = placement_group_table(self._group)["bundles_to_node_id"]
+        self._order = rank_order([address[nodes[index]] for index in range(count)])
+
+    def _bundle(self) -> dict[str, Any]:
+        return {name: amount for name, amount in self._resources.items() if name != "label_selector"}
+
+
+def this_device() -> Device:
+    """Of the actor that asks."""
+    import ray
+
+    return Device(ray.util.get_node_ip_address(), tuple(ray.get_runtime_context().get_accelerator_ids().get("GPU", ())))
 
 
 def check_devices(devices: Mapping[str, Device]) -> None:

@@ -182,7 +182,7 @@ def remedies(
     config: Config, sizes: TransformerConfig, device: Device, assumed: Assumed, gpus: int | None
 ) -> tuple[list[str], Plan]:
     """Settings that make the run fit, each kept only where it helps, until it does; and the plan with all of them."""
-    plan, chosen = make_plan(config, sizes, device, assumed, gpus), []
+    plan, chosen = make_plan(config, sizes, device, assumed, gpus), {}
     for setting, changed in _changes(config):
         if plan.fits:
             break
@@ -190,8 +190,8 @@ def remedies(
         better = make_plan(config, sizes, device, assumed, gpus)
         if better.used < plan.used:
             plan = better
-            chosen.append(setting)
-    return chosen, plan
+            chosen[setting.partition("=")[0]] = setting  # a later value of the same setting replaces it
+    return list(chosen.values()), plan
 
 
 def _changes(config: Config) -> Iterator[tuple[str, _Change]]:

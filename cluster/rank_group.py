@@ -16,7 +16,7 @@ from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsa
 
 from cluster.calls import LostWorkerError, gather, kill, result
 from cluster.learner import make_learner
-from cluster.placement import Device, check_devices, rank_order
+from cluster.placement import Device, RankPlaces, check_devices, this_device
 from cluster.session import Placement, enter
 from rl.config import Config
 from rl.errors import UniGRPOError
@@ -29,15 +29,14 @@ FAREWELL_S = 5.0  # after one rank failed: for the news of another's death to ar
 class RankActor:
     """One rank. Its learner exists once ``start`` has run on all of them."""
 
-    def __init__(self, config: Config, folder: str) -> None:
+    def __init__(self, config: Config, rank: int, folder: str) -> None:
         enter(folder)
-        self._config = config
+        self._config, self._rank = config, rank
         self._store: TCPStore | None = None
         self._learner: UniGRPOLearner | None = None
 
     def device(self) -> Device:
-        context = ray.get_runtime_context()
-        return Device(ray.util.get_node_ip_address(), tuple(context.get_accelerator_ids().get("GPU", ())))
+        return this_device()
 
     def host_store(self) -> tuple[str, int]:
         """Rank 0: where the other ranks find it. The port is the system's choice, taken at once: nobody can race us."""
@@ -45,10 +44,10 @@ class RankActor:
         self._store = TCPStore(address, 0, is_master=True, wait_for_workers=False)
         return address, self._store.port
 
-    def start(self, rank: int, world_size: int, address: str | None = None, port: int = 0) -> None:
+    def start(self, world_size: int, address: str | None = None, port: int = 0) -> None:
         if self._store is None and address is not None:
             self._store = TCPStore(address, port, is_master=False)
-        self._learner = make_learner(self._config, rank, world_size, self._store)
+        self._learner = make_learner(self._config, self._rank, world_size, self._store)
 
     def update(self, batch: TrainBatch) -> StepReport:
         return self.learner.update(batch)
@@ -73,12 +72,16 @@ class RankGroup:
 
     def __init__(self, config: Config, placement: Placement) -> None:
         self._deadline_s = config.cluster.learner_deadline_s
-        self._on_gpus = config.policy.device.startswith("cuda")
         self._start_deadline_s = config.cluster.start_deadline_s
-        rank_class = ray.remote(**placement.learner)(RankActor)
+        self._on_gpus = config.policy.device.startswith("cuda")
+        self._places = RankPlaces(config, placement.learner)
+        rank_class = ray.remote(RankActor)
         ranks = range(config.cluster.learner_ranks)
         self._ranks: dict[str, Any] = {
-            f"learner rank {rank}": rank_class.remote(config, placement.folder) for rank in ranks
+            f"learner rank {rank}": rank_class.options(**self._places.options(rank)).remote(
+                config, rank, placement.folder
+            )
+            for rank in ranks
         }
         self._starting = self._start() if len(self._ranks) == 1 else None
 
@@ -105,31 +108,18 @@ class RankGroup:
         for actor in self._ranks.values():
             kill(actor)
         self._ranks = {}
+        self._places.close()
 
     def _start(self) -> dict[Any, str]:
-        if self._on_gpus or len(self._ranks) > 1:
-            self._order()
+        if self._on_gpus:  # nothing is loaded before each rank has a device of its own
+            devices = {actor.device.remote(): name for name, actor in self._ranks.items()}
+            check_devices(self._gather(devices, "starting", self._start_deadline_s))
         if len(self._ranks) == 1:
-            return {actor.start.remote(0, 1): name for name, actor in self._ranks.items()}
+            return {actor.start.remote(1): name for name, actor in self._ranks.items()}
         first = "learner rank 0"
         call = {self._ranks[first].host_store.remote(): first}
         address, port = self._gather(call, "starting", self._start_deadline_s)[first]
-        size = len(self._ranks)
-        return {
-            actor.start.remote(rank, size, address, port): name
-            for rank, (name, actor) in enumerate(self._ranks.items())
-        }
-
-    def _order(self) -> None:
-        """Ranks by node and GPU, so that a restart finds them where they were; nothing is loaded before each has its own."""
-        calls = {actor.device.remote(): name for name, actor in self._ranks.items()}
-        found = self._gather(calls, "starting", self._start_deadline_s)
-        devices: dict[str, Device] = {name: found[name] for name in self._ranks}
-        if self._on_gpus:
-            check_devices(devices)
-        actors = list(self._ranks.values())
-        order = rank_order(list(devices.values()))
-        self._ranks = {f"learner rank {rank}": actors[index] for rank, index in enumerate(order)}
+        return {actor.start.remote(len(self._ranks), address, port): name for name, actor in self._ranks.items()}
 
     def _all(self, what: str, method: str, argument: Any) -> dict[str, Any]:
         calls = {getattr(actor, method).remote(argument): name for name, actor in self._ranks.items()}

@@ -6,7 +6,7 @@ The groups do not depend on how many workers there are, on which of them did wha
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -70,24 +70,31 @@ class RayWorkers:
 
     def __init__(self, config: Config, placement: Placement) -> None:
         cluster = config.cluster
-        rollout_class = ray.remote(**placement.rollout)(RolloutActor)
-        reward_class = ray.remote(**placement.reward)(RewardActor)
         self._rollouts = ActorPool(
             "rollout worker",
-            lambda index: rollout_class.remote(config, f"rollout worker {index}", placement.folder),
+            self.rollout_actors(config, placement),
             cluster.rollout_workers,
             call_deadline_s=cluster.rollout_deadline_s,
             start_deadline_s=cluster.start_deadline_s,
         )
         self._rewards = ActorPool(
             "reward worker",
-            lambda index: reward_class.remote(config, placement.folder),
+            self.reward_actors(config, placement),
             cluster.reward_workers,
             call_deadline_s=cluster.reward_deadline_s,
             start_deadline_s=cluster.start_deadline_s,
         )
         self._served: WeightRef | None = None
         self._timings: dict[str, float] = {}
+
+    def rollout_actors(self, config: Config, placement: Placement) -> Callable[[int], Any]:
+        """What starts the actor of an index: the one thing that a simulation changes (``benchmarks.scale``)."""
+        actor = ray.remote(**placement.rollout)(RolloutActor)
+        return lambda index: actor.remote(config, f"rollout worker {index}", placement.folder)
+
+    def reward_actors(self, config: Config, placement: Placement) -> Callable[[int], Any]:
+        actor = ray.remote(**placement.reward)(RewardActor)
+        return lambda index: actor.remote(config, placement.folder)
 
     def wait_ready(self) -> None:
         self._rollouts.wait_ready()

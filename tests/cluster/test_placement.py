@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import pytest
+import ray
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.placement import Device, Layout, check_devices, layout, nodes_for, rank_order, selected
+from cluster.placement import (
+    Device,
+    Layout,
+    RankPlaces,
+    check_devices,
+    layout,
+    nodes_for,
+    rank_order,
+    selected,
+    this_device,
+)
 from rl.config import ClusterConfig, Config, PolicyConfig, build_config
-from rl.errors import ConfigError, WorkerError
+from rl.errors import ConfigError, DeadlineError, WorkerError
 
 
 def config(ranks: int = 1, workers: int = 2, device: str = "cuda", **cluster: object) -> Config:
@@ -41,7 +52,7 @@ def test_a_layout_that_was_asked_for() -> None:
         ConfigError, match="placement=disaggregated: 2 ranks and 4 rollout workers need 6 GPUs, there are 5"
     ):
         layout(config(2, 4, placement="disaggregated"), 5)
-    with pytest.raises(ConfigError, match="learner_ranks=3: there are 2 GPUs"):
+    with pytest.raises(ConfigError, match="learner_ranks=3: the Ray cluster has 2 GPUs, and two ranks never share"):
         layout(config(3, 1), 2)
 
 
@@ -65,11 +76,35 @@ def test_labels_reach_the_actors_that_they_are_for() -> None:
         config(placement="apart")
 
 
-@given(st.permutations([Device(f"10.0.0.{node}", (str(gpu),)) for node in (2, 10, 9) for gpu in range(3)]))
-def test_ranks_are_where_they_were_whatever_came_up_first(found: list[Device]) -> None:
-    ordered = [found[index] for index in rank_order(found)]
-    assert [device.node for device in ordered] == ["10.0.0.2"] * 3 + ["10.0.0.9"] * 3 + ["10.0.0.10"] * 3
-    assert [device.gpus[0] for device in ordered] == ["0", "1", "2"] * 3
+@given(st.permutations(["10.0.0.2", "10.0.0.10", "10.0.0.9", "10.0.0.10", "10.0.0.2"]))
+def test_ranks_are_where_they_were_whatever_ray_gave_first(nodes: list[str]) -> None:
+    ordered = [nodes[index] for index in rank_order(nodes)]
+    assert ordered == ["10.0.0.2", "10.0.0.2", "10.0.0.9", "10.0.0.10", "10.0.0.10"]
+    assert sorted(rank_order(nodes)) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_places_are_reserved_together_and_given_back() -> None:
+    two = config(2, 1, "cpu", start_deadline_s=20)
+    for _ in range(2):  # what was not given back could not be had again: there are seven CPUs
+        places = RankPlaces(two, {"num_cpus": 3, "num_gpus": 0})
+        actors = [ray.remote(_Where).options(**places.options(rank)).remote() for rank in range(2)]
+        devices = ray.get([actor.device.remote() for actor in actors], timeout=60)
+        assert {device.gpus for device in devices} == {()}
+        for actor in actors:
+            ray.kill(actor)
+        places.close()
+    elsewhere = RankPlaces(
+        config(2, 1, "cpu", start_deadline_s=0.5), {"num_cpus": 1, "num_gpus": 0, "label_selector": {"pool": "gpu"}}
+    )
+    with pytest.raises(DeadlineError, match="learner_ranks=2: no room for all of them on nodes labelled"):
+        elsewhere.options(0)
+    assert RankPlaces(config(1, 1), {"num_cpus": 2}).options(0) == {"num_cpus": 2}
+
+
+class _Where:
+    def device(self) -> Device:
+        return this_device()
 
 
 def test_two_ranks_on_one_gpu_are_told_before_anything_loads() -> None:

@@ -176,7 +176,12 @@ def test_what_does_not_fit_is_told_with_settings_that_do() -> None:
     divided = replace(config, cluster=replace(config.cluster, learner_ranks=8, rollout_workers=8))
     assert not make_plan(divided, LLADA_8B, H100, ROOFLINE, 16).fits
     chosen, mended = remedies(divided, LLADA_8B, H100, ROOFLINE, 16)
-    assert mended.fits and chosen[0] == "learner.zero_stage=1" and "learner.activation_checkpointing=true" in chosen
+    assert (
+        mended.fits
+        and chosen[0].startswith("learner.zero_stage=")
+        and "learner.activation_checkpointing=true" in chosen
+    )
+    assert len({setting.partition("=")[0] for setting in chosen}) == len(chosen)
     lone = replace(config, cluster=replace(config.cluster, learner_ranks=1, rollout_workers=1))
     assert not remedies(lone, LLADA_8B, H100, ROOFLINE, 2)[1].fits  # AdamW of 8B: nothing divides it
 
