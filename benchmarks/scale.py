@@ -66,28 +66,27 @@ def run(
     """One row a number of workers. The first step of each is a warm-up; figures are means over the others."""
     shape = shape or Shape()
     rows = []
-    for count in counts:
-        rows.append(measure(count, shape))
-        say(line(rows[-1]))
+    with ray_running(config_for(PROCESSES, shape)):  # Ray starts a process for every CPU that it is told of: few
+        for count in counts:
+            rows.append(measure(count, shape))
+            say(line(rows[-1]))
     return {"shape": {name: getattr(shape, name) for name in shape.__slots__}, "rows": rows}
 
 
 def measure(count: int, shape: Shape) -> dict[str, float]:
-    """``count`` simulated workers on a Ray of this machine.
+    """``count`` simulated workers on the Ray that runs.
 
     efficiency   the step's shortest possible time (the same groups, in the same order, to workers that cost nothing to
                  command) over its measured time
     controller_s CPU seconds of this process, which is the controller, a step
     """
     config = config_for(count, shape)
-    with ray_running(config_for(min(count, PROCESSES), shape)):  # Ray starts a process for every CPU that it is told of
-        workers = SimulatedWorkers(config, shape)
-        recorder = Recorder()
-        try:
-            workers.wait_ready()
-            _train(config, shape, workers, recorder)
-        finally:
-            workers.close()
+    workers, recorder = SimulatedWorkers(config, shape), Recorder()
+    try:
+        workers.wait_ready()
+        _train(config, shape, workers, recorder)
+    finally:
+        workers.close()
     steps = recorder.steps[1:]
     ideal = [schedule(seconds, count) + shape.reward_s for seconds in workers.slept[1:]]
     wall = [step.wall for step in steps]

@@ -101,19 +101,19 @@ class JobServer:
 
     async def _follow(self, job_id: str, write: Callable[[str], object]) -> None:
         lines = self._client.tail_job_logs(job_id).__aiter__()
-        waiting: asyncio.Future[str] | None = None
+        waiting = asyncio.ensure_future(lines.__anext__())
         while True:
-            waiting = waiting or asyncio.ensure_future(lines.__anext__())
             done, _ = await asyncio.wait({waiting}, timeout=CHECK_S)
-            if not done and not self.job(job_id).running:
+            if not done:
+                if self.job(job_id).running:
+                    continue
                 waiting.cancel()
                 return
-            if done:
-                try:
-                    write(waiting.result())
-                except StopAsyncIteration:
-                    return
-                waiting = None
+            try:
+                write(waiting.result())
+            except StopAsyncIteration:
+                return
+            waiting = asyncio.ensure_future(lines.__anext__())
 
     def _ended(self, job_id: str) -> Job:
         """The log ends a moment before the head notes how the job did."""

@@ -125,7 +125,7 @@ class RankPlaces:
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
         if self._group is None:
-            self._reserve()
+            self._group = self._reserve()
         place = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=self._order[rank])
         return {**self._bundle(), "scheduling_strategy": place}
 
@@ -136,28 +136,27 @@ class RankPlaces:
             remove_placement_group(self._group)
             self._group = None
 
-    def _reserve(self) -> None:
+    def _reserve(self) -> Any:
         import ray
-        from ray.util import placement_group, placement_group_table
+        from ray.util import placement_group, placement_group_table, remove_placement_group
 
         cluster, labels = self._config.cluster, self._resources.get("label_selector")
         size = {"CPU": self._resources["num_cpus"], "GPU": self._resources["num_gpus"]}
         bundle = {name: amount for name, amount in size.items() if amount}
         count = cluster.learner_ranks
-        self._group = placement_group(
-            [bundle] * count, strategy="PACK", bundle_label_selector=[labels] * count if labels else None
-        )
-        ready, _ = ray.wait([self._group.ready()], timeout=cluster.start_deadline_s)
-        if not ready:
-            self.close()
+        selectors: dict[str, Any] = {"bundle_label_selector": [labels] * count} if labels else {}
+        group = placement_group([bundle] * count, strategy="PACK", **selectors)
+        if not ray.wait([group.ready()], timeout=cluster.start_deadline_s)[0]:
+            remove_placement_group(group)
             where = f" on nodes labelled {labels}" if labels else ""
             raise DeadlineError(
                 f"cluster.learner_ranks={count}: no room for all of them{where} within {cluster.start_deadline_s:g} s; "
                 "is another job on the cluster?"
             )
         address = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
-        nodes = placement_group_table(self._group)["bundles_to_node_id"]
+        nodes = placement_group_table(group)["bundles_to_node_id"]
         self._order = rank_order([address[nodes[index]] for index in range(count)])
+        return group
 
     def _bundle(self) -> dict[str, Any]:
         return {name: amount for name, amount in self._resources.items() if name != "label_selector"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 
@@ -13,7 +14,7 @@ def main(address: str, nodes: int, seconds: float) -> int:
     found, reason = 0, ""
     while time.monotonic() < ends:
         try:
-            ray.init(address=address, logging_level="ERROR", log_to_driver=False, ignore_reinit_error=True)
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, ignore_reinit_error=True)
             found = sum(bool(node["Alive"]) for node in ray.nodes())
         except (ConnectionError, RuntimeError, OSError) as error:
             reason = f": {str(error).splitlines()[0]}" if str(error) else ""

@@ -7,6 +7,7 @@ import ray
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cluster.calls import kill
 from cluster.placement import (
     Device,
     Layout,
@@ -92,7 +93,7 @@ def test_places_are_reserved_together_and_given_back() -> None:
         devices = ray.get([actor.device.remote() for actor in actors], timeout=60)
         assert {device.gpus for device in devices} == {()}
         for actor in actors:
-            ray.kill(actor)
+            kill(actor)
         places.close()
     elsewhere = RankPlaces(
         config(2, 1, "cpu", start_deadline_s=0.5), {"num_cpus": 1, "num_gpus": 0, "label_selector": {"pool": "gpu"}}
