@@ -129,12 +129,13 @@ umask 077
 job={folder}
 mkdir -p "$job"
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$job/token-$SLURM_JOB_ID" RAY_USAGE_STATS_ENABLED=0
+export SRUN_CPUS_PER_TASK={cpus}  # srun does not take it from sbatch
 python -c 'import secrets; print(secrets.token_hex(32), end="")' > "$RAY_AUTH_TOKEN_PATH"
 cat > "$job/job.yaml" <<'{config}
 
 nodes=($(scontrol show hostnames "$SLURM_JOB_NODELIST"))
 head=${{nodes[0]}}
-address=$(srun --overlap --nodes=1 --ntasks=1 -w "$head" hostname --ip-address | awk '{{print $1}}')
+address=$(srun --overlap --nodes=1 --ntasks=1 -w "$head" hostname -I | awk '{{print $1}}')
 ray="ray start --block --disable-usage-stats --num-cpus={cpus} --num-gpus={gpus}"
 end() {{ trap - TERM; kill $(jobs -p) 2> /dev/null || true; wait; rm -f "$RAY_AUTH_TOKEN_PATH"; }}
 trap end EXIT
