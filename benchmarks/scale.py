@@ -43,7 +43,7 @@ from rl.types import (
 )  # fmt: skip
 
 COUNTS = (1, 4, 16, 64, 256, 1024)
-PROCESSES = 4  # at most, for all rollout workers; reward workers have one
+PROCESSES = 2  # at most, for all rollout workers; reward workers have one
 WEIGHTS = 1_000_000  # numbers in the weights that are handed out: what they cost a cluster is another measurement
 
 
@@ -66,7 +66,7 @@ def run(
     """One row a number of workers. The first step of each is a warm-up; figures are means over the others."""
     shape = shape or Shape()
     rows = []
-    with ray_running(config_for(PROCESSES, shape)):  # Ray starts a process for every CPU that it is told of: few
+    with ray_running(config_for(1, shape)):  # Ray starts a process for every CPU that it is told of: few
         for count in counts:
             rows.append(measure(count, shape))
             say(line(rows[-1]))

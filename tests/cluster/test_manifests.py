@@ -18,7 +18,7 @@ from cluster.manifests import KubeRay, Machines, kuberay
 from cluster.submit import Options, prepare
 from rl.config import build_config
 from rl.errors import ConfigError
-from tests.cluster.test_submit import write_recipe
+from tests.cluster.recipe import write_recipe
 
 SCHEMA = json.loads((Path(__file__).parent / "golden" / "rayjob_schema.json").read_text("utf-8"))
 ON_NODES = Options()
