@@ -73,7 +73,7 @@ class JobServer:
             try:
                 details = self._client.get_job_info(job_id)
             except RuntimeError as error:
-                if "404" in str(error):
+                if "status code 404" in str(error):
                     return Job(job_id, "LOST", message=f"the head at {self.address} knows no job {job_id}")
                 raise
         return _job(details)

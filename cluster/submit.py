@@ -7,14 +7,15 @@ submitted again, and the run goes on from its last checkpoint, since its folder 
 from __future__ import annotations
 
 import dataclasses
-import logging
 import secrets
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from cluster import console
 from cluster.job import COMMANDS
@@ -24,8 +25,8 @@ from cluster.judge_server import check_judge
 from rl.config import Config, load_config
 from rl.errors import ConfigError, DeadlineError
 
+T = TypeVar("T")
 RETRY_S = 2.0  # between looks for a head that is gone
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +121,9 @@ class Supervisor:
             try:
                 job = self._server.follow(job_id, written)
             except HeadLostError as error:
-                _say(f"warning: {error}; waiting for the head")
-                self._server = self._wait_for_head()
+                self._wait_for_head(error)
                 written.again()
-                if (job := self._server.job(job_id)).running:
+                if (job := self._insist(partial(JobServer.job, job_id=job_id))).running:
                     continue
             except KeyboardInterrupt:
                 where = f"--address {self._server.address}"
@@ -133,15 +133,25 @@ class Supervisor:
                 return self._end(job)
             self._left -= 1
             _say(f"warning: job {job_id} was lost ({why(job)}); submitted again, {self._left} times left")
-            job_id, written = self._start(self._server), _Resumed(sys.stdout.write)
+            job_id, written = self._insist(self._start), _Resumed(sys.stdout.write)
             _say(f"job       {job_id}")
 
-    def _wait_for_head(self) -> JobServer:
+    def _insist(self, ask: Callable[[JobServer], T]) -> T:
+        """Ask a head that may go away again meanwhile."""
+        while True:
+            try:
+                return ask(self._server)
+            except HeadLostError as error:
+                self._wait_for_head(error)
+
+    def _wait_for_head(self, lost: HeadLostError) -> None:
+        _say(f"warning: {lost}; waiting for the head")
         ends = time.monotonic() + self._options.head_wait_s
         while True:
             try:
-                return JobServer(self._server.address)
-            except (DeadlineError, HeadLostError) as error:
+                self._server = JobServer(self._server.address)
+                return
+            except (DeadlineError, HeadLostError, ConfigError) as error:  # a head that starts answers nonsense at first
                 if time.monotonic() > ends:
                     waited = f"the head did not come back within {self._options.head_wait_s:g} s"
                     raise DeadlineError(f"{waited}: {error}") from error
