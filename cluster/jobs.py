@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from rl.errors import ConfigError, DeadlineError, WorkerError
+from rl.errors import ConfigError, DeadlineError, UniGRPOError, WorkerError
 
 PROBE_S = 5.0
 REQUEST_S = 60.0  # of one request; an upload of 500 MiB fits into it on a cluster's network
@@ -187,6 +187,8 @@ def _told(address: str) -> Iterator[None]:
 
     try:
         yield
+    except UniGRPOError:
+        raise  # said already; some of ours are also RuntimeErrors
     except AuthenticationError as error:
         how = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH) to the head's"
         raise ConfigError(f"--address {address}: the head does not take this token, or none was sent: {how}") from error

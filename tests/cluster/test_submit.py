@@ -22,10 +22,10 @@ from typer.testing import CliRunner, Result
 from cluster.cli import app
 from cluster.job import MODULES, SECRETS_FILE, take_secrets, why_not
 from cluster.job_files import Shipping, pack, secrets_of, stage
-from cluster.jobs import Job, checked_address
+from cluster.jobs import HeadLostError, Job, _told, checked_address
 from cluster.submit import Options, _Resumed, mlflow_link, prepare
 from rl.config import Config, TrackingConfig, load_config
-from rl.errors import ConfigError
+from rl.errors import ConfigError, DeadlineError
 from tests.cluster.recipe import write_recipe
 
 HOME = Path(__file__).parents[2]
@@ -129,6 +129,24 @@ def test_which_jobs_are_lost() -> None:
         Job("a", "FAILED", None, "RUNTIME_ENV_SETUP_FAILURE"),
     ):  # fmt: skip
         assert not kept.lost
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (HeadLostError("gone"), HeadLostError),
+        (DeadlineError("late"), DeadlineError),
+        (ConnectionError("refused"), HeadLostError),
+        (TimeoutError("slow"), HeadLostError),
+        (RuntimeError("WebSocket connection closed unexpectedly with close code 1006"), HeadLostError),
+        (RuntimeError("Request failed with status code 500: no"), ConfigError),
+    ],
+)
+def test_what_rays_client_raises_is_told_as_what_it_means(raised: Exception, told: type[Exception]) -> None:
+    """Also twice over: a question inside another."""
+    with pytest.raises(told) as found, _told("http://head:8265"), _told("http://head:8265"):
+        raise raised
+    assert type(found.value) is told
 
 
 def test_a_log_that_starts_over_is_written_once() -> None:
