@@ -56,6 +56,15 @@ def estimators(out: Path, plot: Path | None, policy: str, prompts: int, draws: i
     return console.OK
 
 
+def scale(out: Path, workers: Sequence[int] | None, seconds: float, groups: int, steps: int) -> int:
+    """Raises ConfigError where the file cannot be written: before the measurement, which takes minutes."""
+    check_folder("--out", out)
+    from benchmarks.scale import COUNTS, Shape, run
+
+    write(out, run(workers or COUNTS, Shape(seconds=seconds, groups=groups, steps=steps)))
+    return console.OK
+
+
 def check_folder(option: str, path: Path) -> None:
     if not path.parent.is_dir():
         raise ConfigError(f"{option} {path}: no such folder: {path.parent}; make it first")

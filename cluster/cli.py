@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cluster import console, status_cli
+from cluster import console, status_cli, submit_cli
 
 app = typer.Typer(
     help="UniGRPO: reinforcement learning for masked-diffusion models that reason, see and draw.",
@@ -230,7 +230,50 @@ def bench_forward(
     console.run(body)
 
 
+@bench.command("scale")
+def bench_scale(
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-scale.json"),
+    workers: Annotated[list[int] | None, typer.Option(min=1, help="Default: 1, 4, 16, 64, 256 and 1024.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Seconds that a group takes to sample.")] = 10.0,
+    groups: Annotated[int, typer.Option(min=1, help="Groups that a worker samples in a step.")] = 4,
+    steps: Annotated[int, typer.Option(min=2, help="Steps; the first is a warm-up.")] = 2,
+) -> None:
+    """The real loop, scheduler and Ray over simulated workers that sleep: how far one controller goes."""
+
+    def body() -> int:
+        from cluster.bench import scale
+
+        return scale(out, workers, seconds, groups, steps)
+
+    console.run(body)
+
+
+@app.command()
+def plan(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="gpus=64 gpu=h100, and settings that differ.")
+    ] = None,
+    recipe: Recipe = "tiny",
+    calibration: Annotated[Path | None, typer.Option(help="What plan --calibrate wrote on such a GPU.")] = None,
+    calibrate: Annotated[Path | None, typer.Option(help="Measure this machine's device into a file, and end.")] = None,
+    device: Annotated[str, typer.Option(help="What --calibrate measures.")] = "cuda",
+) -> None:
+    """Whether a run fits on a GPU, and how long its steps take: memory and seconds by part, from sizes alone."""
+
+    def body() -> int:
+        from cluster import plan_cli
+
+        if calibrate is not None:
+            return plan_cli.calibrate(calibrate, device)
+        return plan_cli.plan(recipe, words or [], calibration)
+
+    console.run(body)
+
+
 status_cli.register(app)
+app.command("submit")(submit_cli.submit)
+app.add_typer(submit_cli.jobs, name="jobs")
+app.add_typer(submit_cli.manifest, name="manifest")
 
 
 def main() -> None:

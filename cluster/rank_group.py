@@ -20,6 +20,7 @@ from cluster.faults import FaultPlan
 from cluster.heart import OPTIONS, Beating, Pulse, end
 from cluster.learner import make_learner
 from cluster.lost import LostWorkerError
+from cluster.placement import Device, RankPlaces, check_devices, this_device
 from cluster.pool import WorkerState
 from cluster.session import Placement, enter
 from cluster.transfer import Outgoing, Transfer, weights_digest
@@ -41,6 +42,9 @@ class RankActor(Beating):
         self._store: TCPStore | None = None
         self._learner: UniGRPOLearner | None = None
         self._outgoing: Outgoing | None = None
+
+    def device(self) -> Device:
+        return this_device()
 
     def host_store(self) -> tuple[str, int]:
         """Rank 0: where the other ranks find it. The port is the system's choice, taken at once: nobody can race us."""
@@ -97,6 +101,8 @@ class RankGroup:
         self._deadline_s = config.cluster.learner_deadline_s
         self._start_deadline_s = config.cluster.start_deadline_s
         self._pulse = Pulse(config.cluster.heartbeat_s, config.cluster.start_deadline_s)
+        self._on_gpus = config.policy.device.startswith("cuda")
+        self._places = RankPlaces(config, placement.learner)
         self.aside: Aside | None = None
         self.doing, self.since, self.rebuilds = "starting", time.monotonic(), 0
         self._ranks: dict[str, Any] = {}
@@ -163,11 +169,13 @@ class RankGroup:
             end(actor, self._pulse.beat(name))
         self._pulse.clear()
         self._ranks = {}
+        self._places.close()
 
     def _create(self) -> None:
-        rank_class = ray.remote(**self._placement.learner, **OPTIONS)(RankActor)
+        rank_class = ray.remote(**OPTIONS)(RankActor)
         for rank in range(self._config.cluster.learner_ranks):
-            actor = rank_class.remote(self._config, rank, self._placement.folder)
+            placed = rank_class.options(**self._places.options(rank))
+            actor = placed.remote(self._config, rank, self._placement.folder)
             self._ranks[f"learner rank {rank}"] = actor
             self._pulse.watch(f"learner rank {rank}", actor)
         self._starting = self._start() if len(self._ranks) == 1 else None
@@ -183,6 +191,9 @@ class RankGroup:
         self.wait_ready()
 
     def _start(self) -> dict[Any, str]:
+        if self._on_gpus:  # nothing is loaded before each rank has a device of its own
+            devices = {actor.device.remote(): name for name, actor in self._ranks.items()}
+            check_devices(self._gather(devices, "starting", self._start_deadline_s))
         if len(self._ranks) == 1:
             return {actor.start.remote(1): name for name, actor in self._ranks.items()}
         call = {self._ranks[FIRST].host_store.remote(): FIRST}

@@ -85,21 +85,19 @@ class RayWorkers:
     """
 
     def __init__(self, config: Config, placement: Placement, faults: FaultPlan | None = None) -> None:
-        rollout_class = ray.remote(**placement.rollout, **OPTIONS)(RolloutActor)
-        reward_class = ray.remote(**placement.reward, **OPTIONS)(RewardActor)
         self._faults = faults or FaultPlan()
         cluster = config.cluster
         self._rollouts = self._pool(
             config,
             "rollout worker",
-            lambda index: rollout_class.remote(config, f"rollout worker {index}", placement.folder),
+            self.rollout_actors(config, placement),
             cluster.rollout_workers,
             cluster.rollout_deadline_s,
         )
         self._rewards = self._pool(
             config,
             "reward worker",
-            lambda index: reward_class.remote(config, f"reward worker {index}", placement.folder),
+            self.reward_actors(config, placement),
             cluster.reward_workers,
             cluster.reward_deadline_s,
         )
@@ -108,6 +106,15 @@ class RayWorkers:
         self._tickets: dict[int, Ticket] = {}
         self._numbers = itertools.count()
         self._timings: dict[str, float] = {}
+
+    def rollout_actors(self, config: Config, placement: Placement) -> Callable[[int], Any]:
+        """What starts the actor of an index: the one thing that a simulation changes (``benchmarks.scale``)."""
+        actor = ray.remote(**placement.rollout, **OPTIONS)(RolloutActor)
+        return lambda index: actor.remote(config, f"rollout worker {index}", placement.folder)
+
+    def reward_actors(self, config: Config, placement: Placement) -> Callable[[int], Any]:
+        actor = ray.remote(**placement.reward, **OPTIONS)(RewardActor)
+        return lambda index: actor.remote(config, f"reward worker {index}", placement.folder)
 
     def wait_ready(self) -> None:
         self._rollouts.wait_ready()

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cluster.job import take_secrets
 from cluster.judge_server import judge_serving
+from cluster.placement import layout, selected
 from rl.config import Config
 from rl.errors import ConfigError, DeadlineError, WorkerError
 from rl.protocols import Learner, RunsAhead
@@ -153,20 +155,21 @@ def place(config: Config) -> Placement:
             f"learner_ranks={cluster.learner_ranks}: need {needed} CPUs, the Ray cluster has "
             f"{resources.get('CPU', 0):g}; ask for fewer workers or threads"
         )
-    learner_gpus, rollout_gpus = _gpu_shares(config, resources.get("GPU", 0))
+    plan = layout(config, int(resources.get("GPU", 0)))
     return Placement(
-        rollout={"num_cpus": cpus["rollout"], "num_gpus": rollout_gpus},
-        reward={"num_cpus": cpus["reward"]},
-        learner={"num_cpus": cpus["learner"], "num_gpus": learner_gpus},
+        rollout={"num_cpus": cpus["rollout"], "num_gpus": plan.worker_gpus, **selected(config, "rollout")},
+        reward={"num_cpus": cpus["reward"], **selected(config, "reward")},
+        learner={"num_cpus": cpus["learner"], "num_gpus": plan.rank_gpus, **selected(config, "learner")},
         folder=os.getcwd(),
     )
 
 
 def enter(folder: str, config: Config, name: str) -> None:
-    """Called first in every actor: relative paths mean there what they mean to the user, and SIGUSR1 writes the actor's
-    stacks to ``stacks_file``, also where the actor is stuck in foreign code."""
+    """Called first in every actor: relative paths and secrets are there what they are to the driver, and SIGUSR1 writes
+    the actor's stacks to ``stacks_file``, also where the actor is stuck in foreign code."""
     if os.path.isdir(folder):
         os.chdir(folder)
+        take_secrets(Path(folder))
     with contextlib.suppress(OSError):
         register_stacks(config.run_dir, name)
 
@@ -187,20 +190,3 @@ def stacks_file(run_dir: Path, name: str) -> Path:
 
 def _actor_count(config: Config) -> int:
     return config.cluster.rollout_workers + config.cluster.reward_workers + config.cluster.learner_ranks
-
-
-def _gpu_shares(config: Config, gpus: float) -> tuple[float, float]:
-    """GPUs of a learner rank and of a rollout worker. Where there is one for each, each has its own; otherwise they
-    share, but never two ranks one GPU."""
-    ranks, workers = config.cluster.learner_ranks, config.cluster.rollout_workers
-    if not config.policy.device.startswith("cuda"):
-        return 0, 0
-    if gpus < ranks:
-        raise ConfigError(
-            f"policy.device={config.policy.device}, cluster.learner_ranks={ranks}: the Ray cluster has {gpus:g} GPUs; "
-            "ask for fewer ranks, or set policy.device=cpu"
-        )
-    if gpus >= ranks + workers:
-        return 1, 1
-    per_gpu = -(-workers // int(gpus))
-    return 0.51, int(490 / per_gpu) / 1000

@@ -242,6 +242,8 @@ class ClusterConfig:
     grace_s           after SIGTERM, to finish or abandon the step and save; then the run just ends
     weight_sync       how weights reach rollout workers: object_store, or collective (gloo, in buckets)
     stall_s           a warning, with who is waited for, after so long without any answer
+    placement   disaggregated: a GPU for each rank and rollout worker; colocated: they share; auto: as GPUs allow
+    labels      rollout, reward or learner -> labels of the nodes where those actors go, e.g. ``reward: {pool: cpu}``
     """
 
     mode: str = "ray"
@@ -259,6 +261,8 @@ class ClusterConfig:
     grace_s: float = 30.0
     stall_s: float = 120.0
     weight_sync: str = "object_store"
+    placement: str = "auto"
+    labels: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

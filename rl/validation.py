@@ -40,6 +40,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "sft.eos_fill": ("block", "canvas"),
     "cluster.mode": ("ray", "inline"),
     "cluster.weight_sync": ("object_store", "collective"),
+    "cluster.placement": ("auto", "colocated", "disaggregated"),
     "resume_mode": ("auto", "disable", "path"),
     "best_mode": ("max", "min"),
 }
@@ -257,6 +258,8 @@ def _validate_learner(config: Config) -> None:
         )
     if config.cluster.mode == "inline" and config.cluster.learner_ranks > 1:
         raise ConfigError("cluster.mode=inline with cluster.learner_ranks > 1: one process has one rank; use mode=ray")
+    for kind in config.cluster.labels:
+        _require_choice("cluster.labels", kind, ("rollout", "reward", "learner"))
     if config.cluster.learner_ranks > rollouts:
         raise ConfigError(
             f"cluster.learner_ranks={config.cluster.learner_ranks}: more ranks than the {rollouts} rollouts of a step"
