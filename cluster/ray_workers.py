@@ -5,6 +5,7 @@ The groups do not depend on how many workers there are, on which of them did wha
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -48,8 +49,9 @@ class RolloutActor:
 class RewardActor:
     """A ``RewardWorker`` elsewhere, made as a ``RolloutActor``'s is."""
 
-    def __init__(self, config: Config, folder: str) -> None:
+    def __init__(self, config: Config, folder: str, secrets: Mapping[str, str]) -> None:
         self._config, self._folder = config, folder
+        os.environ.update(secrets)
         self._made: RewardWorker | None = None
 
     def ready(self) -> bool:
@@ -81,7 +83,7 @@ class RayWorkers:
         )
         self._rewards = ActorPool(
             "reward worker",
-            lambda index: reward_class.remote(config, placement.folder),
+            lambda index: reward_class.remote(config, placement.folder, placement.secrets),
             cluster.reward_workers,
             call_deadline_s=cluster.reward_deadline_s,
             start_deadline_s=cluster.start_deadline_s,

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cluster.judge_server import judge_serving
@@ -26,12 +26,16 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What each kind of actor asks Ray for, and the folder in which relative paths of the config hold."""
+    """What each kind of actor asks Ray for, and the folder in which relative paths of the config hold.
+
+    secrets: environment variables of the reward workers. They travel as an argument, which no dashboard shows.
+    """
 
     rollout: dict[str, Any]
     reward: dict[str, Any]
     learner: dict[str, Any]
     folder: str
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 @contextmanager
@@ -42,43 +46,44 @@ def session(config: Config, *, train: bool = True) -> Iterator[Session]:
 
     Raises ConfigError, PolicyError, RewardError, WorkerError, DeadlineError.
     """
-    inline = config.cluster.mode == "inline"
-    with judge_serving(config) as served, (_inline if inline else _on_ray)(served, train) as parts:
+    with (_inline if config.cluster.mode == "inline" else _on_ray)(config, train) as parts:
         yield parts
 
 
 @contextmanager
 def _inline(config: Config, train: bool) -> Iterator[Session]:
-    from cluster.learner import FrozenLearner, make_learner
-    from cluster.workers import InlineWorkers
+    with judge_serving(config) as served:
+        from cluster.learner import FrozenLearner, make_learner
+        from cluster.workers import InlineWorkers
 
-    learner = make_learner(config) if train else FrozenLearner(config)
-    workers = InlineWorkers(config)
-    try:
-        yield Session(workers, learner)
-    finally:
-        workers.close()
-        learner.close()
+        learner = make_learner(served) if train else FrozenLearner(served)
+        workers = InlineWorkers(served)
+        try:
+            yield Session(workers, learner)
+        finally:
+            workers.close()
+            learner.close()
 
 
 @contextmanager
 def _on_ray(config: Config, train: bool) -> Iterator[Session]:
     with ray_running(config):
+        from cluster.judge_actor import judge_on_ray
         from cluster.learner import FrozenLearner
         from cluster.rank_group import RankGroup
         from cluster.ray_workers import RayWorkers
 
-        placement = place(config)
-        workers = RayWorkers(config, placement)  # all actors start at the same time; only then are they waited for
-        learner = RankGroup(config, placement) if train else FrozenLearner(config)
-        try:
-            workers.wait_ready()
-            if isinstance(learner, RankGroup):
-                learner.wait_ready()
-            yield Session(workers, learner)
-        finally:
-            workers.close()
-            learner.close()
+        with judge_on_ray(config, place(config)) as (served, placement):
+            workers = RayWorkers(served, placement)  # all actors start at the same time; only then are they waited for
+            learner = RankGroup(served, placement) if train else FrozenLearner(served)
+            try:
+                workers.wait_ready()
+                if isinstance(learner, RankGroup):
+                    learner.wait_ready()
+                yield Session(workers, learner)
+            finally:
+                workers.close()
+                learner.close()
 
 
 @contextmanager
@@ -145,7 +150,8 @@ def place(config: Config) -> Placement:
             f"learner_ranks={cluster.learner_ranks}: need {needed} CPUs, the Ray cluster has "
             f"{resources.get('CPU', 0):g}; ask for fewer workers or threads"
         )
-    learner_gpus, rollout_gpus = _gpu_shares(config, resources.get("GPU", 0))
+    judge_gpus = config.judge.gpus if config.judge.serve is not None else 0
+    learner_gpus, rollout_gpus = _gpu_shares(config, resources.get("GPU", 0) - judge_gpus)
     return Placement(
         rollout={"num_cpus": cpus["rollout"], "num_gpus": rollout_gpus},
         reward={"num_cpus": cpus["reward"]},

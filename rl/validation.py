@@ -54,7 +54,7 @@ POSITIVE = (
 NOT_NEGATIVE = (
     "learner.algorithm.clip_low learner.algorithm.clip_high learner.algorithm.kl_coef learner.weight_decay "
     "learner.algorithm.entropy_coef learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq save_freq seed "
-    "judge.port judge.restarts"
+    "judge.port judge.restarts judge.gpus"
 ).split()
 REMASKING = ("low_confidence", "random", "entropy", "margin")
 SCHEDULES = ("cosine", "linear")
