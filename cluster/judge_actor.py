@@ -64,7 +64,12 @@ def judge_on_ray(config: Config, placement: Placement) -> Iterator[tuple[Config,
     token = secrets.token_urlsafe(24)
     port = judge.port or (free_port() if config.cluster.address is None else 0)
     # One that comes back must be where the reward workers look for it, so only a port that was chosen here can come back.
-    options = {"num_cpus": 0, "num_gpus": judge.gpus, "max_restarts": judge.restarts if port else 0, "max_concurrency": 2}
+    options = {
+        "num_cpus": 0,
+        "num_gpus": judge.gpus,
+        "max_restarts": judge.restarts if port else 0,
+        "max_concurrency": 2,
+    }
     actor = ray.remote(JudgeActor).options(**options).remote(config, placement.folder, token, port)
     try:
         found = gather({actor.ready.remote(): WHO}, "starting", judge.start_deadline_s + _MARGIN_S)  # pyright: ignore

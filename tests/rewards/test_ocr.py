@@ -58,7 +58,9 @@ def test_a_mistake_is_one_line_and_so_is_a_reader_that_is_not_installed(monkeypa
     with pytest.raises(RewardError, match="min_score=2; allowed: from 0 to 1"):
         check_reward({"name": "ocr", "min_score": 2})
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(RewardError, match=r"^reward 'ocr': rapidocr-onnxruntime is not installed; pip install 'unigrpo\[ocr\]'$"):
+    with pytest.raises(
+        RewardError, match=r"^reward 'ocr': rapidocr-onnxruntime is not installed; pip install 'unigrpo\[ocr\]'$"
+    ):
         check_reward("ocr")
 
 
