@@ -70,7 +70,9 @@ def throughput(count: int, pool: ThreadPoolExecutor) -> None:
 
 
 def hostile(count: int, deadline_s: float, pool: ThreadPoolExecutor, threads: int, folder: str) -> None:
-    verify_math(r"\sqrt{8}", r"2\sqrt{2}", 60.0)  # ordinary ones have closed the child, and its start is nobody's answer
+    verify_math(
+        r"\sqrt{8}", r"2\sqrt{2}", 60.0
+    )  # ordinary ones have closed the child, and its start is nobody's answer
     peak, stop = [0], threading.Event()
     watcher = threading.Thread(target=_watch, args=(peak, stop))
     watcher.start()

@@ -1,6 +1,6 @@
 """How much of a step waits for a slow reward, beside what the arithmetic says.
 
-    python -m benchmarks.overlap [--wait 0.05 0.5] [--out runs] [key=value ...]
+    python -m benchmarks.overlap [--wait 0.05 0.5] [--out runs] [-- key=value ...]
 
 A group is scored as soon as it is sampled, by any free reward worker. So with groups that come in one after the other
 every ``gen / n`` seconds and take ``wait * G`` each, the last score comes when a first-come-first-served queue with that
@@ -39,7 +39,12 @@ def expected(gen_s: float, wait_s: float) -> float:
 
 def measure(wait_s: float, out: Path, overrides: Sequence[str]) -> None:
     name = f"overlap-{wait_s:g}"
-    settings = [f"name={name}", f"output_dir={out}", f"custom_reward_function.reward_kwargs.wait_s={wait_s}", *overrides]
+    settings = [
+        f"name={name}",
+        f"output_dir={out}",
+        f"custom_reward_function.reward_kwargs.wait_s={wait_s}",
+        *overrides,
+    ]
     command = [sys.executable, "-m", "cluster.cli", "train", "--recipe", str(RECIPE), *settings]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     for line in (out / name / "metrics.jsonl").read_text().splitlines():

@@ -13,7 +13,7 @@ from cluster.ray_workers import RayWorkers
 from cluster.session import place
 from tests.cluster.runs import PROMPTS, make_config
 
-REWARD = '''
+REWARD = """
 import json, os, time
 
 def reward(prompts, completions, wait_s, log, **columns):
@@ -22,7 +22,7 @@ def reward(prompts, completions, wait_s, log, **columns):
     with open(log, "a") as file:
         file.write(json.dumps([os.getpid(), began, time.monotonic()]) + "\\n")
     return [1.0] * len(completions)
-'''
+"""
 
 
 def test_the_arithmetic_by_hand() -> None:
