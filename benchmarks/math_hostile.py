@@ -70,9 +70,7 @@ def throughput(count: int, pool: ThreadPoolExecutor) -> None:
 
 
 def hostile(count: int, deadline_s: float, pool: ThreadPoolExecutor, threads: int, folder: str) -> None:
-    verify_math(
-        r"\sqrt{8}", r"2\sqrt{2}", 60.0
-    )  # ordinary ones have closed the child, and its start is nobody's answer
+    math_reward._start_child().warm()  # it was closed, so that its CPU is known; its start is nobody's answer
     peak, stop = [0], threading.Event()
     watcher = threading.Thread(target=_watch, args=(peak, stop))
     watcher.start()
