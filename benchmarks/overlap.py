@@ -46,7 +46,7 @@ def measure(wait_s: float, out: Path, overrides: Sequence[str]) -> None:
         *overrides,
     ]
     command = [sys.executable, "-m", "cluster.cli", "train", "--recipe", str(RECIPE), *settings]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     for line in (out / name / "metrics.jsonl").read_text().splitlines():
         metrics = json.loads(line)
         if (step_s := metrics.get("timing_s/step")) is None:

@@ -13,6 +13,7 @@ import psutil
 import pytest
 import ray
 
+from cluster.calls import kill
 from cluster.judge_actor import judge_on_ray
 from cluster.judge_server import JudgeServer, check_judge, judge_serving
 from cluster.ray_workers import RewardActor
@@ -125,7 +126,8 @@ def test_on_ray_an_actor_supervises_it_and_is_started_again_with_it(config, home
         assert token not in repr(placed) + repr(pointed) and "UNIGRPO_JUDGE_TOKEN" not in os.environ
         (server,) = servers(url)
         supervisor = server.parent()
-        assert supervisor.pid != os.getpid() and "JudgeActor" in " ".join(supervisor.cmdline())
+        assert supervisor is not None and supervisor.pid != os.getpid()
+        assert "JudgeActor" in " ".join(supervisor.cmdline())
         reward = ray.remote(**placed.reward)(RewardActor).remote(with_judge(pointed), os.getcwd(), placed.secrets)
         prompt, rollout = toy_text_prompt(0), SimpleNamespace(text="it is 7", image=None)
         ask = lambda: ray.get(reward.score.remote(prompt, [rollout], False), timeout=60)[0]  # noqa: E731
@@ -135,7 +137,7 @@ def test_on_ray_an_actor_supervises_it_and_is_started_again_with_it(config, home
             server.wait(60)
         assert ask().value == 0.2  # asked until the new one answered
         assert servers(url)[0].pid != server.pid
-        ray.kill(reward)
+        kill(reward)
     for process in servers(url):
         process.wait(20)
     assert not servers(url)
