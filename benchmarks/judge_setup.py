@@ -25,7 +25,8 @@ def convert(source: Path, out: Path) -> None:
     """Dequantised to bfloat16. A fresh model takes the tensors, since a loaded GGUF still calls itself quantised."""
     loaded = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.bfloat16)
     config = loaded.config
-    vars(config).pop("quantization_config", None)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config  # pyright: ignore
     model = LlamaForCausalLM(config).to(torch.bfloat16)  # pyright: ignore
     model.load_state_dict(loaded.state_dict())
     model.save_pretrained(out)
