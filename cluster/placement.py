@@ -86,11 +86,17 @@ def nodes_for(config: Config, *, gpus_per_node: int, cpus_per_node: int) -> Node
     threads = max(config.learner.threads, config.rollout.threads)
     if threads > cpus_per_node:
         raise ConfigError(f"--cpus-per-node {cpus_per_node}: one actor has {threads} threads; use larger nodes")
-    if plan.gpus and not gpus_per_node:
-        raise ConfigError(f"policy.device={config.policy.device}: the run needs {plan.gpus} GPUs; give --gpus-per-node")
     by_cpu = math.ceil(plan.cpus / cpus_per_node)
-    by_gpu = math.ceil(plan.gpus / gpus_per_node) if plan.gpus else 0
-    return Nodes(max(by_cpu, by_gpu, 1), gpus_per_node if plan.gpus else 0, cpus_per_node)
+    gpus = plan.gpus + math.ceil(judge_gpus(config))
+    if gpus and not gpus_per_node:
+        raise ConfigError(f"policy.device={config.policy.device}: the run needs {gpus} GPUs; give --gpus-per-node")
+    by_gpu = math.ceil(gpus / gpus_per_node) if gpus else 0
+    return Nodes(max(by_cpu, by_gpu, 1), gpus_per_node if gpus else 0, cpus_per_node)
+
+
+def judge_gpus(config: Config) -> float:
+    """Of the judge's server, where the run has one of its own."""
+    return config.judge.gpus if config.judge.serve is not None else 0
 
 
 def selected(config: Config, kind: str) -> dict[str, Any]:

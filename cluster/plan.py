@@ -198,7 +198,7 @@ def _changes(config: Config) -> Iterator[tuple[str, _Change]]:
     """From what costs nothing to what costs speed."""
     if config.policy.dtype != "bfloat16":
         yield "policy.dtype=bfloat16", _Change("policy", {"dtype": "bfloat16"})
-    for stage in range(config.learner.zero_stage + 1, 3):
+    for stage in range(config.learner.zero_stage + 1, 4):
         yield f"learner.zero_stage={stage}", _Change("learner", {"zero_stage": stage})
     if not config.learner.activation_checkpointing:
         yield "learner.activation_checkpointing=true", _Change("learner", {"activation_checkpointing": True})

@@ -6,6 +6,7 @@ The groups do not depend on how many workers there are, on which of them did wha
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -60,8 +61,9 @@ class RolloutActor(Beating):
 class RewardActor(Beating):
     """A ``RewardWorker`` elsewhere, made as a ``RolloutActor``'s is."""
 
-    def __init__(self, config: Config, name: str, folder: str) -> None:
+    def __init__(self, config: Config, name: str, folder: str, secrets: Mapping[str, str]) -> None:
         self._config, self._name, self._folder = config, name, folder
+        os.environ.update(secrets)
         self._made: RewardWorker | None = None
 
     def ready(self) -> bool:
@@ -114,7 +116,7 @@ class RayWorkers:
 
     def reward_actors(self, config: Config, placement: Placement) -> Callable[[int], Any]:
         actor = ray.remote(**placement.reward, **OPTIONS)(RewardActor)
-        return lambda index: actor.remote(config, f"reward worker {index}", placement.folder)
+        return lambda index: actor.remote(config, f"reward worker {index}", placement.folder, placement.secrets)
 
     def wait_ready(self) -> None:
         self._rollouts.wait_ready()

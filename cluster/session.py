@@ -10,13 +10,13 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.job import take_secrets
 from cluster.judge_server import judge_serving
-from cluster.placement import layout, selected
+from cluster.placement import judge_gpus, layout, selected
 from rl.config import Config
 from rl.errors import ConfigError, DeadlineError, WorkerError
 from rl.protocols import Learner, RunsAhead
@@ -35,12 +35,16 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What each kind of actor asks Ray for, and the folder in which relative paths of the config hold."""
+    """What each kind of actor asks Ray for, and the folder in which relative paths of the config hold.
+
+    secrets: environment variables of the reward workers. They travel as an argument, which no dashboard shows.
+    """
 
     rollout: dict[str, Any]
     reward: dict[str, Any]
     learner: dict[str, Any]
     folder: str
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 @contextmanager
@@ -52,43 +56,45 @@ def session(config: Config, *, train: bool = True, faults: FaultPlan | None = No
     Raises ConfigError, PolicyError, RewardError, WorkerError, DeadlineError.
     """
     inline = config.cluster.mode == "inline"
-    with judge_serving(config) as served, _inline(served, train) if inline else _on_ray(served, train, faults) as parts:
+    with _inline(config, train) if inline else _on_ray(config, train, faults) as parts:
         yield parts
 
 
 @contextmanager
 def _inline(config: Config, train: bool) -> Iterator[Session]:
-    from cluster.learner import FrozenLearner, make_learner
-    from cluster.workers import InlineWorkers
+    with judge_serving(config) as served:
+        from cluster.learner import FrozenLearner, make_learner
+        from cluster.workers import InlineWorkers
 
-    learner = make_learner(config) if train else FrozenLearner(config)
-    workers = InlineWorkers(config)
-    try:
-        yield Session(workers, learner)
-    finally:
-        workers.close()
-        learner.close()
+        learner = make_learner(served) if train else FrozenLearner(served)
+        workers = InlineWorkers(served)
+        try:
+            yield Session(workers, learner)
+        finally:
+            workers.close()
+            learner.close()
 
 
 @contextmanager
 def _on_ray(config: Config, train: bool, faults: FaultPlan | None) -> Iterator[Session]:
     with ray_running(config):
+        from cluster.judge_actor import judge_on_ray
         from cluster.learner import FrozenLearner
         from cluster.rank_group import RankGroup
         from cluster.ray_workers import RayWorkers
 
-        placement = place(config)
-        workers = RayWorkers(config, placement, faults)  # all actors start at once; only then are they waited for
-        learner = RankGroup(config, placement, faults) if train else FrozenLearner(config)
-        try:
-            workers.wait_ready()
-            if isinstance(learner, RankGroup):
-                learner.wait_ready()
-                learner.aside = workers
-            yield Session(workers, learner)
-        finally:
-            workers.close()
-            learner.close()
+        with judge_on_ray(config, place(config)) as (served, placement):
+            workers = RayWorkers(served, placement, faults)  # all actors start at once; only then are they waited for
+            learner = RankGroup(served, placement, faults) if train else FrozenLearner(served)
+            try:
+                workers.wait_ready()
+                if isinstance(learner, RankGroup):
+                    learner.wait_ready()
+                    learner.aside = workers
+                yield Session(workers, learner)
+            finally:
+                workers.close()
+                learner.close()
 
 
 @contextmanager
@@ -155,7 +161,7 @@ def place(config: Config) -> Placement:
             f"learner_ranks={cluster.learner_ranks}: need {needed} CPUs, the Ray cluster has "
             f"{resources.get('CPU', 0):g}; ask for fewer workers or threads"
         )
-    plan = layout(config, int(resources.get("GPU", 0)))
+    plan = layout(config, int(resources.get("GPU", 0) - judge_gpus(config)))
     return Placement(
         rollout={"num_cpus": cpus["rollout"], "num_gpus": plan.worker_gpus, **selected(config, "rollout")},
         reward={"num_cpus": cpus["reward"], **selected(config, "reward")},

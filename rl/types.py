@@ -212,11 +212,23 @@ class RewardItem:
 
 
 @dataclass(frozen=True, slots=True)
+class RewardCall:
+    """How one reward of a mix fared with one item. Example: ``RewardCall(ScoreStatus.TIMEOUT, 1.0)``.
+
+    seconds  by the clock, over all attempts; those of a batch are shared out evenly where the reward itself says none
+    """
+
+    status: ScoreStatus
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """A reward's answer. Example: ``Score(2.5, parts={"correctness": 2.0, "format": 0.5})``.
 
     value is NaN unless the status is OK or WRONG_FORMAT: a failure is never a silent 0.
     parts holds each reward's own value before weighting; detail says in one line why a score failed.
+    calls says of each reward of a mix how it ended and how long it took, also where its weight is 0.
     """
 
     value: float
@@ -224,6 +236,7 @@ class Score:
     parts: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     detail: str = ""
+    calls: Mapping[str, RewardCall] = field(default_factory=dict)
 
     @property
     def usable(self) -> bool:
