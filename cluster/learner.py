@@ -15,8 +15,9 @@ import numpy as np
 from policies import load_policy, lora
 from policies.base import Policy
 from policies.policy import MaskedDiffusionPolicy
-from rl.config import Config, LoraConfig
+from rl.config import Config
 from rl.engine import Engine, TorchEngine
+from rl.lora_config import LoraConfig
 from rl.objectives import objective
 from rl.reference import make_reference
 from rl.types import StepReport, TrainBatch

@@ -21,7 +21,6 @@ from cluster import console
 from cluster.job import COMMANDS
 from cluster.job_files import Packed, Shipping, pack, secrets_of, stage
 from cluster.jobs import KILLED, HeadLostError, Job, JobServer
-from cluster.judge_server import check_judge
 from rl.config import Config, load_config
 from rl.errors import ConfigError, DeadlineError
 
@@ -80,7 +79,6 @@ def prepare(recipe: str, overrides: Sequence[str], options: Options) -> Packed:
             f"cluster.address={config.cluster.address}: a submitted job attaches to its own cluster; leave it out"
         )
     attached = dataclasses.replace(config, cluster=dataclasses.replace(config.cluster, address="auto"))
-    check_judge(attached)
     if options.command == "eval" and not any(text.strip().startswith("name=") for text in overrides):
         attached = dataclasses.replace(attached, name=f"{config.name}-eval")
     return pack(attached, options.shipping)

@@ -148,7 +148,7 @@ def _validate_collective(config: Config) -> None:
             "cluster.weight_sync=collective with learner.zero_stage=3: no rank holds the whole weights; set "
             "cluster.weight_sync=object_store, or learner.zero_stage up to 2"
         )
-    if config.learner.lora.rank or config.learner.lora.path:
+    if config.learner.lora.on:
         raise ConfigError(
             "cluster.weight_sync=collective with learner.lora: a rank holds base and adapter apart; set "
             "cluster.weight_sync=object_store"

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from policies import lora
-from rl.config import LoraConfig
 from rl.engine import TorchEngine
 from rl.errors import CheckpointError
+from rl.lora_config import LoraConfig
 from rl.reference import BaseReference
 from rl.update import UniGRPOLearner
 from tests.rl.test_update import SETTINGS, assert_same_weights, make_batch
