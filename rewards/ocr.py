@@ -67,8 +67,8 @@ class OcrReward:
         except ValueError as error:
             return invalid(f"row {item.prompt.id}: {error}")
         lines = self._read(np.asarray(picture)[..., ::-1])[0] or []  # it expects BGR
-        text = " ".join(line[1] for line in lines)
-        confidence = float(np.mean([line[2] for line in lines])) if lines else 0.0
+        text = " ".join(str(line[1]) for line in lines)
+        confidence = float(np.mean([float(line[2]) for line in lines])) if lines else 0.0
         return Score(
             similarity(text, asked, self.case), parts={"confidence": confidence}, detail=f"read {text[:100]!r}"
         )
