@@ -128,7 +128,9 @@ def test_on_ray_an_actor_supervises_it_and_is_started_again_with_it(config, home
         supervisor = server.parent()
         assert supervisor is not None and supervisor.pid != os.getpid()
         assert "JudgeActor" in " ".join(supervisor.cmdline())
-        reward = ray.remote(**placed.reward)(RewardActor).remote(with_judge(pointed), os.getcwd(), placed.secrets)
+        reward = ray.remote(**placed.reward)(RewardActor).remote(
+            with_judge(pointed), "reward worker 0", os.getcwd(), placed.secrets
+        )
         prompt, rollout = toy_text_prompt(0), SimpleNamespace(text="it is 7", image=None)
         ask = lambda: ray.get(reward.score.remote(prompt, [rollout], False), timeout=60)[0]  # noqa: E731
         assert ask().status == "ok"

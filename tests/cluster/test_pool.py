@@ -91,14 +91,14 @@ def test_a_worker_that_died_idle_is_replaced_by_prepare(make_pool: Any) -> None:
 
 
 def test_a_hung_worker_is_replaced_at_its_deadline(make_pool: Any) -> None:
-    pool = make_pool(deadline_s=3.0)
+    pool = make_pool(deadline_s=6.0)
     assert squares(pool, range(4), lambda n: ("hang",) if n == 2 else ()) == {n: n * n for n in range(4)}
     assert pool.restarts == 1
 
 
 def test_a_stopped_worker_is_given_up_long_before_its_deadline(make_pool: Any) -> None:
     """It takes the signal at its own call, so it is stopped in the middle; what was with it is killed, not left behind."""
-    pool = make_pool(heartbeat_s=2.0)
+    pool = make_pool(heartbeat_s=8.0)
     before = {state.beat.pid for state in pool.states() if state.beat}
     assert squares(pool, range(4), lambda n: ("stop",) if n == 2 else ()) == {n: n * n for n in range(4)}
     assert pool.restarts == 1
