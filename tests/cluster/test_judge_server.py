@@ -132,7 +132,7 @@ def test_on_ray_an_actor_supervises_it_and_is_started_again_with_it(config, home
             with_judge(pointed), "reward worker 0", os.getcwd(), placed.secrets
         )
         prompt, rollout = toy_text_prompt(0), SimpleNamespace(text="it is 7", image=None)
-        ask = lambda: ray.get(reward.score.remote(prompt, [rollout], False), timeout=60)[0]  # noqa: E731
+        ask = lambda: ray.get(reward.score.remote(prompt, [rollout], False), timeout=60).value[0]  # noqa: E731
         assert ask().status == "ok"
         supervisor.kill()
         with suppress(psutil.NoSuchProcess):
