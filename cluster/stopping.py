@@ -17,7 +17,10 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def stopping(grace_s: float) -> Iterator[Stop]:
-    """A ``Stop`` that SIGTERM requests. A second SIGTERM, or the end of the grace, ends the run as Ctrl-C does."""
+    """A ``Stop`` that SIGTERM requests. A second SIGTERM, or the end of the grace, ends the run as Ctrl-C does.
+
+    To be entered once Ray runs, whose start puts a handler of its own in place, which aborts.
+    """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # whoever runs us in a thread handles signals

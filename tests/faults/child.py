@@ -14,7 +14,6 @@ from typing import Any
 import psutil
 
 from cluster.console import INTERRUPTED
-from cluster.stopping import stopping
 from tests.faults.runs import Outcome, fault_config, plan_of, run
 
 
@@ -25,8 +24,7 @@ def main(folder: str, name: str, step: str, worker: str, kind: str, *overrides: 
         config = fault_config(Path(folder), name, *overrides)
         plan = plan_of(*([(int(step), worker, kind)] if int(step) else []))
         try:
-            with stopping(config.cluster.grace_s) as stop:
-                outcome = run(config, plan, stop)
+            outcome = run(config, plan)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
     print(json.dumps({"digest": outcome.digest, "recovered_s": outcome.recovered_s}))

@@ -12,11 +12,11 @@ from typing import Any
 
 from cluster.faults import Fault, FaultPlan, Kind
 from cluster.session import session
+from cluster.stopping import stopping
 from rl.checkpoint import FolderCheckpoints
 from rl.config import Config, SourceConfig
 from rl.loop import train
 from rl.protocols import Learner, RunsAhead
-from rl.stop import Stop
 from rl.stream import PromptStream
 from rl.tracking import JsonlTracker
 from rl.types import Group, Prompt, WeightRef
@@ -107,14 +107,14 @@ def fault_config(folder: Path, name: str, *overrides: str) -> Config:
     return make_config(folder, *QUICK, f"name={name}", *overrides)
 
 
-def run(config: Config, plan: Timetable | None = None, stop: Stop | None = None, tracker: Any = None) -> Outcome:
+def run(config: Config, plan: Timetable | None = None, tracker: Any = None) -> Outcome:
     """The run, or the rest of one; raises what it raises."""
     began, plan = time.time(), plan or Timetable()
     config.run_dir.mkdir(parents=True, exist_ok=True)
     rows = [[make(index) for index in range(4)] for make in MAKERS]
     stream = PromptStream([SourceConfig(make.__name__) for make in MAKERS], config.seed, rows)
     tracker = tracker or JsonlTracker(config.run_dir, keep_until=float("inf"))
-    with session(config, faults=plan) as parts:
+    with session(config, faults=plan) as parts, stopping(config.cluster.grace_s) as stop:
         workers: Any = parts.workers
         if config.max_staleness == 0:
             workers = Recorded(parts.workers, record_file(config.run_dir))
