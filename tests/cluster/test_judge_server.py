@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -21,6 +22,7 @@ from cluster.session import place
 from rewards.mix import RewardMix
 from rl.config import build_config
 from rl.errors import ConfigError, DeadlineError, WorkerError
+from rl.types import Score
 from tests.cluster.runs import make_config
 from tests.rewards.makers import text_item
 from tests.toys import toy_text_prompt
@@ -132,7 +134,11 @@ def test_on_ray_an_actor_supervises_it_and_is_started_again_with_it(config, home
             with_judge(pointed), "reward worker 0", os.getcwd(), placed.secrets
         )
         prompt, rollout = toy_text_prompt(0), SimpleNamespace(text="it is 7", image=None)
-        ask = lambda: ray.get(reward.score.remote(prompt, [rollout], False), timeout=60).value[0]  # noqa: E731
+
+        def ask() -> Score:
+            timed: Any = ray.get(reward.score.remote(prompt, [rollout], False), timeout=60)
+            return timed.value[0]
+
         assert ask().status == "ok"
         supervisor.kill()
         with suppress(psutil.NoSuchProcess):
