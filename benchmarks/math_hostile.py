@@ -45,6 +45,8 @@ HOSTILE = [
     ("3\0", "3"),
     ("\0" * 1_000_000, "3"),
     (r"(x+y+z+1)^{9999}", r"(x+y+z+2)^{9999}"),
+    (r"(1+x)^{9999}=(1+y)^{9999}", r"(1+x)^{9998}=(1+y)^{9999}"),  # these two get past every gate and hang
+    (r"\binom{99999}{50000}\sqrt{2}", r"\sqrt{2}"),
     (r"\sum_{k=1}^{99999999} \frac{1}{k}", r"\sqrt{5}"),
     (r"\int_0^{1} x^{x^{x}} dx", r"\pi"),
     (r"\prod_{k=1}^{9999999} k", r"\pi"),
@@ -68,6 +70,7 @@ def throughput(count: int, pool: ThreadPoolExecutor) -> None:
 
 
 def hostile(count: int, deadline_s: float, pool: ThreadPoolExecutor, threads: int, folder: str) -> None:
+    math_reward._start_child().warm()  # it was closed, so that its CPU is known; its start is nobody's answer
     peak, stop = [0], threading.Event()
     watcher = threading.Thread(target=_watch, args=(peak, stop))
     watcher.start()

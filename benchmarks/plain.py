@@ -14,6 +14,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from policies.base import Policy
+
 # token ids [B, L] and attention mask [B, L] (or None) -> logits [B, L, V]
 Model = Callable[[Tensor, Tensor | None], Tensor]
 
@@ -40,6 +42,27 @@ def llada_generate(
             for row in range(len(ids)):
                 chosen[row, confidence[row].topk(base + (step < more)).indices] = True
             ids[chosen] = candidate[chosen]
+    return ids
+
+
+@torch.no_grad()
+def block_generate(policy: Policy, prompt: Tensor, *, steps: int, length: int, block: int, mask_id: int) -> Tensor:
+    """SDAR's block diffusion (arXiv 2510.06303, section 3; github.com/JetAstra/SDAR, generate.py), greedy, and without
+    its cache: each step computes all tokens up to the end of the block, and logits of the block. prompt [B, P] -> [B, P +
+    length]."""
+    start, stop = prompt.shape[1], prompt.shape[1] + length
+    ids = torch.cat([prompt, torch.full((len(prompt), length), mask_id)], dim=1)
+    base, more = divmod(block, steps * block // length)
+    for first in range(start // block * block, stop, block):
+        step = 0
+        while bool((masked := ids[:, first : first + block] == mask_id).any()):
+            logits = policy.head(policy.hidden(ids[:, : first + block])[:, first:], image=False)
+            confidence, candidate = logits.softmax(-1).max(-1)
+            confidence = torch.where(masked, confidence, -torch.inf)
+            count = min(base + (step < more), int(masked.sum(1).min()))
+            chosen = torch.zeros_like(masked).scatter_(1, confidence.topk(count).indices, True)
+            ids[:, first : first + block][chosen] = candidate[chosen]
+            step += 1
     return ids
 
 

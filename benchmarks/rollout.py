@@ -7,7 +7,6 @@ length of the image, as MMaDA-8B pads to 512 tokens before 1,024 codes.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -15,18 +14,18 @@ from typing import Any
 
 import torch
 
-from benchmarks.plain import llada_generate, mmada_draw
-from policies.base import EncodedPrompt, Vocabulary
-from policies.build import train_tokenizer
+from benchmarks.plain import block_generate, llada_generate, mmada_draw
+from benchmarks.plain_cache import PlainDualCache, dual_cache_generate
+from benchmarks.policy import FIRST_PLAIN, MASK, bench_policy
+from benchmarks.timing import one_thread, turns
+from policies.base import EncodedPrompt
 from policies.policy import MaskedDiffusionPolicy
 from policies.samplers.image import sample_image
 from policies.samplers.text import sample_text
-from policies.tokenizer import ChatTokenizer
-from policies.transformer import Transformer, TransformerConfig
 from rl.types import ImageSampling, TextSampling
 
-MASK, EOS, FIRST_PLAIN = 0, -1, 16  # no token ends a text: both sides write all tokens
 VOCABULARIES, GROUPS = (4096, 32768), (1, 8)
+Side = Callable[[int], int]  # of a seed: how many tokens were written
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,8 @@ class Shape:
     max_new_tokens: int = 64
     block_length: int = 32
     text_steps: int = 32
+    block_new_tokens: int = 256
+    own_blocks: tuple[int, ...] = (4, 32)
     caption: int = 16
     codes: int = 256
     codebook: int = 1024
@@ -56,41 +57,29 @@ def run(
     log: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """All cases, as what ``unigrpo bench rollout`` writes. One thread: one rollout worker has one."""
-    shape, threads = shape or Shape(), torch.get_num_threads()
-    torch.set_num_threads(1)
-    cases = []
-    try:
+    shape, cases = shape or Shape(), []
+
+    def measure(modality: str, against: str, vocabulary: int, group: int, ours: Side, plain: Side) -> None:
+        cases.append(_case(modality, against, vocabulary, group, repeats, ours, plain))
+        log(_line(cases[-1]))
+
+    with one_thread():
         for vocabulary in vocabularies:
             policy = bench_policy(shape, vocabulary)
             for group in groups:
-                cases.append(_case("text", vocabulary, group, repeats, *text_sides(policy, shape, group)))
-                log(_line(cases[-1]))
-            cases.append(_case("image", vocabulary, 1, repeats, *image_sides(policy, shape)))
-            log(_line(cases[-1]))
-    finally:
-        torch.set_num_threads(threads)
+                measure("text", "LLaDA generate.py", vocabulary, group, *text_sides(policy, shape, group))
+            measure("image", "MMaDA t2i_generate", vocabulary, 1, *image_sides(policy, shape))
+            for group in groups:
+                ours, fast_dllm, llada = cached_sides(policy, shape, group)
+                measure("text, dual cache", "Fast-dLLM dual cache", vocabulary, group, ours, fast_dllm)
+                measure("text, dual cache", "LLaDA generate.py", vocabulary, group, ours, llada)
+                for block_length in shape.own_blocks:
+                    sides = block_sides(shape, vocabulary, block_length, group)
+                    measure(f"block-causal, {block_length}", "the same without a cache", vocabulary, group, *sides)
     return {"bench": "rollout", "torch": torch.__version__, "threads": 1, "shape": asdict(shape), "cases": cases}
 
 
-def bench_policy(shape: Shape, vocabulary: int, seed: int = 0) -> MaskedDiffusionPolicy:
-    """Random weights. No token ends a text, so that both sides write the same number of tokens. The mask token is never
-    the likeliest, as after training: ours never writes it, and the plain algorithm would."""
-    sizes = {name: getattr(shape, name) for name in ("d_model", "n_layers", "n_heads", "mlp_hidden_size")}
-    module = Transformer(TransformerConfig(vocab_size=vocabulary, **sizes))
-    module.reset_parameters(torch.Generator().manual_seed(seed))
-    with torch.no_grad():
-        module.ff_out.weight[MASK] = 0
-    return MaskedDiffusionPolicy(
-        "bench",
-        module.eval(),
-        Vocabulary(vocabulary, MASK, EOS, vocabulary - shape.codebook, shape.codebook),
-        ChatTokenizer(train_tokenizer(["bench"], 300), "{{ messages[0].content }}"),
-        None,
-        lambda policy, prompt: EncodedPrompt(()),
-    )
-
-
-def text_sides(policy: MaskedDiffusionPolicy, shape: Shape, group: int) -> tuple[Callable[[int], int], ...]:
+def text_sides(policy: MaskedDiffusionPolicy, shape: Shape, group: int) -> tuple[Side, Side]:
     """Ours and the plain algorithm, each a function of a seed that returns how many tokens it wrote."""
     prompt = list(range(FIRST_PLAIN, FIRST_PLAIN + shape.prompt))
     sampling = TextSampling(shape.max_new_tokens, shape.block_length, shape.text_steps, temperature=1.0)
@@ -110,7 +99,7 @@ def text_sides(policy: MaskedDiffusionPolicy, shape: Shape, group: int) -> tuple
     return ours, plain
 
 
-def image_sides(policy: MaskedDiffusionPolicy, shape: Shape) -> tuple[Callable[[int], int], ...]:
+def image_sides(policy: MaskedDiffusionPolicy, shape: Shape) -> tuple[Side, Side]:
     caption = list(range(FIRST_PLAIN, FIRST_PLAIN + shape.caption))
     start, end, close, pad = [2, 3], [4, 5], 6, 7
     prompt = EncodedPrompt((*start, *caption, *end), (close,), (*start, *end), shape.codes)
@@ -135,30 +124,72 @@ def image_sides(policy: MaskedDiffusionPolicy, shape: Shape) -> tuple[Callable[[
     return ours, plain
 
 
+def block_sides(shape: Shape, vocabulary: int, block_length: int, group: int) -> tuple[Side, Side]:
+    """A block-causal policy with its exact cache, and the same algorithm without: SDAR's, two tokens a step."""
+    policy = bench_policy(shape, vocabulary, block_length=block_length)
+    prompt = list(range(FIRST_PLAIN, FIRST_PLAIN + shape.prompt))
+    length, steps = shape.block_new_tokens, shape.block_new_tokens // 2
+    sampling = TextSampling(length, block_length, steps, temperature=0.0)
+
+    def ours(seed: int) -> int:
+        samples = sample_text(policy, prompt, sampling, list(range(group)))
+        return sum(len(sample.token_ids) for sample in samples)
+
+    def plain(seed: int) -> int:
+        ids = block_generate(
+            policy, torch.tensor([prompt] * group), steps=steps, length=length, block=block_length, mask_id=MASK
+        )
+        return group * (ids.shape[1] - len(prompt))
+
+    return ours, plain
+
+
+def cached_sides(policy: MaskedDiffusionPolicy, shape: Shape, group: int) -> tuple[Side, Side, Side]:
+    """Greedy, with the dual cache: ours, Fast-dLLM's, which takes one prompt at a time, and LLaDA's without a cache."""
+    prompt = list(range(FIRST_PLAIN, FIRST_PLAIN + shape.prompt))
+    sampling = TextSampling(shape.max_new_tokens, shape.block_length, shape.text_steps, temperature=0.0, cache="dual")
+    settings = {"steps": shape.text_steps, "length": shape.max_new_tokens, "block": shape.block_length}
+
+    def ours(seed: int) -> int:
+        return sum(len(sample.token_ids) for sample in sample_text(policy, prompt, sampling, list(range(group))))
+
+    def fast_dllm(seed: int) -> int:
+        network = PlainDualCache(policy.module)
+        for _ in range(group):
+            dual_cache_generate(network, torch.tensor([prompt]), mask_id=MASK, **settings)
+        return group * shape.max_new_tokens
+
+    def llada(seed: int) -> int:
+        ids = torch.tensor([prompt] * group)
+        ids = llada_generate(policy.logits, ids, temperature=0.0, mask_id=MASK, **settings)
+        return group * (ids.shape[1] - len(prompt))
+
+    return ours, fast_dllm, llada
+
+
 def _case(
-    modality: str, vocabulary: int, group: int, repeats: int, ours: Callable[[int], int], plain: Callable[[int], int]
+    modality: str,
+    against: str,
+    vocabulary: int,
+    group: int,
+    repeats: int,
+    ours: Side,
+    plain: Side,
 ) -> dict[str, Any]:
     tokens = {ours(0), plain(0)}
-    turns = [(_seconds(plain, seed), _seconds(ours, seed)) for seed in range(1, repeats + 1)]
-    plain_s, ours_s = ([turn[side] for turn in turns] for side in (0, 1))
+    plain_s, ours_s = zip(*turns((plain, ours), repeats), strict=True)
     return {
         "modality": modality,
-        "against": "LLaDA generate.py" if modality == "text" else "MMaDA t2i_generate",
+        "against": against,
         "vocabulary": vocabulary,
         "group": group,
         "tokens": sorted(tokens),
-        "plain_cpu_s": plain_s,
-        "ours_cpu_s": ours_s,
+        "plain_cpu_s": list(plain_s),
+        "ours_cpu_s": list(ours_s),
         "median_plain_cpu_s": median(plain_s),
         "median_ours_cpu_s": median(ours_s),
-        "speedup": median(first / second for first, second in turns),
+        "speedup": median(first / second for first, second in zip(plain_s, ours_s, strict=True)),
     }
-
-
-def _seconds(side: Callable[[int], int], seed: int) -> float:
-    begin = time.process_time()
-    side(seed)
-    return round(time.process_time() - begin, 4)
 
 
 def _line(case: dict[str, Any]) -> str:

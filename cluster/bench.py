@@ -20,6 +20,15 @@ def rollout(out: Path, repeats: int, vocabularies: Sequence[int] | None, groups:
     return console.OK
 
 
+def forward(out: Path, repeats: int, vocabularies: Sequence[int] | None) -> int:
+    """Raises ConfigError where the file cannot be written: before the measurement."""
+    check_folder("--out", out)
+    from benchmarks.forward import run
+
+    write(out, run(repeats, vocabularies=vocabularies or (4096,)))
+    return console.OK
+
+
 def learner(out: Path, repeats: int, vocabularies: Sequence[int] | None) -> int:
     """Raises ConfigError where the file cannot be written: before the measurement, which takes minutes."""
     check_folder("--out", out)
@@ -44,6 +53,15 @@ def estimators(out: Path, plot: Path | None, policy: str, prompts: int, draws: i
     if plot is not None:
         bench.plot(result, plot)
     write(out, result)
+    return console.OK
+
+
+def scale(out: Path, workers: Sequence[int] | None, seconds: float, groups: int, steps: int) -> int:
+    """Raises ConfigError where the file cannot be written: before the measurement, which takes minutes."""
+    check_folder("--out", out)
+    from benchmarks.scale import COUNTS, Shape, run
+
+    write(out, run(workers or COUNTS, Shape(seconds=seconds, groups=groups, steps=steps)))
     return console.OK
 
 

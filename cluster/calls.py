@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from cluster.lost import LostWorkerError
 from rl.errors import DeadlineError, UniGRPOError, WorkerError
 
 
-class LostWorkerError(WorkerError):
-    """The worker is gone, or its answer is: the same call may succeed on another one."""
+class Hearts(Protocol):
+    """What ``gather`` needs of ``cluster.heart.Pulse``."""
+
+    pause_s: float
+
+    def lost(self, what: str) -> dict[str, LostWorkerError]: ...
+
+
+class Aside(Protocol):
+    """Work that goes on while something else is waited for: ``cluster.ray_workers.RayWorkers``."""
+
+    def refs(self) -> list[Any]: ...
+
+    def drive(self) -> None: ...
 
 
 def gather(
@@ -21,26 +34,39 @@ def gather(
     what: str,
     deadline_s: float,
     on_lost: Callable[[str, LostWorkerError], Any] | None = None,
+    *,
+    hearts: Hearts | None = None,
+    aside: Aside | None = None,
 ) -> dict[str, Any]:
     """Results by worker name, of calls given as {object ref: worker name}.
 
     Stops at the first that fails, even while others hang. ``on_lost(worker, error)`` may start a lost call again and
-    return its new ref. Raises LostWorkerError, WorkerError, DeadlineError, or the UniGRPOError that a worker raised.
+    return its new ref. hearts: tell of workers that show no sign of life. aside: other work to keep going meanwhile.
+    Raises LostWorkerError, WorkerError, DeadlineError, or the UniGRPOError that a worker raised.
     """
     results: dict[str, Any] = {}
     waiting = dict(calls)
     ends = time.monotonic() + deadline_s
+    pause_s = float("inf") if hearts is None else hearts.pause_s
     while waiting:
-        ready, _ = ray.wait(list(waiting), num_returns=1, timeout=max(0.0, ends - time.monotonic()))
-        if not ready:
+        others = [] if aside is None else aside.refs()
+        timeout = max(0.0, min(pause_s, ends - time.monotonic()))
+        ready, _ = ray.wait([*waiting, *others], num_returns=1, timeout=timeout)
+        if aside is not None:
+            aside.drive()
+        failed = {} if hearts is None else hearts.lost(what)
+        for ref in [ref for ref, who in waiting.items() if ref in ready or who in failed]:
+            who = waiting.pop(ref)
+            try:
+                if ref not in ready:
+                    raise failed[who]
+                results[who] = result(ref, who, what)
+            except LostWorkerError as error:
+                if on_lost is None:
+                    raise
+                waiting[on_lost(who, error)] = who
+        if waiting and time.monotonic() >= ends:
             raise DeadlineError(f"{what}: no answer from {', '.join(sorted(waiting.values()))} within {deadline_s:g} s")
-        who = waiting.pop(ready[0])
-        try:
-            results[who] = result(ready[0], who, what)
-        except LostWorkerError as error:
-            if on_lost is None:
-                raise
-            waiting[on_lost(who, error)] = who
     return results
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cluster import console
+from cluster import console, status_cli, submit_cli
 
 app = typer.Typer(
     help="UniGRPO: reinforcement learning for masked-diffusion models that reason, see and draw.",
@@ -86,6 +86,27 @@ def generate(
 
 
 @app.command()
+def export(
+    source: Annotated[Path, typer.Argument(metavar="RUN_OR_CHECKPOINT", help="A run's folder, or a global_step_N.")],
+    out: Annotated[Path, typer.Option(help="The folder to write: new, or empty.")],
+    best: Annotated[
+        str | None, typer.Option(help="The best checkpoint by this held-out metric, e.g. val/text/score.")
+    ] = None,
+    mode: Annotated[str, typer.Option(help="Whether max or min of that metric is best.")] = "max",
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; default: as it was trained.")] = None,
+    adapter: Annotated[bool, typer.Option("--adapter", help="A LoRA adapter alone, in PEFT's format.")] = False,
+) -> None:
+    """Write a trained policy in its family's own format: safetensors with the original names, config and tokenizers."""
+
+    def body() -> int:
+        from cluster.export import export as run
+
+        return run(source, out, best, mode, dtype, adapter)
+
+    console.run(body)
+
+
+@app.command()
 def doctor() -> None:
     """One screen about this machine: versions, cores, memory, GPU, compiler."""
 
@@ -148,7 +169,7 @@ def bench_rollout(
     vocabulary: Annotated[list[int] | None, typer.Option(min=2048, help="Default: 4096 and 32768.")] = None,
     group: Annotated[list[int] | None, typer.Option(min=1, help="Rollouts a group of text. Default: 1 and 8.")] = None,
 ) -> None:
-    """Samplers against LLaDA's and MMaDA's plain algorithms: same random weights, one thread, taking turns."""
+    """Samplers against the plain algorithms, with and without caches: same random weights, one thread, taking turns."""
 
     def body() -> int:
         from cluster.bench import rollout
@@ -191,6 +212,68 @@ def bench_estimators(
         return estimators(out, plot, policy, prompts, draws, passes)
 
     console.run(body)
+
+
+@bench.command("forward")
+def bench_forward(
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-forward.json"),
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of each side; medians are reported.")] = 5,
+    vocabulary: Annotated[list[int] | None, typer.Option(min=2048, help="Default: 4096.")] = None,
+) -> None:
+    """A forward pass against the plain matrix products in it, and where the rest of its time goes."""
+
+    def body() -> int:
+        from cluster.bench import forward
+
+        return forward(out, repeats, vocabulary)
+
+    console.run(body)
+
+
+@bench.command("scale")
+def bench_scale(
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-scale.json"),
+    workers: Annotated[list[int] | None, typer.Option(min=1, help="Default: 1, 4, 16, 64, 256 and 1024.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Seconds that a group takes to sample.")] = 10.0,
+    groups: Annotated[int, typer.Option(min=1, help="Groups that a worker samples in a step.")] = 4,
+    steps: Annotated[int, typer.Option(min=2, help="Steps; the first is a warm-up.")] = 2,
+) -> None:
+    """The real loop, scheduler and Ray over simulated workers that sleep: how far one controller goes."""
+
+    def body() -> int:
+        from cluster.bench import scale
+
+        return scale(out, workers, seconds, groups, steps)
+
+    console.run(body)
+
+
+@app.command()
+def plan(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="gpus=64 gpu=h100, and settings that differ.")
+    ] = None,
+    recipe: Recipe = "tiny",
+    calibration: Annotated[Path | None, typer.Option(help="What plan --calibrate wrote on such a GPU.")] = None,
+    calibrate: Annotated[Path | None, typer.Option(help="Measure this machine's device into a file, and end.")] = None,
+    device: Annotated[str, typer.Option(help="What --calibrate measures.")] = "cuda",
+) -> None:
+    """Whether a run fits on a GPU, and how long its steps take: memory and seconds by part, from sizes alone."""
+
+    def body() -> int:
+        from cluster import plan_cli
+
+        if calibrate is not None:
+            return plan_cli.calibrate(calibrate, device)
+        return plan_cli.plan(recipe, words or [], calibration)
+
+    console.run(body)
+
+
+status_cli.register(app)
+app.command("submit")(submit_cli.submit)
+app.add_typer(submit_cli.jobs, name="jobs")
+app.add_typer(submit_cli.manifest, name="manifest")
 
 
 def main() -> None:

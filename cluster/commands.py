@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from cluster import console, preflight
+from cluster import cache_gate, console, preflight
 from cluster.run_folder import already_finished, open_run
+from cluster.status import StatusBoard
 from rl import report
 from rl.config import Config, load_config
 from rl.protocols import Tracker
-from rl.tracking import tracked
+from rl.tracking import Trackers, tracked
 from rl.types import Prompt, WeightRef
 
 POLICY_FOLDER = "policy"
@@ -29,16 +30,22 @@ def train(recipe: str, overrides: Sequence[str]) -> int:
     if already_finished(config, screen):
         return console.OK
     inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config))
-    with tracked(open_run(config, "train", screen, config.steps)) as tracker:
+    preflight.check_messages(inputs.all)
+    board = StatusBoard(config)
+    with tracked(Trackers(open_run(config, "train", screen, config.steps), board)) as tracker:
         tracker.phase(_starting(config))
         from cluster.session import session
+        from cluster.stopping import stopping
         from rl.checkpoint import FolderCheckpoints
         from rl.data import PromptStream
         from rl.loop import train as loop
 
+        cache_gate.check(config, inputs.train, tracker)
         stream = PromptStream(config.data.train, config.seed, inputs.train)
-        with session(config) as parts:
-            result = loop(config, stream, inputs.val, parts.workers, parts.learner, tracker, FolderCheckpoints(config))
+        with session(config) as parts, stopping(config.cluster.grace_s) as stop:
+            board.watch(parts)
+            saved = FolderCheckpoints(config)
+            result = loop(config, stream, inputs.val, parts.workers, parts.learner, tracker, saved, stop)
             _export(config, parts.learner.weights())
     summary = report.summarise(
         config,
@@ -58,15 +65,11 @@ def sft(recipe: str, overrides: Sequence[str]) -> int:
     config, screen = load_config(recipe, overrides), Console()
     inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config))
     preflight.check_solutions(inputs)
+    preflight.check_messages(inputs.val)
     steps = config.sft.steps
     with tracked(open_run(config, "sft", screen, steps)) as tracker:
-        before = _held_out(config, inputs.val, tracker, 0)[0] if config.val_before_train else {}
-        tracker.phase("fine-tuning")
-        digest = _fine_tune(config, inputs.train, tracker)
-        tuned = dataclasses.replace(
-            config, policy=dataclasses.replace(config.policy, path=str(config.run_dir / POLICY_FOLDER))
-        )
-        after = _held_out(tuned, inputs.val, tracker, steps)[0] if config.val_after_train else {}
+        before, digest = _fine_tune(config, inputs, tracker)
+        after = _held_out(_tuned(config), inputs.val, tracker, steps)[0] if config.val_after_train else {}
     summary = report.summarise(
         config, before, after, seconds=time.monotonic() - began, steps=steps, weights_digest=digest
     )
@@ -108,23 +111,44 @@ def _held_out(
     return evaluation.metrics, weights
 
 
-def _fine_tune(config: Config, rows: Sequence[Sequence[Prompt]], tracker: Tracker) -> str:
-    """Fine-tune ``policy.path``, save the result, and return the digest of its weights."""
+def _fine_tune(config: Config, inputs: preflight.Inputs, tracker: Tracker) -> tuple[Mapping[str, float], str]:
+    """Fine-tune ``policy.path``, or go on, and save the result: held-out scores from before, and its weights' digest."""
     import torch
 
     from cluster.weights import digest
     from policies import load_policy
+    from rl.checkpoint import FolderCheckpoints
     from rl.data import PromptStream
     from rl.engine import TorchEngine
-    from rl.sft import run_sft
+    from rl.sft_run import SftRun
 
     torch.set_num_threads(config.sft.threads)
     policy = load_policy(config.policy.path, device=config.policy.device, dtype=config.policy.dtype)
     engine = TorchEngine(policy.module, config.sft, config.sft.steps)
-    stream = PromptStream(config.data.train, config.seed, rows)
-    run_sft(policy, engine, stream, config, tracker.log)
+    stream = PromptStream(config.data.train, config.seed, inputs.train)
+    run = SftRun(policy, engine, stream, config, FolderCheckpoints(config))
+    before = run.resume()
+    if before is None:
+        before = _held_out(config, inputs.val, tracker, 0)[0] if config.val_before_train else {}
+
+    def evaluate(step: int) -> Mapping[str, float]:
+        policy.save(config.run_dir / POLICY_FOLDER)
+        metrics = _held_out(_tuned(config), inputs.val, tracker, step)[0]
+        tracker.phase("fine-tuning")
+        torch.set_num_threads(config.sft.threads)
+        return metrics
+
+    tracker.phase("fine-tuning")
+    run.run(tracker.log, before, evaluate)
     policy.save(config.run_dir / POLICY_FOLDER)
-    return digest({name: value.float().cpu().numpy() for name, value in policy.module.state_dict().items()})
+    return before, digest({name: value.float().cpu().numpy() for name, value in policy.module.state_dict().items()})
+
+
+def _tuned(config: Config) -> Config:
+    """The config of an evaluation of what was fine-tuned."""
+    return dataclasses.replace(
+        config, policy=dataclasses.replace(config.policy, path=str(config.run_dir / POLICY_FOLDER))
+    )
 
 
 def _export(config: Config, weights: Mapping[str, np.ndarray]) -> Path:

@@ -1,12 +1,16 @@
-"""DeepSpeed as ``rl.engine.Engine``: ZeRO stages 0, 1 and 2 over torch.distributed (gloo on CPUs, NCCL on GPUs).
+"""DeepSpeed as ``rl.engine.Engine``: ZeRO stages 0 to 3 over torch.distributed (gloo on CPUs, NCCL on GPUs).
 
 What each choice below is for (DeepSpeed 0.19.8):
 
 * ``managed_gradient_accumulation: false``: every ``step`` ends an accumulation, so the number of micro-batches is ours.
 * ``gradient_allreduce_op: sum`` and ``scale_wrt_gas=False``: micro-batches and ranks add up, with no scaling but ours.
+  Stage 3 knows means alone, so there ours multiplies by the number of ranks.
 * torch.distributed is started by us, which DeepSpeed finds and uses. On CPUs it would then compile a shared-memory
   collective with g++ (10 to 100 s) that only its inference uses; an empty list of compatible operators prevents that.
-* Clipping and skipping: ZeRO 1 and 2 do both. Stage 0 hands the summed gradients to the optimizer, so ours does them.
+* Clipping and skipping: ZeRO 1 to 3 do both. Stage 0 hands the summed gradients to the optimizer, so ours does them.
+* Stage 3 gathers a layer's weights when the layer is called. Those that are read without a call (the head, by chunks)
+  stay whole on every rank: ``Transformer.read_directly``.
+* ``zero_force_ds_cpu_optimizer: false``: an offloaded optimizer is ours too, so that nothing is compiled.
 """
 
 from __future__ import annotations
@@ -15,8 +19,9 @@ import logging
 import math
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,12 +30,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from rl.engine import OptimizerConfig, StepResult, adamw, lr_at, read_state, write_state
+from cluster.zero_state import ZeroState
+from rl.engine import OptimizerConfig, StepResult, adamw, lr_at
 from rl.errors import CheckpointError
+from rl.optimizer_files import SavedState, write_state
 
 Store = dist.Store  # pyright: ignore[reportPrivateImportUsage]
-MOMENTS = ("exp_avg", "exp_avg_sq")
-MASTER = "master"  # the float32 weights behind bfloat16 ones
 LARGEST_BUCKET = 500_000_000
 
 
@@ -57,7 +62,7 @@ def start_distributed(rank: int, world_size: int, store: Store | None, device: s
 class DeepSpeedEngine:
     """Implements ``rl.engine.Engine``. torch.distributed must be started, see ``start_distributed``.
 
-    With bfloat16 weights it runs as stage 2, whatever is asked for: stage 0 has no float32 weights for AdamW to work
+    With bfloat16 weights it runs as stage 2 where 0 or 1 is asked for: stage 0 has no float32 weights for AdamW to work
     on, and stage 1 adds up a wrong gradient unless the engine's own forward is used.
 
     Its files are those of ``rl.engine.TorchEngine``: whole tensors by parameter name. So a run may go on with another
@@ -65,19 +70,30 @@ class DeepSpeedEngine:
     """
 
     def __init__(
-        self, module: nn.Module, config: OptimizerConfig, total_steps: int, *, zero_stage: int = 0, log: Path
+        self,
+        module: nn.Module,
+        config: OptimizerConfig,
+        total_steps: int,
+        *,
+        zero_stage: int = 0,
+        offload: bool = False,
+        log: Path,
     ) -> None:
-        """log: file for what DeepSpeed has to say."""
+        """offload: keep the optimizer's state in the host's memory and step there (stages 1 to 3). log: file for what
+        DeepSpeed has to say."""
         deepspeed = _import_deepspeed(next(module.parameters()).device.type, log)
         self.module, self.rank, self.world_size = module, dist.get_rank(), dist.get_world_size()
         self._config, self._total_steps, self._steps = config, total_steps, 0
         self._bfloat16 = next(module.parameters()).dtype == torch.bfloat16
-        self.stage = 2 if self._bfloat16 else zero_stage
+        self.stage = max(2, zero_stage) if self._bfloat16 else zero_stage
+        self._offload = offload
         optimizer = adamw(module, config)
         if self.stage == 0:
             optimizer = _ClippingAdamW(optimizer, config.max_grad_norm)
         with log.open("a") as file, redirect_stdout(file), redirect_stderr(file):
             self._engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, config=self._settings())
+        self._state = ZeroState(self._engine, self.stage, masters=self._bfloat16)
+        self._keep_whole()
         # Ours calls the module's own methods, never the engine's forward, whose hooks only feed its timers.
         self._engine.module_forward_pre_hook.remove()
         self._engine.module_forward_post_hook.remove()
@@ -89,7 +105,11 @@ class DeepSpeedEngine:
     def backward(self, loss: Tensor) -> None:
         if self.stage:
             self._engine.optimizer.clear_backward_seen_flag()  # what the engine's forward does first
+        if self.stage == 3 and self.world_size > 1:
+            loss = loss * self.world_size  # of which DeepSpeed will take the mean
         self._engine.backward(loss, scale_wrt_gas=False)
+        if self.stage == 3:
+            self._gather_persistent()  # a backward pass ends with everything parted
 
     def step(self) -> StepResult:
         for group in self._engine.optimizer.param_groups:
@@ -108,101 +128,84 @@ class DeepSpeedEngine:
         return summed.tolist()
 
     def save(self, folder: Path) -> None:
-        tensors = {key: value.cpu().contiguous() for key, value in self._state() if self.rank == 0}
-        if self.rank == 0:
-            write_state(folder, self._steps, tensors)
+        tensors = {
+            f"{name}.{key}": value.cpu().contiguous()
+            for index, (name, found) in enumerate(self._state.read())
+            if index % self.world_size == self.rank
+            for key, value in found.items()
+        }
+        write_state(folder, self._steps, tensors, self.rank, self.world_size)
 
     def load(self, folder: Path) -> None:
         """The module's weights are restored before this, by whoever owns them."""
-        state, tensors = read_state(folder)
-        names = {name for name, _ in self._parameters()}
-        for key, value in tensors.items():
+        saved = SavedState(folder)
+        names = {name for name, _ in self._state.parameters()}
+        for key in saved:
             name = key.rpartition(".")[0]
             if name not in names:
-                raise CheckpointError(f"{folder}: optimizer state of {name!r}, {tuple(value.shape)}: no such parameter")
-        self._steps = state["steps"]
-        if self.stage:
-            self._engine.optimizer.refresh_fp32_params()
-        self._restore(tensors)
+                raise CheckpointError(f"{folder}: optimizer state of {name!r}: no such parameter")
+        self._steps = saved.steps
+        self._state.write(saved)
+
+    @contextmanager
+    def whole(self, change: bool = False) -> Iterator[None]:
+        if self.stage < 3:
+            yield
+            return
+        import deepspeed
+
+        parameters = list(self.module.parameters())
+        with deepspeed.zero.GatheredParameters(parameters, modifier_rank=0 if change else None):
+            yield
+        self._gather_persistent()
 
     def close(self) -> None:
         """Take DeepSpeed's hooks off the module."""
         self._engine.destroy()
 
     def _settings(self) -> dict[str, Any]:
-        numbers = sum(parameter.numel() for _, parameter in self._parameters())
+        numbers = sum(parameter.numel() for parameter in self.module.parameters() if parameter.requires_grad)
         bucket = min(LARGEST_BUCKET, -(-numbers // 1024) * 1024)  # NCCL wants it even; the default takes 2 GB at once
         return {
             "train_micro_batch_size_per_gpu": 1,
             "gradient_accumulation_steps": 1,
             "managed_gradient_accumulation": False,
-            "gradient_allreduce_op": "sum",
+            "gradient_allreduce_op": "mean" if self.stage == 3 else "sum",
             "gradient_clipping": self._config.max_grad_norm if self.stage else 0.0,
             "steps_per_print": None,
             "bf16": {"enabled": self._bfloat16, "check_grad_overflow": True},
             "data_types": {"grad_accum_dtype": "fp32"},
             "zero_allow_untested_optimizer": True,
+            "zero_force_ds_cpu_optimizer": False,
             "zero_optimization": {
                 "stage": self.stage,
                 "overlap_comm": False,
                 "reduce_bucket_size": bucket,
                 "allgather_bucket_size": bucket,
+                "stage3_param_persistence_threshold": min(100_000, numbers // 1000),  # norms, not matrices
+                "memory_efficient_linear": False,  # it would replace torch's own linear layer in the whole process
+                **({"offload_optimizer": {"device": "cpu"}} if self._offload and self.stage else {}),
             },
         }
 
-    def _parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        return ((name, parameter) for name, parameter in self.module.named_parameters() if parameter.requires_grad)
+    def _keep_whole(self) -> None:
+        """Stage 3: what is read without a call of its module stays gathered."""
+        if self.stage < 3:
+            return
+        persistent = self._engine.optimizer.persistent_parameters
+        for parameter in getattr(self.module, "read_directly", ()):
+            if not parameter.ds_persist:
+                parameter.ds_persist = True
+                persistent.append(parameter)
+            parameter.is_external_param = (
+                True  # nor given up after a call of its module, as a tied embedding's would be
+            )
+        self._gather_persistent()
 
-    def _state(self) -> Iterator[tuple[str, Any]]:
-        """Whole tensors of every parameter, gathered from all ranks: a collective."""
-        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
-
-        states = self._engine.basic_optimizer.state
-        if states and self.stage:
-            self._link_flat_states()
-        for name, parameter in self._parameters():
-            if self._bfloat16:
-                yield f"{name}.{MASTER}", safe_get_full_fp32_param(parameter)
-            if not self.stage:
-                yield from ((f"{name}.{key}", value) for key, value in states.get(parameter, {}).items())
-            elif states:
-                yield f"{name}.step", next(iter(states.values()))["step"].clone()
-                yield from ((f"{name}.{key}", safe_get_full_optimizer_state(parameter, key)) for key in MOMENTS)
-
-    def _restore(self, tensors: dict[str, Tensor]) -> None:
-        from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
-
-        states = self._engine.basic_optimizer.state
-        states.clear()
-        started = [(name, parameter) for name, parameter in self._parameters() if f"{name}.step" in tensors]
-        if started and self.stage:
-            self._make_flat_states(tensors[f"{started[0][0]}.step"])
-        for name, parameter in self._parameters():
-            if self._bfloat16 and f"{name}.{MASTER}" in tensors:
-                safe_set_full_fp32_param(parameter, tensors[f"{name}.{MASTER}"])
-        for name, parameter in started:
-            moments = {key: tensors[f"{name}.{key}"].to(parameter.device) for key in MOMENTS}
-            if self.stage:
-                for key, value in moments.items():
-                    safe_set_full_optimizer_state(parameter, value, key)
-            else:
-                states[parameter] = {"step": tensors[f"{name}.step"], **moments}
-
-    def _make_flat_states(self, step: Tensor) -> None:
-        """AdamW makes its state at its first step; here it must be there before, for the moments to be set in it."""
-        states = self._engine.basic_optimizer.state
-        for flat in self._engine.optimizer.single_partition_of_fp32_groups:
-            states[flat] = {"step": step.clone(), **{key: torch.zeros_like(flat) for key in MOMENTS}}
-        self._link_flat_states()
-
-    def _link_flat_states(self) -> None:
-        """Let every parameter find its part of the flat moments. DeepSpeed does so once, after the first group's first
-        step, when the other groups have none yet."""
-        from deepspeed.utils import lazy_init_hp_params_optimizer_state
-
-        zero = self._engine.optimizer
-        for parameters, flat in zip(zero.bit16_groups, zero.single_partition_of_fp32_groups, strict=True):
-            lazy_init_hp_params_optimizer_state(parameters, flat, self._engine.basic_optimizer.state)
+    def _gather_persistent(self) -> None:
+        persistent = self._engine.optimizer.persistent_parameters
+        if persistent:
+            persistent[0].all_gather(persistent)
 
 
 class _ClippingAdamW(torch.optim.AdamW):
@@ -236,6 +239,7 @@ def _import_deepspeed(device: str, log: Path) -> Any:
     handler = logging.FileHandler(log)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
+    warnings.filterwarnings("ignore", ".*_tensor. is deprecated", FutureWarning)  # its own, each time
     if device == "cpu":
         deepspeed.ops.__compatible_ops__ = {}  # pyright: ignore[reportAttributeAccessIssue]
     return deepspeed

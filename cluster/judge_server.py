@@ -1,4 +1,7 @@
-"""``judge.serve``: a supervised ``vllm serve`` in an environment of its own, on loopback, with a token of this run's."""
+"""``judge.serve``: a supervised ``vllm serve`` in an environment of its own, on loopback, with a token of this run's.
+
+Here is the server of one process; ``cluster.judge_actor`` puts it into an actor where the run is on Ray.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,9 @@ from rl.errors import ConfigError, DeadlineError, WorkerError
 
 TOKEN_ENV = "UNIGRPO_JUDGE_TOKEN"
 _GRACE_S = 10.0
+# The server in this process's place, and beside it a watcher of a pipe whose other end is ours: when we are gone, even
+# killed, it ends the whole group, so that no server of a dead run keeps a GPU.
+_GUARD = 'exec 3<&0; (cat <&3 >/dev/null; kill -KILL 0) & exec "$@" 3<&- </dev/null'
 logger = logging.getLogger(__name__)
 
 
@@ -36,8 +42,8 @@ def judge_serving(config: Config) -> Iterator[Config]:
     if config.judge.serve is None:
         yield config
         return
-    os.environ[TOKEN_ENV] = secrets.token_urlsafe(24)  # reward workers of a local Ray inherit it; no config holds it
-    server = JudgeServer(config)
+    token = os.environ[TOKEN_ENV] = secrets.token_urlsafe(24)  # where the reward looks for it; no config holds it
+    server = JudgeServer(config, token)
     try:
         server.start()
         yield pointed_at(config, server.url)
@@ -52,10 +58,7 @@ def check_judge(config: Config) -> None:
     if judge.serve is None:
         return
     if config.cluster.address is not None:
-        raise ConfigError(
-            f"judge.serve={judge.serve!r} with cluster.address={config.cluster.address}: the server listens on this "
-            "machine's loopback alone; start it beside the reward workers, and set rewards.settings.judge.url"
-        )
+        return  # it is started on a machine of the cluster, whose programs are not known here
     if shutil.which(judge.command[0]) is None:
         raise ConfigError(
             f"judge.command[0]={judge.command[0]!r}: no such program; install vllm in an environment of its own and "
@@ -66,10 +69,10 @@ def check_judge(config: Config) -> None:
 class JudgeServer:
     """``start`` returns when it answers; from then on, a server that ends is started again, ``restarts`` times at most."""
 
-    def __init__(self, config: Config) -> None:
-        self._judge = config.judge
+    def __init__(self, config: Config, token: str, port: int = 0) -> None:
+        self._judge, self._token = config.judge, token
         self._log = config.run_dir / "judge.log"
-        self._port = config.judge.port or _free_port()
+        self._port = port or config.judge.port or free_port()
         self.url = f"http://127.0.0.1:{self._port}/v1"
         self.starts = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -77,7 +80,12 @@ class JudgeServer:
         self._watcher = threading.Thread(target=self._watch, name="judge server", daemon=True)
 
     def start(self) -> None:
-        self._launch()
+        """Raises WorkerError or DeadlineError, with the last line that it wrote."""
+        self.launch()
+        self.wait_ready()
+        self.watch()
+
+    def wait_ready(self) -> None:
         ends = time.monotonic() + self._judge.start_deadline_s
         while not self._answers():
             if self._process is not None and self._process.poll() is not None:
@@ -88,6 +96,9 @@ class JudgeServer:
                     f"{self._last_words()}"
                 )
             self._closing.wait(0.2)
+
+    def watch(self) -> None:
+        """From now on, start it again where it ends."""
         self._watcher.start()
 
     def close(self) -> None:
@@ -99,20 +110,20 @@ class JudgeServer:
             os.killpg(self._process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_GRACE_S)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._kill_group()
         self._process.wait()
 
-    def _launch(self) -> None:
+    def launch(self) -> None:
+        """Start it, and return at once."""
         judge = self._judge
         self._log.parent.mkdir(parents=True, exist_ok=True)
         arguments = [*judge.command, "serve", str(judge.serve), "--host", "127.0.0.1", "--port", str(self._port)]
         environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*arguments, "--served-model-name", "judge", *judge.args],
-                env={**environment, "VLLM_API_KEY": os.environ[TOKEN_ENV]},  # not in argv, which anyone can list
-                stdin=subprocess.DEVNULL,
+                ["/bin/sh", "-c", _GUARD, "sh", *arguments, "--served-model-name", "judge", *judge.args],
+                env={**environment, "VLLM_API_KEY": self._token},  # not in argv, which anyone can list
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -129,7 +140,17 @@ class JudgeServer:
                 logger.error("judge server: ended %d times; it stays down. %s", self.starts, self._last_words())
                 return
             logger.warning("judge server: ended with code %s; starting it again", process.returncode)
-            self._launch()
+            self._kill_group()
+            self.launch()
+
+    def _kill_group(self) -> None:
+        """What the server started, too: its engine is a process of its own, which would keep its memory."""
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
     def _answers(self) -> bool:
         try:
@@ -155,6 +176,6 @@ def pointed_at(config: Config, url: str) -> Config:
     return dataclasses.replace(config, rewards=dataclasses.replace(config.rewards, settings=settings))
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from policies import load_policy
+from policies import load_policy, lora
 from policies.base import Policy
+from policies.policy import MaskedDiffusionPolicy
 from rl.config import Config
 from rl.engine import Engine, TorchEngine
+from rl.lora_config import LoraConfig
 from rl.objectives import objective
-from rl.reference import Reference
+from rl.reference import make_reference
 from rl.types import StepReport, TrainBatch
 from rl.update import UniGRPOLearner
 
@@ -29,8 +31,17 @@ def make_learner(config: Config, rank: int = 0, world_size: int = 1, store: Stor
     """This rank's learner. With more than one rank it is a collective, and ``store`` is where the ranks meet."""
     policy = load_policy(config.policy.path, device=config.policy.device, dtype=config.policy.dtype)
     learner = config.learner
-    reference = Reference(policy, learner.reference_sync_freq) if learner.algorithm.kl_coef > 0 else None
+    adapt(policy, learner.lora, config.seed)
+    reference = make_reference(policy, learner.reference_sync_freq) if learner.algorithm.kl_coef > 0 else None
     return UniGRPOLearner(policy, _make_engine(config, policy, rank, world_size, store), learner, reference)
+
+
+def adapt(policy: MaskedDiffusionPolicy, settings: LoraConfig, seed: int) -> None:
+    """Put the adapter that the config asks for beside the policy's weights. Raises PolicyError."""
+    if settings.path is not None:
+        lora.load_adapter(policy, Path(settings.path))
+    elif settings.rank:
+        lora.attach(policy, settings.rank, settings.alpha, settings.target, seed)
 
 
 def optimizer_steps(config: Config) -> int:
@@ -72,4 +83,7 @@ def _make_engine(config: Config, policy: Policy, rank: int, world_size: int, sto
 
     start_distributed(rank, world_size, store, config.policy.device, config.cluster.learner_deadline_s)
     log = config.run_dir / "logs" / f"learner-{rank}.log"
-    return DeepSpeedEngine(policy.module, config.learner, total, zero_stage=config.learner.zero_stage, log=log)
+    learner = config.learner
+    return DeepSpeedEngine(
+        policy.module, learner, total, zero_stage=learner.zero_stage, offload=learner.offload_optimizer, log=log
+    )

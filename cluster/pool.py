@@ -1,4 +1,5 @@
-"""A supervised pool of actors: one call at a time each, a deadline for every call, and replacement of what dies.
+"""A supervised pool of actors: one call at a time each, a deadline for every call, signs of life, and replacement of
+what dies or shows none.
 
 The pool never waits by itself: its owner hands it the refs that are ready, so that one loop can drive several pools.
 """
@@ -12,22 +13,42 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.calls import LostWorkerError, gather, kill, result
+from cluster.calls import gather, result
+from cluster.heart import Beat, Pulse, end
+from cluster.lost import LostWorkerError, TransferError
 from rl.errors import DeadlineError, WorkerError
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 3  # of one call: what kills three workers will kill the fourth
-RESTART_BUDGET = 16  # of one pool, over the whole run
+RESTART_BUDGET = 16  # of one pool, over the whole run, unless it is told otherwise
+HEARTBEAT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """key: the owner's own. label: what it is, for messages. send: starts it on an actor and returns its object ref."""
+    """key: the owner's own. label: what it is, for messages. send: starts it on an actor and returns its object ref.
+
+    needs: the preparation that its worker must have had, see ``ActorPool.provide``.
+    """
 
     key: Any
     label: str
     send: Callable[[Any], Any]
+    needs: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """One worker at this moment. doing: a call's label, or "idle"; seconds: for how long. attempt: of that call."""
+
+    name: str
+    doing: str
+    seconds: float
+    attempt: int
+    has: Any
+    beat: Beat | None
+    beat_age_s: float | None
 
 
 @dataclass(slots=True)
@@ -36,6 +57,8 @@ class _Worker:
     index: int
     actor: Any
     proven: bool = False  # has answered: until then, a call's deadline includes its start
+    has: Any = None  # the preparation that it had last
+    since: float = 0.0  # of what it does now
 
 
 @dataclass(slots=True)
@@ -44,20 +67,37 @@ class _Running:
     worker: _Worker
     attempt: int
     ends: float
+    preparing: Any = None  # the ref of what came before it on the same worker
 
 
 class ActorPool:
-    """``create(index)`` starts an actor; its method ``ready`` loads what it needs. restarts: replacements so far."""
+    """``create(index)`` starts an actor, a ``cluster.heart.Beating``; its method ``ready`` loads what it needs.
+
+    heartbeat_s: for a sign of life. restarts: replacements so far, at most ``restart_budget``. on_send(worker, pid) is
+    called whenever a worker was given a call.
+    """
 
     def __init__(
-        self, kind: str, create: Callable[[int], Any], size: int, *, call_deadline_s: float, start_deadline_s: float
+        self,
+        kind: str,
+        create: Callable[[int], Any],
+        size: int,
+        *,
+        call_deadline_s: float,
+        start_deadline_s: float,
+        heartbeat_s: float = HEARTBEAT_S,
+        restart_budget: int = RESTART_BUDGET,
+        on_send: Callable[[str, int | None], None] = lambda worker, pid: None,
     ) -> None:
         self.kind = kind
         self.restarts = 0
-        self._create = create
+        self._create, self._on_send, self._restart_budget = create, on_send, restart_budget
         self._call_deadline_s, self._start_deadline_s = call_deadline_s, start_deadline_s
-        self._prepare: Callable[[Any], Any] | None = None
+        self._pulse = Pulse(heartbeat_s, start_deadline_s)
+        self._preparations: dict[Any, Callable[[Any], Any]] = {}
         self._workers = [_Worker(f"{kind} {index}", index, create(index)) for index in range(size)]
+        for worker in self._workers:
+            self._pulse.watch(worker.name, worker.actor)
         self._starting = {worker.actor.ready.remote(): worker.name for worker in self._workers}
         self._idle = deque(self._workers)
         self._queue: deque[tuple[Call, int]] = deque()
@@ -72,22 +112,69 @@ class ActorPool:
         """What to wait for."""
         return list(self._running)
 
+    @property
+    def waiting(self) -> int:
+        """Calls that no worker has taken yet."""
+        return len(self._queue)
+
+    def states(self) -> list[WorkerState]:
+        now = time.monotonic()
+        running = {run.worker.name: run for run in list(self._running.values())}
+        return [
+            WorkerState(
+                worker.name,
+                running[worker.name].call.label if worker.name in running else "idle",
+                now - worker.since if worker.since else 0.0,
+                running[worker.name].attempt if worker.name in running else 0,
+                worker.has,
+                self._pulse.beat(worker.name),
+                self._pulse.age_s(worker.name),
+            )
+            for worker in list(self._workers)
+        ]
+
     def seconds_left(self) -> float:
-        """Until the first deadline of a running call."""
-        return min((running.ends for running in self._running.values()), default=float("inf")) - time.monotonic()
+        """Until the first deadline of a running call, or until signs of life are looked for."""
+        if not self._running:
+            return float("inf")
+        return min(self._pulse.pause_s, min(run.ends for run in self._running.values()) - time.monotonic())
 
     def wait_ready(self) -> None:
         """Until every actor is ready. Raises what one of them raised, WorkerError or DeadlineError."""
-        gather(self._starting, "starting", self._start_deadline_s)
+        gather(self._starting, "starting", self._start_deadline_s, hearts=self._pulse)
         for worker in self._workers:
-            worker.proven = True
+            self._settle(worker)
 
-    def prepare(self, send: Callable[[Any], Any], what: str) -> None:
-        """Run ``send`` on every actor now, and on every replacement before it serves."""
-        self._prepare = send
-        by_name = {worker.name: worker for worker in self._workers}
-        calls = {send(worker.actor): worker.name for worker in self._workers}
-        gather(calls, what, self._call_deadline_s, lambda name, error: self._replace(by_name[name], error))
+    def provide(self, key: Any, send: Callable[[Any], Any]) -> None:
+        """``send`` runs on a worker before its first call that needs ``key``, also on one that comes new."""
+        self._preparations[key] = send
+
+    def withdraw(self, keep: Collection[Any]) -> None:
+        """Forget preparations that no call will need any more."""
+        self._preparations = {key: send for key, send in self._preparations.items() if key in keep}
+
+    def prepare(self, key: Any, what: str, together: Callable[[list[Any]], list[Any]] | None = None) -> None:
+        """Run what was provided under ``key`` on every worker that is free, now, and wait for it.
+
+        together: does so for a list of actors at once; those it fails for are then prepared one by one.
+        """
+        by_name = {worker.name: worker for worker in self._idle if worker.has != key}
+        blamed: set[str] = set()
+        if together is None:
+            calls = {self._prepare(worker, key): name for name, worker in by_name.items()}
+        else:
+            refs = together([worker.actor for worker in by_name.values()]) if by_name else []
+            calls = dict(zip(refs, by_name, strict=True))
+            for worker in by_name.values():
+                worker.has = key
+
+        def again(name: str, error: LostWorkerError) -> Any:
+            if name in blamed or not isinstance(error, TransferError):
+                self._replace(by_name[name], error)
+            blamed.add(name)
+            return self._prepare(by_name[name], key)
+
+        gather(calls, what, self._call_deadline_s, again, hearts=self._pulse)
 
     def submit(self, call: Call) -> None:
         self._queue.append((call, 1))
@@ -101,23 +188,27 @@ class ActorPool:
         for ref in [ref for ref in self._running if ref in ready]:
             running = self._running.pop(ref)
             try:
-                value = result(ref, running.worker.name, running.call.label)
+                value = self._value(ref, running)
             except LostWorkerError as error:
                 self._retry(running, error)
                 continue
-            running.worker.proven = True
+            self._settle(running.worker)
+            running.worker.since = time.monotonic()
             self._idle.append(running.worker)
             yield running.call, value
-        now = time.monotonic()
-        for ref in [ref for ref, running in self._running.items() if running.ends <= now]:
-            running = self._running.pop(ref)
-            waited = f"no answer from {running.worker.name} within {self._call_deadline_s:g} s"
-            self._retry(running, DeadlineError(f"{running.call.label}: {waited}"))
+        self._give_up_lost()
         self._start_idle()
+
+    def cancel(self) -> None:
+        """Forget every call. Workers that are in the middle of one are left to finish it, which nobody waits for."""
+        self._queue.clear()
+        self._running.clear()
+        self._idle = deque(self._workers)
 
     def close(self) -> None:
         for worker in self._workers:
-            kill(worker.actor)
+            end(worker.actor, self._pulse.beat(worker.name))
+        self._pulse.clear()
         self._workers.clear()
         self._idle.clear()
         self._running.clear()
@@ -127,8 +218,33 @@ class ActorPool:
         while self._idle and self._queue:
             worker, (call, attempt) = self._idle.popleft(), self._queue.popleft()
             deadline = self._call_deadline_s + (0.0 if worker.proven else self._start_deadline_s)
-            running = _Running(call, worker, attempt, time.monotonic() + deadline)
+            worker.since = time.monotonic()
+            preparing = None
+            if call.needs is not None and worker.has != call.needs:
+                preparing = self._prepare(worker, call.needs)
+            running = _Running(call, worker, attempt, worker.since + deadline, preparing)
             self._running[call.send(worker.actor)] = running
+            beat = self._pulse.beat(worker.name)
+            self._on_send(worker.name, None if beat is None else beat.pid)
+
+    def _value(self, ref: Any, running: _Running) -> Any:
+        name = running.worker.name
+        if running.preparing is not None:  # its own error says more than that of the call that came after it
+            result(running.preparing, name, running.call.label)
+        return result(ref, name, running.call.label)
+
+    def _give_up_lost(self) -> None:
+        now = time.monotonic()
+        for ref in [ref for ref, running in self._running.items() if running.ends <= now]:
+            running = self._running.pop(ref)
+            waited = f"no answer from {running.worker.name} within {self._call_deadline_s:g} s"
+            self._retry(running, DeadlineError(f"{running.call.label}: {waited}"))
+        by_name = {running.worker.name: ref for ref, running in self._running.items()}
+        for name, error in self._pulse.lost("in the middle of a call").items():
+            if name in by_name:
+                running = self._running.pop(by_name[name])
+                text = str(error).replace("in the middle of a call", running.call.label)
+                self._retry(running, LostWorkerError(text))
 
     def _retry(self, running: _Running, error: WorkerError | DeadlineError) -> None:
         if running.attempt >= ATTEMPTS:
@@ -137,14 +253,22 @@ class ActorPool:
         self._idle.append(running.worker)
         self._queue.appendleft((running.call, running.attempt + 1))
 
-    def _replace(self, worker: _Worker, error: WorkerError | DeadlineError) -> Any:
-        """A new actor in the old one's place; the ref of what prepares it. Ray runs an actor's calls in their order, so
-        that comes before any other."""
-        kill(worker.actor)
-        if self.restarts >= RESTART_BUDGET:
-            spent = f"all {RESTART_BUDGET} replacements of {self.kind}s are used up"
+    def _replace(self, worker: _Worker, error: WorkerError | DeadlineError) -> None:
+        """A new actor in the old one's place. It loads what it needs at its first call: nothing from before counts."""
+        end(worker.actor, self._pulse.beat(worker.name))
+        self._pulse.forget(worker.name)
+        if self.restarts >= self._restart_budget:
+            spent = f"all {self._restart_budget} replacements of {self.kind}s are used up"
             raise type(error)(f"{error} ({spent})") from error
         self.restarts += 1
         logger.warning("%s; replaced, and its work is done again with the same seeds", error)
-        worker.actor, worker.proven = self._create(worker.index), False
-        return worker.actor.ready.remote() if self._prepare is None else self._prepare(worker.actor)
+        worker.actor, worker.proven, worker.has = self._create(worker.index), False, None
+        self._pulse.watch(worker.name, worker.actor)
+
+    def _settle(self, worker: _Worker) -> None:
+        worker.proven = True
+        self._pulse.settled(worker.name)
+
+    def _prepare(self, worker: _Worker, key: Any) -> Any:
+        worker.has = key
+        return self._preparations[key](worker.actor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ def check(config: Config, *, needs_train: bool, needs_val: bool) -> Inputs:
     Raises ConfigError, DataError, PolicyError or RewardError: one line each.
     """
     folder = check_files(config.policy.path)
+    _check_adapter(config)
     check_judge(config)
     if config.judge.serve is not None:
         config = pointed_at(config, "http://127.0.0.1:1/v1")  # its port comes later
@@ -52,7 +53,26 @@ def check(config: Config, *, needs_train: bool, needs_val: bool) -> Inputs:
     from policies.checkpoints import check_policy
 
     check_policy(folder)
+    _check_blocks(config, folder, tasks)
     return inputs
+
+
+def _check_adapter(config: Config) -> None:
+    path = config.learner.lora.path
+    for name in () if path is None else ("adapter_config.json", "adapter_model.safetensors"):
+        if not (Path(str(path)) / name).is_file():
+            raise PolicyError(
+                f"learner.lora.path={path}: no {name} in it; give a folder with an adapter as PEFT saves it"
+            )
+
+
+def check_messages(prompts: Iterable[Prompt]) -> None:
+    """Nothing can be asked of a row of plain text. Raises DataError."""
+    for prompt in prompts:
+        if not prompt.messages:
+            raise DataError(
+                f"prompt {prompt.id!r}: plain text without a message, which only sft's training data may have"
+            )
 
 
 def check_solutions(inputs: Inputs) -> None:
@@ -154,6 +174,20 @@ def _check_canvas(config: Config, folder: Path, tasks: set[Task]) -> None:
                     f"{section}.{where}.max_new_tokens={length}: must leave room for a prompt, and {folder} takes "
                     f"{limit} tokens in all"
                 )
+
+
+def _check_blocks(config: Config, folder: Path, tasks: set[Task]) -> None:
+    """A block-causal policy's own blocks must fit the sampling."""
+    from policies.checkpoints import own_block_length
+    from policies.samplers.states import check_blocks
+
+    own = own_block_length(folder)
+    for section, part in (("rollout", config.rollout), ("evaluation", config.evaluation)):
+        if own is not None and Task.TEXT in tasks:
+            try:
+                check_blocks(str(folder), own, part.text)
+            except PolicyError as error:
+                raise ConfigError(f"{section}.text: {error}") from error
 
 
 def _check_device(config: Config) -> None:

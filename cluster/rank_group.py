@@ -1,12 +1,13 @@
 """The learner over Ray: one actor a rank, which all get the same batch and each take their share.
 
-Ranks are never replaced one by one: where one is lost, the others are ended too, and the run goes on from its last
-checkpoint.
+Ranks are never replaced one by one: where one is lost, the others are ended too. The next call starts all of them anew,
+and the loop, which is told by LearnerLostError, puts them where the run's last checkpoint was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +15,36 @@ import numpy as np
 import ray
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
-from cluster.calls import LostWorkerError, gather, kill, result
+from cluster.calls import Aside, gather, result
+from cluster.faults import FaultPlan
+from cluster.heart import OPTIONS, Beating, Pulse, end
 from cluster.learner import make_learner
+from cluster.lost import LostWorkerError
+from cluster.placement import Device, RankPlaces, check_devices, this_device
+from cluster.pool import WorkerState
 from cluster.session import Placement, enter
+from cluster.transfer import Outgoing, Transfer, weights_digest
 from rl.config import Config
-from rl.errors import UniGRPOError
-from rl.types import StepReport, TrainBatch
+from rl.errors import CheckpointError, DeadlineError, LearnerLostError, UniGRPOError, WorkerError
+from rl.types import StepReport, TrainBatch, WeightRef
 from rl.update import UniGRPOLearner
 
+FIRST = "learner rank 0"
 FAREWELL_S = 5.0  # after one rank failed: for the news of another's death to arrive
 
 
-class RankActor:
+class RankActor(Beating):
     """One rank. Its learner exists once ``start`` has run on all of them."""
 
     def __init__(self, config: Config, rank: int, folder: str) -> None:
-        enter(folder)
+        enter(folder, config, f"learner rank {rank}")
         self._config, self._rank = config, rank
         self._store: TCPStore | None = None
         self._learner: UniGRPOLearner | None = None
+        self._outgoing: Outgoing | None = None
+
+    def device(self) -> Device:
+        return this_device()
 
     def host_store(self) -> tuple[str, int]:
         """Rank 0: where the other ranks find it. The port is the system's choice, taken at once: nobody can race us."""
@@ -49,7 +61,22 @@ class RankActor:
         return self.learner.update(batch)
 
     def weights(self) -> Mapping[str, np.ndarray]:
-        return self.learner.weights()
+        weights = self.learner.weights()
+        return weights if self._rank == 0 else {}
+
+    def digest(self, version: int) -> str:
+        return weights_digest(self.learner.policy.module, version)
+
+    def open_transfer(self, takers: int, timeout_s: float) -> Transfer:
+        """Rank 0: where those who want the weights find it."""
+        self._outgoing = Outgoing(ray.util.get_node_ip_address(), self.learner.policy.module, takers, timeout_s)
+        return self._outgoing.transfer
+
+    def send_weights(self, *takers_are_ready: bool) -> None:
+        """Ray starts this when all of them are: the ranks do not wait for a worker that is still loading."""
+        assert self._outgoing is not None, "open_transfer comes first"
+        self._outgoing.send()
+        self._outgoing = None
 
     def save(self, folder: Path) -> None:
         self.learner.save(folder)
@@ -64,67 +91,144 @@ class RankActor:
 
 
 class RankGroup:
-    """Implements ``rl.protocols.Learner``. Starts its ranks at once; ``wait_ready`` waits until they can train."""
+    """Implements ``rl.protocols.Learner``. Starts its ranks at once; ``wait_ready`` waits until they can train.
 
-    def __init__(self, config: Config, placement: Placement) -> None:
+    aside: what goes on while the ranks are waited for. faults: accidents on purpose, of tests.
+    """
+
+    def __init__(self, config: Config, placement: Placement, faults: FaultPlan | None = None) -> None:
+        self._config, self._placement, self._faults = config, placement, faults or FaultPlan()
         self._deadline_s = config.cluster.learner_deadline_s
         self._start_deadline_s = config.cluster.start_deadline_s
-        rank_class = ray.remote(**placement.learner)(RankActor)
-        ranks = range(config.cluster.learner_ranks)
-        self._ranks: dict[str, Any] = {
-            f"learner rank {rank}": rank_class.remote(config, rank, placement.folder) for rank in ranks
-        }
-        self._starting = self._start() if len(self._ranks) == 1 else None
+        self._pulse = Pulse(config.cluster.heartbeat_s, config.cluster.start_deadline_s)
+        self._on_gpus = config.policy.device.startswith("cuda")
+        self._places = RankPlaces(config, placement.learner)
+        self.aside: Aside | None = None
+        self.doing, self.since, self.rebuilds = "starting", time.monotonic(), 0
+        self._ranks: dict[str, Any] = {}
+        self._starting: dict[Any, str] | None = None
+        self._create()
 
     def wait_ready(self) -> None:
         """Raises what a rank raised, WorkerError or DeadlineError."""
         starting = self._starting or self._start()
+        self._starting = None
         self._gather(starting, "starting", self._start_deadline_s)
+        for name in self._ranks:
+            self._pulse.settled(name)
 
     def update(self, batch: TrainBatch) -> StepReport:
         """Rank 0's report: its metrics are sums over all ranks."""
-        return self._all("training", "update", ray.put(batch))["learner rank 0"]
+        return self._all("training", "update", ray.put(batch))[FIRST]
 
     def weights(self) -> Mapping[str, np.ndarray]:
-        call = self._ranks["learner rank 0"].weights.remote()
-        return self._gather({call: "learner rank 0"}, "sending weights", self._deadline_s)["learner rank 0"]
+        """Rank 0's. All are asked, since some engines part the weights."""
+        self._rebuild_if_lost()
+        calls = {actor.weights.remote(): name for name, actor in self._ranks.items()}
+        return self._gather(calls, "sending weights", self._deadline_s)[FIRST]
+
+    def digest(self, version: int) -> str:
+        """Of rank 0's weights, where they are. Raises TrainingError for a NaN in them."""
+        self._rebuild_if_lost()
+        call = self._ranks[FIRST].digest.remote(version)
+        return self._gather({call: FIRST}, "hashing weights", self._deadline_s)[FIRST]
+
+    def send_weights(self, actors: Sequence[Any], ref: WeightRef) -> list[Any]:
+        """Start rank 0 on sending its weights to these rollout workers, all at once; the refs of their calls."""
+        timeout_s = max(10.0, 2 * self._config.cluster.heartbeat_s)
+        call = self._ranks[FIRST].open_transfer.remote(len(actors), timeout_s)
+        transfer = self._gather({call: FIRST}, "sending weights", self._deadline_s)[FIRST]
+        ready = [actor.ready.remote() for actor in actors]
+        self._ranks[FIRST].send_weights.remote(*ready)  # what becomes of it, the other side tells
+        return [actor.receive_weights.remote(ref, transfer, rank) for rank, actor in enumerate(actors, 1)]
 
     def save(self, folder: Path) -> None:
+        """Raises CheckpointError where the disk is full, say; training may go on then."""
         self._all("saving", "save", folder.absolute())
 
     def load(self, folder: Path) -> None:
         self._all("loading", "load", folder.absolute())
 
+    def states(self) -> list[WorkerState]:
+        """Ranks do everything together."""
+        return [
+            WorkerState(
+                name,
+                self.doing,
+                time.monotonic() - self.since,
+                1,
+                None,
+                self._pulse.beat(name),
+                self._pulse.age_s(name),
+            )
+            for name in list(self._ranks)
+        ]
+
     def close(self) -> None:
-        for actor in self._ranks.values():
-            kill(actor)
+        for name, actor in self._ranks.items():
+            end(actor, self._pulse.beat(name))
+        self._pulse.clear()
         self._ranks = {}
+        self._places.close()
+
+    def _create(self) -> None:
+        rank_class = ray.remote(**OPTIONS)(RankActor)
+        for rank in range(self._config.cluster.learner_ranks):
+            placed = rank_class.options(**self._places.options(rank))
+            actor = placed.remote(self._config, rank, self._placement.folder)
+            self._ranks[f"learner rank {rank}"] = actor
+            self._pulse.watch(f"learner rank {rank}", actor)
+        self._starting = self._start() if len(self._ranks) == 1 else None
+
+    def _rebuild_if_lost(self) -> None:
+        """Raises WorkerError where that was done too often."""
+        if self._ranks:
+            return
+        if self.rebuilds >= self._config.cluster.learner_rebuilds:
+            raise WorkerError(f"learner: lost again after cluster.learner_rebuilds={self.rebuilds} new starts")
+        self.rebuilds += 1
+        self._create()
+        self.wait_ready()
 
     def _start(self) -> dict[Any, str]:
+        if self._on_gpus:  # nothing is loaded before each rank has a device of its own
+            devices = {actor.device.remote(): name for name, actor in self._ranks.items()}
+            check_devices(self._gather(devices, "starting", self._start_deadline_s))
         if len(self._ranks) == 1:
             return {actor.start.remote(1): name for name, actor in self._ranks.items()}
-        first = "learner rank 0"
-        call = {self._ranks[first].host_store.remote(): first}
-        address, port = self._gather(call, "starting", self._start_deadline_s)[first]
+        call = {self._ranks[FIRST].host_store.remote(): FIRST}
+        address, port = self._gather(call, "starting", self._start_deadline_s)[FIRST]
         return {actor.start.remote(len(self._ranks), address, port): name for name, actor in self._ranks.items()}
 
     def _all(self, what: str, method: str, argument: Any) -> dict[str, Any]:
+        self._rebuild_if_lost()
         calls = {getattr(actor, method).remote(argument): name for name, actor in self._ranks.items()}
+        for name in self._ranks if method == "update" else ():
+            beat = self._pulse.beat(name)
+            self._faults.strike(name, None if beat is None else beat.pid)
         return self._gather(calls, what, self._deadline_s)
 
     def _gather(self, calls: Mapping[Any, str], what: str, deadline_s: float) -> dict[str, Any]:
+        self.doing, self.since = what, time.monotonic()
         try:
-            return gather(calls, what, deadline_s)
+            return gather(calls, what, deadline_s, hearts=self._pulse, aside=self.aside)
+        except CheckpointError:
+            ray.wait(list(calls), num_returns=len(calls), timeout=deadline_s)  # the others are done with their part too
+            raise
         except UniGRPOError as error:
-            lost = _lost_rank(calls, what)
+            lost = error if isinstance(error, DeadlineError) else _lost_rank(calls, what, self._pulse)
             self.close()  # the other ranks may wait in a collective for one that is gone
             if lost is not None:
-                raise lost from error
+                raise LearnerLostError(str(lost)) from error
             raise
+        finally:
+            self.doing, self.since = "idle", time.monotonic()
 
 
-def _lost_rank(calls: Mapping[Any, str], what: str) -> LostWorkerError | None:
+def _lost_rank(calls: Mapping[Any, str], what: str, pulse: Pulse) -> LostWorkerError | None:
     """The rank that is gone, if one is: what the others say of it, a broken connection, names nobody."""
+    for lost in pulse.lost(what).values():
+        return lost
     ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=FAREWELL_S)
     for ref in ready:
         try:

@@ -5,24 +5,31 @@ The groups do not depend on how many workers there are, on which of them did wha
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+import itertools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import ray
 
-from cluster.pool import ActorPool, Call
-from cluster.reward import RewardWorker, seconds_of
+from cluster.faults import FaultPlan
+from cluster.heart import OPTIONS, Beating
+from cluster.pool import ActorPool, Call, WorkerState
+from cluster.rank_group import RankGroup
+from cluster.reward import RewardWorker
 from cluster.rollout import RolloutWorker
 from cluster.session import Placement, enter
-from cluster.weights import Weights, digest
+from cluster.tickets import Ticket, Timed
+from cluster.transfer import Transfer
+from cluster.weights import Weights, digest, require_finite
 from rl.config import Config
 from rl.errors import WorkerError
 from rl.protocols import Learner
 from rl.types import Group, Prompt, Rollout, Score, WeightRef
 
 
-class RolloutActor:
+class RolloutActor(Beating):
     """A ``RolloutWorker`` elsewhere, made at its first call: what a constructor raises, Ray passes on only as text."""
 
     def __init__(self, config: Config, name: str, folder: str) -> None:
@@ -35,84 +42,161 @@ class RolloutActor:
     def load_weights(self, ref: WeightRef, weights: Weights) -> None:
         self._worker().load_weights(ref, weights)
 
-    def rollout(self, prompt: Prompt, weights: WeightRef, seed: int, evaluate: bool = False) -> tuple[Rollout, ...]:
-        return self._worker().rollout(prompt, weights, seed, evaluate)
+    def receive_weights(self, ref: WeightRef, transfer: Transfer, rank: int) -> None:
+        """As one of those that take part in a transfer. Raises TransferError where it breaks off."""
+        self._worker().receive_weights(ref, transfer, rank)
+
+    def rollout(
+        self, prompt: Prompt, weights: WeightRef, seed: int, evaluate: bool = False
+    ) -> Timed[tuple[Rollout, ...]]:
+        return Timed.of(self._name, lambda: self._worker().rollout(prompt, weights, seed, evaluate))
 
     def _worker(self) -> RolloutWorker:
         if self._made is None:
-            enter(self._folder)
+            enter(self._folder, self._config, self._name)
             self._made = RolloutWorker(self._config, self._name)
         return self._made
 
 
-class RewardActor:
+class RewardActor(Beating):
     """A ``RewardWorker`` elsewhere, made as a ``RolloutActor``'s is."""
 
-    def __init__(self, config: Config, folder: str) -> None:
-        self._config, self._folder = config, folder
+    def __init__(self, config: Config, name: str, folder: str, secrets: Mapping[str, str]) -> None:
+        self._config, self._name, self._folder = config, name, folder
+        os.environ.update(secrets)
         self._made: RewardWorker | None = None
 
     def ready(self) -> bool:
         return self._worker() is not None
 
-    def score(self, prompt: Prompt, rollouts: Sequence[Rollout], evaluate: bool) -> tuple[Score, ...]:
-        return self._worker().score(prompt, rollouts, evaluate)
+    def score(self, prompt: Prompt, rollouts: Sequence[Rollout], evaluate: bool) -> Timed[tuple[Score, ...]]:
+        return Timed.of(self._name, lambda: self._worker().score(prompt, rollouts, evaluate))
 
     def _worker(self) -> RewardWorker:
         if self._made is None:
-            enter(self._folder)
+            enter(self._folder, self._config, self._name)
             self._made = RewardWorker(self._config)
         return self._made
 
 
 class RayWorkers:
-    """Implements ``rl.protocols.Workers``. Starts its actors at once; ``wait_ready`` waits until they serve."""
+    """Implements ``rl.protocols.RunsAhead``. Starts its actors at once; ``wait_ready`` waits until they serve.
 
-    def __init__(self, config: Config, placement: Placement) -> None:
+    A batch is sampled at the version it was begun with, also when a newer one is served meanwhile: weights are kept as
+    long as a batch needs them, and a worker loads a version before its first call that does. faults: a test's accidents.
+    """
+
+    def __init__(self, config: Config, placement: Placement, faults: FaultPlan | None = None) -> None:
+        self._faults = faults or FaultPlan()
         cluster = config.cluster
-        rollout_class = ray.remote(**placement.rollout)(RolloutActor)
-        reward_class = ray.remote(**placement.reward)(RewardActor)
-        self._rollouts = ActorPool(
+        self._rollouts = self._pool(
+            config,
             "rollout worker",
-            lambda index: rollout_class.remote(config, f"rollout worker {index}", placement.folder),
+            self.rollout_actors(config, placement),
             cluster.rollout_workers,
-            call_deadline_s=cluster.rollout_deadline_s,
-            start_deadline_s=cluster.start_deadline_s,
+            cluster.rollout_deadline_s,
         )
-        self._rewards = ActorPool(
+        self._rewards = self._pool(
+            config,
             "reward worker",
-            lambda index: reward_class.remote(config, placement.folder),
+            self.reward_actors(config, placement),
             cluster.reward_workers,
-            call_deadline_s=cluster.reward_deadline_s,
-            start_deadline_s=cluster.start_deadline_s,
+            cluster.reward_deadline_s,
         )
+        self._collective = cluster.weight_sync == "collective"
         self._served: WeightRef | None = None
+        self._tickets: dict[int, Ticket] = {}
+        self._numbers = itertools.count()
         self._timings: dict[str, float] = {}
+
+    def rollout_actors(self, config: Config, placement: Placement) -> Callable[[int], Any]:
+        """What starts the actor of an index: the one thing that a simulation changes (``benchmarks.scale``)."""
+        actor = ray.remote(**placement.rollout, **OPTIONS)(RolloutActor)
+        return lambda index: actor.remote(config, f"rollout worker {index}", placement.folder)
+
+    def reward_actors(self, config: Config, placement: Placement) -> Callable[[int], Any]:
+        actor = ray.remote(**placement.reward, **OPTIONS)(RewardActor)
+        return lambda index: actor.remote(config, f"reward worker {index}", placement.folder, placement.secrets)
 
     def wait_ready(self) -> None:
         self._rollouts.wait_ready()
         self._rewards.wait_ready()
 
     def update_weights(self, learner: Learner, version: int) -> WeightRef:
-        """One copy in the object store; every worker checks the digest of what it read there."""
-        weights = learner.weights()
-        ref = WeightRef(version, digest(weights))
-        stored = ray.put(weights)
-        self._rollouts.prepare(lambda actor: actor.load_weights.remote(ref, stored), f"loading weights {version}")
+        """By ``cluster.weight_sync``; either way every worker checks the digest of what it got."""
+        if self._collective and isinstance(learner, RankGroup):
+            ref = WeightRef(version, learner.digest(version))
+            self._rollouts.provide(ref, lambda actor: learner.send_weights([actor], ref)[0])
+            together = partial(learner.send_weights, ref=ref)
+        else:
+            weights = learner.weights()
+            ref = WeightRef(version, digest(weights))
+            require_finite(weights, version)
+            stored = ray.put(weights)  # one copy a node, which its workers share
+            self._rollouts.provide(ref, lambda actor: actor.load_weights.remote(ref, stored))
+            together = None
         self._served = ref
+        self._rollouts.withdraw({ref, *(ticket.weights for ticket in self._tickets.values())})
+        self._rollouts.prepare(ref, f"loading weights {version}", together)
         return ref
 
     def rollout_and_score(
         self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, *, evaluate: bool = False
     ) -> list[Group]:
+        return self.finish(self.begin(prompts, weights, seed, evaluate=evaluate))
+
+    def begin(self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, *, evaluate: bool = False) -> int:
         if weights != self._served:
             served = "none" if self._served is None else self._served.version
             raise WorkerError(f"weights {weights.version}: the workers serve {served}; call update_weights first")
-        step = _Step(self._rollouts, self._rewards, prompts)
-        groups = step.run(weights, seed, evaluate)
+        if not evaluate:
+            self._faults.step = weights.version + 1
+        number, ticket = next(self._numbers), Ticket(prompts, weights, evaluate)
+        self._tickets[number] = ticket
+        for index, prompt in enumerate(prompts):
+            self._rollouts.submit(_rollout_call(number, index, prompt, weights, seed, evaluate))
+        return number
+
+    def finish(self, number: int) -> list[Group]:
+        ticket = self._tickets[number]
+        ticket.wanted_now()
+        while not ticket.done:
+            refs = self.refs()
+            seconds = min(self._rollouts.seconds_left(), self._rewards.seconds_left())
+            ray.wait(refs, num_returns=1, timeout=max(0.0, seconds))
+            self.drive()
+        del self._tickets[number]
         restarts = float(self._rollouts.restarts + self._rewards.restarts)
-        self._timings = {**step.timings(), "perf/worker_restarts": restarts}
-        return groups
+        self._timings = {**ticket.timings(), "perf/worker_restarts": restarts}
+        return ticket.groups()
+
+    def cancel(self) -> None:
+        self._rollouts.cancel()
+        self._rewards.cancel()
+        self._tickets.clear()
+
+    def refs(self) -> list[Any]:
+        """What work in hand waits for."""
+        return [*self._rollouts.refs, *self._rewards.refs]
+
+    def drive(self) -> None:
+        """Take what is finished, without waiting: rollouts go on to be scored, and the next calls start."""
+        refs = self.refs()
+        ready = set(ray.wait(refs, num_returns=len(refs), timeout=0)[0]) if refs else set()
+        for call, sampled in self._rollouts.collect(ready):
+            number, index = call.key
+            ticket = self._tickets[number]
+            ticket.sampled(index, sampled)
+            self._rewards.submit(_score_call(call.key, ticket.prompts[index], sampled.value, ticket.evaluate))
+        for call, scores in self._rewards.collect(ready):
+            number, index = call.key
+            self._tickets[number].scored(index, scores)
+
+    def states(self) -> list[WorkerState]:
+        return [*self._rollouts.states(), *self._rewards.states()]
+
+    def queues(self) -> dict[str, int]:
+        return {"prompts": self._rollouts.waiting, "groups to score": self._rewards.waiting}
 
     def timings(self) -> Mapping[str, float]:
         return self._timings
@@ -121,50 +205,29 @@ class RayWorkers:
         self._rollouts.close()
         self._rewards.close()
 
-
-class _Step:
-    """One ``rollout_and_score``: prompts -> rollouts -> scores, each group on its own way."""
-
-    def __init__(self, rollouts: ActorPool, rewards: ActorPool, prompts: Sequence[Prompt]) -> None:
-        self._pools = (rollouts, rewards)
-        self._prompts = prompts
-        self._rollouts: dict[int, tuple[Rollout, ...]] = {}
-        self._scores: dict[int, tuple[Score, ...]] = {}
-        self._began = self._sampled = self._scored = time.perf_counter()
-
-    def run(self, weights: WeightRef, seed: int, evaluate: bool) -> list[Group]:
-        rollouts, rewards = self._pools
-        for index, prompt in enumerate(self._prompts):
-            rollouts.submit(_rollout_call(index, prompt, weights, seed, evaluate))
-        while rollouts.busy or rewards.busy:
-            ready = self._wait()
-            for call, sampled in rollouts.collect(ready):
-                self._rollouts[call.key] = sampled
-                self._sampled = time.perf_counter()
-                rewards.submit(_score_call(call.key, self._prompts[call.key], sampled, evaluate))
-            for call, scores in rewards.collect(ready):
-                self._scores[call.key] = scores
-        self._scored = time.perf_counter()
-        return [Group(prompt, self._rollouts[i], self._scores[i]) for i, prompt in enumerate(self._prompts)]
-
-    def timings(self) -> dict[str, float]:
-        """exposed: seconds that only rewards were waited for; the rest of their time hid behind sampling."""
-        return {
-            "timing_s/gen": self._sampled - self._began,
-            "timing_s/reward": seconds_of(self._scores.values()),
-            "perf/exposed_reward_s": self._scored - self._sampled,
-        }
-
-    def _wait(self) -> set[Any]:
-        refs = [ref for pool in self._pools for ref in pool.refs]
-        seconds = min(pool.seconds_left() for pool in self._pools)
-        ray.wait(refs, num_returns=1, timeout=max(0.0, seconds))
-        return set(ray.wait(refs, num_returns=len(refs), timeout=0)[0])
+    def _pool(
+        self, config: Config, kind: str, create: Callable[[int], Any], size: int, call_deadline_s: float
+    ) -> ActorPool:
+        return ActorPool(
+            kind,
+            create,
+            size,
+            call_deadline_s=call_deadline_s,
+            start_deadline_s=config.cluster.start_deadline_s,
+            heartbeat_s=config.cluster.heartbeat_s,
+            restart_budget=config.cluster.restart_budget,
+            on_send=self._faults.strike,
+        )
 
 
-def _rollout_call(index: int, prompt: Prompt, weights: WeightRef, seed: int, evaluate: bool) -> Call:
-    return Call(index, f"sampling {prompt.id}", lambda actor: actor.rollout.remote(prompt, weights, seed, evaluate))
+def _rollout_call(number: int, index: int, prompt: Prompt, weights: WeightRef, seed: int, evaluate: bool) -> Call:
+    return Call(
+        (number, index),
+        f"sampling {prompt.id}",
+        lambda actor: actor.rollout.remote(prompt, weights, seed, evaluate),
+        needs=weights,
+    )
 
 
-def _score_call(index: int, prompt: Prompt, rollouts: tuple[Rollout, ...], evaluate: bool) -> Call:
-    return Call(index, f"scoring {prompt.id}", lambda actor: actor.score.remote(prompt, rollouts, evaluate))
+def _score_call(key: tuple[int, int], prompt: Prompt, rollouts: tuple[Rollout, ...], evaluate: bool) -> Call:
+    return Call(key, f"scoring {prompt.id}", lambda actor: actor.score.remote(prompt, rollouts, evaluate))

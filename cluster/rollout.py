@@ -5,10 +5,12 @@ Nothing here knows Ray: an actor is this class on another machine, and the inlin
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import torch
 
+from cluster.transfer import Transfer, receive_all
 from cluster.weights import Weights, copy_into, verify
 from policies import load_policy
 from policies.generate import rollout_group
@@ -53,10 +55,21 @@ class RolloutWorker:
 
     def load_weights(self, ref: WeightRef, weights: Weights) -> None:
         """Raises WorkerError where the digest does not match; the worker then serves nothing."""
+        with self._replacing(ref):
+            verify(ref, weights)
+            copy_into(self.policy.module, weights)
+
+    def receive_weights(self, ref: WeightRef, transfer: Transfer, rank: int) -> None:
+        """``load_weights`` from the learner itself, bucket by bucket, into the policy's own memory."""
+        with self._replacing(ref):
+            receive_all(transfer, rank, self.policy.module, ref)
+
+    @contextmanager
+    def _replacing(self, ref: WeightRef) -> Iterator[None]:
+        """New weights are written in this block: none are served where that fails."""
         self.weights = None
         self._packed.close()
-        verify(ref, weights)
-        copy_into(self.policy.module, weights)
+        yield
         with torch.no_grad():  # once for all groups of this version: the sampler finds them packed
             self._packed.enter_context(packed(self.policy.module))
         self.weights = ref

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import logging
 import math
+import os
+import socket
 from pathlib import Path
+from typing import IO
 
 from rich.console import Console
 
@@ -18,8 +22,10 @@ from rl.protocols import Tracker
 from rl.tracking import JsonlTracker, MlflowTracker, Trackers
 
 COMMAND_FILE = "command"
+LOCK_FILE = "lock"
 
 _log = logging.getLogger(__name__)
+_locks: dict[Path, IO[str]] = {}
 
 
 def open_run(config: Config, command: str, screen: Console, steps: int) -> Trackers:
@@ -29,7 +35,8 @@ def open_run(config: Config, command: str, screen: Console, steps: int) -> Track
     """
     run_dir = config.run_dir
     _check_command(run_dir, command)
-    keep_until = _history(config) if command == "train" else -1.0
+    lock_folder(run_dir)
+    keep_until = _history(config) if command in ("train", "sft") else -1.0
     console.log_to(run_dir)
     _log.info("unigrpo %s: %s", command, run_dir.absolute())
     trackers: list[Tracker] = [JsonlTracker(run_dir, keep_until=keep_until), LiveTable(steps, console=screen)]
@@ -66,6 +73,26 @@ def already_finished(config: Config, screen: Console) -> bool:
         highlight=False,
     )
     return True
+
+
+def lock_folder(run_dir: Path) -> None:
+    """This process owns the folder until it ends, however it ends: the system gives the lock back. Raises ConfigError."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    path = (run_dir / LOCK_FILE).absolute()
+    if path in _locks:
+        return
+    file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.seek(0)
+        raise ConfigError(
+            f"{run_dir}: {file.read().strip()} works in it; wait for it, or give this run name=NAME"
+        ) from error
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    file.flush()
+    _locks[path] = file  # closing the file would give the lock back
 
 
 def _check_command(run_dir: Path, command: str) -> None:

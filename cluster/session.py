@@ -2,83 +2,99 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import logging
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from cluster.job import take_secrets
 from cluster.judge_server import judge_serving
+from cluster.placement import judge_gpus, layout, selected
 from rl.config import Config
 from rl.errors import ConfigError, DeadlineError, WorkerError
-from rl.protocols import Learner, Workers
+from rl.protocols import Learner, RunsAhead
+
+if TYPE_CHECKING:
+    from cluster.faults import FaultPlan
 
 PROBE_S = 5.0  # to reach a cluster's head: Ray itself would try for two minutes
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    workers: Workers
+    workers: RunsAhead
     learner: Learner
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What each kind of actor asks Ray for, and the folder in which relative paths of the config hold."""
+    """What each kind of actor asks Ray for, and the folder in which relative paths of the config hold.
+
+    secrets: environment variables of the reward workers. They travel as an argument, which no dashboard shows.
+    """
 
     rollout: dict[str, Any]
     reward: dict[str, Any]
     learner: dict[str, Any]
     folder: str
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 @contextmanager
-def session(config: Config, *, train: bool = True) -> Iterator[Session]:
+def session(config: Config, *, train: bool = True, faults: FaultPlan | None = None) -> Iterator[Session]:
     """Workers and learner as ``cluster.mode`` says, ready to serve; everything is given back at the end, also on error.
 
-    train=False: the learner only hands out the weights of ``policy.path``, for evaluation.
+    train=False: the learner only hands out the weights of ``policy.path``, for evaluation. faults: a test's accidents.
 
     Raises ConfigError, PolicyError, RewardError, WorkerError, DeadlineError.
     """
     inline = config.cluster.mode == "inline"
-    with judge_serving(config) as served, (_inline if inline else _on_ray)(served, train) as parts:
+    with _inline(config, train) if inline else _on_ray(config, train, faults) as parts:
         yield parts
 
 
 @contextmanager
 def _inline(config: Config, train: bool) -> Iterator[Session]:
-    from cluster.learner import FrozenLearner, make_learner
-    from cluster.workers import InlineWorkers
+    with judge_serving(config) as served:
+        from cluster.learner import FrozenLearner, make_learner
+        from cluster.workers import InlineWorkers
 
-    learner = make_learner(config) if train else FrozenLearner(config)
-    workers = InlineWorkers(config)
-    try:
-        yield Session(workers, learner)
-    finally:
-        workers.close()
-        learner.close()
-
-
-@contextmanager
-def _on_ray(config: Config, train: bool) -> Iterator[Session]:
-    with ray_running(config):
-        from cluster.learner import FrozenLearner
-        from cluster.rank_group import RankGroup
-        from cluster.ray_workers import RayWorkers
-
-        placement = place(config)
-        workers = RayWorkers(config, placement)  # all actors start at the same time; only then are they waited for
-        learner = RankGroup(config, placement) if train else FrozenLearner(config)
+        learner = make_learner(served) if train else FrozenLearner(served)
+        workers = InlineWorkers(served)
         try:
-            workers.wait_ready()
-            if isinstance(learner, RankGroup):
-                learner.wait_ready()
             yield Session(workers, learner)
         finally:
             workers.close()
             learner.close()
+
+
+@contextmanager
+def _on_ray(config: Config, train: bool, faults: FaultPlan | None) -> Iterator[Session]:
+    with ray_running(config):
+        from cluster.judge_actor import judge_on_ray
+        from cluster.learner import FrozenLearner
+        from cluster.rank_group import RankGroup
+        from cluster.ray_workers import RayWorkers
+
+        with judge_on_ray(config, place(config)) as (served, placement):
+            workers = RayWorkers(served, placement, faults)  # all actors start at once; only then are they waited for
+            learner = RankGroup(served, placement, faults) if train else FrozenLearner(served)
+            try:
+                workers.wait_ready()
+                if isinstance(learner, RankGroup):
+                    learner.wait_ready()
+                    learner.aside = workers
+                yield Session(workers, learner)
+            finally:
+                workers.close()
+                learner.close()
 
 
 @contextmanager
@@ -145,37 +161,38 @@ def place(config: Config) -> Placement:
             f"learner_ranks={cluster.learner_ranks}: need {needed} CPUs, the Ray cluster has "
             f"{resources.get('CPU', 0):g}; ask for fewer workers or threads"
         )
-    learner_gpus, rollout_gpus = _gpu_shares(config, resources.get("GPU", 0))
+    plan = layout(config, int(resources.get("GPU", 0) - judge_gpus(config)))
     return Placement(
-        rollout={"num_cpus": cpus["rollout"], "num_gpus": rollout_gpus},
-        reward={"num_cpus": cpus["reward"]},
-        learner={"num_cpus": cpus["learner"], "num_gpus": learner_gpus},
+        rollout={"num_cpus": cpus["rollout"], "num_gpus": plan.worker_gpus, **selected(config, "rollout")},
+        reward={"num_cpus": cpus["reward"], **selected(config, "reward")},
+        learner={"num_cpus": cpus["learner"], "num_gpus": plan.rank_gpus, **selected(config, "learner")},
         folder=os.getcwd(),
     )
 
 
-def enter(folder: str) -> None:
-    """Called first in every actor: relative paths mean there what they mean to the user."""
+def enter(folder: str, config: Config, name: str) -> None:
+    """Called first in every actor: relative paths and secrets are there what they are to the driver, and SIGUSR1 writes
+    the actor's stacks to ``stacks_file``, also where the actor is stuck in foreign code."""
     if os.path.isdir(folder):
         os.chdir(folder)
+        take_secrets(Path(folder))
+    with contextlib.suppress(OSError):
+        register_stacks(config.run_dir, name)
+
+
+def register_stacks(run_dir: Path, name: str) -> None:
+    """Let SIGUSR1 write all stacks of this process to ``stacks_file``, also while it is stuck in foreign code."""
+    file = stacks_file(run_dir, name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle = file.open("w")
+    handle.write(f"process {os.getpid()}\n")
+    handle.flush()
+    faulthandler.register(signal.SIGUSR1, handle)
+
+
+def stacks_file(run_dir: Path, name: str) -> Path:
+    return run_dir / "logs" / f"stacks-{name.replace(' ', '-')}.txt"
 
 
 def _actor_count(config: Config) -> int:
     return config.cluster.rollout_workers + config.cluster.reward_workers + config.cluster.learner_ranks
-
-
-def _gpu_shares(config: Config, gpus: float) -> tuple[float, float]:
-    """GPUs of a learner rank and of a rollout worker. Where there is one for each, each has its own; otherwise they
-    share, but never two ranks one GPU."""
-    ranks, workers = config.cluster.learner_ranks, config.cluster.rollout_workers
-    if not config.policy.device.startswith("cuda"):
-        return 0, 0
-    if gpus < ranks:
-        raise ConfigError(
-            f"policy.device={config.policy.device}, cluster.learner_ranks={ranks}: the Ray cluster has {gpus:g} GPUs; "
-            "ask for fewer ranks, or set policy.device=cpu"
-        )
-    if gpus >= ranks + workers:
-        return 1, 1
-    per_gpu = -(-workers // int(gpus))
-    return 0.51, int(490 / per_gpu) / 1000

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rl.errors import WorkerError
+from rl.errors import TrainingError, WorkerError
 from rl.types import WeightRef
 
 Weights = Mapping[str, np.ndarray]
@@ -23,6 +23,16 @@ def digest(weights: Weights) -> str:
         sha.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         sha.update(array.data)
     return sha.hexdigest()
+
+
+def require_finite(weights: Weights, version: int) -> None:
+    """Raises TrainingError before weights that hold a NaN or an infinity are served to anybody."""
+    for name in sorted(weights):
+        if not np.isfinite(weights[name]).all():
+            raise TrainingError(
+                f"weights {version}: {name} holds a NaN or an infinity; they are not served. The last checkpoint is whole: "
+                "look at actor/grad_norm, lower learner.lr, and start again"
+            )
 
 
 def verify(ref: WeightRef, weights: Weights) -> None:

@@ -109,6 +109,7 @@ class Policy(Protocol):
         attention_mask: torch.Tensor | None = None,
         rows: torch.Tensor | None = None,
         cache: KeyValueCache | None = None,
+        clean: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Final, normalised hidden states. With rows [B, L] bool: only those positions, [M, D], in row-major order.
 
@@ -116,6 +117,10 @@ class Policy(Protocol):
         position predicts the token at that position, in every family.
 
         With a cache, token_ids are what follows its settled tokens, which they attend to; the cache stays as it was.
+
+        With rows, clean [B, L] is the sequence of which token_ids hides a part. A block-causal policy then sees the blocks
+        before each block as they are in ``clean``, all at once: what its sampler sees, block after block. Policies that
+        attend to the whole sequence see token_ids alone.
         """
         ...
 
@@ -125,8 +130,13 @@ class Policy(Protocol):
         token. None: every token sees the whole sequence."""
         ...
 
-    def new_cache(self) -> KeyValueCache:
-        """For the keys and values of settled tokens. Raises PolicyError where none would be exact."""
+    @property
+    def shifted(self) -> bool:
+        """The state behind a token's prediction is that of the position before it, which ``hidden`` sees to."""
+        ...
+
+    def new_cache(self, exact: bool = True) -> KeyValueCache:
+        """For the keys and values of settled tokens. Raises PolicyError where none would be exact, and one must be."""
         ...
 
     def extend(self, token_ids: torch.Tensor, cache: KeyValueCache) -> None:

@@ -1,7 +1,7 @@
-"""Keys and values of tokens that are settled, for policies whose later blocks cannot change earlier ones.
+"""Keys and values of tokens that are settled, so that no pass computes them again. Keys are kept rotated.
 
-Exact for block-causal attention alone: there the states of a block depend on it and on what came before. Keys are kept
-rotated, so nothing is computed again.
+Exact for block-causal attention alone: there the states of a block depend on it and on what came before. Elsewhere it is
+an approximation, which a sampler must be asked for.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ class KeyValueCache:
 
     A forward pass writes its own keys and values behind them and reads both as one slice; ``commit`` settles them. For
     sampling only: it writes in place, so no gradient passes through it.
+
+    After ``hold(start, total)`` passes write at ``start`` and read all of the first ``total`` positions: what an earlier
+    pass wrote behind their own tokens stays visible.
     """
 
     def __init__(self, n_layers: int) -> None:
-        self.length = 0
+        self.length, self.total = 0, 0
         self._buffers: list[tuple[Tensor, Tensor] | None] = [None] * n_layers
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -27,16 +30,21 @@ class KeyValueCache:
         buffers = self._room(layer, keys, stop)
         for buffer, new in zip(buffers, (keys, values), strict=True):
             buffer[:, :, self.length : stop] = new
-        return buffers[0][:, :, :stop], buffers[1][:, :, :stop]
+        seen = max(stop, self.total)
+        return buffers[0][:, :, :seen], buffers[1][:, :, :seen]
 
     def commit(self, count: int) -> None:
         """The ``count`` positions written last are settled."""
         self.length += count
 
+    def hold(self, start: int, total: int = 0) -> None:
+        """Passes write at ``start`` from now on, and read at least the first ``total`` positions that were written."""
+        self.length, self.total = start, total
+
     def select(self, index: Tensor) -> KeyValueCache:
         """A cache of its own for the batch rows at ``index`` [B'] int64: one may be taken many times, or left out."""
         chosen = KeyValueCache(len(self._buffers))
-        chosen.length = self.length
+        chosen.length, chosen.total = self.length, self.total
         chosen._buffers = [None if pair is None else (pair[0][index], pair[1][index]) for pair in self._buffers]
         return chosen
 
@@ -56,3 +64,29 @@ class KeyValueCache:
 def expand(cache: KeyValueCache, count: int) -> KeyValueCache:
     """The cache of one sequence, for ``count`` that begin alike: a prompt is computed once for its group."""
     return cache.select(torch.zeros(count, dtype=torch.int64))
+
+
+class GroupCache:
+    """The cache of a group: one row while all members are alike, then one for each member that is still writing."""
+
+    def __init__(self, cache: KeyValueCache, members: int, rows: int = 1) -> None:
+        self._cache, self._members, self._rows = cache, members, rows
+        self._part: tuple[int, KeyValueCache] | None = None
+
+    def of(self, members: Tensor) -> KeyValueCache:
+        """For a pass over ``members`` [b] int64. Between two passes over all of them, members only become fewer."""
+        count = len(members)
+        if count > self._rows:
+            self._cache, self._rows = expand(self._cache, self._members), self._members
+        if count == self._rows:
+            self._part = None
+            return self._cache
+        if self._part is None or self._part[0] != count:
+            self._part = count, self._cache.select(members)
+        return self._part[1]
+
+    def keep(self, index: Tensor) -> None:
+        """The members at ``index`` go on; the others have ended."""
+        if self._rows > len(index):
+            self._cache, self._rows = self._cache.select(index), len(index)
+        self._members, self._part = len(index), None

@@ -46,6 +46,12 @@ def check_policy(path_or_name: str | Path) -> Path:
     return folder
 
 
+def own_block_length(folder: Path) -> int | None:
+    """Of a block-causal family's blocks, from config.json alone; None where all tokens see each other."""
+    family, config = _family(folder)
+    return family.sizes(config).block_length
+
+
 def load_policy(
     path_or_name: str | Path, *, device: str | torch.device = "cpu", dtype: str | torch.dtype | None = None
 ) -> MaskedDiffusionPolicy:
@@ -94,6 +100,13 @@ def save_policy(policy: MaskedDiffusionPolicy, folder: Path, max_shard_bytes: in
             shutil.copytree(policy.source / IMAGE_TOKENIZER, folder / IMAGE_TOKENIZER, dirs_exist_ok=True)
     family, _ = _family(folder)
     write_weights(folder, family.tensors(policy.module), max_shard_bytes)
+
+
+def family_tensors(policy: MaskedDiffusionPolicy) -> Tensors:
+    """The policy's tensors under its family's names. Raises PolicyError where it was not loaded from a folder."""
+    if policy.source is None:
+        raise PolicyError(f"{policy.name}: was not loaded from a folder, so its family is not known")
+    return _family(policy.source)[0].tensors(policy.module)
 
 
 def write_weights(folder: Path, tensors: Tensors, max_shard_bytes: int) -> None:

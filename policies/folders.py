@@ -17,15 +17,23 @@ VOCABULARY_FILES = ("vocab.json", "merges.txt")  # what a few families release i
 
 def find_policy(path_or_name: str | Path) -> Path:
     """The folder of a path, or of a shipped policy's name. Raises PolicyError; reads no weights."""
-    shipped = Path(str(resources.files("policies") / "shipped"))
-    names = sorted(folder.name for folder in shipped.glob("*") if (folder / "config.json").is_file())
-    folder = shipped / str(path_or_name) if str(path_or_name) in names else Path(path_or_name)
+    names = shipped_names()
+    folder = _shipped() / str(path_or_name) if str(path_or_name) in names else Path(path_or_name)
     if not folder.is_dir():
         raise PolicyError(
             f"policy.path={str(path_or_name)!r}: no such folder; allowed: a Hugging Face-layout folder, or one of "
             f"{', '.join(names) or '(none shipped)'}"
         )
     return folder
+
+
+def shipped_names() -> list[str]:
+    """What ``policy.path`` may say instead of a folder."""
+    return sorted(folder.name for folder in _shipped().glob("*") if (folder / "config.json").is_file())
+
+
+def _shipped() -> Path:
+    return Path(str(resources.files("policies") / "shipped"))
 
 
 def check_files(path_or_name: str | Path) -> Path:

@@ -44,15 +44,20 @@ class MaskedDiffusionPolicy:
         attention_mask: Tensor | None = None,
         rows: Tensor | None = None,
         cache: KeyValueCache | None = None,
+        clean: Tensor | None = None,
     ) -> Tensor:
-        return self.module(token_ids, attention_mask, rows, cache)
+        return self.module(token_ids, attention_mask, rows, cache, clean)
 
     @property
     def block_length(self) -> int | None:
         return self.module.config.block_length
 
-    def new_cache(self) -> KeyValueCache:
-        if self.block_length is None:
+    @property
+    def shifted(self) -> bool:
+        return self.module.config.shifted
+
+    def new_cache(self, exact: bool = True) -> KeyValueCache:
+        if exact and self.block_length is None:
             raise PolicyError(f"{self.name}: attends to the whole sequence, so no key-value cache of it is exact")
         return KeyValueCache(self.module.config.n_layers)
 

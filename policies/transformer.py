@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from policies.cache import KeyValueCache
 from policies.experts import ExpertsConfig, SparseExperts
+from policies.packing import Packing
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +101,12 @@ class Block(nn.Module):
         self,
         x: Tensor,
         rope: tuple[Tensor, Tensor],
-        bias: Tensor | None,
+        bias: Tensor | Packing | None,
         rows: Rows | None = None,
         cache: KeyValueCache | None = None,
     ) -> Tensor:
-        """x [B, L, D] -> [B, L, D], or [M, D] with rows. bias: bool, broadcast to [B, heads, queries, keys]."""
+        """x [B, L, D] -> [B, L, D], or [M, D] with rows. bias: bool, broadcast to [B, heads, queries, keys]; or how B
+        sequences are packed in x [1, T, D]."""
         normed = self.attn_norm(x)
         wanted, query_rope = normed, rope
         if rows is not None:
@@ -126,7 +128,9 @@ class Block(nn.Module):
         v = self._heads(self.v_proj(normed))
         return (k, v) if cache is None else cache.write(self.layer, k, v)
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | Packing | None) -> Tensor:
+        if isinstance(bias, Packing):
+            return bias.attend(q, k, v, self._attend)
         if self.group == 1:
             return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         if bias is None:
@@ -147,16 +151,18 @@ class Block(nn.Module):
 class Rows:
     """A selection of positions, rows [B, L] bool, as a padded gather: sequences may select different numbers.
 
-    ``shifted``: what is gathered for position p is the state at p - 1, which predicts it.
+    ``shifted``: what is gathered for position p is the state at p - 1, which predicts it. ``positions`` [L]: of packed
+    sequences, whose firsts have position 0.
     """
 
-    def __init__(self, rows: Tensor, shifted: bool = False) -> None:
+    def __init__(self, rows: Tensor, shifted: bool = False, positions: Tensor | None = None) -> None:
         counts = rows.sum(1)
         width = int(counts.max())
         # A stable sort puts the selected positions first, in order.
         self.index = torch.argsort((~rows).to(torch.int8), dim=1, stable=True)[:, :width]
         if shifted:
-            self.index = (self.index - 1).clamp(min=0)
+            first = self.index == 0 if positions is None else positions[self.index] == 0
+            self.index = self.index - (~first).to(self.index.dtype)
         self.valid = None
         if int(counts.min()) != width:
             self.valid = torch.arange(width, device=rows.device) < counts[:, None]
@@ -169,8 +175,10 @@ class Rows:
         """Two tables [L, H] -> two of [B, 1, width, H]."""
         return rope[0][self.index][:, None], rope[1][self.index][:, None]
 
-    def gather_bias(self, bias: Tensor | None) -> Tensor | None:
+    def gather_bias(self, bias: Tensor | Packing | None) -> Tensor | Packing | None:
         """[B or 1, 1, L, keys] -> [B, 1, width, keys]; a bias that is equal for all queries stays as it is."""
+        if isinstance(bias, Packing):
+            return bias.select(self.index[0])
         if bias is None or bias.shape[2] == 1:
             return bias
         index = self.index[:, None, :, None].expand(-1, -1, -1, bias.shape[3])
@@ -197,6 +205,7 @@ class Transformer(nn.Module):
         else:
             self.ff_out = nn.Linear(config.d_model, config.vocab_size, bias=False)
         self._rope: tuple[Tensor, Tensor] | None = None
+        self.packing = False  # see policies.packing.pack_sequences
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Normal with deviation 1/sqrt(d_model), residual outputs scaled by 1/sqrt(2 * layers) as GPT-2 does.
@@ -220,13 +229,24 @@ class Transformer(nn.Module):
         attention_mask: Tensor | None = None,
         rows: Tensor | None = None,
         cache: KeyValueCache | None = None,
+        clean: Tensor | None = None,
     ) -> Tensor:
-        """[B, L] -> [B, L, D]; with rows [B, L] bool, [M, D] in row-major order. See Policy.hidden for the cache."""
-        x, rope, bias = self._enter(token_ids, attention_mask, cache)
+        """[B, L] -> [B, L, D]; with rows [B, L] bool, [M, D] in row-major order. See Policy.hidden for cache and clean."""
+        if clean is not None and self.config.block_length is not None:
+            assert rows is not None and cache is None
+            return self._two_streams(token_ids, clean, attention_mask, rows)
+        packing = None if cache is not None else self._packing(attention_mask)
+        if packing is not None:
+            shape, token_ids, attention_mask = token_ids.shape, packing.pack(token_ids), None
+            rows = None if rows is None else packing.pack(rows)
+        x, rope, bias = self._enter(token_ids, attention_mask, cache, packing)
         for block in self.blocks[:-1]:
             x = block(x, rope, bias, cache=cache)
-        x = self.blocks[-1](x, rope, bias, None if rows is None else Rows(rows, self.config.shifted), cache)
+        positions = None if packing is None else packing.positions
+        x = self.blocks[-1](x, rope, bias, None if rows is None else Rows(rows, self.config.shifted, positions), cache)
         x = self.ln_f(x)
+        if packing is not None and rows is None:
+            x = packing.unpack(x, shape)
         if rows is None and self.config.shifted:
             x = torch.cat([x[:, :1], x[:, :-1]], dim=1)
         return x
@@ -241,9 +261,53 @@ class Transformer(nn.Module):
         last.keys_values(last.attn_norm(x), rope, cache)
         cache.commit(token_ids.shape[1])
 
-    def _enter(self, token_ids: Tensor, attention_mask: Tensor | None, cache: KeyValueCache | None):
+    def _packing(self, attention_mask: Tensor | None) -> Packing | None:
+        """How padded sequences are packed, where they are to be and there is padding."""
+        if not self.packing or attention_mask is None or bool(attention_mask.all()):
+            return None
+        length, device = self.config.block_length, attention_mask.device
+        return Packing.of(attention_mask, lambda stop: None if length is None else block_bias(0, stop, length, device))
+
+    def _two_streams(self, noisy: Tensor, clean: Tensor, attention_mask: Tensor | None, rows: Tensor) -> Tensor:
+        """A block-causal pass over [noisy ; clean]: a noisy block attends to itself and to the clean blocks before it, a
+        clean block to the clean ones up to itself (BD3-LM, arXiv 2503.09573, section 3.2). [M, D], noisy states at rows.
+
+        Noisy blocks before the first that has rows, and the clean block after which none has, are left out: nobody
+        looks at them.
+        """
+        size = self.config.block_length
+        assert size is not None
+        blocks = torch.arange(noisy.shape[1], device=noisy.device) // size
+        wanted = rows.any(0).nonzero().squeeze(1)
+        first, last = int(blocks[wanted[0]]) * size, int(blocks[wanted[-1]]) * size
+        parts = (slice(first, min(last + size, noisy.shape[1])), slice(0, last))
+        place = torch.cat([torch.arange(part.start, part.stop, device=noisy.device) for part in parts])
+        is_noisy = torch.arange(len(place), device=noisy.device) < parts[0].stop - first
+        own = (blocks[place][:, None] == blocks[place]) & (is_noisy[:, None] == is_noisy)
+        bias = (own | (~is_noisy & (blocks[place][:, None] > blocks[place])))[None, None]
+        if attention_mask is not None:
+            bias = bias & attention_mask[:, None, None, place]
+        x = self.wte(torch.cat([noisy[:, parts[0]], clean[:, parts[1]]], dim=1))
+        cos, sin = self._rope_tables(0, noisy.shape[1], x)
+        rope = cos[place], sin[place]
+        for block in self.blocks[:-1]:
+            x = block(x, rope, bias)
+        asked = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
+        asked[:, is_noisy] = rows[:, parts[0]]
+        return self.ln_f(self.blocks[-1](x, rope, bias, Rows(asked)))
+
+    def _enter(
+        self,
+        token_ids: Tensor,
+        attention_mask: Tensor | None,
+        cache: KeyValueCache | None,
+        packing: Packing | None = None,
+    ):
         """Embeddings [B, L, D], rotary tables of their positions, and who may attend to whom."""
         x = self.wte(token_ids)
+        if packing is not None:
+            cos, sin = self._rope_tables(0, max(packing.keys), x)
+            return x, (cos[packing.positions], sin[packing.positions]), packing
         start = 0 if cache is None else cache.length
         stop = start + token_ids.shape[1]
         bias = None if attention_mask is None or bool(attention_mask.all()) else attention_mask[:, None, None, :]
@@ -252,10 +316,13 @@ class Transformer(nn.Module):
             bias = block if bias is None else bias if block is None else bias & block
         return x, self._rope_tables(start, stop, x), bias
 
+    @property
+    def read_directly(self) -> tuple[Tensor, ...]:
+        """Weights that are read without a call of the module they belong to: an engine must not part them."""
+        return (self.wte.weight if self.config.tied_head else self.ff_out.weight,)
+
     def head(self, hidden: Tensor, first: int = 0, count: int | None = None) -> Tensor:
         """Logits for vocabulary ids first .. first + count; the whole vocabulary by default."""
-        if first == 0 and count is None and not self.config.tied_head:
-            return self.ff_out(hidden)
         return F.linear(hidden, self.head_weight(first, count))
 
     def head_weight(self, first: int = 0, count: int | None = None) -> Tensor:

@@ -49,6 +49,7 @@ _REGISTRY: dict[str, str] = {
     "pickscore": "rewards.preference:PickScoreReward",
     "hpsv2": "rewards.preference:Hpsv2Reward",
     "imagereward": "rewards.imagereward:ImageRewardReward",
+    "ocr": "rewards.ocr:OcrReward",
 }
 _ENTRY_POINTS = "unigrpo.rewards"  # installed packages offer rewards under this group: a class, or a function
 

@@ -1,14 +1,16 @@
 """The other side of ``rewards.isolate``: a template process that forks workers, and the worker's loop.
 
 Run as ``python -m rewards.isolate_child FD MODULE:FUNCTION MEMORY_BYTES network|sealed``. The template imports the
-function once, has one thread and never runs it; a worker is a fork of it, so it starts in milliseconds, and serves one
-socket until that closes.
+function once, has one thread and never runs it on anything from outside; a worker is a fork of it, so it starts in
+milliseconds, and serves one socket until that closes. Where the module has a function ``warm_up``, the template calls
+that: what it learns, every worker knows from the start.
 Frames on a worker's socket are a 4-byte big-endian length and JSON.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import math
@@ -53,6 +55,8 @@ def run_template(control: socket.socket, target: str, memory: int, network: bool
     """Serve ``spawn`` (with the worker's socket attached) and ``drop``; end, with all workers, when the parent does."""
     module, _, name = target.partition(":")
     function = getattr(importlib.import_module(module), name)
+    getattr(sys.modules[module], "warm_up", lambda: None)()
+    gc.freeze()  # so that a collection in a worker does not copy the template's memory
     workers: set[int] = set()
     send_frame(control, {"ready": True})
     try:

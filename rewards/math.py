@@ -26,10 +26,15 @@ _MAX_NESTING = 12
 _MAX_DIGITS = 40  # in one run, and
 _MAX_EXPONENT_DIGITS = 4
 _MAX_ASKED = 24  # questions to the child in one comparison
+_RESERVE_S = 0.05  # of a deadline: to kill and replace the child, so that the caller too waits no longer
 
 _COMMAND = re.compile(r"\\(?:begin|end)\{[a-z]+\}|\\[A-Za-z]+")
 _MATHS = re.compile(r"[0-9]|\\[A-Za-z]|(?<![A-Za-z])[A-Za-z](?![A-Za-z])")
-_BIG_FACTORIAL = re.compile(r"[0-9]{4,}\s*!|!\s*!|\)\s*!\s*\)?\s*!")
+_BIG_FACTORIAL = re.compile(
+    r"[0-9]{4,}\s*!|!\s*!|\)\s*!\s*\)?\s*!"
+    r"|\^[^!()]{0,24}\)\s*!"  # (10^9)!
+    r"|binom\s*\{[^}]*(?:[0-9]{6,}|[0-9]\s*\^)"  # as large as the factorials that it is made of
+)
 
 _child: Isolated | None = None
 _verdicts: dict[tuple[str, str], bool] = {}  # a group gives the same answer again and again
@@ -81,7 +86,7 @@ def score_answer(
     if simplified and given != wanted and is_literal(wanted) and _is_expression(given):
         return Score(0.0, seconds=time.monotonic() - begin, detail="not worked out")
     try:
-        value = float(compare(given, wanted, _Oracle(begin + deadline_s), rules))
+        value = float(compare(given, wanted, _Oracle(begin + max(deadline_s / 2, deadline_s - _RESERVE_S)), rules))
     except _Failed as error:
         return failed(error.status, error.detail, time.monotonic() - begin)
     return Score(value, seconds=time.monotonic() - begin)

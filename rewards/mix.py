@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rewards.base import Reward, check_reward, failed, invalid, is_absent, load_reward, one_line
 from rewards.shaping import Shaping
 from rl.errors import RewardError
-from rl.types import RewardItem, Score, ScoreStatus
+from rl.types import RewardCall, RewardItem, Score, ScoreStatus
 
 CUSTOM = "custom"
 _FAILURES = (ScoreStatus.TIMEOUT, ScoreStatus.CRASHED, ScoreStatus.INVALID)
@@ -103,11 +104,16 @@ class RewardMix:
             if not again:
                 break
             for index, score in zip(again, self._call(name, [items[index] for index in again]), strict=True):
-                scores[index] = score
+                scores[index] = replace(score, seconds=scores[index].seconds + score.seconds)
         return scores
 
     def _call(self, name: str, items: Sequence[RewardItem]) -> list[Score]:
         begin = time.perf_counter()
+        scores = self._answer(name, items)
+        seconds = (time.perf_counter() - begin) / len(items)
+        return [replace(score, seconds=score.seconds or seconds) for score in scores]
+
+    def _answer(self, name: str, items: Sequence[RewardItem]) -> list[Score]:
         try:
             scores = self._load(name).score(items)
         except RewardError as error:
@@ -117,8 +123,7 @@ class RewardMix:
         if not isinstance(scores, list) or len(scores) != len(items):
             count = len(scores) if isinstance(scores, list) else "no list of"
             return [invalid(f"returned {count} scores for {len(items)} items")] * len(items)
-        seconds = (time.perf_counter() - begin) / len(items)
-        return [Score(s.value, s.status, s.parts, s.seconds or seconds, s.detail) for s in scores]
+        return scores
 
     def _load(self, name: str) -> Reward:
         if name not in self.rewards:
@@ -136,20 +141,21 @@ def combine(
             parts[name] = score.value
         parts |= {f"{name}/{part}": float(value) for part, value in score.parts.items() if math.isfinite(value)}
     seconds = sum(score.seconds for score in scores.values())
+    calls = {name: RewardCall(score.status, score.seconds) for name, score in scores.items()}
     weighted = {name: score for name, score in scores.items() if weights[name] != 0}
     for name, score in weighted.items():
         if not score.usable and not is_absent(score):
             status = score.status if score.status in _FAILURES else ScoreStatus.INVALID
-            return Score(math.nan, status, parts, seconds, f"{name}: {score.detail or 'no finite value'}")
+            return Score(math.nan, status, parts, seconds, f"{name}: {score.detail or 'no finite value'}", calls)
     counted = {name: score for name, score in weighted.items() if not is_absent(score)}
     if not weights or (weighted and not counted):
         reasons = "; ".join(f"{name}: {score.detail}" for name, score in weighted.items())
         detail = "no reward applies to this row" + (f" ({reasons})" if reasons else "")
-        return Score(math.nan, ScoreStatus.INVALID, parts, seconds, detail)
+        return Score(math.nan, ScoreStatus.INVALID, parts, seconds, detail, calls)
     value = sum(weights[name] * (values or {}).get(name, score.value) for name, score in counted.items())
     wrong = any(score.status is ScoreStatus.WRONG_FORMAT for score in counted.values())
     detail = "; ".join(f"{name}: {score.detail}" for name, score in counted.items() if score.detail)
-    return Score(value, ScoreStatus.WRONG_FORMAT if wrong else ScoreStatus.OK, parts, seconds, detail)
+    return Score(value, ScoreStatus.WRONG_FORMAT if wrong else ScoreStatus.OK, parts, seconds, detail, calls)
 
 
 def _specs(settings: Settings | None, custom: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:

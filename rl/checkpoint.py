@@ -2,6 +2,7 @@
 
     checkpoints/global_step_40/    what ``Learner.save`` wrote, state.json, and manifest.json
     checkpoints/set_aside_1/       checkpoints of a future that this run left (``resume_mode`` disable or path)
+    checkpoints/ratings.json       held-out scores by step (``rl.ratings``)
 
 A checkpoint is written beside its final place, every file is synced to disk, then the manifest (size and SHA-256 of
 each file), and only then the folder is renamed. So a folder called ``global_step_N`` was complete when it got its name,
@@ -11,10 +12,8 @@ and the manifest shows whether it still is. Its hashes are checked before anythi
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import logging
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -23,18 +22,18 @@ from typing import Any
 
 from rl.config import Config
 from rl.errors import CheckpointError
+from rl.manifest import MANIFEST, STATE, damage, seal, sync
 from rl.protocols import Learner
+from rl.ratings import Ratings
 
 logger = logging.getLogger(__name__)
 
-MANIFEST = "manifest.json"
-STATE = "state.json"
-FORMAT = 1
+_UNFINISHED = ".unfinished_"
 _NAME = re.compile(r"global_step_(\d+)")
 # Settings that do not change what a step computes.
 _WITHOUT_EFFECT = frozenset(
     "name output_dir steps cluster tracking val_before_train val_after_train test_freq save_freq keep_checkpoints "
-    "resume_mode resume_path".split()
+    "resume_mode resume_path best_metric best_mode keep_best".split()
 )
 
 
@@ -47,7 +46,9 @@ class FolderCheckpoints:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.folder = config.run_dir / "checkpoints"
+        self.ratings = Ratings(self.folder)
         self.skipped: list[tuple[Path, str]] = []
+        self._newest: Path | None = None
 
     def resume(self, learner: Learner) -> Mapping[str, Any]:
         """Load the checkpoint that ``resume_mode`` asks for into the learner; its state, or {} for a fresh start.
@@ -63,25 +64,74 @@ class FolderCheckpoints:
         self._set_aside(after=state["step"])
         self._report_changes(source, state.get("config", {}))
         learner.load(source)
+        self._newest = source
         logger.info("resumed from %s", source)
         return state
 
+    def go_back(self, learner: Learner) -> Mapping[str, Any]:
+        """What was saved last, or what the run began with; {} where that was a fresh start. Raises CheckpointError."""
+        if self._newest is None:
+            return {}
+        if problem := damage(self._newest):
+            raise CheckpointError(
+                f"{self._newest}: {problem}; start the run again: it takes the newest whole checkpoint"
+            )
+        learner.load(self._newest)
+        return json.loads((self._newest / STATE).read_text())
+
     def save(self, step: int, learner: Learner, state: Mapping[str, Any]) -> Path:
-        """Write ``global_step_{step}`` and drop all but the newest ``keep_checkpoints``."""
+        """Write ``global_step_{step}``; drop all but the newest ``keep_checkpoints`` and the best ``keep_best``.
+
+        Raises CheckpointError where it cannot be written: the disk is full, or not ours to write to.
+        """
         final = self.folder / f"global_step_{step}"
-        unfinished = self.folder / f".unfinished_{final.name}"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
-        learner.save(unfinished)
-        whole_state = {**state, "step": step, "config": dataclasses.asdict(self.config)}
-        (unfinished / STATE).write_text(json.dumps(whole_state, indent=1))
-        seal(unfinished, step)
-        self._set_aside(after=step - 1)  # a checkpoint of that name can only be a damaged one that resume skipped
-        unfinished.rename(final)
-        _sync(self.folder)
+        unfinished = self.folder / f"{_UNFINISHED}{final.name}"
+        if self._newest is not None and self._newest.absolute() == final.absolute():
+            return final  # saved when it was due, and now again because the run is told to stop
+        try:
+            self._write(unfinished, step, learner, state)
+            self._set_aside(after=step - 1)  # one of that name can only be damaged, or of a future that was lost
+            unfinished.rename(final)
+            sync(self.folder)
+        except (OSError, CheckpointError) as error:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise CheckpointError(f"{final}: cannot be saved: {error}; {self._way_on()}") from error
+        self._newest = final
         self._prune()
         return final
+
+    def rate(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Held-out metrics of the weights after ``step``, by which ``best_metric`` chooses."""
+        metric = self.config.best_metric
+        if metric is not None and metric not in metrics:
+            known = ", ".join(sorted(metrics))
+            logger.warning("best_metric=%s: not measured at step %d; there are: %s", metric, step, known)
+        try:
+            self.ratings.add(step, metrics)
+        except OSError as error:
+            logger.warning("%s: cannot be written: %s", self.ratings.file, error)
+
+    def best(self) -> list[int]:
+        """The steps that ``best_metric`` keeps, the best first."""
+        if self.config.best_metric is None:
+            return []
+        steps = [step for step, _ in steps_in(self.folder)]
+        return self.ratings.best(steps, self.config.best_metric, self.config.best_mode, self.config.keep_best)
+
+    def _way_on(self) -> str:
+        """What is left to go on from, in a few words."""
+        whole = max((step for step, _ in steps_in(self.folder)), default=None)
+        found = "there is no earlier one" if whole is None else f"global_step_{whole} is still there"
+        return f"{found}; make room, and the same command goes on"
+
+    def _write(self, folder: Path, step: int, learner: Learner, state: Mapping[str, Any]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        learner.save(folder)
+        whole_state = {**state, "step": step, "config": dataclasses.asdict(self.config)}
+        (folder / STATE).write_text(json.dumps(whole_state, indent=1))
+        seal(folder, step)
 
     def _find(self) -> Path | None:
         if self.config.resume_mode == "disable":
@@ -94,17 +144,17 @@ class FolderCheckpoints:
                     f"resume_path={folder}: {problem}; give a whole global_step_N folder, or resume_mode=auto"
                 )
             return folder
-        for step, folder in sorted(_steps(self.folder), reverse=True):
-            problem = damage(folder)
-            if not problem:
-                return folder
-            self.skipped.append((folder, problem))
-            logger.warning("checkpoint of step %d skipped: %s: %s", step, folder, problem)
-        return None
+        found, self.skipped = newest_whole(self.folder)
+        for folder, problem in self.skipped:
+            logger.warning("checkpoint of step %d skipped: %s: %s", step_of(folder), folder, problem)
+        if found is not None and self.skipped:
+            logger.warning("going on from %s, the newest whole one", found)
+        return found
 
     def _set_aside(self, after: int) -> None:
         """Checkpoints beyond the starting point belong to another future: a later resume must not find them."""
-        future = [folder for step, folder in _steps(self.folder) if step > after]
+        future = [folder for step, folder in steps_in(self.folder) if step > after]
+        self.ratings.drop_after(after)
         if not future:
             return
         number = 1
@@ -116,7 +166,10 @@ class FolderCheckpoints:
         logger.warning("%d checkpoint(s) that this run does not go on from moved to %s", len(future), aside)
 
     def _prune(self) -> None:
-        for _, folder in sorted(_steps(self.folder))[: -self.config.keep_checkpoints]:
+        best = self.best()
+        for step, folder in sorted(steps_in(self.folder))[: -self.config.keep_checkpoints]:
+            if step in best:
+                continue
             (folder / MANIFEST).unlink(missing_ok=True)  # a half-removed checkpoint must not look whole
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -130,48 +183,6 @@ class FolderCheckpoints:
             logger.warning("%s was written with other settings of: %s", source, ", ".join(changed))
 
 
-def seal(folder: Path, step: int) -> None:
-    """Sync every file of the folder, then write the manifest that makes it a whole checkpoint."""
-    files = {}
-    for path in _files(folder):
-        _sync(path)
-        files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-    manifest = folder / MANIFEST
-    manifest.write_text(json.dumps({"format": FORMAT, "step": step, "files": files}, indent=1))
-    _sync(manifest)
-    for directory in {path.parent for path in _files(folder)}:
-        _sync(directory)
-
-
-def damage(folder: Path) -> str:
-    """Why the folder is not a whole checkpoint, in a few words; empty where it is one."""
-    if not folder.is_dir():
-        return "no such folder"
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        listed = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
-        written_as = manifest["format"]
-    except OSError:
-        return f"{MANIFEST} is missing"
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return f"{MANIFEST} cannot be read"
-    if written_as != FORMAT:
-        return f"{MANIFEST} has format {written_as}, expected {FORMAT}"
-    if STATE not in listed:
-        return f"{STATE} is not listed in {MANIFEST}"
-    present = {path.relative_to(folder).as_posix() for path in _files(folder)} - {MANIFEST}
-    if unlisted := present - listed.keys():
-        return f"{min(unlisted)} is not listed in {MANIFEST}"
-    for name, (size, digest) in sorted(listed.items()):
-        if name not in present:
-            return f"{name} is missing"
-        if (folder / name).stat().st_size != size:
-            return f"{name} has {(folder / name).stat().st_size} bytes, expected {size}"
-        if _sha256(folder / name) != digest:
-            return f"{name} does not match its SHA-256"
-    return ""
-
-
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
         if isinstance(value, Mapping):
@@ -180,30 +191,32 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", value
 
 
-def _steps(folder: Path) -> list[tuple[int, Path]]:
+def newest_whole(folder: Path) -> tuple[Path | None, list[tuple[Path, str]]]:
+    """The newest whole checkpoint in a folder of them, and those after it that are not: (which, why)."""
+    skipped: list[tuple[Path, str]] = []
+    for _, path in sorted(steps_in(folder), reverse=True):
+        problem = damage(path)
+        if not problem:
+            return path, skipped
+        skipped.append((path, problem))
+    return None, skipped
+
+
+def steps_in(folder: Path) -> list[tuple[int, Path]]:
+    """(step, folder) of all that are called ``global_step_N``, whole or not."""
     if not folder.is_dir():
         return []
-    found = [(_NAME.fullmatch(path.name), path) for path in folder.iterdir() if path.is_dir()]
-    return [(int(match[1]), path) for match, path in found if match]
+    return [(step_of(path), path) for path in folder.iterdir() if path.is_dir() and _NAME.fullmatch(path.name)]
+
+
+def step_of(checkpoint: Path) -> int:
+    """N of ``global_step_N``; -1 for another name."""
+    match = _NAME.fullmatch(checkpoint.name)
+    return int(match[1]) if match else -1
 
 
 def _remove_unfinished(folder: Path) -> None:
-    for path in folder.glob(".unfinished_*"):
+    for path in folder.glob(f"{_UNFINISHED}*"):
+        name = path.name.removeprefix(_UNFINISHED)
+        logger.warning("%s was not saved to its end: the process was ended while it wrote; its files are removed", name)
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.is_file())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -15,51 +15,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from rl.cluster_config import ClusterConfig
 from rl.errors import ConfigError
+from rl.learner_config import LearnerConfig
+from rl.learner_config import UniGRPOConfig as UniGRPOConfig
 from rl.reward_config import CustomRewardConfig, JudgeConfig, RewardsConfig
 from rl.types import ImageSampling, TextSampling, ThinkDrawSampling
-
-
-@dataclass(frozen=True)
-class UniGRPOConfig:
-    """Objective and mask schedule (arXiv 2505.15809, equations 3-5, algorithm 1, section 5.2).
-
-    clip_low, clip_high   the ratio is clipped to [1 - clip_low, 1 + clip_high]
-    kl_coef               beta; 0 runs without a reference model
-    kl_estimator          k1, k2 or k3 (http://joschu.net/blog/kl-approx.html)
-    normalizer            ``masked``: 1/M a response (eq. 4); ``length``: 1/|o| (eq. 5); token_mean; constant
-    schedule              how inner updates choose mask ratios: stratified, algorithm1, random or full
-    mu                    inner updates on one batch
-    kl_clip               largest KL estimate of one token; null leaves it alone. k3 is heavy-tailed under random masks
-    estimator             how a response's log-likelihood is estimated, see docs/estimators.md
-    estimator_samples     forward passes of one estimate, where the estimator has a choice; null: its own default
-    trajectory_shrink     trajectory: so many neighbouring denoising steps share a forward pass
-    objective             unigrpo, policy_gradient, wd1 or dpo, see docs/estimators.md
-    ratio                 token, or sequence: one ratio for a whole response
-    dual_clip             bounds the loss of a rollout with a negative advantage by this times it; null: no bound
-    entropy_coef          bonus on the entropy of scored tokens
-    normalizer_length     the divisor of normalizer=constant
-    spg_beta, spg_mixture  spg: exponent of the upper bound, and its share in the mixture with the lower one
-    """
-
-    clip_low: float = 0.2
-    clip_high: float = 0.2
-    kl_coef: float = 0.01
-    kl_estimator: str = "k3"
-    normalizer: str = "masked"
-    schedule: str = "stratified"
-    mu: int = 4
-    kl_clip: float | None = None
-    estimator: str = "masked"
-    estimator_samples: int | None = None
-    trajectory_shrink: int = 1
-    spg_beta: float = 1.5
-    spg_mixture: float = 0.5
-    objective: str = "unigrpo"
-    ratio: str = "token"
-    dual_clip: float | None = None
-    entropy_coef: float = 0.0
-    normalizer_length: int | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +60,20 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class CacheGateConfig:
+    """What an approximate key-value cache (``text.cache``) must show before a run trains with it; see docs/sampling.md.
+
+    prompts          training prompts, answered greedily with the cache and without
+    min_agreement    least share of tokens that are the same
+    max_reward_drop  how much less the mean reward may be with the cache
+    """
+
+    prompts: int = 64
+    min_agreement: float = 0.9
+    max_reward_drop: float = 0.05
+
+
+@dataclass(frozen=True)
 class RolloutConfig:
     """How training rollouts are sampled. batch_size counts prompts. threads: CPU threads of one rollout worker.
 
@@ -116,6 +91,7 @@ class RolloutConfig:
     threads: int = 1
     max_gen_batches: int = 1
     n_samples_by_task: dict[str, int] = field(default_factory=dict)
+    cache_gate: CacheGateConfig = field(default_factory=CacheGateConfig)
 
 
 @dataclass(frozen=True)
@@ -139,49 +115,14 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
-class LearnerConfig:
-    """One optimizer step on ``mini_batch_size`` rollouts (all of the batch if null), in micro-batches.
-
-    engine               deepspeed, or torch (one rank, plain AdamW: a debugger's choice)
-    max_skipped_updates  stop after this many updates in a row without usable groups or with a non-finite gradient
-    reference_sync_freq  copy the policy into the reference every so many steps; null keeps it frozen
-    advantage_baseline   mean of the group, or leave_one_out: mean of the others
-    task_weights         task -> weight of its rollouts in the loss; 1 where it is not named
-    logits_mib           where a micro-batch's logits would take more, they are formed in chunks of this many MiB
-    activation_checkpointing  keep a layer's input alone, and run it again for its gradient
-    overlong_filtering   leave rollouts that ran out of canvas out of the loss
-    drop_equal_groups    leave groups whose scores are all equal out of the update: they teach nothing but the KL term
-    """
-
-    algorithm: UniGRPOConfig = field(default_factory=UniGRPOConfig)
-    engine: str = "deepspeed"
-    zero_stage: int = 0
-    lr: float = 5e-5
-    lr_schedule: str = "constant"
-    warmup_steps: int = 0
-    weight_decay: float = 0.0
-    betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
-    max_grad_norm: float = 1.0
-    mini_batch_size: int | None = None
-    micro_batch_size_per_gpu: int = 32
-    scale_advantages_by_std: bool = True
-    reference_sync_freq: int | None = None
-    max_skipped_updates: int = 20
-    threads: int = 2
-    advantage_baseline: str = "mean"
-    task_weights: dict[str, float] = field(default_factory=dict)
-    overlong_filtering: bool = False
-    drop_equal_groups: bool = False
-    logits_mib: float = 64.0
-    activation_checkpointing: bool = False
-
-
-@dataclass(frozen=True)
 class SftConfig:
     """Mixed Long-CoT fine-tuning (arXiv 2505.15809, section 2.2): masked cross-entropy on worked answers.
 
     canvas_prob   share of examples padded with end-of-text to the sampler's canvas; the rest end at their first one
     semi_autoregressive_prob  share of those in which one block is in play, as in the sampler; else any token may be
+    eos_fill     block: end-of-text fills the block in which an answer ends, as the sampler sees it; canvas: all of the
+                 canvas, every one of them learned (LLaDA, arXiv 2502.09992, appendix B)
+    packing      examples of a micro-batch share one stream of tokens, as in learner.packing
     prompt_dropout  share of draw examples without their caption, which classifier-free guidance needs
     """
 
@@ -197,21 +138,8 @@ class SftConfig:
     semi_autoregressive_prob: float = 0.5
     prompt_dropout: float = 0.1
     threads: int = 2
-
-
-@dataclass(frozen=True)
-class ClusterConfig:
-    """mode: ray, or inline (one process, a debugger's choice; the same numbers). Deadlines are in seconds."""
-
-    mode: str = "ray"
-    address: str | None = None
-    rollout_workers: int = 2
-    reward_workers: int = 1
-    learner_ranks: int = 1
-    start_deadline_s: float = 300.0
-    rollout_deadline_s: float = 600.0
-    reward_deadline_s: float = 300.0
-    learner_deadline_s: float = 1800.0
+    eos_fill: str = "block"
+    packing: bool = False
 
 
 @dataclass(frozen=True)
@@ -226,7 +154,13 @@ class TrackingConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run. ``resume_mode``: auto (newest whole checkpoint of this run), disable, or path (``resume_path``)."""
+    """A whole run. ``resume_mode``: auto (newest whole checkpoint of this run), disable, or path (``resume_path``).
+
+    keep_checkpoints  the newest so many are kept
+    best_metric       of held-out evaluation, such as val/text/score: the best keep_best checkpoints by it are kept as well
+    best_mode         max or min: which values of it are better
+    max_staleness  by how many weight versions rollouts may be behind the weights that they train; 0 is on-policy
+    """
 
     name: str = "run"
     output_dir: str = "runs"
@@ -250,6 +184,10 @@ class Config:
     keep_checkpoints: int = 2
     resume_mode: str = "auto"
     resume_path: str | None = None
+    best_metric: str | None = None
+    best_mode: str = "max"
+    keep_best: int = 1
+    max_staleness: int = 0
 
     @property
     def run_dir(self) -> Path:

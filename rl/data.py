@@ -42,6 +42,7 @@ def load_rows(source: SourceConfig, reference_tasks: Collection[Task] = CHECKED_
     reference   ``reference``, ``answer``, verl's ``reward_model.ground_truth``, or else ``solution``; of an answer that
                 ends in ``#### 42``, as GSM8K's do, 42 is the reference and the rest its worked answer
     solution    ``solution``: for fine-tuning
+    text        a row of plain text, without a message: fine-tuning learns all of it (masked pre-training)
     image       a path relative to the file, encoded bytes, or a data set's ``{"bytes", "path"}``
     id, task, rewards, source (or verl's ``data_source``)
 
@@ -119,7 +120,7 @@ def _prompts(path: Path, source: SourceConfig, reference_tasks: frozenset[Task])
     folder = path if path.is_dir() else path.parent
     for number, (where, row) in enumerate(islice(read_rows(path, source.split), source.limit)):
         prompt = _prompt(where, row, source, folder, str(name), f"{base}/{number}")
-        if prompt.task in reference_tasks and prompt.reference is None and _needs_reference(prompt):
+        if prompt.messages and prompt.task in reference_tasks and prompt.reference is None and _needs_reference(prompt):
             raise DataError(f"{where}: no reference for task {prompt.task}; add a column reference, answer or solution")
         yield prompt
 
@@ -132,7 +133,7 @@ def _prompt(where: str, row: Row, source: SourceConfig, folder: Path, name: str,
         raise DataError(f"{where}: task understand without an image; add a column image")
     column = next((key for key in _MESSAGE_COLUMNS if row.get(key)), None)
     messages = _messages(where, row, column, source.args.get("template"))
-    reference, solution = _reference(row)
+    reference, solution = _reference(row) if messages else (None, str(row["text"]))
     metadata = {key: value for key, value in row.items() if key not in _OWN_FIELDS and key != column}
     if draws and image is not None:
         metadata["target_image"] = image
@@ -161,6 +162,8 @@ def _task(where: str, value: Any) -> Task:
 def _messages(where: str, row: Row, column: str | None, template: str | None) -> tuple[Message, ...]:
     if template is not None:
         return (Message("user", _fill(where, template, row)),)
+    if column is None and isinstance(row.get("text"), str) and row["text"].strip():
+        return ()  # plain text, for fine-tuning on all of it
     if column is None:
         raise DataError(f"{where}: no message; add a column messages, prompt or question (it has: {', '.join(row)})")
     turns = row[column]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -22,6 +24,8 @@ _COLUMNS = (
 )
 _MEMORY = 20  # steps that the pace is averaged over
 _ROWS = 8  # steps shown at once
+_EXPOSED = 0.1  # the share of a step from which on its wait for rewards is worth a word
+_TOTAL = re.compile(r"timing_s/rewards/[^/]+/total")
 
 
 class LiveTable:
@@ -44,6 +48,7 @@ class LiveTable:
         self._times: tuple[tuple[int, float], ...] = ()
         self._live: Live | None = None
         self._told: set[str] = set()
+        self._waited: tuple[str, ...] = ()
         self._closed = False
 
     def phase(self, text: str) -> None:
@@ -83,9 +88,10 @@ class LiveTable:
         self._times = (*self._times, (step, self._clock()))[-_MEMORY - 1 :]
         self._rows = (*self._rows, (step, metrics))[-_ROWS:]
         self._columns = tuple(column for column in _COLUMNS if column in self._columns or column[1] in metrics)
+        self._waited = waited_for(metrics)
         if not self._console.is_terminal:
             cells = self._cells(step, metrics, self._columns) | {"left": duration(self.seconds_left())}
-            self._print("  ".join(f"{name} {cell}" for name, cell in cells.items()))
+            self._print("  ".join([*(f"{name} {cell}" for name, cell in cells.items()), *self._waited]))
 
     def _cells(
         self, step: int, metrics: Mapping[str, float], columns: Sequence[tuple[str, str, int]]
@@ -104,13 +110,24 @@ class LiveTable:
             self._live.start()
 
     def _render(self) -> Table:
-        table = Table(caption=f"{self._phase}   time left {duration(self.seconds_left())}", caption_justify="left")
+        caption = "   ".join([self._phase, f"time left {duration(self.seconds_left())}", *self._waited])
+        table = Table(caption=caption, caption_justify="left")
         columns = self._columns
         for title in self._cells(0, {}, columns):
             table.add_column(title, justify="right")
         for step, metrics in self._rows:
             table.add_row(*self._cells(step, metrics, columns).values())
         return table
+
+
+def waited_for(metrics: Mapping[str, float]) -> tuple[str, ...]:
+    """Whom the last step waited for, where that took a tenth of it. Example: ``waited 4.2 s of 9.0 for reward judge``."""
+    waited, step = metrics.get("perf/exposed_reward_s", 0.0), metrics.get("timing_s/step", math.inf)
+    if waited < _EXPOSED * step:
+        return ()
+    spent = {name.split("/")[2]: value for name, value in metrics.items() if _TOTAL.fullmatch(name)}
+    who = f"reward {max(spent, key=spent.__getitem__)}" if spent else "rewards"
+    return (f"waited {waited:.1f} s of {step:.1f} for {who}",)
 
 
 def scores_line(metrics: Mapping[str, float]) -> str:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rl.errors import CheckpointError
-
-STATE_FILE = "optimizer.json"
-TENSORS_FILE = "optimizer.safetensors"
-_FORMAT = 1
+from rl.optimizer_files import SavedState, write_state
 
 
 class OptimizerConfig(Protocol):
@@ -74,11 +69,15 @@ class Engine(Protocol):
         ...
 
     def save(self, folder: Path) -> None:
-        """Write the optimizer's state into an existing folder."""
+        """Write this rank's share of the optimizer's state into an existing folder."""
         ...
 
     def load(self, folder: Path) -> None:
         """Restore what ``save`` wrote. Raises CheckpointError."""
+        ...
+
+    def whole(self, change: bool = False) -> AbstractContextManager[None]:
+        """In this block every rank sees the module's whole weights; a collective. change: they are written to."""
         ...
 
 
@@ -152,37 +151,22 @@ class TorchEngine:
         write_state(folder, self._steps, tensors)
 
     def load(self, folder: Path) -> None:
-        state, tensors = read_state(folder)
+        saved = SavedState(folder)
         parameters = dict(self._named_parameters())
         self.optimizer.state.clear()
-        for full_name, value in tensors.items():
+        for full_name, value in saved.items():
             name, _, key = full_name.rpartition(".")
             parameter = parameters.get(name)
             if parameter is None or value.shape not in (parameter.shape, torch.Size()):
                 raise CheckpointError(
-                    f"{folder / TENSORS_FILE}: {full_name} {tuple(value.shape)}: no such parameter here"
+                    f"{folder}: optimizer state of {full_name} {tuple(value.shape)}: no such parameter here"
                 )
             # A count of steps stays where AdamW keeps it, on the host; moments live beside their parameter.
             self.optimizer.state[parameter][key] = value.to(parameter.device) if value.dim() else value
-        self._steps = state["steps"]
+        self._steps = saved.steps
+
+    def whole(self, change: bool = False) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def _named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         return ((name, parameter) for name, parameter in self.module.named_parameters() if parameter.requires_grad)
-
-
-def write_state(folder: Path, steps: int, tensors: Mapping[str, Tensor]) -> None:
-    """An optimizer's state, as every engine writes it: schedule steps, and whole tensors ``{parameter}.{key}``."""
-    save_file(dict(tensors), folder / TENSORS_FILE)
-    (folder / STATE_FILE).write_text(json.dumps({"format": _FORMAT, "steps": steps}))
-
-
-def read_state(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What ``write_state`` wrote. Raises CheckpointError."""
-    try:
-        state = json.loads((folder / STATE_FILE).read_text())
-        tensors = load_file(folder / TENSORS_FILE)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise CheckpointError(f"{folder}: optimizer state cannot be read: {error}") from error
-    if state.get("format") != _FORMAT or not isinstance(state.get("steps"), int):
-        raise CheckpointError(f"{folder / STATE_FILE}: format {state.get('format')!r}, this version reads {_FORMAT}")
-    return state, tensors

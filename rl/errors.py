@@ -35,3 +35,7 @@ class DeadlineError(UniGRPOError, TimeoutError):
 
 class TrainingError(UniGRPOError, RuntimeError):
     """Training cannot go on: too many non-finite or empty steps in a row, ratios off 1 where they must be 1."""
+
+
+class LearnerLostError(WorkerError):
+    """A learner's process is gone. Its next call starts a new one, from the policy that the run began with."""

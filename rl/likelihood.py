@@ -78,9 +78,13 @@ def _one_pass(policy: Policy, data: MicroBatch, hidden: Tensor, scored: Tensor, 
     rows = scored.any(1).nonzero().squeeze(1)
     token_ids = data.token_ids.masked_fill(hidden & ~scored, policy.vocabulary.mask_id)
     if len(rows) == len(scored):
-        return masked_log_probs(policy, token_ids, data.attention, scored, draws=data.draws, **options)
+        return masked_log_probs(
+            policy, token_ids, data.attention, scored, draws=data.draws, clean=data.token_ids, **options
+        )
     attention = None if data.attention is None else data.attention[rows]
-    part = masked_log_probs(policy, token_ids[rows], attention, scored[rows], draws=data.draws[rows], **options)
+    part = masked_log_probs(
+        policy, token_ids[rows], attention, scored[rows], draws=data.draws[rows], clean=data.token_ids[rows], **options
+    )
 
     def spread(values: Tensor) -> Tensor:
         return values.new_zeros(scored.shape).index_copy(0, rows, values)
@@ -96,6 +100,7 @@ def masked_log_probs(
     mask: Tensor,
     *,
     draws: Tensor | None = None,
+    clean: Tensor | None = None,
     logits_mib: float = LOGITS_MIB,
     with_entropy: bool = False,
     with_token_entropy: bool = False,
@@ -106,6 +111,8 @@ def masked_log_probs(
     attention_mask  [B, L] bool, False at padding, or None
     mask            [B, L] bool
     draws           [B] or [B, L] bool, the sequences or positions whose image codes the sampler of images wrote; None: all
+    clean           [B, L] int64, the sequence that was written, where token_ids has mask tokens already; None: token_ids.
+                    Block-causal policies see the blocks before a block in it
     logits_mib      where the logits would take more, they are formed a chunk at a time, and again for the gradient
 
     Those codes are normalised over the codebook. All other tokens are normalised over the whole vocabulary, as the
@@ -114,7 +121,7 @@ def masked_log_probs(
     if not mask.any():
         nothing = torch.zeros(mask.shape, device=mask.device)
         return LogProbs(nothing, nothing.new_tensor(torch.nan), nothing if with_token_entropy else None)
-    rows = masked_rows(policy, token_ids, attention_mask, mask, draws)
+    rows = masked_rows(policy, token_ids, attention_mask, mask, draws, clean)
     parts = []
     for part in rows.parts:
         size = chunk_rows(policy, part.image, logits_mib)
@@ -141,7 +148,8 @@ def masked_loss(
     chunk's log-probs are, so the chunk's gradient is taken at once.
     """
     mask = data.masks[n]
-    rows = masked_rows(policy, data.token_ids, data.attention, mask, data.draws)
+    shown = data.token_ids.masked_fill(data.hidden[n, 0] & ~mask, policy.vocabulary.mask_id)
+    rows = masked_rows(policy, shown, data.attention, mask, data.draws, data.token_ids)
     values = rows.hidden.new_zeros(mask.numel(), dtype=torch.promote_types(rows.hidden.dtype, torch.float32))
     zero, entropy = values.new_zeros(()), values.new_zeros(())
     for part in rows.parts:
@@ -204,7 +212,12 @@ class MaskedRows:
 
 
 def masked_rows(
-    policy: Policy, token_ids: Tensor, attention_mask: Tensor | None, mask: Tensor, draws: Tensor | None
+    policy: Policy,
+    token_ids: Tensor,
+    attention_mask: Tensor | None,
+    mask: Tensor,
+    draws: Tensor | None,
+    clean: Tensor | None = None,
 ) -> MaskedRows:
     """The hidden states at ``mask``, split by what their tokens are normalised over."""
     vocabulary = policy.vocabulary
@@ -214,7 +227,8 @@ def masked_rows(
     is_image = (codes >= 0) & (codes < vocabulary.codebook_size)
     if draws is not None:
         is_image &= (draws if draws.dim() == 2 else draws[:, None].expand_as(mask)).flatten()[positions]
-    hidden, state = _hidden(policy, token_ids.masked_fill(mask, vocabulary.mask_id), attention_mask, mask)
+    noisy, clean = token_ids.masked_fill(mask, vocabulary.mask_id), token_ids if clean is None else clean
+    hidden, state = _hidden(policy, noisy, attention_mask, mask, clean)
     parts = []
     for image, wanted in ((False, targets), (True, codes)):
         rows = (is_image == image).nonzero().squeeze(1)
@@ -224,21 +238,26 @@ def masked_rows(
     return MaskedRows(mask.shape, positions, hidden, tuple(parts))
 
 
-def _hidden(policy: Policy, inputs: Tensor, attention_mask: Tensor | None, mask: Tensor) -> tuple[Tensor, Tensor]:
+def _hidden(
+    policy: Policy, inputs: Tensor, attention_mask: Tensor | None, mask: Tensor, clean: Tensor
+) -> tuple[Tensor, Tensor]:
     """Final states [S, D] at ``mask``, and which of them is that of each of the M masked positions in row-major order.
 
     Sequences that are equal go through the network once: under a full mask the rollouts of a prompt differ in their
-    targets alone, so that a group is one sequence.
+    targets alone, so that a group is one sequence. Not so for a block-causal policy, which sees what was written.
     """
     parts = [inputs, mask] if attention_mask is None else [inputs, mask, attention_mask]
+    if policy.block_length is not None:
+        parts.append(clean)
     distinct, same_as = torch.unique(torch.cat(parts, dim=1), dim=0, return_inverse=True)
     first, counts = torch.arange(len(inputs), device=inputs.device), mask.sum(1)
     if len(distinct) == len(inputs):
         same_as = first
     else:
         first = same_as.new_zeros(len(distinct)).scatter_reduce(0, same_as, first, "amin", include_self=False)
-        inputs, attention_mask = inputs[first], None if attention_mask is None else attention_mask[first]
-    hidden = policy.hidden(inputs, attention_mask, rows=mask[first])
+        inputs, clean = inputs[first], clean[first]
+        attention_mask = None if attention_mask is None else attention_mask[first]
+    hidden = policy.hidden(inputs, attention_mask, rows=mask[first], clean=clean)
     # The k-th masked position of a sequence is the k-th of the sequence that stands for it.
     starts = counts[first].cumsum(0) - counts[first]
     return hidden, starts[same_as].repeat_interleave(counts) + (mask.cumsum(1) - 1)[mask]

@@ -7,18 +7,25 @@ after 40 steps.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
+from rl.ahead import RolloutAhead
 from rl.config import Config
+from rl.errors import CheckpointError, LearnerLostError
 from rl.evaluation import evaluate, evaluation_seed
 from rl.prepare import prepare, reward_metrics
-from rl.protocols import Checkpoints, Learner, Tracker, Workers
-from rl.sampling import sample_groups
+from rl.protocols import Checkpoints, Learner, RunsAhead, Tracker, Workers
+from rl.sampling import Sampler, StepByStep
+from rl.stop import Stop, StopRequested
 from rl.stream import PromptStream
 from rl.tracking import tracked
 from rl.types import Group, Prompt, WeightRef
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +59,24 @@ def train(
     learner: Learner,
     tracker: Tracker,
     checkpoints: Checkpoints,
+    stop: Stop | None = None,
 ) -> TrainResult:
     """Train until ``config.steps`` are done, from the newest checkpoint where there is one.
 
+    A learner that is lost is put back to the last checkpoint, and the steps since then are done again. A ``stop`` that is
+    requested ends the run as Ctrl-C does, but with a checkpoint of the last whole step.
+
     The tracker is closed in any case, as FINISHED, FAILED or KILLED. Raises UniGRPOError where a run cannot go on.
     """
+    sampler = StepByStep(workers, stream, config)
+    if config.max_staleness:
+        sampler = RolloutAhead(cast(RunsAhead, workers), stream, config)
+    parts = (config, stream, val_prompts, workers, learner, tracker, checkpoints)
     with tracked(tracker):
-        return _Run(config, stream, val_prompts, workers, learner, tracker, checkpoints).train()
+        try:
+            return _Run(*parts, stop or Stop(), sampler, stream.state()).train()
+        except StopRequested:
+            raise KeyboardInterrupt from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +88,38 @@ class _Run:
     learner: Learner
     tracker: Tracker
     checkpoints: Checkpoints
+    stop: Stop
+    sampler: Sampler
+    first_prompts: Mapping[str, Any]
 
     def train(self) -> TrainResult:
         began = time.perf_counter()
-        at = self._resume()
+        at = self._position(self.checkpoints.resume(self.learner))
         weights = self.workers.update_weights(self.learner, at.weight_version)
         if at.before is None:
             before = self._validate(at.step, weights, "before training") if self.config.val_before_train else {}
             at = replace(at, before=before)
+        lost: LearnerLostError | None = None
         while at.step < self.config.steps:
-            weights, at = self._step(weights, at)
+            try:
+                if lost is not None:
+                    weights, at, lost = *self._go_back(lost, at), None
+                weights, at, groups = self._step(weights, at)
+                self._show(at.step, groups, weights)
+            except LearnerLostError as error:
+                lost = error
+            except StopRequested:
+                self._save(at)
+                raise
         after = self._validate(at.step, weights, "after training") if self.config.val_after_train else {}
         return TrainResult(at.step, weights, at.before or {}, after, time.perf_counter() - began)
 
-    def _step(self, weights: WeightRef, at: Position) -> tuple[WeightRef, Position]:
+    def _step(self, weights: WeightRef, at: Position) -> tuple[WeightRef, Position, Sequence[Group]]:
         """The flow."""
         clock = _Clock()
         self.tracker.phase("training")
-        sampled = sample_groups(self.workers, self.stream, weights, self.config, at.step)
+        with self.stop.may_abandon():
+            sampled = self.sampler.take(weights, at.step)
         groups = sampled.groups
         batch = prepare(sampled.chosen, self.config, at.step, weight_version=weights.version)
         report = self.learner.update(batch)
@@ -95,27 +127,40 @@ class _Run:
             weights = self.workers.update_weights(self.learner, weights.version + 1)
         at = replace(at, step=at.step + 1, weight_version=weights.version)
         timings = {**sampled.timings, **clock.stop()}
-        metrics = {**reward_metrics(groups), **report.metrics, **timings, **throughput(groups, timings)}
+        speed = {**throughput(groups, timings), **orchestration({**timings, **report.metrics})}
+        metrics = {**reward_metrics(groups), **report.metrics, **timings, **speed}
         self.tracker.log(at.step, metrics)
         self._maybe_save(at)
-        self._show(at.step, groups, weights)
-        return weights, at
+        return weights, at, groups
 
-    def _resume(self) -> Position:
-        state = self.checkpoints.resume(self.learner)
-        if not state:
-            return Position()
-        self.stream.restore(state["data"])
-        return Position(state["step"], state["weight_version"], state["before"])
+    def _go_back(self, lost: LearnerLostError, at: Position) -> tuple[WeightRef, Position]:
+        """To the last checkpoint, with a new learner; what was learned since then is learned again, bit for bit."""
+        self.sampler.drop()
+        back = replace(self._position(self.checkpoints.go_back(self.learner)), before=at.before)
+        logger.warning("%s; a new learner goes on from step %d (it was at %d)", lost, back.step, at.step)
+        return self.workers.update_weights(self.learner, back.weight_version), back
+
+    def _position(self, state: Mapping[str, Any]) -> Position:
+        """Where a checkpoint's state is, with the stream put there; the start, where there is no checkpoint."""
+        self.stream.restore(state["data"] if state else self.first_prompts)
+        return Position(state["step"], state["weight_version"], state["before"]) if state else Position()
 
     def _maybe_save(self, at: Position) -> None:
-        """Every ``save_freq`` steps, and the last."""
+        """Every ``save_freq`` steps, and the last. Where the disk is full, training goes on; the last one must succeed."""
         due = self.config.save_freq and at.step % self.config.save_freq == 0
         if not due and at.step < self.config.steps:
             return
+        try:
+            self._save(at)
+        except CheckpointError as error:
+            if at.step >= self.config.steps:
+                raise
+            logger.warning("%s; training goes on, and saves again when it is due", error)
+
+    def _save(self, at: Position) -> None:
         clock = _Clock()
         self.tracker.phase("saving")
-        state = {"data": self.stream.state(), "weight_version": at.weight_version, "before": dict(at.before or {})}
+        state = {"data": self.sampler.position(), "weight_version": at.weight_version, "before": dict(at.before or {})}
         with clock("timing_s/save_checkpoint"):
             self.checkpoints.save(at.step, self.learner, state)
         self.tracker.log(at.step, clock.seconds)
@@ -133,9 +178,11 @@ class _Run:
         if not self.val_prompts:
             return {}
         self.tracker.phase(f"evaluating {when}")
-        evaluation = evaluate(self.workers, self.val_prompts, weights, evaluation_seed(self.config.seed))
+        with self.stop.may_abandon():
+            evaluation = evaluate(self.workers, self.val_prompts, weights, evaluation_seed(self.config.seed))
         self.tracker.log(step, evaluation.metrics)
         self.tracker.samples(step, evaluation.groups, "val")
+        self.checkpoints.rate(step, evaluation.metrics)
         return evaluation.metrics
 
 
@@ -146,6 +193,19 @@ def throughput(groups: Sequence[Group], timings: Mapping[str, float]) -> dict[st
     tokens = sum(int(rollout.response_mask.sum()) for rollout in rollouts)
     images = sum(rollout.image is not None for rollout in rollouts)
     return {"perf/throughput": tokens / seconds, "perf/images_per_s": images / seconds}
+
+
+def orchestration(timings: Mapping[str, float]) -> dict[str, float]:
+    """Seconds of a step that are not on its longest chain of sampling, scoring and learning, and their share of the step.
+
+    Only where workers tell their chain, and one step follows the other: with rollouts ahead, chains overlap.
+    """
+    chain = timings.get("timing_s/workers_chain")
+    if chain is None or timings.get("staleness/max", 0.0) > 0:
+        return {}
+    learned = sum(timings.get(f"timing_s/{part}", 0.0) for part in ("old_log_prob", "ref", "update_actor"))
+    seconds = max(0.0, timings["timing_s/step"] - chain - learned)
+    return {"perf/orchestration_s": seconds, "perf/orchestration_share": seconds / timings["timing_s/step"]}
 
 
 class _Clock:

@@ -37,6 +37,10 @@ class ObjectiveConfig(Protocol):
     def ratio(self) -> str: ...
     @property
     def dual_clip(self) -> float | None: ...
+    @property
+    def importance_cap(self) -> float | None: ...
+    @property
+    def importance_level(self) -> str: ...
 
 
 # log(reference / policy) of a token the policy wrote -> estimate of KL(policy || reference).
@@ -60,6 +64,7 @@ def unigrpo(
     lengths: Tensor | None = None,
     weights: Tensor | None = None,
     scales: Tensor | None = None,
+    behavior_logp: Tensor | None = None,
 ) -> LossOutput:
     """UniGRPO's loss, to be minimised (arXiv 2505.15809, equations 3 to 5).
 
@@ -71,6 +76,10 @@ def unigrpo(
     1912.09729, equation 5); ``ratio=sequence`` has one ratio for a rollout, exp of its log-likelihood's difference over
     |o_i| (GSPO, arXiv 2507.18071, equation 7; ESPO, arXiv 2512.03759, equation 9), and no factor in front of it.
 
+    ``importance_cap`` C corrects for rollouts that older weights sampled: the surrogate counts
+    ``min(exp(old_logp - behavior_logp), C)`` times, a constant (truncated importance sampling: IMPALA, arXiv 1802.01561,
+    section 4.1), by token, or with ``importance_level=sequence`` by the ratio of a whole response, as above.
+
     logp, old_logp, ref_logp   [B, L] log-probs of the response's own tokens, all under the same mask; they may hold
                                anything where it is False. ref_logp may be None where kl_coef is 0
     advantages                 [B]
@@ -79,6 +88,7 @@ def unigrpo(
     weights                    [B] each rollout's weight in the mean; None: 1/B
     scales                     [B] times the sum of a rollout's values: its log-likelihood; None: |o_i|/M_i. Only the
                                sequence ratio reads it
+    behavior_logp              [B, L] log-probs of the weights that sampled, under the same mask; None: old_logp
 
     The loss keeps logp's dtype. Metrics are detached and add up over micro-batches as the loss does, except
     ``actor/ratio_max_deviation``, whose whole is the largest. Raises ConfigError, and ValueError for shapes.
@@ -89,16 +99,25 @@ def unigrpo(
     normalizer = normalizers(mask, lengths, config)
     mean = RolloutMean(mask, logp, _mean_weights(mask, weights, config))
 
+    importance = None
+    if behavior_logp is not None and config.importance_cap is not None:
+        importance = importance_weights(old_logp, behavior_logp, mask, config, lengths, scales)
     log_ratio = mean.select(logp) - mean.select(old_logp)
     if config.ratio == "sequence":
         ratio = _sequence_ratio(log_ratio, mask, lengths, scales)
         surrogate, plain, clipped = _surrogate(ratio, advantages, config)
+        if importance is not None:
+            surrogate = surrogate * (importance.sum(1, keepdim=True) / masked_count[:, None])
         pg_loss = mean.over_rollouts(surrogate)
     else:
         ratio = log_ratio.exp()
         surrogate, plain, clipped = _surrogate(ratio, advantages, config)
-        pg_loss = mean(surrogate, normalizer)
+        pg_loss = mean(surrogate if importance is None else surrogate * importance, normalizer)
     loss, metrics = pg_loss, {}
+    if importance is not None:
+        capped = (importance >= (config.importance_cap or torch.inf)).to(logp.dtype)
+        metrics["actor/importance_mean"] = mean(importance, masked_count)
+        metrics["actor/importance_capped"] = mean(capped, masked_count)
     if ref_logp is not None:
         kl = kl_term(mean.select(ref_logp) - mean.select(logp), config)
         kl_loss = mean(kl, normalizer)
@@ -123,6 +142,24 @@ def _surrogate(ratio: Tensor, advantages: Tensor, config: ObjectiveConfig) -> tu
     if config.dual_clip is not None:
         surrogate = torch.where(advantage < 0, torch.minimum(surrogate, -config.dual_clip * advantage), surrogate)
     return surrogate, plain, clipped
+
+
+@torch.no_grad()
+def importance_weights(
+    old_logp: Tensor,
+    behavior_logp: Tensor,
+    mask: Tensor,
+    config: ObjectiveConfig,
+    lengths: Tensor | None = None,
+    scales: Tensor | None = None,
+) -> Tensor:
+    """[B, L] min(old / behaviour, importance_cap) where the mask is True, 0 elsewhere; see ``unigrpo``."""
+    log_ratio = torch.where(mask, old_logp - behavior_logp, 0.0)
+    if config.importance_level == "sequence":
+        ratio = _sequence_ratio(log_ratio, mask, lengths, scales).expand_as(log_ratio)
+    else:
+        ratio = log_ratio.exp()
+    return torch.where(mask, ratio.clamp(max=config.importance_cap), 0.0)
 
 
 def _sequence_ratio(log_ratio: Tensor, mask: Tensor, lengths: Tensor | None, scales: Tensor | None) -> Tensor:

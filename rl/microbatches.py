@@ -33,6 +33,7 @@ class MicroBatch:
     lengths       [b] int64: response tokens
     weights       [b] float32: share in the mean over the mini-batch
     draws         [b, L] bool: where an image's sampler wrote
+    staleness     [b] int64: how many weight versions ago each was sampled
     """
 
     token_ids: Tensor
@@ -45,6 +46,7 @@ class MicroBatch:
     lengths: Tensor
     weights: Tensor
     draws: Tensor
+    staleness: Tensor
 
 
 def mini_batches(batch: TrainBatch, mini_batch_size: int | None) -> list[range]:
@@ -117,6 +119,9 @@ def collate(
         lengths=torch.tensor([len(response) for response in responses], device=device),
         weights=torch.tensor([weight for _, weight in entries], dtype=torch.float32, device=device),
         draws=torch.from_numpy(_draws(batch, rollouts, token_ids.shape[1])).to(device),
+        staleness=torch.tensor(
+            [0 if batch.staleness is None else int(batch.staleness[rollout]) for rollout in rollouts], device=device
+        ),
     )
 
 

@@ -14,7 +14,9 @@ from rl.masking import mask_ratios
 from rl.objectives import objective
 from rl.reward_config import FailureConfig
 from rl.seeds import derive_seed
-from rl.types import Group, MaskDraw, Rollout, RolloutStatus, ScoreStatus, TrainBatch
+from rl.types import Group, MaskDraw, RewardCall, Rollout, RolloutStatus, ScoreStatus, TrainBatch
+
+FAILURES = (ScoreStatus.TIMEOUT, ScoreStatus.CRASHED, ScoreStatus.INVALID)
 
 
 def prepare(groups: Sequence[Group], config: Config, step: int, *, weight_version: int | None = None) -> TrainBatch:
@@ -54,6 +56,9 @@ def prepare(groups: Sequence[Group], config: Config, step: int, *, weight_versio
         on_policy=len(versions | ({weight_version} - {None})) <= 1,
         spans=tuple(rollout.spans for rollout in rollouts),
         weights=weights,
+        staleness=None
+        if weight_version is None
+        else np.array([weight_version - rollout.weight_version for rollout in rollouts], dtype=np.int64),
     )
 
 
@@ -118,6 +123,8 @@ def reward_metrics(groups: Sequence[Group]) -> dict[str, float]:
     critic/rewards/mean|max|min   over the rollouts of usable groups: what the step learns from
     rewards/{task}/mean           the same, by task
     rewards/{name}/mean|std       each reward's own value before weighting, over all usable scores
+    rewards/{name}/{status}_rate  share of a reward's items that failed: timeout, crashed, invalid
+    timing_s/rewards/{name}/{what} seconds an item: p50 and p99; total: of all items, whether or not anything waited
     frac_reward_zero_std          share of the usable groups whose scores are all equal
     frac_groups_dropped           share of groups with a failed score
     score_status/{status}         share of all scores with each status
@@ -133,6 +140,7 @@ def reward_metrics(groups: Sequence[Group]) -> dict[str, float]:
     return {
         **_value_metrics(usable),
         **_part_metrics(groups),
+        **_call_metrics(groups),
         **_status_metrics(groups),
         **_length_metrics(rollouts),
         "frac_reward_zero_std": frac_reward_zero_std(usable),
@@ -160,6 +168,21 @@ def _part_metrics(groups: Sequence[Group]) -> dict[str, float]:
                 parts[name].append(value)
     means = {f"rewards/{name}/mean": _mean(values) for name, values in sorted(parts.items())}
     return means | {f"rewards/{name}/std": float(np.std(values)) for name, values in sorted(parts.items())}
+
+
+def _call_metrics(groups: Sequence[Group]) -> dict[str, float]:
+    calls: dict[str, list[RewardCall]] = defaultdict(list)
+    for score in (score for group in groups for score in group.scores):
+        for name, call in score.calls.items():
+            calls[name].append(call)
+    metrics: dict[str, float] = {}
+    for name, found in sorted(calls.items()):
+        seconds = [call.seconds for call in found]
+        p50, p99 = np.percentile(seconds, (50, 99))
+        timed = {"p50": float(p50), "p99": float(p99), "total": sum(seconds)}
+        metrics |= {f"timing_s/rewards/{name}/{what}": value for what, value in timed.items()}
+        metrics |= {f"rewards/{name}/{status}_rate": _mean(c.status == status for c in found) for status in FAILURES}
+    return metrics
 
 
 def _status_metrics(groups: Sequence[Group]) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -56,6 +56,23 @@ class Workers(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class RunsAhead(Workers, Protocol):
+    """Workers that sample while the learner learns."""
+
+    def begin(self, prompts: Sequence[Prompt], weights: WeightRef, seed: int) -> int:
+        """Start on a batch, at the newest weights or earlier ones that a batch in hand still needs; its number."""
+        ...
+
+    def finish(self, number: int) -> list[Group]:
+        """The groups of a batch that was begun; ``timings`` are of it."""
+        ...
+
+    def cancel(self) -> None:
+        """Forget every batch that was begun."""
+        ...
+
+
 class Tracker(Protocol):
     """Where a run's numbers, tables and pictures go. It never raises into the loop and never blocks it."""
 
@@ -79,4 +96,14 @@ class Checkpoints(Protocol):
         """Load the newest whole checkpoint; its state, or an empty mapping where there is none."""
         ...
 
-    def save(self, step: int, learner: Learner, state: Mapping[str, Any]) -> Path: ...
+    def go_back(self, learner: Learner) -> Mapping[str, Any]:
+        """Load what this run saved last, or what it began with, into a learner that was lost; its state as above."""
+        ...
+
+    def save(self, step: int, learner: Learner, state: Mapping[str, Any]) -> Path:
+        """Raises CheckpointError where it could not be written; nothing is left of it then."""
+        ...
+
+    def rate(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Held-out metrics of the weights after ``step``: the best checkpoints are kept by them."""
+        ...

@@ -89,6 +89,7 @@ class JudgeConfig:
     command   how to call vllm: it lives in an environment of its own, e.g. ``[/opt/judge/bin/vllm]``
     args      more arguments of ``vllm serve``
     port      on loopback; 0 finds a free one
+    gpus      that Ray sets aside for it
     restarts  how often a server that ends is started again
     """
 
@@ -96,5 +97,6 @@ class JudgeConfig:
     command: list[str] = field(default_factory=lambda: ["vllm"])
     args: list[str] = field(default_factory=list)
     port: int = 0
+    gpus: float = 0.0
     restarts: int = 3
     start_deadline_s: float = 600.0

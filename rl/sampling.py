@@ -4,18 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from rl.advantages import scores_differ
 from rl.config import Config
 from rl.prepare import check_failures
-from rl.protocols import Workers
+from rl.protocols import RunsAhead, Workers
 from rl.seeds import derive_seed
 from rl.types import Group, Prompt, WeightRef
 
 
 class Stream(Protocol):
     def next(self, count: int, /) -> list[Prompt]: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+
+class Sampler(Protocol):
+    """Where the loop gets a step's groups: one step after the other, or ahead (``rl.ahead``)."""
+
+    def take(self, weights: WeightRef, step: int) -> Sampled:
+        """step: how many are done. weights: those that the step is about to train."""
+        ...
+
+    def position(self) -> dict[str, Any]:
+        """The stream's state from which the next step that is not taken yet would be sampled."""
+        ...
+
+    def drop(self) -> None:
+        """Forget what is in hand."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +43,28 @@ class Sampled:
     groups: Sequence[Group]
     chosen: Sequence[Group]
     timings: Mapping[str, float]
+
+
+class StepByStep:
+    """Implements ``Sampler``, strictly on-policy."""
+
+    def __init__(self, workers: Workers, stream: Stream, config: Config) -> None:
+        self._workers, self._stream, self._config = workers, stream, config
+        self._before: dict[str, Any] | None = None
+
+    def take(self, weights: WeightRef, step: int) -> Sampled:
+        self._before = self._stream.state()
+        sampled = sample_groups(self._workers, self._stream, weights, self._config, step)
+        self._before = None
+        return sampled
+
+    def position(self) -> dict[str, Any]:
+        return self._stream.state() if self._before is None else self._before
+
+    def drop(self) -> None:
+        self._before = None
+        if isinstance(self._workers, RunsAhead):
+            self._workers.cancel()
 
 
 def sample_groups(workers: Workers, stream: Stream, weights: WeightRef, config: Config, step: int) -> Sampled:

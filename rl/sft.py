@@ -7,7 +7,7 @@ tokens of which M = t L are hidden, LLaDA's loss -1/(t L) sum(log p) is the mean
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -51,6 +51,15 @@ class ExampleMaker:
         self.policy, self.config = policy, config
         self._prefixes: dict[str, tuple[int, ...]] = {}
         self._codes: dict[str, list[np.ndarray]] = {}
+        self._owed: dict[str, int] = {}
+
+    def state(self) -> dict[str, int]:
+        """How many pictures are kept of each caption: which one an example shows depends on it."""
+        return self._owed | {name: len(kept) for name, kept in self._codes.items()}
+
+    def restore(self, state: Mapping[str, int]) -> None:
+        """Go on from a state. The pictures are drawn again when they are asked for."""
+        self._codes, self._owed = {}, {name: int(count) for name, count in state.items()}
 
     def make(self, prompt: Prompt, rng: np.random.Generator) -> Example:
         if prompt.task is Task.DRAW:
@@ -64,6 +73,8 @@ class ExampleMaker:
             raise DataError(
                 f"prompt {prompt.id}: no solution; fine-tuning needs a column 'solution' with a worked answer"
             )
+        if not prompt.messages:
+            return self._plain(prompt, rng)
         if prompt.id not in self._prefixes:
             self._prefixes[prompt.id] = self.policy.encode_prompt(prompt).prefix
         vocabulary = self.policy.vocabulary
@@ -75,8 +86,15 @@ class ExampleMaker:
         canvas = rng.random() < self.config.sft.canvas_prob
         return text_example(
             self._prefixes[prompt.id], response, vocabulary.eos_id, sampling if canvas else None,
-            self.config.sft.semi_autoregressive_prob, rng,
+            self.config.sft.semi_autoregressive_prob, rng, whole_canvas=self.config.sft.eos_fill == "canvas",
         )  # fmt: skip
+
+    def _plain(self, prompt: Prompt, rng: np.random.Generator) -> Example:
+        """Text without a prompt: LLaDA's pre-training (arXiv 2502.09992, section 2.2), in a window of the policy's length."""
+        ids = [*self.policy.tokenizer.encode(prompt.solution or ""), self.policy.vocabulary.eos_id]
+        limit = self.policy.max_length
+        start = int(rng.integers(len(ids) - limit + 1)) if len(ids) > limit else 0
+        return text_example((), ids[start : start + limit], self.policy.vocabulary.eos_id, None, 0.0, rng)
 
     def _draw_planned(self, prompt: Prompt, rng: np.random.Generator) -> Example:
         """The image after its worked-out plan."""
@@ -101,16 +119,21 @@ class ExampleMaker:
     def _picture(self, prompt: Prompt, rng: np.random.Generator) -> np.ndarray:
         """Codes [h*w] of the row's own picture, or of one of several that we render."""
         kept = self._codes.setdefault(prompt.id, [])
+        while len(kept) < self._owed.get(prompt.id, 0):
+            kept.append(self._render(prompt, len(kept)))
         choice = int(rng.integers(RENDERS if "scene" in prompt.metadata else 1))
-        if choice < len(kept):
-            return kept[choice]
+        if choice >= len(kept):
+            choice = len(kept)
+            kept.append(self._render(prompt, choice))
+        return kept[choice]
+
+    def _render(self, prompt: Prompt, index: int) -> np.ndarray:
         tokenizer = self.policy.image_tokenizer
         assert tokenizer is not None
-        pixels = target_image(prompt, derive_seed(0, prompt.id, len(kept)), tokenizer.image_size)
+        pixels = target_image(prompt, derive_seed(0, prompt.id, index), tokenizer.image_size)
         if pixels is None:
             raise DataError(f"prompt {prompt.id}: no picture; fine-tuning a draw row needs a column 'image'")
-        kept.append(tokenizer.encode(pixels[None])[0])
-        return kept[-1]
+        return tokenizer.encode(pixels[None])[0]
 
 
 def text_example(
@@ -120,12 +143,15 @@ def text_example(
     canvas: TextSampling | None,
     semi_autoregressive_prob: float,
     rng: np.random.Generator,
+    *,
+    whole_canvas: bool = False,
 ) -> Example:
     """Hide part of a text response, as the sampler or the likelihood will see it.
 
     canvas None       the sequence ends with its end-of-text token, as in the likelihood of a finished rollout
     canvas given      the response lies on the sampler's canvas: the block in which it ends is filled up with
                       end-of-text, and the blocks after it are all hidden, and not scored
+    whole_canvas    end-of-text fills all of the canvas, and is learned everywhere, as LLaDA does
     semi-autoregressive   only one block is in play: what is before it is given, what is after it is hidden
     """
     if canvas is None:
@@ -135,6 +161,7 @@ def text_example(
     block = canvas.block_length
     filled = -(-len(response) // block) * block
     total = max(canvas.max_new_tokens, filled)
+    filled = total if whole_canvas else filled
     body = np.full(total, eos_id, dtype=np.int64)
     body[: len(response)] = response
     hidden = np.ones(total, dtype=bool)
@@ -170,30 +197,28 @@ def _example(
 def batch_loss(policy: Policy, examples: Sequence[Example]) -> Tensor:
     """Sum over the examples of the mean cross-entropy of their scored tokens."""
     length = max(len(example.token_ids) for example in examples)
-    token_ids = np.zeros((len(examples), length), dtype=np.int64)
-    attention = np.zeros(token_ids.shape, dtype=bool)
-    scored = np.zeros(token_ids.shape, dtype=bool)
+    token_ids, clean = (np.zeros((len(examples), length), dtype=np.int64) for _ in range(2))
+    attention, scored = (np.zeros(token_ids.shape, dtype=bool) for _ in range(2))
     for row, example in enumerate(examples):
         size = len(example.token_ids)
         unseen = example.hidden & ~example.scored
         token_ids[row, :size] = np.where(unseen, policy.vocabulary.mask_id, example.token_ids)
+        clean[row, :size] = example.token_ids
         attention[row, :size] = True
         scored[row, :size] = example.scored
     device = next(policy.module.parameters()).device
-    mask = torch.from_numpy(scored).to(device)
-    logp = masked_log_probs(
-        policy, torch.from_numpy(token_ids).to(device), torch.from_numpy(attention).to(device), mask
-    ).values
+    ids, attend, mask, written = (torch.from_numpy(x).to(device) for x in (token_ids, attention, scored, clean))
+    logp = masked_log_probs(policy, ids, attend, mask, clean=written).values
     # Of L tokens M = t L are hidden, so that 1/(t L) is 1/M.
     ones = torch.ones(len(examples), device=device)
     return masked_cross_entropy(logp, mask, ones, mask.sum(1), weights=ones).loss
 
 
 def train_steps(
-    policy: Policy, engine: Engine, stream: Stream, config: Config, steps: range
+    policy: Policy, engine: Engine, stream: Stream, config: Config, steps: range, maker: ExampleMaker | None = None
 ) -> Iterator[tuple[int, Mapping[str, float]]]:
     """Fine-tune; after each step, its number and its metrics: loss, sft/loss/{task}, actor/grad_norm, actor/lr."""
-    maker = ExampleMaker(policy, config)
+    maker = maker or ExampleMaker(policy, config)
     for step in steps:
         began = time.monotonic()
         rng = np.random.default_rng(derive_seed(config.seed, "sft", step))
@@ -220,17 +245,3 @@ def _by_source(prompts: Sequence[Prompt]) -> list[list[Prompt]]:
     for prompt in prompts:
         groups.setdefault((prompt.task, prompt.source), []).append(prompt)
     return list(groups.values())
-
-
-def run_sft(
-    policy: Policy,
-    engine: Engine,
-    stream: Stream,
-    config: Config,
-    log: Callable[[int, Mapping[str, float]], None],
-) -> None:
-    """The whole run: config.sft.steps steps, each logged."""
-    policy.module.train()
-    for step, metrics in train_steps(policy, engine, stream, config, range(config.sft.steps)):
-        log(step, metrics)
-    policy.module.eval()

@@ -89,6 +89,8 @@ class TextSampling:
                     (Fast-dLLM, arXiv 2505.22618); null is off
     top_k, top_p    draw from the likeliest tokens alone: that many (0: all), or those that hold this share
     repetition_penalty  above 1, tokens that the sequence has already are less likely (arXiv 1909.05858); 1 is off
+    cache           ``none`` is exact; ``prefix`` and ``dual`` are Fast-dLLM's approximate key-value caches. Block-causal
+                    policies have an exact one of their own
 
     The likelihood that trains knows nothing of top_k, top_p and the penalty: training with them is off-policy.
     """
@@ -102,6 +104,7 @@ class TextSampling:
     top_k: int = 0
     top_p: float = 1.0
     repetition_penalty: float = 1.0
+    cache: str = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,11 +212,23 @@ class RewardItem:
 
 
 @dataclass(frozen=True, slots=True)
+class RewardCall:
+    """How one reward of a mix fared with one item. Example: ``RewardCall(ScoreStatus.TIMEOUT, 1.0)``.
+
+    seconds  by the clock, over all attempts; those of a batch are shared out evenly where the reward itself says none
+    """
+
+    status: ScoreStatus
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """A reward's answer. Example: ``Score(2.5, parts={"correctness": 2.0, "format": 0.5})``.
 
     value is NaN unless the status is OK or WRONG_FORMAT: a failure is never a silent 0.
     parts holds each reward's own value before weighting; detail says in one line why a score failed.
+    calls says of each reward of a mix how it ended and how long it took, also where its weight is 0.
     """
 
     value: float
@@ -221,6 +236,7 @@ class Score:
     parts: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     detail: str = ""
+    calls: Mapping[str, RewardCall] = field(default_factory=dict)
 
     @property
     def usable(self) -> bool:
@@ -264,6 +280,7 @@ class TrainBatch:
     on_policy                  the rollouts came from the weights that are about to be trained
     spans                      [B], each rollout's; empty: what its task says
     weights                    [B] float32: each rollout's share in the loss, relative to the others; None: equal shares
+    staleness                  [B] int: how many weight versions ago each rollout was sampled; None: unknown
     """
 
     token_ids: tuple[np.ndarray, ...]
@@ -275,6 +292,7 @@ class TrainBatch:
     on_policy: bool = True
     spans: tuple[tuple[Span, ...], ...] = ()
     weights: np.ndarray | None = None
+    staleness: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.token_ids)

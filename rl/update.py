@@ -10,50 +10,72 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from policies.base import Policy
+from policies.packing import pack_sequences
+from rl import generators
 from rl.activations import checkpoint_layers
 from rl.config import LearnerConfig
 from rl.engine import Engine
 from rl.errors import CheckpointError, TrainingError
 from rl.estimators import estimator
+from rl.importance import PastWeights
 from rl.likelihood import LogProbs, chunk_rows, masked_loss, token_values
 from rl.microbatches import MicroBatch, collate, mini_batches, plan
 from rl.objectives import Terms, loss_of, objective
-from rl.reference import Reference
+from rl.reference import BaseReference, Reference, make_reference
 from rl.tally import LARGEST, Clock, Tally, max_over_ranks
 from rl.threads import torch_threads
+from rl.trained import trained
 from rl.types import LossOutput, StepReport, TrainBatch
 
-POLICY_FOLDER = "policy"
 STATE_FILE = "learner.json"
 # On the first inner update of an on-policy step every ratio is 1, up to float32's rounding.
 RATIO_TOLERANCE = 1e-5
 
 
+def _generators_file(rank: int) -> str:
+    return f"generators-{rank}.json"
+
+
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """A micro-batch with what is known before the first update: log-probs [N, b, L] under each inner update's mask."""
+    """A micro-batch with what is known before the first update: log-probs [N, b, L] under each inner update's mask.
+
+    behavior: of the weights that sampled, None where that needs no correction
+    """
 
     data: MicroBatch
     old: Tensor | None
     ref: Tensor | None
+    behavior: Tensor | None = None
 
 
 class UniGRPOLearner:
     """Implements ``rl.protocols.Learner`` for one rank. Every rank is given the same batch and takes its share."""
 
     def __init__(
-        self, policy: Policy, engine: Engine, config: LearnerConfig, reference: Reference | None = None
+        self,
+        policy: Policy,
+        engine: Engine,
+        config: LearnerConfig,
+        reference: Reference | BaseReference | None = None,
     ) -> None:
         """engine works on ``policy.module``. reference: made before the engine where that wraps the module; by default
         it is made here, where ``kl_coef`` needs one."""
         if reference is None and config.algorithm.kl_coef > 0:
-            reference = Reference(policy, config.reference_sync_freq)
+            reference = make_reference(policy, config.reference_sync_freq)
         if config.activation_checkpointing:
             checkpoint_layers(policy.module)
+        if config.packing:
+            for each in (policy, *([] if reference is None else [reference.policy])):
+                pack_sequences(each.module)
         self.policy, self.engine, self.config, self.reference = policy, engine, config, reference
+        self.trained = trained(policy)
+        corrects = config.algorithm.importance_cap is not None
+        self.past = PastWeights(engine, config.algorithm.importance_versions) if corrects else None
         self.device = next(policy.module.parameters()).device
         self._steps = 0
         self._skipped_in_row = 0
@@ -65,6 +87,8 @@ class UniGRPOLearner:
         TrainingError where ratios are off 1 that must be 1, or too many updates in a row were skipped.
         """
         self._steps += 1
+        if self.past is not None:
+            self.past.remember()
         if not len(batch):
             self._count_skip("no usable group in the batch")
             return StepReport({"actor/skipped_updates": 1.0, "actor/lr": self.engine.lr}, updated=False)
@@ -72,25 +96,36 @@ class UniGRPOLearner:
             return self._update(batch)
 
     def weights(self) -> Mapping[str, np.ndarray]:
-        state = self.policy.module.state_dict()
-        return {name: value.detach().to("cpu", torch.float32, copy=True).numpy() for name, value in state.items()}
+        """A collective where an engine parts the weights: every rank calls it."""
+        with self.engine.whole():
+            state = self.trained.state()
+            return {name: value.detach().to("cpu", torch.float32, copy=True).numpy() for name, value in state.items()}
 
     def save(self, folder: Path) -> None:
-        """The policy's own folder, the engine's files, the learner's counters. A collective: every rank calls it."""
-        if self.engine.rank == 0:
-            self.policy.save(folder / POLICY_FOLDER)
-            if self.reference is not None:
-                self.reference.save(folder)
-            state = {"steps": self._steps, "skipped_in_row": self._skipped_in_row}
-            (folder / STATE_FILE).write_text(json.dumps(state))
-        self.engine.save(folder)
+        """The policy's own folder, the engine's files, the learner's counters. A collective: every rank calls it.
+
+        Raises CheckpointError where files cannot be written.
+        """
+        try:
+            with self.engine.whole():
+                if self.engine.rank == 0:
+                    self._save_once(folder)
+            (folder / _generators_file(self.engine.rank)).write_text(json.dumps(generators.capture()))
+            self.engine.save(folder)
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(str(error).splitlines()[0]) from error
+
+    def _save_once(self, folder: Path) -> None:
+        """What one rank writes for all."""
+        self.trained.save(folder)
+        if self.reference is not None:
+            self.reference.save(folder)
+        state = {"steps": self._steps, "skipped_in_row": self._skipped_in_row}
+        (folder / STATE_FILE).write_text(json.dumps(state))
 
     def load(self, folder: Path) -> None:
-        from policies import load_policy  # at its use: loading is a family's business, and the rest is not
-
-        dtype = next(self.policy.module.parameters()).dtype
-        saved = load_policy(folder / POLICY_FOLDER, dtype=dtype)
-        self.policy.module.load_state_dict(saved.module.state_dict())
+        with self.engine.whole(change=True):
+            self.trained.load(folder)
         if self.reference is not None:
             self.reference.load(folder)
         try:
@@ -98,7 +133,18 @@ class UniGRPOLearner:
             self._steps, self._skipped_in_row = int(state["steps"]), int(state["skipped_in_row"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{folder / STATE_FILE}: cannot be read: {error}") from error
+        self._restore_generators(folder)
         self.engine.load(folder)
+
+    def _restore_generators(self, folder: Path) -> None:
+        """A rank that was not there when this was saved keeps its own."""
+        file = folder / _generators_file(self.engine.rank)
+        if not file.is_file():
+            return
+        try:
+            generators.restore(json.loads(file.read_text()))
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise CheckpointError(f"{file}: cannot be read: {error}") from error
 
     def close(self) -> None:
         """Nothing to give back: the engine's owner closes it."""
@@ -116,8 +162,11 @@ class UniGRPOLearner:
                     metrics["actor/lr"] = self.engine.lr
                     self._optimizer_step(tally)
             metrics |= tally.metrics()
-        if self.reference is not None:
-            self.reference.sync(self.policy.module, self._steps)
+        if batch.staleness is not None:
+            metrics |= {"staleness/mean": float(batch.staleness.mean()), "staleness/max": float(batch.staleness.max())}
+        if self.reference is not None and self.reference.due(self._steps):
+            with self.engine.whole():
+                self.reference.sync(self.policy.module)
         return StepReport(metrics | clock.seconds, updated=tally.stepped > 0)
 
     def _score(self, batch: TrainBatch, clock: Clock) -> list[list[_Scored]]:
@@ -131,7 +180,31 @@ class UniGRPOLearner:
             old = unknown if needless else self._log_probs(self.policy, minis)
         with clock("timing_s/ref"):
             ref = unknown if self.reference is None else self._log_probs(self.reference.policy, minis)
-        return [[_Scored(*parts) for parts in zip(*mini, strict=True)] for mini in zip(minis, old, ref, strict=True)]
+        behavior = self._behavior(batch, minis, old) or unknown
+        columns = zip(minis, old, ref, behavior, strict=True)
+        return [[_Scored(*parts) for parts in zip(*mini, strict=True)] for mini in columns]
+
+    def _behavior(
+        self, batch: TrainBatch, minis: Sequence[Sequence[MicroBatch]], old: Sequence[Sequence[Tensor | None]]
+    ) -> list[list[Tensor]] | None:
+        """Log-probs [N, b, L] of the weights that sampled each rollout; None where nothing is stale, or not corrected."""
+        ages = [] if batch.staleness is None else sorted({int(age) for age in batch.staleness} - {0})
+        if self.past is None or not ages or old[0][0] is None:
+            return None
+        found = [[self._known(of_data).clone() for of_data in mini] for mini in old]
+        for age in ages:  # all ranks go through all of them: passes may be collectives
+            with self.past.at(age):
+                then = self._log_probs(self.policy, minis)
+            for mini, values, targets in zip(minis, then, found, strict=True):
+                for data, value, target in zip(mini, values, targets, strict=True):
+                    rows = data.staleness == age
+                    target[:, rows] = value[:, rows]
+        return found
+
+    @staticmethod
+    def _known(values: Tensor | None) -> Tensor:
+        assert values is not None
+        return values
 
     def _collate(self, batch: TrainBatch, mini: range) -> list[MicroBatch]:
         lengths = np.array([len(token_ids) for token_ids in batch.token_ids])
@@ -205,6 +278,7 @@ class UniGRPOLearner:
             weights=data.weights,
             scales=data.scales[n],
             entropy=entropy,
+            behavior_logp=None if scored.behavior is None else scored.behavior[n],
         )
         return loss_of(terms, self.config.algorithm)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from rl.config import Config, SourceConfig
 from rl.errors import ConfigError
+from rl.lora_config import TARGETS
 from rl.types import ImageSampling, Task, TextSampling
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -18,6 +19,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "learner.algorithm.normalizer": ("masked", "length", "token_mean", "constant"),
     "learner.algorithm.objective": ("unigrpo", "policy_gradient", "wd1", "dpo"),
     "learner.algorithm.ratio": ("token", "sequence"),
+    "learner.algorithm.importance_level": ("token", "sequence"),
     "learner.advantage_baseline": ("mean", "leave_one_out"),
     "learner.algorithm.schedule": ("stratified", "algorithm1", "random", "full"),
     "learner.algorithm.estimator": (
@@ -32,11 +34,15 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     ),
     "rewards.on_failure.action": ("drop", "retry", "fail"),
     "learner.engine": ("deepspeed", "torch"),
-    "learner.zero_stage": (0, 1, 2),  # pyright: ignore[reportAssignmentType]
+    "learner.zero_stage": (0, 1, 2, 3),  # pyright: ignore[reportAssignmentType]
     "learner.lr_schedule": ("constant", "cosine"),
     "sft.lr_schedule": ("constant", "cosine"),
+    "sft.eos_fill": ("block", "canvas"),
     "cluster.mode": ("ray", "inline"),
+    "cluster.weight_sync": ("object_store", "collective"),
+    "cluster.placement": ("auto", "colocated", "disaggregated"),
     "resume_mode": ("auto", "disable", "path"),
+    "best_mode": ("max", "min"),
 }
 
 POSITIVE = (
@@ -44,20 +50,24 @@ POSITIVE = (
     "learner.micro_batch_size_per_gpu learner.mini_batch_size learner.max_grad_norm learner.max_skipped_updates "
     "learner.algorithm.estimator_samples learner.algorithm.trajectory_shrink learner.algorithm.spg_beta "
     "rollout.max_gen_batches learner.logits_mib learner.algorithm.dual_clip learner.algorithm.normalizer_length "
-    "learner.algorithm.kl_clip learner.threads learner.reference_sync_freq "
+    "learner.algorithm.importance_cap learner.algorithm.importance_versions "
+    "learner.algorithm.kl_clip learner.lora.alpha learner.threads learner.reference_sync_freq "
     "sft.steps sft.batch_size sft.lr sft.threads sft.max_grad_norm "
     "cluster.rollout_workers cluster.reward_workers cluster.learner_ranks cluster.start_deadline_s "
     "cluster.rollout_deadline_s cluster.reward_deadline_s cluster.learner_deadline_s evaluation.n_samples_per_prompt "
-    "keep_checkpoints tracking.samples_freq rewards.on_failure.attempts "
-    "custom_reward_function.deadline_s custom_reward_function.memory_mb judge.start_deadline_s"
+    "keep_checkpoints keep_best tracking.samples_freq rewards.on_failure.attempts "
+    "custom_reward_function.deadline_s custom_reward_function.memory_mb judge.start_deadline_s "
+    "rollout.cache_gate.prompts cluster.heartbeat_s cluster.grace_s cluster.stall_s"
 ).split()
 NOT_NEGATIVE = (
     "learner.algorithm.clip_low learner.algorithm.clip_high learner.algorithm.kl_coef learner.weight_decay "
-    "learner.algorithm.entropy_coef learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq save_freq seed "
-    "judge.port judge.restarts"
+    "learner.algorithm.entropy_coef learner.lora.rank learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq "
+    "save_freq seed judge.port judge.restarts judge.gpus rollout.cache_gate.max_reward_drop "
+    "max_staleness cluster.restart_budget cluster.learner_rebuilds"
 ).split()
 REMASKING = ("low_confidence", "random", "entropy", "margin")
 SCHEDULES = ("cosine", "linear")
+CACHES = ("none", "prefix", "dual")
 
 
 def validate(config: Config) -> None:
@@ -83,6 +93,7 @@ def validate(config: Config) -> None:
     _validate_learner(config)
     for probability in (
         "learner.algorithm.spg_mixture",
+        "rollout.cache_gate.min_agreement",
         "sft.canvas_prob",
         "sft.semi_autoregressive_prob",
         "sft.prompt_dropout",
@@ -95,6 +106,53 @@ def validate(config: Config) -> None:
             _validate_source(f"data.{which}[{index}]", source)
     if config.resume_mode == "path" and not config.resume_path:
         raise ConfigError("resume_mode=path: also give resume_path=FOLDER (a global_step_N folder)")
+    _validate_best(config)
+    _validate_staleness(config)
+    _validate_collective(config)
+
+
+def _validate_best(config: Config) -> None:
+    """A checkpoint can be told to be the best only where it was measured."""
+    metric, save, test = config.best_metric, config.save_freq, config.test_freq
+    if metric is None:
+        return
+    if not metric.startswith("val/"):
+        raise ConfigError(f"best_metric={metric}: must be of held-out evaluation, e.g. val/text/score")
+    if not save or not test or save % test:
+        raise ConfigError(
+            f"best_metric={metric}: every saved step must be evaluated: set save_freq={save} and test_freq={test} "
+            "above 0, save_freq a multiple of test_freq"
+        )
+
+
+def _validate_staleness(config: Config) -> None:
+    """Rollouts may run ahead only where it is known which weights sample which batch, and who still has them."""
+    if config.max_staleness and config.cluster.weight_sync == "collective":
+        raise ConfigError(
+            f"max_staleness={config.max_staleness} with cluster.weight_sync=collective: the learner holds its newest weights "
+            "alone, and a replaced worker may need earlier ones; set cluster.weight_sync=object_store"
+        )
+    if config.max_staleness and config.rollout.max_gen_batches > 1:
+        raise ConfigError(
+            f"max_staleness={config.max_staleness} with rollout.max_gen_batches={config.rollout.max_gen_batches}: how many "
+            "batches a step takes is only known when it is sampled; set one of them to max_staleness=0 or max_gen_batches=1"
+        )
+
+
+def _validate_collective(config: Config) -> None:
+    """The first rank sends the tensors of its own module: they must be the policy's, and whole."""
+    if config.cluster.weight_sync != "collective":
+        return
+    if config.learner.zero_stage == 3:
+        raise ConfigError(
+            "cluster.weight_sync=collective with learner.zero_stage=3: no rank holds the whole weights; set "
+            "cluster.weight_sync=object_store, or learner.zero_stage up to 2"
+        )
+    if config.learner.lora.on:
+        raise ConfigError(
+            "cluster.weight_sync=collective with learner.lora: a rank holds base and adapter apart; set "
+            "cluster.weight_sync=object_store"
+        )
 
 
 def _validate_text(where: str, sampling: TextSampling) -> None:
@@ -106,6 +164,7 @@ def _validate_text(where: str, sampling: TextSampling) -> None:
             f"{where}.block_length={sampling.block_length}: must divide max_new_tokens={sampling.max_new_tokens}"
         )
     _require_choice(f"{where}.remasking", sampling.remasking, REMASKING)
+    _require_choice(f"{where}.cache", sampling.cache, CACHES)
     _validate_tail(where, sampling)
     threshold = sampling.confidence_threshold
     _require(
@@ -183,8 +242,24 @@ def _validate_learner(config: Config) -> None:
             f"learner.engine=torch with cluster.learner_ranks={config.cluster.learner_ranks}: the torch engine has "
             "one rank; set learner.engine=deepspeed"
         )
+    if learner.lora.on and learner.reference_sync_freq is not None:
+        raise ConfigError(
+            f"learner.reference_sync_freq={learner.reference_sync_freq} with learner.lora: the reference is the policy "
+            "without its adapter; set learner.reference_sync_freq=null"
+        )
+    if learner.lora.rank and not learner.lora.target:
+        raise ConfigError("learner.lora.target=[]: name at least one layer, e.g. [q_proj, v_proj]")
+    for name in learner.lora.target:
+        _require_choice("learner.lora.target", name, TARGETS)
+    if learner.offload_optimizer and (learner.engine != "deepspeed" or learner.zero_stage == 0):
+        raise ConfigError(
+            f"learner.offload_optimizer=true with learner.engine={learner.engine}, zero_stage={learner.zero_stage}: "
+            "only ZeRO offloads; set learner.engine=deepspeed and learner.zero_stage=1, 2 or 3"
+        )
     if config.cluster.mode == "inline" and config.cluster.learner_ranks > 1:
         raise ConfigError("cluster.mode=inline with cluster.learner_ranks > 1: one process has one rank; use mode=ray")
+    for kind in config.cluster.labels:
+        _require_choice("cluster.labels", kind, ("rollout", "reward", "learner"))
     if config.cluster.learner_ranks > rollouts:
         raise ConfigError(
             f"cluster.learner_ranks={config.cluster.learner_ranks}: more ranks than the {rollouts} rollouts of a step"
@@ -207,6 +282,8 @@ def _validate_algorithm(config: Config) -> None:
         raise ConfigError(f"{where}.normalizer=constant: also give {where}.normalizer_length, e.g. the canvas's length")
     if algorithm.ratio != "token" and algorithm.objective != "unigrpo":
         raise ConfigError(f"{where}.ratio={algorithm.ratio}: only objective=unigrpo has a ratio")
+    if algorithm.importance_cap is not None and algorithm.objective != "unigrpo":
+        raise ConfigError(f"{where}.importance_cap={algorithm.importance_cap}: only objective=unigrpo has such weights")
     if algorithm.dual_clip is not None and algorithm.dual_clip <= 1:
         raise ConfigError(f"{where}.dual_clip={algorithm.dual_clip}: must be above 1, e.g. 3")
     if algorithm.objective == "dpo":

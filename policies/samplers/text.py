@@ -3,12 +3,14 @@
 The canvas of mask tokens is filled block by block, left to right. In each denoising step every masked position of the
 block gets a candidate, and the surest ones are kept: a fixed number, and with a threshold all that are sure enough
 (Fast-dLLM, arXiv 2505.22618, section 3.3). The head, the softmax, the noise and the last layer are computed only for
-the positions in play; a sequence that has ended leaves the batch. Any position of the canvas may be given.
+the positions in play; a sequence that has ended leaves the batch. Any position of the canvas may be given. What the
+positions in play see, and what of it is computed anew, is the business of ``policies.samplers.states``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from torch import Tensor
 from policies.base import Policy
 from policies.noise import ORDER, TOKEN, uniforms
 from policies.packed import packed
+from policies.samplers.states import Shown, States, states_of
 from policies.samplers.tokens import FREE, REMASKING, draw, keep_surest, penalise_repetition
 from rl.types import Sample, TextSampling
 
@@ -32,30 +35,35 @@ def sample_text(
 ) -> list[Sample]:
     """One prompt, one response for each seed, as one batch. The response ends with its first end-of-text token.
 
+    A block-causal policy fills its own blocks, counted from the first token of the prompt, and at an even pace: SDAR's
+    block diffusion (arXiv 2510.06303, section 3). Raises PolicyError where the settings do not fit the policy.
+
     given  the canvas in place of ``max_new_tokens`` masks: vocabulary ids, and FREE where the sampler writes. No
            end-of-text is written before a given token, and ``step_map`` is -1 where a token was given.
     """
     canvas = [FREE] * sampling.max_new_tokens if given is None else list(given)
+    states = states_of(policy, sampling, len(seeds))
     group = _Canvas(policy, prefix, canvas, seeds, suffix)
-    steps = sampling.steps // (sampling.max_new_tokens // sampling.block_length)
+    steps = sampling.steps * states.block_length // sampling.max_new_tokens
     with packed(policy.module):
-        for block, first in enumerate(range(0, len(canvas), sampling.block_length)):
-            window = slice(first, min(first + sampling.block_length, len(canvas)))
-            for step, count in enumerate(reveal_counts(canvas[window].count(FREE), steps)):
-                if count and not _denoise(group, sampling, window, block * steps + step, count):
+        for block, window in enumerate(windows(len(canvas), states.block_length, states.offset(len(prefix)))):
+            for step, count in enumerate(states.pace(canvas[window].count(FREE), steps)):
+                if count and not _denoise(group, states, sampling, window, block * steps + step, count):
                     break
-            if not group.drop_finished(window.stop):
+            living = group.drop_finished(window.stop)
+            if not len(living):
                 break
+            states.keep(living)
     return group.samples()
 
 
-def reveal_counts(length: int, steps: int) -> list[int]:
-    """How many tokens each step reveals: as even as can be, the remainder in the first steps, as LLaDA does."""
-    base, remainder = divmod(length, steps)
-    return [base + (step < remainder) for step in range(steps)]
+def windows(length: int, size: int, offset: int = 0) -> list[slice]:
+    """The blocks of a canvas; ``offset`` tokens of the first one came before it."""
+    cuts = [0, *range(size - offset, length, size), length]
+    return [slice(*pair) for pair in pairwise(cuts)]
 
 
-def _denoise(group: _Canvas, sampling: TextSampling, window: slice, step: int, count: int) -> bool:
+def _denoise(group: _Canvas, states: States, sampling: TextSampling, window: slice, step: int, count: int) -> bool:
     """One step for the members that have masks left in the window. False where none has: the window is full."""
     with_threshold = sampling.confidence_threshold is not None
     ids, seeds, members = group.in_play(window, with_threshold)
@@ -68,8 +76,13 @@ def _denoise(group: _Canvas, sampling: TextSampling, window: slice, step: int, c
     # Members differ in how many positions they have left only with a threshold: valid [B, M] says which are real.
     valid = _left_aligned(rows.sum(1)) if with_threshold else None
     positions = _padded(position[:, 1], valid, len(ids))
-    logits = _logits(group, sampling, ids, rows, position)
-    noise, order = (_flat(uniforms(seeds, step, positions - group.start, stream), valid) for stream in (TOKEN, ORDER))
+    shown = Shown(ids, rows, block, members)
+    logits = _logits(group, states, sampling, shown, position)
+    needed = {TOKEN: sampling.temperature > 0, ORDER: sampling.remasking == "random"}
+    noise, order = (
+        _flat(uniforms(seeds, step, positions - group.start, stream), valid) if used else logits.new_zeros(len(logits))
+        for stream, used in needed.items()
+    )
     tokens, probability = draw(logits, noise, sampling.temperature, sampling.top_k, sampling.top_p)
     confidence = _padded(REMASKING[sampling.remasking](logits, probability, order), valid, len(ids), filler=-1)
     keep = keep_surest(confidence, min(count, confidence.shape[1]))
@@ -81,15 +94,15 @@ def _denoise(group: _Canvas, sampling: TextSampling, window: slice, step: int, c
     return True
 
 
-def _logits(group: _Canvas, sampling: TextSampling, ids: Tensor, rows: Tensor, position: Tensor) -> Tensor:
+def _logits(group: _Canvas, states: States, sampling: TextSampling, shown: Shown, position: Tensor) -> Tensor:
     """[M, V], -inf for what may not be written there."""
     # Until the first token is written all members are the same sequence: compute it once.
     same, group.untouched = group.untouched, False
-    copies, first = (len(ids), 1) if same else (1, len(ids))
-    logits = group.policy.head(group.policy.hidden(ids[:first], rows=rows[:first]), image=False)
+    copies, ids = len(shown.ids) if same else 1, shown.ids[:1] if same else shown.ids
+    logits = group.policy.head(states.hidden(shown.first() if same else shown), image=False)
     if sampling.repetition_penalty != 1:
         owners = position[: len(logits), 0]
-        logits = penalise_repetition(logits, ids[:first], owners, group.mask_id, sampling.repetition_penalty)
+        logits = penalise_repetition(logits, ids, owners, group.mask_id, sampling.repetition_penalty)
     logits[:, group.mask_id] = -torch.inf
     if group.no_end_before > 0:
         logits[position[: len(logits), 1] - group.start < group.no_end_before, group.eos_id] = -torch.inf
@@ -144,12 +157,14 @@ class _Canvas:
         self.ids[rows, columns] = tokens[row, place]
         self.step_map[self.alive[rows], columns - self.start] = step
 
-    def drop_finished(self, filled: int) -> bool:
-        """Store what is written; go on with the sequences that have not ended. False if there are none."""
+    def drop_finished(self, filled: int) -> Tensor:
+        """Store what is written, and go on with the sequences that have not ended: which of the living they are."""
         self.all_ids[self.alive] = self.ids
         ended = (self.ids[:, self.start : self.start + filled] == self.eos_id).any(1)
-        self.alive, self.ids, self.seeds = self.alive[~ended], self.ids[~ended], self.seeds[~ended]
-        return len(self.alive) > 0
+        living = (~ended).nonzero().squeeze(1)
+        if len(living) < len(ended):
+            self.alive, self.ids, self.seeds = self.alive[living], self.ids[living], self.seeds[living]
+        return living
 
     def samples(self) -> list[Sample]:
         ids = self.all_ids[:, self.start : self.start + self.length].cpu().numpy()

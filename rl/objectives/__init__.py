@@ -35,7 +35,7 @@ def _unigrpo(terms: Terms, config: UniGRPOConfig) -> LossOutput:
     old = terms.logp.detach() if terms.old_logp is None else terms.old_logp
     return unigrpo(
         terms.logp, old, terms.ref_logp, terms.advantages, terms.mask, config,
-        lengths=terms.lengths, weights=terms.weights, scales=terms.scales,
+        lengths=terms.lengths, weights=terms.weights, scales=terms.scales, behavior_logp=terms.behavior_logp,
     )  # fmt: skip
 
 

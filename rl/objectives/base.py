@@ -19,6 +19,7 @@ class Terms:
     lengths                   [b] tokens of the whole response
     weights                   [b] each rollout's weight in the mean
     scales                    [b] times the sum of a rollout's values: the estimate of its log-likelihood
+    behavior_logp             [b, L] token values of the weights that sampled, where that is to be corrected for; None: not
     entropy                   [b, L] of each scored token's distribution, in nats; None where no bonus asks for it
     """
 
@@ -31,6 +32,7 @@ class Terms:
     weights: Tensor
     scales: Tensor
     entropy: Tensor | None = None
+    behavior_logp: Tensor | None = None
 
 
 def entropy_bonus(terms: Terms) -> Tensor:

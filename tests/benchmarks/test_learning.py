@@ -43,9 +43,10 @@ def test_both_sides_take_the_same_steps() -> None:
 def test_the_learners_report() -> None:
     lines: list[str] = []
     result = learner.run(1, SMALL, [2048], lines.append)
-    assert [case["case"] for case in result["cases"]] == ["gradient_equal", "gradient", "step"]
+    assert [case["case"] for case in result["cases"]] == ["gradient_equal", "gradient", "step", "packing"]
     assert all(case["speedup"] > 0 and len(case["ours_cpu_s"]) == 1 for case in result["cases"])
-    assert len(lines) == 3 and "vocabulary 2,048" in lines[0]
+    assert result["cases"][-1]["gradient_relative_error"] < 1e-5
+    assert len(lines) == 4 and "vocabulary 2,048" in lines[0]
     json.dumps(result)
 
 

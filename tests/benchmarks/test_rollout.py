@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from benchmarks.plain import llada_generate, mmada_draw
-from benchmarks.rollout import FIRST_PLAIN, MASK, Shape, bench_policy, run
+from benchmarks.plain_cache import PlainDualCache, dual_cache_generate
+from benchmarks.policy import FIRST_PLAIN, MASK, bench_policy
+from benchmarks.rollout import Shape, run
 from policies.base import EncodedPrompt
 from policies.samplers.image import sample_image
 from policies.samplers.text import sample_text
@@ -12,7 +14,7 @@ from rl.types import ImageSampling, TextSampling
 
 SMALL = Shape(
     d_model=32, n_layers=2, n_heads=2, mlp_hidden_size=64, prompt=8, max_new_tokens=16, block_length=8, text_steps=8,
-    caption=4, codes=16, codebook=64, image_steps=3,
+    caption=4, codes=16, codebook=64, image_steps=3, block_new_tokens=16, own_blocks=(4,),
 )  # fmt: skip
 POLICY = bench_policy(SMALL, 256)
 
@@ -26,6 +28,17 @@ def test_greedy_text_is_the_plain_algorithms(length: int, steps: int, block: int
     )
     samples = sample_text(POLICY, prompt, TextSampling(16, block, steps, temperature=0.0), [0, 1])
     assert [sample.token_ids.tolist() for sample in samples] == plain[:, length:].tolist()
+
+
+@pytest.mark.parametrize("length", [3, 11, 20])
+@pytest.mark.parametrize(("steps", "block"), [(16, 16), (8, 8), (6, 8)])
+def test_greedy_text_with_the_dual_cache_is_fast_dllms(length: int, steps: int, block: int) -> None:
+    prompt = list(range(FIRST_PLAIN, FIRST_PLAIN + length))
+    settings = {"steps": steps, "length": 16, "block": block, "mask_id": MASK}
+    plain = dual_cache_generate(PlainDualCache(POLICY.module), torch.tensor([prompt]), **settings)
+    sampling = TextSampling(16, block, steps, temperature=0.0, cache="dual")
+    for sample in sample_text(POLICY, prompt, sampling, [0, 1]):
+        assert sample.token_ids.tolist() == plain[0, length:].tolist()
 
 
 def test_one_step_of_a_sharp_drawing_is_the_plain_algorithms() -> None:
@@ -48,7 +61,11 @@ def test_one_step_of_a_sharp_drawing_is_the_plain_algorithms() -> None:
 def test_every_case_is_measured_on_equal_work() -> None:
     lines: list[str] = []
     result = run(2, SMALL, vocabularies=(256,), groups=(1, 3), log=lines.append)
-    assert [(case["modality"], case["group"]) for case in result["cases"]] == [("text", 1), ("text", 3), ("image", 1)]
-    assert [case["tokens"] for case in result["cases"]] == [[16], [48], [16]]
+    assert [(case["modality"], case["group"]) for case in result["cases"]] == [
+        ("text", 1), ("text", 3), ("image", 1), *[("text, dual cache", 1)] * 2, ("block-causal, 4", 1),
+        *[("text, dual cache", 3)] * 2, ("block-causal, 4", 3),
+    ]  # fmt: skip
+    tokens = {1: [16], 3: [48]}
+    assert all(case["tokens"] == tokens[case["group"]] for case in result["cases"])
     assert all(len(case["plain_cpu_s"]) == len(case["ours_cpu_s"]) == 2 for case in result["cases"])
-    assert len(lines) == 3
+    assert len(lines) == 9

@@ -7,10 +7,11 @@ import signal
 import threading
 from pathlib import Path
 
+from cluster.heart import Beating
 from rl.errors import DataError
 
 
-class Squarer:
+class Squarer(Beating):
     """Squares numbers, once it has its unit. What it is to do at an accident happens once, over all actors."""
 
     def __init__(self, index: int, accidents: str) -> None:
@@ -26,7 +27,7 @@ class Squarer:
 
     def square(self, number: int, accident: str = "", every_time: bool = False) -> int:
         if accident and (every_time or self._first(number)):
-            {"die": die, "hang": hang, "data": bad_row, "bug": bug}[accident]()
+            {"die": die, "hang": hang, "stop": stop, "data": bad_row, "bug": bug}[accident]()
         return self.unit * number * number
 
     def _first(self, number: int) -> bool:
@@ -39,6 +40,10 @@ class Squarer:
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stop() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def hang() -> None:

@@ -15,8 +15,8 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from cluster.cli import app
-from rl.checkpoint import damage
 from rl.errors import WorkerError
+from rl.manifest import damage
 from rl.mlflow_store import store_uri
 from tests.toys import toy_folder
 

@@ -3,18 +3,29 @@
 import dataclasses
 import os
 import signal
+import subprocess
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
+import ray
 
+from cluster.calls import kill
+from cluster.judge_actor import judge_on_ray
 from cluster.judge_server import JudgeServer, check_judge, judge_serving
+from cluster.ray_workers import RewardActor
+from cluster.session import place
 from rewards.mix import RewardMix
 from rl.config import build_config
 from rl.errors import ConfigError, DeadlineError, WorkerError
+from rl.types import Score
+from tests.cluster.runs import make_config
 from tests.rewards.makers import text_item
+from tests.toys import toy_text_prompt
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,7 +56,7 @@ def test_a_run_finds_its_judge_and_leaves_nothing_behind(config):
 
 def test_a_judge_that_is_killed_is_started_again_and_nothing_is_zero(config, monkeypatch):
     monkeypatch.setenv("UNIGRPO_JUDGE_TOKEN", "token")
-    server = JudgeServer(config)
+    server = JudgeServer(config, "token")
     server.start()
     try:
         assert server._process is not None
@@ -58,30 +69,96 @@ def test_a_judge_that_is_killed_is_started_again_and_nothing_is_zero(config, mon
         server.close()
 
 
-def test_a_server_that_ends_or_never_answers_is_one_line_with_its_last_words(config, monkeypatch):
-    monkeypatch.setenv("UNIGRPO_JUDGE_TOKEN", "token")
+def test_a_server_that_ends_or_never_answers_is_one_line_with_its_last_words(config):
     broken = dataclasses.replace(config, judge=dataclasses.replace(config.judge, serve="broken"))
-    server = JudgeServer(broken)
+    server = JudgeServer(broken, "token")
     with pytest.raises(WorkerError, match="ended with code 1; last line of .*judge.log: no such model: broken"):
         server.start()
     server.close()
     silent = dataclasses.replace(
         config,
         judge=dataclasses.replace(
-            config.judge, command=[sys.executable, "-c", "import time; time.sleep(60)"], start_deadline_s=0.3
+            config.judge, command=[sys.executable, "-c", "import time; time.sleep(600)"], start_deadline_s=0.3
         ),
     )
-    server, began = JudgeServer(silent), time.monotonic()
+    server = JudgeServer(silent, "token")
     with pytest.raises(DeadlineError, match="judge.start_deadline_s=0.3"):
         server.start()
+    assert server._process is not None
+    process = psutil.Process(server._process.pid)
     server.close()
-    assert time.monotonic() - began < 20.0
+    assert not process.is_running()
+
+
+STARTER = """
+import os, sys
+from pathlib import Path
+from cluster.judge_server import JudgeServer
+from rl.config import build_config
+judge = {"serve": "some-model", "command": [sys.executable, "-m", "tests.rewards.speaker"]}
+server = JudgeServer(build_config([("test", {"output_dir": sys.argv[1], "judge": judge})]), "token")
+server.launch()
+print(server._process.pid, flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_server_dies_with_a_run_that_is_killed(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    run = subprocess.run([sys.executable, "-c", STARTER, str(tmp_path)], capture_output=True, text=True, timeout=120)
+    assert run.returncode == -signal.SIGKILL, run.stderr
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(int(run.stdout)).wait(60)
+    assert not psutil.pid_exists(int(run.stdout))
 
 
 def test_mistakes_are_found_before_anything_starts(config):
     nowhere = dataclasses.replace(config, judge=dataclasses.replace(config.judge, command=["no-such-vllm"]))
     with pytest.raises(ConfigError, match="judge.command.*no such program"):
         check_judge(nowhere)
-    remote = dataclasses.replace(config, cluster=dataclasses.replace(config.cluster, address="auto"))
-    with pytest.raises(ConfigError, match="loopback"):
-        check_judge(remote)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_on_ray_an_actor_supervises_it_and_is_started_again_with_it(config, home):
+    """The judge's own actor is killed: Ray starts it again, and it starts the server again at the same address."""
+    placement = place(make_config(home, "cluster.mode=ray"))
+    with judge_on_ray(config, placement) as (pointed, placed):
+        url = pointed.rewards.settings["judge"]["url"]
+        token = placed.secrets["UNIGRPO_JUDGE_TOKEN"]
+        assert token not in repr(placed) + repr(pointed) and "UNIGRPO_JUDGE_TOKEN" not in os.environ
+        (server,) = servers(url)
+        supervisor = server.parent()
+        assert supervisor is not None and supervisor.pid != os.getpid()
+        assert "JudgeActor" in " ".join(supervisor.cmdline())
+        reward = ray.remote(**placed.reward)(RewardActor).remote(
+            with_judge(pointed), "reward worker 0", os.getcwd(), placed.secrets
+        )
+        prompt, rollout = toy_text_prompt(0), SimpleNamespace(text="it is 7", image=None)
+
+        def ask() -> Score:
+            timed: Any = ray.get(reward.score.remote(prompt, [rollout], False), timeout=60)
+            return timed.value[0]
+
+        assert ask().status == "ok"
+        supervisor.kill()
+        with suppress(psutil.NoSuchProcess):
+            server.wait(60)
+        assert ask().value == 0.2  # asked until the new one answered
+        assert servers(url)[0].pid != server.pid
+        kill(reward)
+    for process in servers(url):
+        process.wait(20)
+    assert not servers(url)
+
+
+def servers(url):
+    port = url.removesuffix("/v1").rpartition(":")[2]
+    speaker = [sys.executable, "-m", "tests.rewards.speaker"]
+    found = [(process, process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
+    return [process for process, line in found if line[:3] == speaker and port in line]
+
+
+def with_judge(config):
+    settings = {name: {**values, "attempts": 60} for name, values in config.rewards.settings.items()}
+    rewards = dataclasses.replace(config.rewards, settings=settings, mix={"text": {"judge": 1.0}})
+    return dataclasses.replace(config, rewards=rewards)

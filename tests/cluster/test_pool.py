@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import ray
 
-from cluster.calls import LostWorkerError, gather
+from cluster.calls import gather
+from cluster.heart import OPTIONS
+from cluster.lost import LostWorkerError
 from cluster.pool import ATTEMPTS, ActorPool, Call
 from rl.errors import DataError, DeadlineError, WorkerError
 from tests.cluster.squarer import Squarer
@@ -22,18 +25,19 @@ pytestmark = pytest.mark.usefixtures("local_ray")
 def make_pool(tmp_path: Path) -> Any:
     pools: list[ActorPool] = []
 
-    def make(size: int = 2, deadline_s: float = 60.0, folder: Path = tmp_path) -> ActorPool:
-        remote = ray.remote(num_cpus=1)(Squarer)
+    def make(size: int = 2, deadline_s: float = 60.0, folder: Path = tmp_path, heartbeat_s: float = 30.0) -> ActorPool:
+        remote = ray.remote(num_cpus=1, **OPTIONS)(Squarer)
         pool = ActorPool(
             "squarer",
             lambda index: remote.remote(index, str(folder)),
             size,
             call_deadline_s=deadline_s,
             start_deadline_s=60.0,
+            heartbeat_s=heartbeat_s,
         )
         pools.append(pool)
         pool.wait_ready()
-        pool.prepare(lambda actor: actor.set_unit.remote(1), "setting the unit")
+        set_unit(pool, 1)
         return pool
 
     yield make
@@ -41,11 +45,18 @@ def make_pool(tmp_path: Path) -> Any:
         pool.close()
 
 
-def squares(pool: ActorPool, numbers: range, accident: Callable[[int], tuple] = lambda number: ()) -> dict[int, int]:
+def set_unit(pool: ActorPool, unit: int) -> None:
+    pool.provide(unit, lambda actor: actor.set_unit.remote(unit))
+    pool.prepare(unit, "setting the unit")
+
+
+def squares(
+    pool: ActorPool, numbers: range, accident: Callable[[int], tuple] = lambda number: (), unit: int = 1
+) -> dict[int, int]:
     """Number -> what came back for it; counts on every call coming back exactly once."""
 
     def call(number: int) -> Call:
-        return Call(number, f"squaring {number}", lambda actor: actor.square.remote(number, *accident(number)))
+        return Call(number, f"squaring {number}", lambda actor: actor.square.remote(number, *accident(number)), unit)
 
     for number in numbers:
         pool.submit(call(number))
@@ -66,23 +77,48 @@ def test_dead_workers_are_replaced_and_prepared_before_they_serve(make_pool: Any
     pool = make_pool()
     assert squares(pool, range(6), lambda n: ("die",) if n in (1, 4) else ()) == {n: n * n for n in range(6)}
     assert pool.restarts == 2
-    pool.prepare(lambda actor: actor.set_unit.remote(10), "setting the unit")
-    assert squares(pool, range(4)) == {n: 10 * n * n for n in range(4)}
+    set_unit(pool, 10)
+    assert squares(pool, range(4), unit=10) == {n: 10 * n * n for n in range(4)}
 
 
 def test_a_worker_that_died_idle_is_replaced_by_prepare(make_pool: Any) -> None:
     pool = make_pool(size=1)
     assert squares(pool, range(1)) == {0: 0}
     ray.kill(pool._workers[0].actor)
-    pool.prepare(lambda actor: actor.set_unit.remote(3), "setting the unit")
-    assert squares(pool, range(1, 3)) == {1: 3, 2: 12}
+    set_unit(pool, 3)
+    assert squares(pool, range(1, 3), unit=3) == {1: 3, 2: 12}
     assert pool.restarts == 1
 
 
 def test_a_hung_worker_is_replaced_at_its_deadline(make_pool: Any) -> None:
-    pool = make_pool(deadline_s=3.0)
+    pool = make_pool(deadline_s=6.0)
     assert squares(pool, range(4), lambda n: ("hang",) if n == 2 else ()) == {n: n * n for n in range(4)}
     assert pool.restarts == 1
+
+
+def test_a_stopped_worker_is_given_up_long_before_its_deadline(make_pool: Any) -> None:
+    """It takes the signal at its own call, so it is stopped in the middle; what was with it is killed, not left behind."""
+    pool = make_pool(heartbeat_s=8.0)
+    before = {psutil.Process(state.beat.pid) for state in pool.states() if state.beat}
+    assert squares(pool, range(4), lambda n: ("stop",) if n == 2 else ()) == {n: n * n for n in range(4)}
+    assert pool.restarts == 1
+    (gone,) = before - {psutil.Process(state.beat.pid) for state in pool.states() if state.beat}
+    assert psutil.wait_procs([gone], timeout=30)[0] == [gone]  # its node's daemon has buried it by then
+
+
+def test_calls_at_two_units_each_get_their_own(make_pool: Any) -> None:
+    """What a call needs is loaded before it, whoever does it and whatever that one had loaded for the call before."""
+    pool = make_pool(size=2)
+    for unit in (5, 7):
+        pool.provide(unit, lambda actor, unit=unit: actor.set_unit.remote(unit))
+    for number in range(12):
+        unit = (5, 7)[number % 2]
+        pool.submit(Call(number, f"{number}", lambda actor, n=number: actor.square.remote(n), unit))
+    found = {}
+    while pool.busy:
+        ready, _ = ray.wait(pool.refs, num_returns=1, timeout=pool.seconds_left())
+        found.update({call.key: value for call, value in pool.collect(set(ready))})
+    assert found == {n: (5, 7)[n % 2] * n * n for n in range(12)}
 
 
 def test_a_call_that_kills_every_worker_ends_with_its_name(make_pool: Any) -> None:

@@ -115,7 +115,7 @@ def test_a_stale_version_is_refused_by_the_worker_itself(live: Session, config: 
     actor = live.workers._rollouts._workers[0].actor
     with pytest.raises(WorkerError, match="rollout worker 0: has weights 4, was asked for .* at weights 3"):
         result(actor.rollout.remote(PROMPTS[0], old, 11), "rollout worker 0", "sampling")
-    assert len(result(actor.rollout.remote(PROMPTS[0], new, 11), "rollout worker 0", "sampling")) == 4
+    assert len(result(actor.rollout.remote(PROMPTS[0], new, 11), "rollout worker 0", "sampling").value) == 4
     with pytest.raises(WorkerError, match="weights 3: the workers serve 4; call update_weights first"):
         live.workers.rollout_and_score(PROMPTS, old, seed=11)
 

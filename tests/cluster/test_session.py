@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.session import _gpu_shares, place, session
+from cluster.session import place, session
 from rl.config import Config
 from rl.errors import ConfigError, DeadlineError
 from tests.cluster.runs import make_config
@@ -50,17 +50,3 @@ def test_a_cluster_that_is_too_small_is_told_at_once(home: Path) -> None:
 def test_no_gpu_for_cuda(home: Path) -> None:
     with pytest.raises(ConfigError, match="policy.device=cuda.*the Ray cluster has 0 GPUs"):
         place(config(home, "policy.device=cuda"))
-
-
-@pytest.mark.parametrize(
-    ("ranks", "workers", "gpus"), [(1, 1, 1), (1, 3, 1), (2, 2, 2), (2, 5, 3), (1, 1, 2), (4, 4, 8), (2, 9, 4)]
-)
-def test_ranks_never_share_a_gpu_and_everybody_fits(home: Path, ranks: int, workers: int, gpus: int) -> None:
-    overrides = (f"cluster.learner_ranks={ranks}", f"cluster.rollout_workers={workers}", "policy.device=cuda")
-    rank, worker = _gpu_shares(config(home, *overrides), gpus)
-    assert rank > 0.5
-    free = [1.0 - rank if gpu < ranks else 1.0 for gpu in range(gpus)]
-    for _ in range(workers):  # Ray puts each where it fits
-        gpu = max(range(gpus), key=lambda index: free[index])
-        free[gpu] -= worker
-        assert free[gpu] > -1e-9

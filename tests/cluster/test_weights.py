@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.rollout import RolloutWorker, group_seeds, group_size, sampling_for
-from cluster.weights import copy_into, digest, verify
+from cluster.weights import copy_into, digest, require_finite, verify
 from rl.config import Config
-from rl.errors import WorkerError
+from rl.errors import TrainingError, WorkerError
 from rl.types import Message, Prompt, Task, WeightRef
 from tests.cluster.runs import make_config
 from tests.toys import toy_text_prompt
@@ -133,3 +133,10 @@ def test_every_task_has_a_sampler(config: Config) -> None:
     for part in (config.rollout, config.evaluation):
         found = [sampling_for(part, Prompt("p1", task, (Message("user", "draw"),))) for task in Task]
         assert found == [part.text, part.understand, part.draw, part.think_draw]
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_not_numbers_are_served_to_nobody(number: float) -> None:
+    require_finite({"head": np.zeros(3, np.float32)}, 7)
+    with pytest.raises(TrainingError, match="^weights 7: head holds a NaN or an infinity; they are not served"):
+        require_finite({"body": np.zeros(2, np.float32), "head": np.array([0, number], np.float32)}, 7)

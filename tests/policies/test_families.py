@@ -31,9 +31,20 @@ def policies(tmp_path_factory):
 def test_it_writes_whatever_the_prompts_length(policies, name):
     policy = policies(name)
     prompts = [list(policy.encode_prompt(toy_text_prompt(index)).prefix)[: 3 + index] for index in range(3)]
-    sampling = {"max_new_tokens": 8, "block_length": 4, "steps": 4}
+    size = policy.block_length or 4  # block-causal policies fill their own blocks
+    sampling = {"max_new_tokens": 2 * size, "block_length": size, "steps": 4}
     for sample in generate_text(policy, prompts, sampling, [1, 2, 3]):
-        assert 0 < len(sample.token_ids) <= 8 and policy.vocabulary.mask_id not in sample.token_ids
+        assert 0 < len(sample.token_ids) <= 2 * size and policy.vocabulary.mask_id not in sample.token_ids
+
+
+def logits_as_sampled(policy: MaskedDiffusionPolicy, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """[B, L, V] of the masked sequence; a block-causal policy has written the blocks before the one that it fills."""
+    noisy = ids.masked_fill(mask, policy.vocabulary.mask_id)
+    size = policy.block_length or ids.shape[1]
+    blocks = [slice(first, first + size) for first in range(0, ids.shape[1], size)]
+    shown = (torch.cat([ids[:, : block.start], noisy[:, block]], dim=1) for block in blocks)
+    parts = [policy.logits(seen)[:, block] for seen, block in zip(shown, blocks, strict=True)]
+    return torch.cat(parts, dim=1)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -46,8 +57,7 @@ def test_likelihood_is_the_softmax_of_the_logits_and_gradients_reach_all_layers(
     # Codes of images, which MMaDA normalises over its codebook alone, are left out: ids stop at the text.
     values = masked_log_probs(policy, ids, None, mask).values
     with torch.no_grad():
-        hidden_ids = ids.masked_fill(mask, policy.vocabulary.mask_id)
-        expected = policy.logits(hidden_ids).log_softmax(-1).gather(2, ids[..., None])[..., 0]
+        expected = logits_as_sampled(policy, ids, mask).log_softmax(-1).gather(2, ids[..., None])[..., 0]
     torch.testing.assert_close(values[mask].detach(), expected[mask], atol=1e-4, rtol=1e-4)
     policy.module.zero_grad()
     values.sum().backward()

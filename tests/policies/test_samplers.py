@@ -10,12 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.rollout import Shape, bench_policy
+from benchmarks.policy import bench_policy
+from benchmarks.rollout import Shape
 from policies.base import EncodedPrompt
 from policies.generate import generate_image, generate_text, rollout_group
 from policies.noise import uniforms
 from policies.samplers.image import Predictor, masked_counts
-from policies.samplers.text import reveal_counts
+from policies.samplers.shown import reveal_counts
 from policies.samplers.tokens import draw
 from rl.types import ImageSampling, RolloutStatus, TextSampling
 from tests.toys import toy_draw_prompt, toy_policy, toy_text_prompt, toy_understand_prompt

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rewards.base import _REGISTRY, absent, failed, load_reward, register
 from rewards.mix import RewardMix, combine
 from rl.errors import RewardError
-from rl.types import Score, ScoreStatus, Task
+from rl.types import RewardCall, Score, ScoreStatus, Task
 from tests.rewards.makers import text_item
 
 PAPER = {"text": {"correctness": 2.0, "format": 0.5}, "understand": {"correctness": 2.0, "format": 0.5}}
@@ -75,6 +75,30 @@ def test_one_failed_reward_fails_the_item_and_is_never_a_zero(counting, answer, 
         assert score.parts == {"format": 1.0}
     for score in RewardMix({"text": {"format": 0.5, "counting": 0}}).score([text_item(RIGHT)] * 2):
         assert (score.value, score.status, score.parts) == (0.5, ScoreStatus.OK, {"format": 1.0})
+
+
+def test_each_reward_says_how_it_fared_and_a_retry_counts_its_first_attempt_too(counting):
+    mix = RewardMix({"text": {"counting": 1.0, "format": 0.0}}, attempts=2)
+    reward = Answers([failed(ScoreStatus.TIMEOUT, "slow", 3.0), Score(1.0, seconds=0.5)])
+    mix.rewards["counting"] = reward
+    (score,) = mix.score([text_item("x")])
+    assert score.value == 1.0 and score.calls["counting"] == RewardCall(ScoreStatus.OK, 3.5)
+    assert score.calls["format"].status is ScoreStatus.WRONG_FORMAT and score.calls["format"].seconds > 0
+    mix.rewards["counting"] = Answers([failed(ScoreStatus.TIMEOUT, "slow", 3.0)] * 2)
+    (score,) = mix.score([text_item("x")])
+    assert score.calls["counting"] == RewardCall(ScoreStatus.TIMEOUT, 6.0) and math.isnan(score.value)
+
+
+class Answers:
+    """One score a call, in turn."""
+
+    name = "counting"
+
+    def __init__(self, scores):
+        self.scores = list(scores)
+
+    def score(self, items):
+        return [self.scores.pop(0)]
 
 
 def test_a_reward_that_says_nothing_about_a_row_is_left_out():

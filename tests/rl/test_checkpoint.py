@@ -14,9 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rl.checkpoint import MANIFEST, STATE, FolderCheckpoints, damage
+from rl.checkpoint import FolderCheckpoints
 from rl.config import Config, LearnerConfig
 from rl.errors import CheckpointError
+from rl.manifest import MANIFEST, STATE, damage
 from rl.types import StepReport, TrainBatch
 
 WHERE = {"data": {"drawn": [3]}, "weight_version": 7, "before": {"val/text/score": 0.1 + 0.2}}
@@ -131,12 +132,13 @@ def test_any_changed_byte_is_found(tmp_path: Path, data: st.DataObject) -> None:
 
 def test_a_crash_while_saving_leaves_nothing(tmp_path: Path) -> None:
     target = saved(tmp_path, 1)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(
+        CheckpointError, match="global_step_2: cannot be saved: disk full; global_step_1 is still there"
+    ):
         target.save(2, BrokenLearner(2), WHERE)
-    assert "global_step_2" not in names(tmp_path)
     learner = NumberLearner()
     assert checkpoints(tmp_path).resume(learner)["step"] == learner.number == 1
-    assert names(tmp_path) == ["global_step_1"]  # the unfinished folder is gone as well
+    assert names(tmp_path) == ["global_step_1"]  # nothing is left of it
 
 
 def test_disable_starts_over_and_loses_nothing(tmp_path: Path) -> None:
@@ -189,3 +191,41 @@ def test_changed_settings_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixt
 def test_the_state_is_plain_json(tmp_path: Path) -> None:
     path = saved(tmp_path, 1, steps=5).folder / "global_step_1"
     assert json.loads((path / STATE).read_text())["config"]["steps"] == 5
+
+
+def test_the_best_are_kept_beside_the_newest(tmp_path: Path) -> None:
+    options = {"keep_checkpoints": 1, "best_metric": "val/text/score", "keep_best": 2}
+    target = checkpoints(tmp_path, **options)
+    scores = {1: 0.3, 2: 0.9, 3: 0.5, 4: 0.9, 5: 0.1, 6: 0.2}
+    for step, score in scores.items():
+        target.save(step, NumberLearner(step), WHERE)
+        target.rate(step, {"val/text/score": score, "val/draw/score": -score, "broken": float("nan")})
+    assert names(tmp_path) == ["global_step_2", "global_step_4", "global_step_6", "ratings.json"]
+    assert target.best() == [4, 2]
+    assert checkpoints(tmp_path, **options, best_mode="min").best() == [6, 4]  # of those that are left
+    assert checkpoints(tmp_path, best_metric="val/draw/score", keep_best=1).best() == [6]
+    learner = NumberLearner()
+    assert checkpoints(tmp_path, **options).resume(learner)["step"] == learner.number == 6  # the newest, not the best
+
+
+def test_a_future_that_was_left_is_not_the_best(tmp_path: Path) -> None:
+    options = {"keep_checkpoints": 9, "best_metric": "val/text/score"}
+    target = checkpoints(tmp_path, **options)
+    for step, score in ((1, 0.1), (2, 0.9)):
+        target.save(step, NumberLearner(step), WHERE)
+        target.rate(step, {"val/text/score": score})
+    back = checkpoints(tmp_path, **options, resume_mode="path", resume_path=str(target.folder / "global_step_1"))
+    back.resume(NumberLearner())
+    back.save(2, NumberLearner(2), WHERE)
+    assert back.best() == [1]
+    (back.folder / "ratings.json").write_text("[")
+    assert back.best() == []
+    back.rate(2, {"val/text/score": 0.4})
+    assert back.best() == [2]
+
+
+def test_an_unknown_metric_is_told_with_those_that_are(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    target = checkpoints(tmp_path, best_metric="val/txt/score")
+    with caplog.at_level(logging.WARNING):
+        target.rate(3, {"val/text/score": 0.5})
+    assert "best_metric=val/txt/score: not measured at step 3; there are: val/text/score" in caplog.text

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from rl.display import LiveTable, duration, number
+from rl.display import LiveTable, duration, number, waited_for
 from tests.rl.examples import draw_group, score
 
 STEP = {
@@ -102,6 +102,18 @@ def test_nothing_is_drawn_after_the_end():
 @pytest.mark.parametrize(("seconds", "text"), [(None, "-"), (0.4, "0:00"), (65, "1:05"), (3723, "1:02:03")])
 def test_durations(seconds: float | None, text: str):
     assert duration(seconds) == text
+
+
+def test_a_step_says_which_reward_it_waited_for():
+    slow = {"timing_s/rewards/clip/total": 2.0, "timing_s/rewards/judge/total": 30.0, "timing_s/rewards/judge/p50": 0.5}
+    step = {**STEP, **slow, "timing_s/step": 10.0, "perf/exposed_reward_s": 4.0}
+    assert waited_for(step) == ("waited 4.0 s of 10.0 for reward judge",)
+    assert waited_for({**step, "perf/exposed_reward_s": 0.99}) == () and waited_for(STEP) == ()
+    for terminal in (False, True):
+        table, stream, _ = make(terminal)
+        table.log(1, step)
+        table.close("FINISHED")
+        assert "waited 4.0 s of 10.0 for reward judge" in stream.getvalue()
 
 
 def test_numbers():

@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from rl.config import LearnerConfig, SftConfig
-from rl.engine import STATE_FILE, TENSORS_FILE, TorchEngine, adamw, lr_at
+from rl.engine import TorchEngine, adamw, lr_at
 from rl.errors import CheckpointError
+from rl.optimizer_files import STATE_FILE, TENSORS_FILE
 
 CONFIG = LearnerConfig(lr=0.1, weight_decay=0.5, max_grad_norm=1.0)
 

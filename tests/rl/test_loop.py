@@ -21,8 +21,9 @@ from rl.config import (
 )
 from rl.engine import TorchEngine
 from rl.errors import TrainingError
-from rl.loop import TrainResult, train
+from rl.loop import TrainResult, orchestration, train
 from rl.protocols import Learner
+from rl.ratings import Ratings
 from rl.seeds import derive_seed
 from rl.stream import PromptStream
 from rl.types import Group, ImageSampling, Prompt, Rollout, Score, ScoreStatus, Task, TextSampling, WeightRef
@@ -171,8 +172,10 @@ def test_every_step_has_its_noise_and_every_evaluation_the_same(tmp_path: Path) 
 
 def test_saved_every_so_often_and_at_the_end(tmp_path: Path) -> None:
     _, recorder = run(config(tmp_path, save_freq=2, keep_checkpoints=9))
-    saved = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
-    assert saved == ["global_step_2", "global_step_3"]
+    folder = tmp_path / "run" / "checkpoints"
+    assert sorted(path.name for path in folder.iterdir()) == ["global_step_2", "global_step_3", "ratings.json"]
+    held_out = {name: value for name, value in recorder.logged[3].items() if name.startswith("val/")}
+    assert held_out.items() <= Ratings(folder).read()[3].items() and Ratings(folder).read().keys() == {0, 3}
     assert [step for step, metrics in recorder.logged.items() if "timing_s/save_checkpoint" in metrics] == [2, 3]
     assert recorder.shown == [(0, "val"), (2, "train"), (3, "val")]
 
@@ -237,3 +240,11 @@ def test_a_run_of_failures_stops(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="2 updates in a row"):
         start(config(tmp_path, learner=learner, steps=9), workers, recorder)
     assert recorder.ended == ["FAILED"]
+
+
+def test_orchestration_is_what_is_left_of_a_step_beside_its_longest_chain() -> None:
+    learned = {"timing_s/old_log_prob": 1.0, "timing_s/ref": 0.5, "timing_s/update_actor": 2.5}
+    timings = {"timing_s/step": 10.0, "timing_s/workers_chain": 5.0, **learned}
+    assert orchestration(timings) == {"perf/orchestration_s": 1.0, "perf/orchestration_share": 0.1}
+    assert orchestration({"timing_s/step": 10.0, **learned}) == {}  # these workers do not tell
+    assert orchestration({**timings, "staleness/max": 1.0}) == {}

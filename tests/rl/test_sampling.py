@@ -31,6 +31,9 @@ class Turns:
         self.given += made
         return made
 
+    def state(self) -> dict[str, int]:
+        return {"given": len(self.given)}
+
 
 def sampled(score: Callable[[Rollout], Score], limit: int, size: int = 2) -> tuple[Sampled, ToyWorkers, Turns]:
     workers, stream = ToyWorkers(score), Turns()

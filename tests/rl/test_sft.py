@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from rl.config import Config, RolloutConfig, SftConfig
 from rl.engine import TorchEngine
 from rl.errors import DataError
-from rl.sft import Example, ExampleMaker, batch_loss, run_sft, text_example
+from rl.sft import Example, ExampleMaker, batch_loss, text_example
+from rl.sft_run import run_sft
 from rl.types import Message, Prompt, Task, TextSampling
 from tests.toys import toy_draw_prompt, toy_policy
 

@@ -1,0 +1,193 @@
+"""Weights from one process to another on this machine: buckets over gloo, Ray's object store, and a plain socket copy.
+
+    python -m benchmarks.weight_sync --numbers 100 --repeats 3 --out weight-sync.json
+
+The sides take turns, so that a busy machine slows all of them alike. A plain socket copy is the yardstick: bytes through
+loopback TCP into memory that is there already, and nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing as mp
+import resource
+import socket
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+TENSOR = 1_048_576  # numbers of one tensor: a 1,024 x 1,024 matrix
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--numbers", type=float, default=100.0, help="millions of parameters, float32")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("weight-sync.json"))
+    options = parser.parse_args()
+    tensors = max(1, round(options.numbers * 1e6 / TENSOR))
+    sides: dict[str, Callable[[int], tuple[float, float]]] = {
+        "plain socket": _socket,
+        "gloo buckets": lambda count: _gloo(count, with_digest=False),
+        "gloo buckets, with digest": lambda count: _gloo(count, with_digest=True),
+        "object store": _object_store,
+    }
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+    for _ in range(options.repeats):
+        for name, side in sides.items():
+            found[name].append(side(tensors))
+    mib = tensors * TENSOR * 4 / 2**20
+    report = {
+        name: {
+            "wall_s": statistics.median(wall for wall, _ in runs),
+            "cpu_s": statistics.median(cpu for _, cpu in runs),
+            "best_mib_per_s": mib / min(wall for wall, _ in runs),
+        }
+        for name, runs in found.items()
+    }
+    for row in report.values():
+        row["of_plain_socket"] = row["best_mib_per_s"] / report["plain socket"]["best_mib_per_s"]
+        row["cpu_of_plain_socket"] = report["plain socket"]["cpu_s"] / row["cpu_s"]
+    options.out.write_text(json.dumps({"mib": mib, **report}, indent=1))
+    print(json.dumps({"mib": mib, **report}, indent=1))
+
+
+def _pair(receiver: Callable[..., Any], sender: Callable[..., Any], count: int, *extra: Any) -> tuple[float, float]:
+    """Wall seconds from when both are ready until the receiver has everything, and CPU-seconds of both meanwhile."""
+    context = mp.get_context("spawn")
+    barrier, answers = context.Barrier(2), context.SimpleQueue()
+    port = _free_port()
+    both = [context.Process(target=side, args=(barrier, answers, port, count, *extra)) for side in (receiver, sender)]
+    for process in both:
+        process.start()
+    results = [answers.get() for _ in both]
+    for process in both:
+        process.join()
+    return max(wall for wall, _ in results), sum(cpu for _, cpu in results)
+
+
+def _measured(barrier: Any, answers: Any, work: Callable[[], None]) -> None:
+    barrier.wait()
+    began, cpu = time.perf_counter(), _cpu()
+    work()
+    answers.put((time.perf_counter() - began, _cpu() - cpu))
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _socket(count: int) -> tuple[float, float]:
+    return _pair(_socket_receiver, _socket_sender, count)
+
+
+def _socket_receiver(barrier: Any, answers: Any, port: int, count: int) -> None:
+    target = np.ones(count * TENSOR, np.float32).data.cast("B")
+    with socket.create_server(("127.0.0.1", port)) as server:
+        connection, _ = server.accept()
+
+        def work() -> None:
+            at = 0
+            while at < len(target):
+                at += connection.recv_into(target[at:])
+
+        with connection:
+            _measured(barrier, answers, work)
+
+
+def _socket_sender(barrier: Any, answers: Any, port: int, count: int) -> None:
+    source = np.ones(count * TENSOR, np.float32).data.cast("B")
+    with _connect(port) as connection:
+        _measured(barrier, answers, lambda: connection.sendall(source))
+
+
+def _gloo(count: int, *, with_digest: bool) -> tuple[float, float]:
+    return _pair(_gloo_receiver, _gloo_sender, count, with_digest)
+
+
+def _gloo_receiver(barrier: Any, answers: Any, port: int, count: int, with_digest: bool) -> None:
+    import torch
+
+    from cluster.buckets import Intake, receive
+
+    group, slots = _gloo_group(port, 1, count)
+    intake = Intake({slot.name: torch.ones(slot.shape) for slot in slots}, slots, with_digest=with_digest)
+    _measured(barrier, answers, lambda: receive(group, slots, intake))
+
+
+def _gloo_sender(barrier: Any, answers: Any, port: int, count: int, with_digest: bool) -> None:
+    import torch
+
+    from cluster.buckets import send
+
+    group, slots = _gloo_group(port, 0, count)
+    tensors = [torch.ones(slot.shape) for slot in slots]
+    _measured(barrier, answers, lambda: send(group, tensors, slots))
+
+
+def _gloo_group(port: int, rank: int, count: int) -> tuple[Any, Any]:
+    import torch.distributed as dist
+
+    from cluster.buckets import Slot, process_group
+
+    torch_store = dist.TCPStore("127.0.0.1", port, 2, is_master=rank == 0)  # pyright: ignore[reportPrivateImportUsage]
+    return process_group(torch_store, rank, 2, 120.0), [Slot(f"layer.{i:04}", (1024, 1024)) for i in range(count)]
+
+
+def _object_store(count: int) -> tuple[float, float]:
+    """As ``cluster.ray_workers`` does it: one put by the driver, a read-only view in the worker, copied tensor by tensor."""
+    import ray
+
+    own = not ray.is_initialized()
+    if own:
+        size = count * TENSOR * 4 * 3
+        ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=size)
+    try:
+        receiver = ray.remote(num_cpus=1)(_StoreReceiver).remote(count)
+        ray.get(receiver.ready.remote())
+        weights = {f"layer.{i:04}": np.ones((1024, 1024), np.float32) for i in range(count)}
+        began, cpu = time.perf_counter(), _cpu()
+        used: Any = ray.get(receiver.load.remote(ray.put(weights)))
+        return time.perf_counter() - began, _cpu() - cpu + used
+    finally:
+        if own:
+            ray.shutdown()
+
+
+class _StoreReceiver:
+    def __init__(self, count: int) -> None:
+        self._targets = [np.ones((1024, 1024), np.float32) for _ in range(count)]
+
+    def ready(self) -> None: ...
+
+    def load(self, weights: dict[str, np.ndarray]) -> float:
+        cpu = _cpu()
+        for target, array in zip(self._targets, weights.values(), strict=True):
+            np.copyto(target, array)
+        return _cpu() - cpu
+
+
+def _connect(port: int) -> socket.socket:
+    ends = time.monotonic() + 60
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port))
+        except ConnectionRefusedError:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.05)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+if __name__ == "__main__":
+    main()

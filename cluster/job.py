@@ -1,0 +1,89 @@
+"""What a submitted job runs on the cluster: ``python -m cluster.job COMMAND``, in the folder that came with it.
+
+It imports the standard library alone until it knows that the rest is there: a package that the cluster lacks is one line.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+COMMANDS = ("train", "sft", "eval")
+CONFIG_FILE = "job.yaml"
+SECRETS_FILE = ".unigrpo-secrets.json"
+REFUSED = 2
+
+# Import names of the packages in pyproject.toml.
+MODULES: Mapping[str, str] = {
+    "deepspeed": "deepspeed",
+    "jinja2": "jinja2",
+    "math-verify": "math_verify",
+    "matplotlib": "matplotlib",
+    "mlflow": "mlflow",
+    "numpy": "numpy",
+    "omegaconf": "omegaconf",
+    "open-clip-torch": "open_clip",
+    "pillow": "PIL",
+    "psutil": "psutil",
+    "pyarrow": "pyarrow",
+    "pyyaml": "yaml",
+    "ray": "ray",
+    "rich": "rich",
+    "safetensors": "safetensors",
+    "scipy": "scipy",
+    "sympy": "sympy",
+    "tokenizers": "tokenizers",
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "transformers": "transformers",
+    "typer": "typer",
+}
+
+
+def main(command: str) -> None:
+    problem = why_not(command)
+    if problem:
+        print(f"error: {problem}", file=sys.stderr, flush=True)
+        raise SystemExit(REFUSED)
+    take_secrets(Path.cwd())
+    from cluster import commands, console
+
+    work = {"train": commands.train, "sft": commands.sft, "eval": commands.evaluate}[command]
+    import typer
+
+    try:
+        console.run(lambda: work(CONFIG_FILE, ()))
+    except typer.Exit as done:  # outside a command of Typer's, nobody turns it into an exit code
+        raise SystemExit(done.exit_code) from None
+
+
+def why_not(command: str, modules: Mapping[str, str] = MODULES) -> str | None:
+    """Why this job cannot run here, in one line, or None."""
+    if command not in COMMANDS:
+        return f"job: unknown command {command!r}; allowed: {', '.join(COMMANDS)}"
+    if sys.version_info < (3, 11):  # noqa: UP036 - the cluster's Python is whatever it is
+        return f"the cluster's Python is {sys.version.split()[0]}, at least 3.11 is needed: start Ray from a newer one"
+    missing = sorted(package for package, module in modules.items() if importlib.util.find_spec(module) is None)
+    if missing:
+        return (
+            f"the cluster's Python ({sys.executable}) lacks {', '.join(missing)}: install unigrpo's dependencies on "
+            "every node, or submit with --requirements FILE"
+        )
+    return None
+
+
+def take_secrets(folder: Path) -> None:
+    """Put what ``submit --env`` sent into this process's environment. The file is for the owner alone from then on."""
+    file = folder / SECRETS_FILE
+    if not file.is_file():
+        return
+    file.chmod(0o600)
+    os.environ.update({str(name): str(value) for name, value in json.loads(file.read_text("utf-8")).items()})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "")

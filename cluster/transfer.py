@@ -1,0 +1,84 @@
+"""One transfer of weights: a store on the learner's first rank, where those who want them meet it, and a group for it
+alone. A worker that dies in it breaks this group and no other."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from torch import Tensor, nn
+from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
+
+from cluster.buckets import Intake, Slot, layout, process_group, receive, send, stream_digest
+from cluster.lost import TransferError
+from rl.errors import UniGRPOError
+from rl.types import WeightRef
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Where the sender is, and what comes. size: the sender and all takers."""
+
+    address: str
+    port: int
+    size: int
+    timeout_s: float
+    slots: tuple[Slot, ...]
+
+
+class Outgoing:
+    """The sender's side. The port is the system's choice, taken at once: nobody can race us."""
+
+    def __init__(self, address: str, module: nn.Module, takers: int, timeout_s: float) -> None:
+        self._module = module
+        self._store = TCPStore(address, 0, is_master=True, wait_for_workers=False)
+        self.transfer = Transfer(address, self._store.port, takers + 1, timeout_s, layout(module.state_dict()))
+
+    def send(self) -> None:
+        """Raises TransferError where a taker is gone."""
+        try:
+            transfer = self.transfer
+            group = process_group(self._store, 0, transfer.size, transfer.timeout_s, transfer.address)
+            send(group, tensors_of(self._module, self.transfer.slots), self.transfer.slots)
+        except UniGRPOError:
+            raise
+        except RuntimeError as error:
+            raise TransferError(f"sending weights broke off: {error}") from error
+
+
+def receive_all(transfer: Transfer, rank: int, module: nn.Module, ref: WeightRef) -> None:
+    """Into the module's own memory. Raises TransferError, and WorkerError where they are not what ``ref`` names."""
+    intake = Intake(module.state_dict(), transfer.slots)
+    try:
+        patience = timedelta(seconds=transfer.timeout_s)
+        store = TCPStore(transfer.address, transfer.port, is_master=False, timeout=patience)
+        own = own_address(transfer.address, transfer.port)
+        group = process_group(store, rank, transfer.size, transfer.timeout_s, own)
+        receive(group, transfer.slots, intake)
+    except UniGRPOError:
+        raise
+    except RuntimeError as error:
+        raise TransferError(f"weights {ref.version}: the transfer broke off: {error}") from error
+    intake.verify(ref)
+
+
+def own_address(address: str, port: int) -> str:
+    """This machine's, on the way to that one: nothing is sent to find it."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as way:
+        way.connect((address, port))
+        return way.getsockname()[0]
+
+
+def weights_digest(module: nn.Module, version: int) -> str:
+    slots = layout(module.state_dict())
+    return stream_digest(tensors_of(module, slots), slots, version)
+
+
+def tensors_of(module: nn.Module, slots: Sequence[Slot]) -> Iterator[Tensor]:
+    """Float32 on the host, one at a time, as ``Learner.weights`` gives all at once."""
+    state = module.state_dict()
+    for slot in slots:
+        yield state[slot.name].detach().to("cpu", torch.float32)

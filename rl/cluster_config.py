@@ -1,0 +1,38 @@
+"""Settings of processes and machines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """mode: ray, or inline (one process, a debugger's choice; the same numbers). Deadlines are in seconds.
+
+    heartbeat_s       an actor that gives no sign of life for so long is lost
+    restart_budget    replacements of rollout workers, and as many of reward workers, in one run
+    learner_rebuilds  times that a run starts its learner ranks anew and goes back to its last checkpoint
+    grace_s           after SIGTERM, to finish or abandon the step and save; then the run just ends
+    weight_sync       how weights reach rollout workers: object_store, or collective (gloo, in buckets)
+    stall_s           a warning, with who is waited for, after so long without any answer
+    placement         disaggregated: a GPU for each rank and rollout worker; colocated: they share; auto: as GPUs allow
+    labels            rollout, reward or learner -> labels of the nodes where those actors go, e.g. ``reward: {pool: cpu}``
+    """
+
+    mode: str = "ray"
+    address: str | None = None
+    rollout_workers: int = 2
+    reward_workers: int = 1
+    learner_ranks: int = 1
+    start_deadline_s: float = 300.0
+    rollout_deadline_s: float = 600.0
+    reward_deadline_s: float = 300.0
+    learner_deadline_s: float = 1800.0
+    heartbeat_s: float = 30.0
+    restart_budget: int = 16
+    learner_rebuilds: int = 3
+    grace_s: float = 30.0
+    stall_s: float = 120.0
+    weight_sync: str = "object_store"
+    placement: str = "auto"
+    labels: dict[str, dict[str, str]] = field(default_factory=dict)

@@ -1,0 +1,98 @@
+"""What of a policy is trained, handed to rollout workers, and saved: all of its weights, or an adapter."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from policies import lora
+from policies.base import Policy
+from rl.errors import CheckpointError
+
+POLICY_FOLDER = "policy"
+ADAPTER_FOLDER = "adapter"
+BASE_FILE = "base.json"
+
+
+class Trained(Protocol):
+    def state(self) -> Mapping[str, Tensor]:
+        """Weights under the policy's own names: what rollout workers sample with."""
+        ...
+
+    def save(self, folder: Path) -> None: ...
+
+    def load(self, folder: Path) -> None:
+        """Restore what ``save`` wrote. Raises CheckpointError or PolicyError."""
+        ...
+
+
+class WholePolicy:
+    """All weights, as the policy's own folder."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def state(self) -> Mapping[str, Tensor]:
+        return self.policy.module.state_dict()
+
+    def save(self, folder: Path) -> None:
+        self.policy.save(folder / POLICY_FOLDER)
+
+    def load(self, folder: Path) -> None:
+        from policies import load_policy  # at its use: loading is a family's business, and the rest is not
+
+        dtype = next(self.policy.module.parameters()).dtype
+        saved = load_policy(folder / POLICY_FOLDER, dtype=dtype)
+        self.policy.module.load_state_dict(saved.module.state_dict())
+
+
+class Adapter:
+    """A LoRA adapter in PEFT's format, and the digest of the base that it belongs to."""
+
+    def __init__(self, policy: Any) -> None:
+        """policy has adapters attached (``policies.lora.attach``)."""
+        self.policy = policy
+        self._digest: str | None = None
+
+    def state(self) -> Mapping[str, Tensor]:
+        return lora.merged_state(self.policy.module)
+
+    def save(self, folder: Path) -> None:
+        lora.save_adapter(self.policy, folder / ADAPTER_FOLDER)
+        (folder / BASE_FILE).write_text(json.dumps({"sha256": self._base_digest()}))
+
+    def load(self, folder: Path) -> None:
+        try:
+            saved = json.loads((folder / BASE_FILE).read_text())["sha256"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{folder / BASE_FILE}: cannot be read: {error}") from error
+        if saved != self._base_digest():
+            raise CheckpointError(
+                f"{folder}: its adapter belongs to another base; resume with the policy.path that its run started from"
+            )
+        lora.load_adapter(self.policy, folder / ADAPTER_FOLDER)
+
+    def _base_digest(self) -> str:
+        if self._digest is None:
+            self._digest = weights_digest(lora.base_state(self.policy.module))
+        return self._digest
+
+
+def trained(policy: Policy) -> Trained:
+    """An adapter where the policy has one."""
+    return Adapter(policy) if any(True for _ in lora.adapters(policy.module)) else WholePolicy(policy)
+
+
+def weights_digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes, in the order of the names."""
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().contiguous().cpu().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
