@@ -20,6 +20,7 @@ from rl.evaluation import evaluate, evaluation_seed
 from rl.prepare import prepare, reward_metrics
 from rl.protocols import Checkpoints, Learner, RunsAhead, Tracker, Workers
 from rl.sampling import Sampler, StepByStep
+from rl.speed import StepClock, orchestration, throughput
 from rl.stop import Stop, StopRequested
 from rl.stream import PromptStream
 from rl.tracking import tracked
@@ -116,7 +117,7 @@ class _Run:
 
     def _step(self, weights: WeightRef, at: Position) -> tuple[WeightRef, Position, Sequence[Group]]:
         """The flow."""
-        clock = _Clock()
+        clock = StepClock()
         self.tracker.phase("training")
         with self.stop.may_abandon():
             sampled = self.sampler.take(weights, at.step)
@@ -158,7 +159,7 @@ class _Run:
             logger.warning("%s; training goes on, and saves again when it is due", error)
 
     def _save(self, at: Position) -> None:
-        clock = _Clock()
+        clock = StepClock()
         self.tracker.phase("saving")
         state = {"data": self.sampler.position(), "weight_version": at.weight_version, "before": dict(at.before or {})}
         with clock("timing_s/save_checkpoint"):
@@ -184,47 +185,3 @@ class _Run:
         self.tracker.samples(step, evaluation.groups, "val")
         self.checkpoints.rate(step, evaluation.metrics)
         return evaluation.metrics
-
-
-def throughput(groups: Sequence[Group], timings: Mapping[str, float]) -> dict[str, float]:
-    """Per second of the whole step: response tokens (an image counts with its codes), and images."""
-    seconds = timings["timing_s/step"]
-    rollouts = [rollout for group in groups for rollout in group.rollouts]
-    tokens = sum(int(rollout.response_mask.sum()) for rollout in rollouts)
-    images = sum(rollout.image is not None for rollout in rollouts)
-    return {"perf/throughput": tokens / seconds, "perf/images_per_s": images / seconds}
-
-
-def orchestration(timings: Mapping[str, float]) -> dict[str, float]:
-    """Seconds of a step that are not on its longest chain of sampling, scoring and learning, and their share of the step.
-
-    Only where workers tell their chain, and one step follows the other: with rollouts ahead, chains overlap.
-    """
-    chain = timings.get("timing_s/workers_chain")
-    if chain is None or timings.get("staleness/max", 0.0) > 0:
-        return {}
-    learned = sum(timings.get(f"timing_s/{part}", 0.0) for part in ("old_log_prob", "ref", "update_actor"))
-    seconds = max(0.0, timings["timing_s/step"] - chain - learned)
-    return {"perf/orchestration_s": seconds, "perf/orchestration_share": seconds / timings["timing_s/step"]}
-
-
-class _Clock:
-    """``with clock(name): ...`` keeps the block's seconds; ``stop`` adds ``timing_s/step``, since it was made."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._began = self._entered = time.perf_counter()
-        self._name = ""
-
-    def __call__(self, name: str) -> _Clock:
-        self._name = name
-        return self
-
-    def __enter__(self) -> None:
-        self._entered = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds[self._name] = time.perf_counter() - self._entered
-
-    def stop(self) -> dict[str, float]:
-        return {**self.seconds, "timing_s/step": time.perf_counter() - self._began}

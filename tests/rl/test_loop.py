@@ -21,10 +21,11 @@ from rl.config import (
 )
 from rl.engine import TorchEngine
 from rl.errors import TrainingError
-from rl.loop import TrainResult, orchestration, train
+from rl.loop import TrainResult, train
 from rl.protocols import Learner
 from rl.ratings import Ratings
 from rl.seeds import derive_seed
+from rl.speed import orchestration
 from rl.stream import PromptStream
 from rl.types import Group, ImageSampling, Prompt, Rollout, Score, ScoreStatus, Task, TextSampling, WeightRef
 from rl.update import UniGRPOLearner

@@ -1,0 +1,52 @@
+"""Where a step's seconds went."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from rl.types import Group
+
+
+class StepClock:
+    """``with clock(name): ...`` keeps the block's seconds; ``stop`` adds ``timing_s/step``, since it was made."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._began = self._entered = time.perf_counter()
+        self._name = ""
+
+    def __call__(self, name: str) -> StepClock:
+        self._name = name
+        return self
+
+    def __enter__(self) -> None:
+        self._entered = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds[self._name] = time.perf_counter() - self._entered
+
+    def stop(self) -> dict[str, float]:
+        return {**self.seconds, "timing_s/step": time.perf_counter() - self._began}
+
+
+def throughput(groups: Sequence[Group], timings: Mapping[str, float]) -> dict[str, float]:
+    """Per second of the whole step: response tokens (an image counts with its codes), and images."""
+    seconds = timings["timing_s/step"]
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    tokens = sum(int(rollout.response_mask.sum()) for rollout in rollouts)
+    images = sum(rollout.image is not None for rollout in rollouts)
+    return {"perf/throughput": tokens / seconds, "perf/images_per_s": images / seconds}
+
+
+def orchestration(timings: Mapping[str, float]) -> dict[str, float]:
+    """Seconds of a step that are not on its longest chain of sampling, scoring and learning, and their share of the step.
+
+    Only where workers tell their chain, and one step follows the other: with rollouts ahead, chains overlap.
+    """
+    chain = timings.get("timing_s/workers_chain")
+    if chain is None or timings.get("staleness/max", 0.0) > 0:
+        return {}
+    learned = sum(timings.get(f"timing_s/{part}", 0.0) for part in ("old_log_prob", "ref", "update_actor"))
+    seconds = max(0.0, timings["timing_s/step"] - chain - learned)
+    return {"perf/orchestration_s": seconds, "perf/orchestration_share": seconds / timings["timing_s/step"]}
