@@ -23,7 +23,7 @@ from typing import Any
 from rl.config import Config
 from rl.errors import CheckpointError
 from rl.manifest import MANIFEST, STATE, damage, seal, sync
-from rl.protocols import Learner
+from rl.protocols import Restorable
 from rl.ratings import Ratings
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class FolderCheckpoints:
         self.skipped: list[tuple[Path, str]] = []
         self._newest: Path | None = None
 
-    def resume(self, learner: Learner) -> Mapping[str, Any]:
+    def resume(self, learner: Restorable) -> Mapping[str, Any]:
         """Load the checkpoint that ``resume_mode`` asks for into the learner; its state, or {} for a fresh start.
 
         Raises CheckpointError where ``resume_path`` is not whole.
@@ -68,7 +68,7 @@ class FolderCheckpoints:
         logger.info("resumed from %s", source)
         return state
 
-    def go_back(self, learner: Learner) -> Mapping[str, Any]:
+    def go_back(self, learner: Restorable) -> Mapping[str, Any]:
         """What was saved last, or what the run began with; {} where that was a fresh start. Raises CheckpointError."""
         if self._newest is None:
             return {}
@@ -79,7 +79,7 @@ class FolderCheckpoints:
         learner.load(self._newest)
         return json.loads((self._newest / STATE).read_text())
 
-    def save(self, step: int, learner: Learner, state: Mapping[str, Any]) -> Path:
+    def save(self, step: int, learner: Restorable, state: Mapping[str, Any]) -> Path:
         """Write ``global_step_{step}``; drop all but the newest ``keep_checkpoints`` and the best ``keep_best``.
 
         Raises CheckpointError where it cannot be written: the disk is full, or not ours to write to.
@@ -124,7 +124,7 @@ class FolderCheckpoints:
         found = "there is no earlier one" if whole is None else f"global_step_{whole} is still there"
         return f"{found}; make room, and the same command goes on"
 
-    def _write(self, folder: Path, step: int, learner: Learner, state: Mapping[str, Any]) -> None:
+    def _write(self, folder: Path, step: int, learner: Restorable, state: Mapping[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()

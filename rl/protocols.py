@@ -11,7 +11,19 @@ import numpy as np
 from rl.types import Group, Prompt, StepReport, TrainBatch, WeightRef
 
 
-class Learner(Protocol):
+class Restorable(Protocol):
+    """What a checkpoint holds."""
+
+    def save(self, folder: Path) -> None:
+        """Write weights and optimizer state into an existing folder."""
+        ...
+
+    def load(self, folder: Path) -> None:
+        """Restore what ``save`` wrote."""
+        ...
+
+
+class Learner(Restorable, Protocol):
     """Owns the weights being trained."""
 
     def update(self, batch: TrainBatch) -> StepReport:
@@ -20,14 +32,6 @@ class Learner(Protocol):
 
     def weights(self) -> Mapping[str, np.ndarray]:
         """The current weights as float32 arrays on the host, by parameter name."""
-        ...
-
-    def save(self, folder: Path) -> None:
-        """Write weights and optimizer state into an existing folder."""
-        ...
-
-    def load(self, folder: Path) -> None:
-        """Restore what ``save`` wrote."""
         ...
 
     def close(self) -> None: ...
@@ -92,15 +96,15 @@ class Tracker(Protocol):
 class Checkpoints(Protocol):
     """Saves and finds whole checkpoints."""
 
-    def resume(self, learner: Learner) -> Mapping[str, Any]:
+    def resume(self, learner: Restorable) -> Mapping[str, Any]:
         """Load the newest whole checkpoint; its state, or an empty mapping where there is none."""
         ...
 
-    def go_back(self, learner: Learner) -> Mapping[str, Any]:
+    def go_back(self, learner: Restorable) -> Mapping[str, Any]:
         """Load what this run saved last, or what it began with, into a learner that was lost; its state as above."""
         ...
 
-    def save(self, step: int, learner: Learner, state: Mapping[str, Any]) -> Path:
+    def save(self, step: int, learner: Restorable, state: Mapping[str, Any]) -> Path:
         """Raises CheckpointError where it could not be written; nothing is left of it then."""
         ...
 

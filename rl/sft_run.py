@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from policies.base import Policy
 from policies.packing import pack_sequences
 from rl.config import Config
@@ -15,7 +13,6 @@ from rl.engine import Engine
 from rl.protocols import Checkpoints
 from rl.sft import ExampleMaker, Stream, train_steps
 from rl.trained import trained
-from rl.types import StepReport, TrainBatch
 
 
 class ResumableStream(Stream, Protocol):
@@ -24,27 +21,18 @@ class ResumableStream(Stream, Protocol):
 
 
 class FineTuner:
-    """What checkpoints see of a fine-tuning run: ``rl.protocols.Learner``, whose updates are made elsewhere."""
+    """What checkpoints hold of a fine-tuning run: ``rl.protocols.Restorable``."""
 
     def __init__(self, policy: Policy, engine: Engine) -> None:
-        self._engine, self._trained = engine, trained(policy)
-
-    def update(self, batch: TrainBatch) -> StepReport:
-        raise NotImplementedError("fine-tuning does not learn from rollouts")
-
-    def weights(self) -> Mapping[str, np.ndarray]:
-        return {name: value.detach().float().cpu().numpy() for name, value in self._trained.state().items()}
+        self._parts = trained(policy), engine
 
     def save(self, folder: Path) -> None:
-        self._trained.save(folder)
-        self._engine.save(folder)
+        for part in self._parts:
+            part.save(folder)
 
     def load(self, folder: Path) -> None:
-        self._trained.load(folder)
-        self._engine.load(folder)
-
-    def close(self) -> None:
-        """Nothing to give back."""
+        for part in self._parts:
+            part.load(folder)
 
 
 class SftRun:
