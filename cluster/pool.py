@@ -29,13 +29,17 @@ HEARTBEAT_S = 30.0
 class Call:
     """key: the owner's own. label: what it is, for messages. send: starts it on an actor and returns its object ref.
 
-    needs: the preparation that its worker must have had, see ``ActorPool.provide``.
+    needs: the preparation that its worker must have had, see ``ActorPool.provide``. instead: makes the value of a call
+    that no worker could finish, of the last error; without it that error is raised. overdue_attempts: how many workers a
+    call may keep until its deadline.
     """
 
     key: Any
     label: str
     send: Callable[[Any], Any]
     needs: Any = None
+    instead: Callable[[WorkerError | DeadlineError], Any] | None = None
+    overdue_attempts: int = ATTEMPTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,22 +185,24 @@ class ActorPool:
         self._start_idle()
 
     def collect(self, ready: Collection[Any]) -> Iterator[tuple[Call, Any]]:
-        """Finished calls with their values. Lost and overdue ones run again elsewhere, within the budget.
+        """Finished calls with their values. Lost and overdue ones run again elsewhere, within the budget, and have the
+        value that their call names instead after the last attempt.
 
-        Raises WorkerError or DeadlineError where it is spent, and what a worker raised on purpose.
+        Raises WorkerError or DeadlineError where the budget is spent or a call names none, and what a worker raised on
+        purpose.
         """
         for ref in [ref for ref in self._running if ref in ready]:
             running = self._running.pop(ref)
             try:
                 value = self._value(ref, running)
             except LostWorkerError as error:
-                self._retry(running, error)
+                yield from self._retry(running, error)
                 continue
             self._settle(running.worker)
             running.worker.since = time.monotonic()
             self._idle.append(running.worker)
             yield running.call, value
-        self._give_up_lost()
+        yield from self._give_up_lost()
         self._start_idle()
 
     def cancel(self) -> None:
@@ -233,27 +239,41 @@ class ActorPool:
             result(running.preparing, name, running.call.label)
         return result(ref, name, running.call.label)
 
-    def _give_up_lost(self) -> None:
+    def _give_up_lost(self) -> Iterator[tuple[Call, Any]]:
         now = time.monotonic()
         for ref in [ref for ref, running in self._running.items() if running.ends <= now]:
             running = self._running.pop(ref)
             waited = f"no answer from {running.worker.name} within {self._call_deadline_s:g} s"
-            self._retry(running, DeadlineError(f"{running.call.label}: {waited}"))
+            yield from self._retry(running, DeadlineError(f"{running.call.label}: {waited}"))
         by_name = {running.worker.name: ref for ref, running in self._running.items()}
         for name, error in self._pulse.lost("in the middle of a call").items():
             if name in by_name:
                 running = self._running.pop(by_name[name])
                 text = str(error).replace("in the middle of a call", running.call.label)
-                self._retry(running, LostWorkerError(text))
+                yield from self._retry(running, LostWorkerError(text))
 
-    def _retry(self, running: _Running, error: WorkerError | DeadlineError) -> None:
-        if running.attempt >= ATTEMPTS:
-            raise type(error)(f"{error} (attempt {running.attempt} of {ATTEMPTS})") from error
-        self._replace(running.worker, error)
+    def _retry(self, running: _Running, error: WorkerError | DeadlineError) -> Iterator[tuple[Call, Any]]:
+        call, attempts = running.call, ATTEMPTS
+        if isinstance(error, DeadlineError):
+            attempts = call.overdue_attempts
+        over = running.attempt >= attempts
+        if over:
+            error = type(error)(f"{error} (attempt {running.attempt} of {attempts})")
+            if call.instead is None:
+                raise error
+        self._replace(running.worker, error, "given up" if over else "its work is done again with the same seeds")
         self._idle.append(running.worker)
-        self._queue.appendleft((running.call, running.attempt + 1))
+        if over and call.instead is not None:
+            yield call, call.instead(error)
+        else:
+            self._queue.appendleft((call, running.attempt + 1))
 
-    def _replace(self, worker: _Worker, error: WorkerError | DeadlineError) -> None:
+    def _replace(
+        self,
+        worker: _Worker,
+        error: WorkerError | DeadlineError,
+        then: str = "its work is done again with the same seeds",
+    ) -> None:
         """A new actor in the old one's place. It loads what it needs at its first call: nothing from before counts."""
         end(worker.actor, self._pulse.beat(worker.name))
         self._pulse.forget(worker.name)
@@ -261,7 +281,7 @@ class ActorPool:
             spent = f"all {self._restart_budget} replacements of {self.kind}s are used up"
             raise type(error)(f"{error} ({spent})") from error
         self.restarts += 1
-        logger.warning("%s; replaced, and its work is done again with the same seeds", error)
+        logger.warning("%s; replaced, %s", error, then)
         worker.actor, worker.proven, worker.has = self._create(worker.index), False, None
         self._pulse.watch(worker.name, worker.actor)
 

@@ -63,7 +63,9 @@ class PictureReward(ABC):
                 values = self.values([image for image, _ in ready], [caption for _, caption in ready])
             seconds = (time.perf_counter() - begin) / len(items)
             for indices, value in zip(members.values(), values, strict=True):
-                score = Score(float(value), seconds=seconds) if np.isfinite(value) else invalid("the value is not finite")
+                score = (
+                    Score(float(value), seconds=seconds) if np.isfinite(value) else invalid("the value is not finite")
+                )
                 for index in indices:
                     scores[index] = score
         return scores
