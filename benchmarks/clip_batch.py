@@ -1,4 +1,5 @@
-"""Pictures a second of the reward ``clip``: 32 in one batch, beside the same 32 one at a time, and beside open_clip's own use.
+"""Pictures a second of the reward ``clip``: 32 in one batch, in fp32 and bf16, beside the same 32 one at a time, and beside
+open_clip's own use.
 
     python -m benchmarks.clip_batch [--threads 1] [--rounds 5] [--models tiny small base]
 
@@ -65,7 +66,7 @@ def best(rounds: int, *ways: Callable[[], object]) -> list[float]:
     return found
 
 
-def measure(name: str, reward: ClipReward, items: Sequence[RewardItem], rounds: int) -> None:
+def measure(name: str, reward: ClipReward, halved: ClipReward, items: Sequence[RewardItem], rounds: int) -> None:
     def plainly() -> list[Any]:
         """As open_clip's README does it, picture by picture: no cache of texts."""
         from rewards.pictures import pair_of
@@ -84,13 +85,18 @@ def measure(name: str, reward: ClipReward, items: Sequence[RewardItem], rounds: 
     alone = [reward.score([item])[0].value for item in items]
     np.testing.assert_allclose(together, alone, atol=1e-3)
     np.testing.assert_allclose(together, 100 * np.array(plainly()), atol=1e-3)
-    batched, single, plain = best(
-        rounds, lambda: reward.score(items), lambda: [reward.score([item]) for item in items], plainly
+    apart = np.abs(np.array(together) - [score.value for score in halved.score(items)]).max()
+    batched, half, single, plain = best(
+        rounds,
+        lambda: reward.score(items),
+        lambda: halved.score(items),
+        lambda: [reward.score([item]) for item in items],
+        plainly,
     )
     print(
-        f"{name}: {len(items) / batched:,.0f} pictures/s in a batch of {len(items)}; one at a time "
-        f"{len(items) / single:,.0f} ({single / batched:.1f}x), by open_clip's own calls {len(items) / plain:,.0f} "
-        f"({plain / batched:.1f}x)",
+        f"{name}: {len(items) / batched:,.0f} pictures/s in a batch of {len(items)}, {len(items) / half:,.0f} in bf16 "
+        f"(values within {apart:.2f}); one at a time {len(items) / single:,.0f} ({single / batched:.1f}x, bf16 "
+        f"{single / half:.1f}x), by open_clip's own calls {len(items) / plain:,.0f} ({plain / batched:.1f}x)",
         flush=True,
     )
 
@@ -105,8 +111,9 @@ def main() -> None:
     for name in arguments.models:
         with tempfile.TemporaryDirectory() as folder:
             model = name if name == "tiny" else random_model(name, Path(folder))
-            reward = ClipReward(model, threads=arguments.threads)
-        measure(name, reward, drawings(BATCH, 64 if name == "tiny" else VISION[name]["image_size"]), arguments.rounds)
+            reward, halved = (ClipReward(model, threads=arguments.threads, precision=p) for p in ("fp32", "bf16"))
+        items = drawings(BATCH, 64 if name == "tiny" else VISION[name]["image_size"])
+        measure(name, reward, halved, items, arguments.rounds)
 
 
 if __name__ == "__main__":

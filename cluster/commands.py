@@ -124,7 +124,7 @@ def _fine_tune(config: Config, inputs: preflight.Inputs, tracker: Tracker) -> tu
 
     torch.set_num_threads(config.sft.threads)
     policy = load_policy(config.policy.path, device=config.policy.device, dtype=config.policy.dtype)
-    engine = TorchEngine(policy.module, config.sft, config.sft.steps)
+    engine = TorchEngine(policy.module, config.sft, config.sft.lr_decay_steps or config.sft.steps)
     stream = PromptStream(config.data.train, config.seed, inputs.train)
     run = SftRun(policy, engine, stream, config, FolderCheckpoints(config))
     before = run.resume()

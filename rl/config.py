@@ -124,12 +124,14 @@ class SftConfig:
                  canvas, every one of them learned (LLaDA, arXiv 2502.09992, appendix B)
     packing      examples of a micro-batch share one stream of tokens, as in learner.packing
     prompt_dropout  share of draw examples without their caption, which classifier-free guidance needs
+    lr_decay_steps  length of the cosine, null for ``steps``: a leg that another one follows may stop before its end
     """
 
     steps: int = 1000
     batch_size: int = 64
     lr: float = 1e-3
     lr_schedule: str = "cosine"
+    lr_decay_steps: int | None = None
     warmup_steps: int = 50
     weight_decay: float = 0.01
     betas: list[float] = field(default_factory=lambda: [0.9, 0.98])

@@ -52,7 +52,7 @@ POSITIVE = (
     "rollout.max_gen_batches learner.logits_mib learner.algorithm.dual_clip learner.algorithm.normalizer_length "
     "learner.algorithm.importance_cap learner.algorithm.importance_versions "
     "learner.algorithm.kl_clip learner.lora.alpha learner.threads learner.reference_sync_freq "
-    "sft.steps sft.batch_size sft.lr sft.threads sft.max_grad_norm "
+    "sft.steps sft.batch_size sft.lr sft.lr_decay_steps sft.threads sft.max_grad_norm "
     "cluster.rollout_workers cluster.reward_workers cluster.learner_ranks cluster.start_deadline_s "
     "cluster.rollout_deadline_s cluster.reward_deadline_s cluster.learner_deadline_s evaluation.n_samples_per_prompt "
     "keep_checkpoints keep_best tracking.samples_freq rewards.on_failure.attempts "
@@ -106,6 +106,13 @@ def validate(config: Config) -> None:
             _validate_source(f"data.{which}[{index}]", source)
     if config.resume_mode == "path" and not config.resume_path:
         raise ConfigError("resume_mode=path: also give resume_path=FOLDER (a global_step_N folder)")
+    decay = config.sft.lr_decay_steps
+    _require(
+        decay is None or decay >= config.sft.steps,
+        "sft.lr_decay_steps",
+        decay,
+        f"null, or sft.steps={config.sft.steps} or more",
+    )
     _validate_best(config)
     _validate_staleness(config)
     _validate_collective(config)

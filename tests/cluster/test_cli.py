@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -306,9 +307,13 @@ def test_an_error_of_ours_in_the_middle_of_a_run_is_one_line(tmp_path: Path, mon
 
 def test_sft_trains_evaluates_and_leaves_a_policy_that_eval_and_generate_take(tmp_path: Path):
     recipe = make_run(tmp_path, tracking={"mlflow": False})
-    result = unigrpo("sft", "--recipe", recipe, f"data.train=[{{source: {tmp_path / 'sums.jsonl'}}}]")
+    data = f"data.train=[{{source: {tmp_path / 'sums.jsonl'}}}]"
+    result = unigrpo("sft", "--recipe", recipe, data, "sft.warmup_steps=0", "sft.lr_decay_steps=4")
     assert result.exit_code == 0, result.output
     run_dir = tmp_path / "runs" / "run"
+    rates = [json.loads(line).get("actor/lr") for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    second_of_four = 1e-3 * 0.5 * (1 + math.cos(math.pi / 4))  # the leg ends where another one may go on
+    assert [rate for rate in rates if rate is not None][-1] == pytest.approx(second_of_four)
     summary = read_summary(run_dir)
     assert summary["tasks"].keys() == {"text", "draw"} and summary["steps"] == 2
     assert "text loss" in result.stdout and (run_dir / "curves.png").is_file()

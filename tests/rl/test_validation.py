@@ -37,6 +37,10 @@ def test_settings_of_text(where: str) -> None:
     )
 
 
+def test_a_leg_of_fine_tuning_is_no_longer_than_its_schedule() -> None:
+    assert refusal("sft.lr_decay_steps", 10) == "sft.lr_decay_steps=10: must be null, or sft.steps=1000 or more"
+
+
 def test_a_threshold_needs_a_confidence() -> None:
     layer = {"rollout": {"text": {"confidence_threshold": 0.9, "remasking": "random"}}}
     with pytest.raises(ConfigError, match=re.escape("set rollout.text.remasking=low_confidence")):
