@@ -11,6 +11,7 @@ from torch import Tensor
 
 from policies.base import EncodedPrompt, ImageTokenizer, Vocabulary
 from policies.cache import KeyValueCache
+from policies.rows import Rows
 from policies.tokenizer import ChatTokenizer
 from policies.transformer import Transformer
 from rl.errors import DataError, PolicyError
@@ -42,7 +43,7 @@ class MaskedDiffusionPolicy:
         self,
         token_ids: Tensor,
         attention_mask: Tensor | None = None,
-        rows: Tensor | None = None,
+        rows: Tensor | Rows | None = None,
         cache: KeyValueCache | None = None,
         clean: Tensor | None = None,
     ) -> Tensor:

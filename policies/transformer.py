@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from policies.cache import KeyValueCache
 from policies.experts import ExpertsConfig, SparseExperts
 from policies.packing import Packing
+from policies.rows import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,47 +149,6 @@ class Block(nn.Module):
         return x.unflatten(-1, (-1, self.head_size)).transpose(1, 2)
 
 
-class Rows:
-    """A selection of positions, rows [B, L] bool, as a padded gather: sequences may select different numbers.
-
-    ``shifted``: what is gathered for position p is the state at p - 1, which predicts it. ``positions`` [L]: of packed
-    sequences, whose firsts have position 0.
-    """
-
-    def __init__(self, rows: Tensor, shifted: bool = False, positions: Tensor | None = None) -> None:
-        counts = rows.sum(1)
-        width = int(counts.max())
-        # A stable sort puts the selected positions first, in order.
-        self.index = torch.argsort((~rows).to(torch.int8), dim=1, stable=True)[:, :width]
-        if shifted:
-            first = self.index == 0 if positions is None else positions[self.index] == 0
-            self.index = self.index - (~first).to(self.index.dtype)
-        self.valid = None
-        if int(counts.min()) != width:
-            self.valid = torch.arange(width, device=rows.device) < counts[:, None]
-
-    def gather(self, x: Tensor) -> Tensor:
-        """[B, L, D] -> [B, width, D]"""
-        return x.gather(1, self.index[..., None].expand(-1, -1, x.shape[-1]))
-
-    def gather_rope(self, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Two tables [L, H] -> two of [B, 1, width, H]."""
-        return rope[0][self.index][:, None], rope[1][self.index][:, None]
-
-    def gather_bias(self, bias: Tensor | Packing | None) -> Tensor | Packing | None:
-        """[B or 1, 1, L, keys] -> [B, 1, width, keys]; a bias that is equal for all queries stays as it is."""
-        if isinstance(bias, Packing):
-            return bias.select(self.index[0])
-        if bias is None or bias.shape[2] == 1:
-            return bias
-        index = self.index[:, None, :, None].expand(-1, -1, -1, bias.shape[3])
-        return bias.expand(len(index), -1, -1, -1).gather(2, index)
-
-    def flatten(self, x: Tensor) -> Tensor:
-        """[B, width, D] -> [M, D], selected positions only."""
-        return x.flatten(0, 1) if self.valid is None else x[self.valid]
-
-
 class Transformer(nn.Module):
     """Token ids to final hidden states, and hidden states to logits."""
 
@@ -227,23 +187,26 @@ class Transformer(nn.Module):
         self,
         token_ids: Tensor,
         attention_mask: Tensor | None = None,
-        rows: Tensor | None = None,
+        rows: Tensor | Rows | None = None,
         cache: KeyValueCache | None = None,
         clean: Tensor | None = None,
     ) -> Tensor:
         """[B, L] -> [B, L, D]; with rows [B, L] bool, [M, D] in row-major order. See Policy.hidden for cache and clean."""
         if clean is not None and self.config.block_length is not None:
-            assert rows is not None and cache is None
+            assert isinstance(rows, Tensor) and cache is None
             return self._two_streams(token_ids, clean, attention_mask, rows)
         packing = None if cache is not None else self._packing(attention_mask)
         if packing is not None:
             shape, token_ids, attention_mask = token_ids.shape, packing.pack(token_ids), None
+            rows = rows.selected(shape) if isinstance(rows, Rows) else rows
             rows = None if rows is None else packing.pack(rows)
         x, rope, bias = self._enter(token_ids, attention_mask, cache, packing)
         for block in self.blocks[:-1]:
             x = block(x, rope, bias, cache=cache)
-        positions = None if packing is None else packing.positions
-        x = self.blocks[-1](x, rope, bias, None if rows is None else Rows(rows, self.config.shifted, positions), cache)
+        asked = Rows.of(rows) if isinstance(rows, Tensor) else rows
+        if asked is not None and self.config.shifted:
+            asked = asked.shifted(None if packing is None else packing.positions)
+        x = self.blocks[-1](x, rope, bias, asked, cache)
         x = self.ln_f(x)
         if packing is not None and rows is None:
             x = packing.unpack(x, shape)
@@ -263,7 +226,7 @@ class Transformer(nn.Module):
 
     def _packing(self, attention_mask: Tensor | None) -> Packing | None:
         """How padded sequences are packed, where they are to be and there is padding."""
-        if not self.packing or attention_mask is None or bool(attention_mask.all()):
+        if not self.packing or attention_mask is None or _all(attention_mask):
             return None
         length, device = self.config.block_length, attention_mask.device
         return Packing.of(attention_mask, lambda stop: None if length is None else block_bias(0, stop, length, device))
@@ -294,7 +257,7 @@ class Transformer(nn.Module):
             x = block(x, rope, bias)
         asked = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
         asked[:, is_noisy] = rows[:, parts[0]]
-        return self.ln_f(self.blocks[-1](x, rope, bias, Rows(asked)))
+        return self.ln_f(self.blocks[-1](x, rope, bias, Rows.of(asked)))
 
     def _enter(
         self,
@@ -310,7 +273,7 @@ class Transformer(nn.Module):
             return x, (cos[packing.positions], sin[packing.positions]), packing
         start = 0 if cache is None else cache.length
         stop = start + token_ids.shape[1]
-        bias = None if attention_mask is None or bool(attention_mask.all()) else attention_mask[:, None, None, :]
+        bias = None if attention_mask is None or _all(attention_mask) else attention_mask[:, None, None, :]
         if self.config.block_length is not None:
             block = block_bias(start, stop, self.config.block_length, x.device)
             bias = block if bias is None else bias if block is None else bias & block
@@ -338,6 +301,11 @@ class Transformer(nn.Module):
         cos, sin = self._rope
         dtype = torch.promote_types(like.dtype, torch.float32) if self.config.rotary_float32 else like.dtype
         return cos[start:stop].to(dtype), sin[start:stop].to(dtype)
+
+
+def _all(attention_mask: Tensor) -> bool:
+    """Whether nothing is masked out, where that can be seen without waiting for a GPU: who gives it a mask needs it."""
+    return attention_mask.device.type == "cpu" and bool(attention_mask.all())
 
 
 def block_bias(start: int, stop: int, block_length: int, device: torch.device) -> Tensor | None:

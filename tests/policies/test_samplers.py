@@ -15,6 +15,7 @@ from benchmarks.rollout import Shape
 from policies.base import EncodedPrompt
 from policies.generate import generate_image, generate_text, rollout_group
 from policies.noise import uniforms
+from policies.rows import Rows
 from policies.samplers.image import Predictor, masked_counts
 from policies.samplers.shown import reveal_counts
 from policies.samplers.tokens import draw
@@ -229,5 +230,5 @@ def test_guided_logits_are_mmada_s_within_rounding(caption):
         mixed = (4.5 * whole(prompt.prefix) - 3.5 * whole(prompt.unconditional))[:, 30:46, offset:]
         predict = Predictor(policy, prompt, None, 3.5, torch.device("cpu"))
         predict.untouched = False
-        found = predict(codes, codes == mask_id)
+        found = predict(codes, Rows.of(codes == mask_id))
     torch.testing.assert_close(found, mixed[codes == mask_id], rtol=0, atol=1e-4)
