@@ -60,11 +60,14 @@ def generate(recipe: str, overrides: Sequence[str], request: Request) -> int:
     from cluster.rollout import sampling_for
     from cluster.trace import page
     from policies import load_policy
+    from policies.compiled import compile_layers
     from policies.generate import rollout_group
     from rl.seeds import derive_seed
 
     torch.set_num_threads(config.rollout.threads)
     policy = load_policy(folder, device=config.policy.device, dtype=config.policy.dtype)
+    if config.policy.compile:
+        compile_layers(policy.module)
     seeds = [derive_seed(config.seed, prompt.id, index) for index in range(request.count)]
     sampling = sampling_for(config.evaluation, prompt)
     rollouts = rollout_group(policy, prompt, sampling, seeds, weight_version=0, given=_given(policy, request))

@@ -191,7 +191,7 @@ def _check_blocks(config: Config, folder: Path, tasks: set[Task]) -> None:
 
 
 def _check_device(config: Config) -> None:
-    if config.policy.device == "cpu" or config.cluster.address is not None:
+    if config.cluster.address is not None:
         return  # on a cluster, the devices are elsewhere
     import torch
 
@@ -201,3 +201,7 @@ def _check_device(config: Config) -> None:
         raise ConfigError(f"policy.device={config.policy.device!r}: allowed: cpu, cuda, cuda:0, ...") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"policy.device={config.policy.device!r}: no GPU is visible here; set policy.device=cpu")
+    from policies.compiled import missing
+
+    if config.policy.compile and (lacking := missing(config.policy.device)):
+        raise ConfigError(f"policy.compile=true: torch.compile finds no {lacking}; install it, or set it to false")

@@ -8,13 +8,16 @@ replace MLPs by experts. Parameter names follow LLaDA's checkpoints; a family ma
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from policies.cache import KeyValueCache
+from policies.compiled import compiled
 from policies.experts import ExpertsConfig, SparseExperts
 from policies.packing import Packing
 from policies.rows import Rows
@@ -81,6 +84,7 @@ class Block(nn.Module):
         super().__init__()
         d, size, eps = config.d_model, config.head_size, config.rms_norm_eps
         self.head_size, self.layer = size, layer
+        self.compiled = False  # see policies.compiled
         self.group = config.n_heads // config.kv_heads
         self.attn_norm = RMSNorm(d, eps)
         self.q_proj = nn.Linear(d, config.n_heads * size, bias=config.qkv_bias)
@@ -108,26 +112,39 @@ class Block(nn.Module):
     ) -> Tensor:
         """x [B, L, D] -> [B, L, D], or [M, D] with rows. bias: bool, broadcast to [B, heads, queries, keys]; or how B
         sequences are packed in x [1, T, D]."""
-        normed = self.attn_norm(x)
-        wanted, query_rope = normed, rope
-        if rows is not None:
-            wanted = rows.gather(normed)
-            query_rope, bias = rows.gather_rope(rope), rows.gather_bias(bias)
-        q = rotate(self.q_norm(self._heads(self.q_proj(wanted))), query_rope)
-        k, v = self.keys_values(normed, rope, cache)
+        if rows is None:
+            q, k, v = self._run(Block._project, x, rope)
+        else:
+            normed = self.attn_norm(x)
+            q = rotate(self.q_norm(self._heads(self.q_proj(rows.gather(normed)))), rows.gather_rope(rope))
+            (k, v), bias = self._keys_values(normed, rope), rows.gather_bias(bias)
+        if cache is not None:
+            k, v = cache.write(self.layer, k, v)
         attended = self._attend(q, k, v, bias).transpose(1, 2).flatten(2)
         if rows is not None:
             attended, x = rows.flatten(attended), rows.flatten(rows.gather(x))
+        return self._run(Block._finish, x, attended)
+
+    def _run(self, part: Callable[..., Any], *args: Any) -> Any:
+        return (compiled(part) if self.compiled else part)(self, *args)
+
+    def _project(self, x: Tensor, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated queries and keys, and values [B, heads, L, H], of states [B, L, D]."""
+        normed = self.attn_norm(x)
+        return (rotate(self.q_norm(self._heads(self.q_proj(normed))), rope), *self._keys_values(normed, rope))
+
+    def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
+        """What follows attention: its output, and the MLP."""
         x = x + self.attn_out(attended)
         return x + self._feed_forward(self.ff_norm(x))
 
-    def keys_values(
-        self, normed: Tensor, rope: tuple[Tensor, Tensor], cache: KeyValueCache | None
-    ) -> tuple[Tensor, Tensor]:
-        """Rotated keys and values [B, kv_heads, L, H] of normalised states [B, L, D], after those of the cache."""
-        k = rotate(self.k_norm(self._heads(self.k_proj(normed))), rope)
-        v = self._heads(self.v_proj(normed))
-        return (k, v) if cache is None else cache.write(self.layer, k, v)
+    def keys_values(self, x: Tensor, rope: tuple[Tensor, Tensor], cache: KeyValueCache) -> None:
+        """Put keys and values of states [B, L, D] into the cache, behind what it has."""
+        cache.write(self.layer, *self._keys_values(self.attn_norm(x), rope))
+
+    def _keys_values(self, normed: Tensor, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Rotated keys and values [B, kv_heads, L, H] of normalised states [B, L, D]."""
+        return rotate(self.k_norm(self._heads(self.k_proj(normed))), rope), self._heads(self.v_proj(normed))
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | Packing | None) -> Tensor:
         if isinstance(bias, Packing):
@@ -221,7 +238,7 @@ class Transformer(nn.Module):
             x = block(x, rope, bias, cache=cache)
         last = self.blocks[-1]
         assert isinstance(last, Block)
-        last.keys_values(last.attn_norm(x), rope, cache)
+        last.keys_values(x, rope, cache)
         cache.commit(token_ids.shape[1])
 
     def _packing(self, attention_mask: Tensor | None) -> Packing | None:
