@@ -247,9 +247,7 @@ class Bench:
     def policy(self, name: str) -> MaskedDiffusionPolicy:
         size = self.work.models[name]
         shape = Shape(size.d_model, size.n_layers, size.n_heads, size.mlp_hidden_size)
-        return bench_policy(
-            shape, size.vocabulary, codebook=self.work.codebook, device=self.device, dtype=self.dtype
-        )
+        return bench_policy(shape, size.vocabulary, codebook=self.work.codebook, device=self.device, dtype=self.dtype)
 
     def ids(self, batch: int, length: int, policy: MaskedDiffusionPolicy) -> torch.Tensor:
         generator = torch.Generator(self.device).manual_seed(1)

@@ -160,7 +160,9 @@ class Block(nn.Module):
     def _feed_forward(self, normed: Tensor) -> Tensor:
         if self.experts is not None:
             return self.experts(normed)
-        return self.ff_out(F.silu(self.ff_proj(normed)) * self.up_proj(normed))
+        gate, up = F.silu(self.ff_proj(normed)), self.up_proj(normed)
+        # In place where no gradient asks for the factors: on a CPU a new tensor of this size costs more than its product.
+        return self.ff_out(gate * up if torch.is_grad_enabled() else gate.mul_(up))
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_size)).transpose(1, 2)
@@ -303,6 +305,8 @@ class Transformer(nn.Module):
 
     def head(self, hidden: Tensor, first: int = 0, count: int | None = None) -> Tensor:
         """Logits for vocabulary ids first .. first + count; the whole vocabulary by default."""
+        if first == 0 and count is None and not self.config.tied_head:
+            return self.ff_out(hidden)
         return F.linear(hidden, self.head_weight(first, count))
 
     def head_weight(self, first: int = 0, count: int | None = None) -> Tensor:
@@ -351,4 +355,4 @@ def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
     if size < x.shape[-1]:
         return torch.cat([rotate(x[..., :size], rope), x[..., size:]], dim=-1)
     first, second = x.chunk(2, dim=-1)
-    return (x * cos + torch.cat([-second, first], dim=-1) * sin).to(x.dtype)
+    return torch.addcmul(x * cos, torch.cat([-second, first], dim=-1), sin).to(x.dtype)
