@@ -1,8 +1,6 @@
-"""The Triton kernel against its eager reference, run by Triton's interpreter, which needs no GPU."""
+"""The Triton kernel against its eager reference, run by Triton's interpreter, which needs no GPU (tests/conftest.py)."""
 
 from __future__ import annotations
-
-import os
 
 import pytest
 import torch
@@ -10,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("triton")  # has no wheels but for Linux on x86-64
-os.environ["TRITON_INTERPRET"] = "1"  # read when the kernel's file is imported
 
 from policies.noise import uniforms
 from policies.samplers import row_kernel
