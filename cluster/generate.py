@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster import console
+from cluster.preflight import check_device
 from policies.folders import check_files
 from rl.config import load_config
 from rl.errors import ConfigError, DataError, PolicyError
@@ -48,6 +49,7 @@ def generate(recipe: str, overrides: Sequence[str], request: Request) -> int:
     config = load_config(recipe, overrides)
     prompt = _prompt(request)
     folder = check_files(config.policy.path)
+    check_device(config.policy)
     if prompt.task is not Task.TEXT and not (folder / "image_tokenizer").is_dir():
         raise PolicyError(f"{folder}: no image_tokenizer, which --task {prompt.task} needs")
     if prompt.task in DRAWN:

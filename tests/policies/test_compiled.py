@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 
 import pytest
 import torch
 
 from benchmarks.policy import bench_policy
 from benchmarks.rollout import Shape
-from cluster.preflight import _check_device
+from cluster.preflight import check_device
 from policies import compiled
 from policies.packed import packed
-from rl.config import Config, PolicyConfig
+from rl.config import PolicyConfig
 from rl.errors import ConfigError
 
 SMALL = Shape(d_model=32, n_layers=4, n_heads=2, mlp_hidden_size=64, codebook=0)
@@ -35,9 +34,8 @@ def test_compiled_layers_give_the_same_states() -> None:
 
 
 def test_without_a_compiler_a_run_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = replace(Config(), policy=PolicyConfig(compile=True))
-    _check_device(config)
+    check_device(PolicyConfig(compile=True))
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ConfigError, match=r"policy.compile=true: torch.compile finds no C\+\+ compiler \(g\+\+"):
-        _check_device(config)
-    _check_device(replace(config, policy=PolicyConfig()))
+        check_device(PolicyConfig(compile=True))
+    check_device(PolicyConfig())
