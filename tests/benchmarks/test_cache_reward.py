@@ -28,18 +28,12 @@ def test_prompts_are_of_the_task_and_as_many_as_asked_for():
 
 
 def test_each_way_is_compared_with_exact_answers():
-    prompts = prompts_of(CONFIG, Task.TEXT, 6)
+    prompts = prompts_of(CONFIG, Task.TEXT, 4)
     result = run(CONFIG, Task.TEXT, prompts, ["dual"])
-    assert result["prompts"] == 6 and result["steps"] == 8 and 0 < result["dual"]["agreement"] <= 1
+    assert result["prompts"] == 4 and result["steps"] == 8 and 0 < result["dual"]["agreement"] <= 1
     for part in ("reward", "right"):
         change = result["dual"][f"{part}_change"]
         assert change["mean"] == pytest.approx(result["dual"][part] - result["exact"][part])
-
-
-def test_a_block_in_one_step_has_nothing_to_cache():
-    config = load_config("tiny", ["rollout.text={max_new_tokens: 36, block_length: 18, steps: 2, temperature: 1.0}"])
-    result = run(config, Task.TEXT, prompts_of(CONFIG, Task.TEXT, 3), ["prefix"])
-    assert result["prefix"]["agreement"] == 1 and result["prefix"]["right_change"] == {"mean": 0, "interval": 0}
 
 
 def test_a_difference_has_its_interval():
