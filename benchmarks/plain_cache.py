@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from policies.transformer import Transformer, rotate
+from policies.transformer import Transformer
 
 Kept = list[tuple[Tensor, Tensor]]  # of each layer: keys before rotation, and values [B, heads, L, H]
 
@@ -51,6 +51,11 @@ def _layer(
     x = x + block.attn_out(attended.transpose(1, 2).flatten(2))
     normed = block.ff_norm(x)
     return x + block.ff_out(F.silu(block.ff_proj(normed)) * block.up_proj(normed)), (k, v)
+
+
+def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
+    first, second = x.chunk(2, dim=-1)
+    return x * rope[0] + torch.cat([-second, first], dim=-1) * rope[1]
 
 
 @torch.no_grad()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 
 from policies.base import EncodedPrompt, Vocabulary
 from policies.build import train_tokenizer
+from policies.empty import empty_module
 from policies.policy import MaskedDiffusionPolicy
 from policies.tokenizer import ChatTokenizer
 from policies.transformer import Transformer, TransformerConfig
@@ -27,22 +29,28 @@ class Sizes(Protocol):
 
 
 def bench_policy(
-    sizes: Sizes, vocabulary: int, seed: int = 0, *, codebook: int | None = None, **config: Any
+    sizes: Sizes,
+    vocabulary: int,
+    seed: int = 0,
+    *,
+    codebook: int | None = None,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    **config: Any,
 ) -> MaskedDiffusionPolicy:
     """No token ends a text, so that both sides write the same number of tokens. The mask token is never the likeliest, as
     after training: ours never writes it, and the plain algorithms would. codebook: None takes the shape's own, or 0.
     ``config``: what TransformerConfig has beside the sizes."""
-    module = Transformer(
-        TransformerConfig(
-            vocab_size=vocabulary,
-            d_model=sizes.d_model,
-            n_layers=sizes.n_layers,
-            n_heads=sizes.n_heads,
-            mlp_hidden_size=sizes.mlp_hidden_size,
-            **config,
-        )
+    settings = TransformerConfig(
+        vocab_size=vocabulary,
+        d_model=sizes.d_model,
+        n_layers=sizes.n_layers,
+        n_heads=sizes.n_heads,
+        mlp_hidden_size=sizes.mlp_hidden_size,
+        **config,
     )
-    module.reset_parameters(torch.Generator().manual_seed(seed))
+    module = empty_module(partial(Transformer, settings), dtype, device)  # values are made where they stay
+    module.reset_parameters(torch.Generator(device).manual_seed(seed))
     with torch.no_grad():
         module.ff_out.weight[MASK] = 0
     codes = getattr(sizes, "codebook", 0) if codebook is None else codebook

@@ -19,6 +19,7 @@ from benchmarks.plain_cache import PlainDualCache, dual_cache_generate
 from benchmarks.policy import FIRST_PLAIN, MASK, bench_policy
 from benchmarks.timing import one_thread, turns
 from policies.base import EncodedPrompt
+from policies.packed import packed
 from policies.policy import MaskedDiffusionPolicy
 from policies.samplers.image import sample_image
 from policies.samplers.text import sample_text
@@ -69,10 +70,13 @@ def run(
             for group in groups:
                 measure("text", "LLaDA generate.py", vocabulary, group, *text_sides(policy, shape, group))
             measure("image", "MMaDA t2i_generate", vocabulary, 1, *image_sides(policy, shape))
+            plain = bench_policy(shape, vocabulary)
             for group in groups:
-                ours, fast_dllm, llada = cached_sides(policy, shape, group)
-                measure("text, dual cache", "Fast-dLLM dual cache", vocabulary, group, ours, fast_dllm)
-                measure("text, dual cache", "LLaDA generate.py", vocabulary, group, ours, llada)
+                with torch.no_grad(), packed(policy.module):  # as a rollout worker has them, from version to version
+                    greedy, fast_dllm, _ = cached_sides(policy, plain, shape, group)
+                    measure("text, dual cache, greedy", "Fast-dLLM dual cache", vocabulary, group, greedy, fast_dllm)
+                    drawn, _, llada = cached_sides(policy, plain, shape, group, temperature=1.0)
+                    measure("text, dual cache", "LLaDA generate.py", vocabulary, group, drawn, llada)
                 for block_length in shape.own_blocks:
                     sides = block_sides(shape, vocabulary, block_length, group)
                     measure(f"block-causal, {block_length}", "the same without a cache", vocabulary, group, *sides)
@@ -144,24 +148,29 @@ def block_sides(shape: Shape, vocabulary: int, block_length: int, group: int) ->
     return ours, plain
 
 
-def cached_sides(policy: MaskedDiffusionPolicy, shape: Shape, group: int) -> tuple[Side, Side, Side]:
-    """Greedy, with the dual cache: ours, Fast-dLLM's, which takes one prompt at a time, and LLaDA's without a cache."""
+def cached_sides(
+    policy: MaskedDiffusionPolicy, plain: MaskedDiffusionPolicy, shape: Shape, group: int, temperature: float = 0.0
+) -> tuple[Side, Side, Side]:
+    """With the dual cache: ours, Fast-dLLM's (greedy, and it takes one prompt at a time), and LLaDA's without a cache.
+
+    ``plain`` has the same weights, so that those of ``policy`` may be packed.
+    """
     prompt = list(range(FIRST_PLAIN, FIRST_PLAIN + shape.prompt))
-    sampling = TextSampling(shape.max_new_tokens, shape.block_length, shape.text_steps, temperature=0.0, cache="dual")
+    sampling = TextSampling(shape.max_new_tokens, shape.block_length, shape.text_steps, temperature, cache="dual")
     settings = {"steps": shape.text_steps, "length": shape.max_new_tokens, "block": shape.block_length}
 
     def ours(seed: int) -> int:
         return sum(len(sample.token_ids) for sample in sample_text(policy, prompt, sampling, list(range(group))))
 
     def fast_dllm(seed: int) -> int:
-        network = PlainDualCache(policy.module)
+        network = PlainDualCache(plain.module)
         for _ in range(group):
             dual_cache_generate(network, torch.tensor([prompt]), mask_id=MASK, **settings)
         return group * shape.max_new_tokens
 
     def llada(seed: int) -> int:
         ids = torch.tensor([prompt] * group)
-        ids = llada_generate(policy.logits, ids, temperature=0.0, mask_id=MASK, **settings)
+        ids = llada_generate(plain.logits, ids, temperature=temperature, mask_id=MASK, **settings)
         return group * (ids.shape[1] - len(prompt))
 
     return ours, fast_dllm, llada

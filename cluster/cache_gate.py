@@ -53,7 +53,7 @@ def check(config: Config, sources: Sequence[Sequence[Prompt]], tracker: Tracker)
     settings = ", ".join(f"rollout.{task}.cache={cached[task]}" for task in sorted({prompt.task for prompt in prompts}))
     tracker.phase(f"comparing {settings} with exact sampling")
     report = compare(
-        _answer(with_cache(config, exact=True), prompts), _answer(with_cache(config, exact=False), prompts)
+        answers(with_cache(config, exact=True), prompts), answers(with_cache(config, exact=False), prompts)
     )
     tracker.log(0, report.metrics())
     bounds = config.rollout.cache_gate
@@ -114,7 +114,7 @@ def _mean_reward(groups: Sequence[Group]) -> float:
     return float(np.mean(values)) if values else float("nan")
 
 
-def _answer(config: Config, prompts: Sequence[Prompt]) -> list[Group]:
+def answers(config: Config, prompts: Sequence[Prompt]) -> list[Group]:
     from cluster.session import session
 
     with session(config, train=False) as parts:

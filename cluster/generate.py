@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster import console
+from cluster.preflight import check_device
 from policies.folders import check_files
 from rl.config import load_config
 from rl.errors import ConfigError, DataError, PolicyError
@@ -48,6 +49,7 @@ def generate(recipe: str, overrides: Sequence[str], request: Request) -> int:
     config = load_config(recipe, overrides)
     prompt = _prompt(request)
     folder = check_files(config.policy.path)
+    check_device(config.policy)
     if prompt.task is not Task.TEXT and not (folder / "image_tokenizer").is_dir():
         raise PolicyError(f"{folder}: no image_tokenizer, which --task {prompt.task} needs")
     if prompt.task in DRAWN:
@@ -60,11 +62,14 @@ def generate(recipe: str, overrides: Sequence[str], request: Request) -> int:
     from cluster.rollout import sampling_for
     from cluster.trace import page
     from policies import load_policy
+    from policies.compiled import compile_layers
     from policies.generate import rollout_group
     from rl.seeds import derive_seed
 
     torch.set_num_threads(config.rollout.threads)
     policy = load_policy(folder, device=config.policy.device, dtype=config.policy.dtype)
+    if config.policy.compile:
+        compile_layers(policy.module)
     seeds = [derive_seed(config.seed, prompt.id, index) for index in range(request.count)]
     sampling = sampling_for(config.evaluation, prompt)
     rollouts = rollout_group(policy, prompt, sampling, seeds, weight_version=0, given=_given(policy, request))

@@ -58,7 +58,15 @@ def plan(recipe: str, words: Sequence[str], calibration: Path | None) -> int:
 
 
 def calibrate(out: Path, device: str, seconds: float = 2.0, width: int = 4096) -> int:
-    """Write what this machine's device reaches: products as in a layer of an 8B model, and a copy of its memory."""
+    """Write what this machine's device reaches."""
+    found = rates(device, seconds, width)
+    out.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+    print(f"{out}: {found['flops'] / 1e12:.3g} T operations/s in {found['dtype']}, {found['bandwidth'] / 1e9:.3g} GB/s")
+    return console.OK
+
+
+def rates(device: str, seconds: float = 2.0, width: int = 4096) -> dict[str, Any]:
+    """Operations and bytes a second: products as in a layer of an 8B model, and a copy of the device's memory."""
     import torch
 
     dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
@@ -70,10 +78,7 @@ def calibrate(out: Path, device: str, seconds: float = 2.0, width: int = 4096) -
     source = torch.zeros(width * 2**14, device=device, dtype=torch.float32)
     target = torch.empty_like(source)
     bandwidth = 2 * source.numel() * 4 / _best(lambda: target.copy_(source), device, seconds)
-    found = {"gpu": device, "flops": flops, "bandwidth": bandwidth, "dtype": str(dtype).removeprefix("torch.")}
-    out.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
-    print(f"{out}: {flops / 1e12:.3g} T operations/s in {found['dtype']}, {bandwidth / 1e9:.3g} GB/s")
-    return console.OK
+    return {"gpu": device, "flops": flops, "bandwidth": bandwidth, "dtype": str(dtype).removeprefix("torch.")}
 
 
 def _best(work: Any, device: str, seconds: float) -> float:

@@ -12,7 +12,7 @@ from cluster.judge_server import check_judge, pointed_at
 from policies.folders import check_files, read_config
 from rewards.mix import RewardMix
 from rewards.shaping import shaping_from
-from rl.config import Config, SourceConfig
+from rl.config import Config, PolicyConfig, SourceConfig
 from rl.data import check_disjoint, load_rows
 from rl.errors import ConfigError, DataError, PolicyError
 from rl.tasks import GENERATORS
@@ -48,7 +48,8 @@ def check(config: Config, *, needs_train: bool, needs_val: bool) -> Inputs:
     tasks = {prompt.task for prompt in inputs.all}
     _check_abilities(folder, tasks)
     _check_canvas(config, folder, tasks)
-    _check_device(config)
+    if config.cluster.address is None:  # on a cluster, the devices are elsewhere
+        check_device(config.policy)
 
     from policies.checkpoints import check_policy
 
@@ -190,14 +191,17 @@ def _check_blocks(config: Config, folder: Path, tasks: set[Task]) -> None:
                 raise ConfigError(f"{section}.text: {error}") from error
 
 
-def _check_device(config: Config) -> None:
-    if config.policy.device == "cpu" or config.cluster.address is not None:
-        return  # on a cluster, the devices are elsewhere
+def check_device(policy: PolicyConfig) -> None:
+    """That this machine has what ``policy.device`` and ``policy.compile`` name. Raises ConfigError."""
     import torch
 
+    from policies.compiled import missing
+
     try:
-        device = torch.device(config.policy.device)
+        device = torch.device(policy.device)
     except RuntimeError as error:
-        raise ConfigError(f"policy.device={config.policy.device!r}: allowed: cpu, cuda, cuda:0, ...") from error
+        raise ConfigError(f"policy.device={policy.device!r}: allowed: cpu, cuda, cuda:0, ...") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"policy.device={config.policy.device!r}: no GPU is visible here; set policy.device=cpu")
+        raise ConfigError(f"policy.device={policy.device!r}: no GPU is visible here; set policy.device=cpu")
+    if policy.compile and (lacking := missing(policy.device)):
+        raise ConfigError(f"policy.compile=true: torch.compile finds no {lacking}; install it, or set it to false")

@@ -13,6 +13,7 @@ import torch
 from cluster.transfer import Transfer, receive_all
 from cluster.weights import Weights, copy_into, verify
 from policies import load_policy
+from policies.compiled import compile_layers
 from policies.generate import rollout_group
 from policies.packed import packed
 from rl.config import Config, EvaluationConfig, RolloutConfig
@@ -50,6 +51,8 @@ class RolloutWorker:
     def __init__(self, config: Config, name: str = "rollout worker") -> None:
         self.config, self.name = config, name
         self.policy = load_policy(config.policy.path, device=config.policy.device, dtype=config.policy.dtype)
+        if config.policy.compile:
+            compile_layers(self.policy.module)
         self.weights: WeightRef | None = None
         self._packed = ExitStack()
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from policies.cache import KeyValueCache
+from policies.rows import Rows
 from rl.types import Prompt
 
 
@@ -107,7 +108,7 @@ class Policy(Protocol):
         self,
         token_ids: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
-        rows: torch.Tensor | None = None,
+        rows: torch.Tensor | Rows | None = None,
         cache: KeyValueCache | None = None,
         clean: torch.Tensor | None = None,
     ) -> torch.Tensor:
@@ -115,6 +116,8 @@ class Policy(Protocol):
 
         The last layer then computes queries, output and MLP for those positions only, which is exact. The state at a
         position predicts the token at that position, in every family.
+
+        rows may be policies.rows.Rows instead, where the host knows how many there are.
 
         With a cache, token_ids are what follows its settled tokens, which they attend to; the cache stays as it was.
 

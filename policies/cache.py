@@ -6,7 +6,8 @@ an approximation, which a sampler must be asked for.
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+
 from torch import Tensor
 
 
@@ -43,10 +44,17 @@ class KeyValueCache:
 
     def select(self, index: Tensor) -> KeyValueCache:
         """A cache of its own for the batch rows at ``index`` [B'] int64: one may be taken many times, or left out."""
-        chosen = KeyValueCache(len(self._buffers))
-        chosen.length, chosen.total = self.length, self.total
-        chosen._buffers = [None if pair is None else (pair[0][index], pair[1][index]) for pair in self._buffers]
-        return chosen
+        return self._each(lambda buffer: buffer[index])
+
+    def repeat(self, count: int) -> KeyValueCache:
+        """A cache of its own for ``count`` sequences that begin as this one does."""
+        return self._each(lambda buffer: buffer.repeat(count, 1, 1, 1))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> KeyValueCache:
+        changed = KeyValueCache(len(self._buffers))
+        changed.length, changed.total = self.length, self.total
+        changed._buffers = [None if pair is None else (change(pair[0]), change(pair[1])) for pair in self._buffers]
+        return changed
 
     def _room(self, layer: int, like: Tensor, stop: int) -> tuple[Tensor, Tensor]:
         pair = self._buffers[layer]
@@ -61,11 +69,6 @@ class KeyValueCache:
         return pair
 
 
-def expand(cache: KeyValueCache, count: int) -> KeyValueCache:
-    """The cache of one sequence, for ``count`` that begin alike: a prompt is computed once for its group."""
-    return cache.select(torch.zeros(count, dtype=torch.int64))
-
-
 class GroupCache:
     """The cache of a group: one row while all members are alike, then one for each member that is still writing."""
 
@@ -77,7 +80,7 @@ class GroupCache:
         """For a pass over ``members`` [b] int64. Between two passes over all of them, members only become fewer."""
         count = len(members)
         if count > self._rows:
-            self._cache, self._rows = expand(self._cache, self._members), self._members
+            self._cache, self._rows = self._cache.repeat(self._members), self._members
         if count == self._rows:
             self._part = None
             return self._cache

@@ -11,8 +11,10 @@ import numpy as np
 
 from policies.base import EncodedPrompt, Policy
 from policies.infill import check_given
+from policies.policy import short
 from policies.samplers.image import sample_image
 from policies.samplers.text import sample_text
+from rl.errors import DataError
 from rl.types import (
     ImageSampling,
     Modality,
@@ -43,10 +45,12 @@ def rollout_group(
     given  the response as far as it is known, and FREE elsewhere (policies.infill makes one): vocabulary ids, or codes
            of an image. Only what the policy chose is in the response mask.
 
-    Raises DataError where ``given`` does not fit the prompt's task.
+    Raises DataError where ``given`` does not fit the prompt's task, or prompt and response do not fit the policy.
     """
     encoded = policy.encode_prompt(prompt)
     check_given(policy, encoded, given, prompt.id)
+    if given is None:
+        _check_room(policy, prompt, encoded, sampling)
     if isinstance(sampling, ThinkDrawSampling):
         parts = _think_draw(policy, encoded, sampling, seeds)
     elif isinstance(sampling, ImageSampling):
@@ -59,6 +63,18 @@ def rollout_group(
         _join(prompt.id, index, int(seed), weight_version, written)
         for index, (seed, written) in enumerate(zip(seeds, parts, strict=True))
     )
+
+
+def _check_room(policy: Policy, prompt: Prompt, encoded: EncodedPrompt, sampling: Sampling) -> None:
+    text = sampling.think if isinstance(sampling, ThinkDrawSampling) else sampling
+    written = text.max_new_tokens if isinstance(text, TextSampling) else 0
+    parts = [part for part in (encoded, encoded.drawing) if part is not None]
+    fixed = sum(len(part.prefix) + len(part.suffix) + (part.response_length or 0) for part in parts)
+    if fixed + written > policy.max_length:
+        raise DataError(
+            f"prompt {short(prompt.id)}: {fixed} tokens and max_new_tokens={written}, but {policy.name} takes "
+            f"{policy.max_length}; shorten the prompt, or lower max_new_tokens"
+        )
 
 
 def generate_text(

@@ -23,7 +23,7 @@ def uniforms(seeds: Sequence[int] | Tensor, step: int, positions: Tensor, stream
     device = positions.device
     state = torch.as_tensor(seeds, dtype=torch.int64, device=device)[:, None]
     state = _mix(state + _GOLDEN)
-    state = _mix(state ^ _mix(torch.tensor(step * 8 + stream, dtype=torch.int64, device=device) + _GOLDEN))
+    state = _mix(state ^ mixed(step * 8 + stream))
     state = _mix(state ^ _mix(positions.to(torch.int64) * _GOLDEN + _GOLDEN))
     bits = (state >> 11) & ((1 << 53) - 1)
     return (bits.to(torch.float64) + 0.5) * 2.0**-53
@@ -32,6 +32,15 @@ def uniforms(seeds: Sequence[int] | Tensor, step: int, positions: Tensor, stream
 def gumbel(uniform: Tensor) -> Tensor:
     """Standard Gumbel noise from uniforms."""
     return -torch.log(-torch.log(uniform))
+
+
+def mixed(number: int) -> int:
+    """``_mix(number + golden)`` on the host, as a signed 64-bit integer: a GPU need not be sent a number to mix."""
+    x = (number + _GOLDEN) % (1 << 64)
+    x = (x ^ (x >> 30)) * _MIX_1 % (1 << 64)
+    x = (x ^ (x >> 27)) * _MIX_2 % (1 << 64)
+    x ^= x >> 31
+    return x - (1 << 64) if x >> 63 else x
 
 
 def _mix(x: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from policies.compiled import is_compiled
+
 _OPS: Any = torch.ops.mkldnn  # torch's own, but not documented: where they are missing, nothing is packed
 
 
@@ -23,7 +25,8 @@ def packed(module: nn.Module) -> Iterator[None]:
 
     For inference alone: no gradient passes. The copies are dropped at the end, so that no pass sees stale weights.
     """
-    linear = [layer for layer in module.modules() if isinstance(layer, nn.Linear)] if _available() else []
+    wanted = _available() and not is_compiled(module)  # a compiler does not see through what packs
+    linear = [layer for layer in module.modules() if isinstance(layer, nn.Linear)] if wanted else []
     layers = [layer for layer in linear if _can_pack(layer)]
     try:
         for layer in layers:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from policies.base import EncodedPrompt, ImageTokenizer, Vocabulary
 from policies.cache import KeyValueCache
+from policies.rows import Rows
 from policies.tokenizer import ChatTokenizer
 from policies.transformer import Transformer
 from rl.errors import DataError, PolicyError
@@ -42,7 +43,7 @@ class MaskedDiffusionPolicy:
         self,
         token_ids: Tensor,
         attention_mask: Tensor | None = None,
-        rows: Tensor | None = None,
+        rows: Tensor | Rows | None = None,
         cache: KeyValueCache | None = None,
         clean: Tensor | None = None,
     ) -> Tensor:
@@ -82,7 +83,7 @@ class MaskedDiffusionPolicy:
         given = sum(len(part.prefix) + len(part.suffix) + (part.response_length or 1) for part in parts)
         if given > self.max_length:
             raise DataError(
-                f"prompt {prompt.id}: {given} tokens with its response, but {self.name} takes {self.max_length}; "
+                f"prompt {short(prompt.id)}: {given} tokens with its response, but {self.name} takes {self.max_length}; "
                 "shorten the prompt or drop the row"
             )
         return encoded
@@ -101,3 +102,8 @@ class MaskedDiffusionPolicy:
     @property
     def device(self) -> torch.device:
         return self.module.wte.weight.device
+
+
+def short(name: str, width: int = 60) -> str:
+    """A prompt from the command line has its text for a name."""
+    return name if len(name) <= width else f"{name[: width - 3]}..."

@@ -143,4 +143,7 @@ def _check_shape(file: Path, key: str, shape: tuple[int, ...], parts: Sequence[T
     if len(parts) > 1:
         wanted = (sum(part.shape[0] for part in parts), *wanted[1:])
     if shape != wanted:
-        raise PolicyError(f"{file}: {key} has shape {shape}, but config.json makes it {wanted}")
+        raise PolicyError(
+            f"{file}: {key} has shape {shape}, but config.json makes it {wanted}; the weights and the config are "
+            "of two models"
+        )

@@ -8,15 +8,19 @@ replace MLPs by experts. Parameter names follow LLaDA's checkpoints; a family ma
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from policies.cache import KeyValueCache
+from policies.compiled import compiled
 from policies.experts import ExpertsConfig, SparseExperts
 from policies.packing import Packing
+from policies.rows import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,7 @@ class Block(nn.Module):
         super().__init__()
         d, size, eps = config.d_model, config.head_size, config.rms_norm_eps
         self.head_size, self.layer = size, layer
+        self.compiled = False  # see policies.compiled
         self.group = config.n_heads // config.kv_heads
         self.attn_norm = RMSNorm(d, eps)
         self.q_proj = nn.Linear(d, config.n_heads * size, bias=config.qkv_bias)
@@ -107,26 +112,39 @@ class Block(nn.Module):
     ) -> Tensor:
         """x [B, L, D] -> [B, L, D], or [M, D] with rows. bias: bool, broadcast to [B, heads, queries, keys]; or how B
         sequences are packed in x [1, T, D]."""
-        normed = self.attn_norm(x)
-        wanted, query_rope = normed, rope
-        if rows is not None:
-            wanted = rows.gather(normed)
-            query_rope, bias = rows.gather_rope(rope), rows.gather_bias(bias)
-        q = rotate(self.q_norm(self._heads(self.q_proj(wanted))), query_rope)
-        k, v = self.keys_values(normed, rope, cache)
+        if rows is None:
+            q, k, v = self._run(Block._project, x, rope)
+        else:
+            normed = self.attn_norm(x)
+            q = rotate(self.q_norm(self._heads(self.q_proj(rows.gather(normed)))), rows.gather_rope(rope))
+            (k, v), bias = self._keys_values(normed, rope), rows.gather_bias(bias)
+        if cache is not None:
+            k, v = cache.write(self.layer, k, v)
         attended = self._attend(q, k, v, bias).transpose(1, 2).flatten(2)
         if rows is not None:
             attended, x = rows.flatten(attended), rows.flatten(rows.gather(x))
+        return self._run(Block._finish, x, attended)
+
+    def _run(self, part: Callable[..., Any], *args: Any) -> Any:
+        return (compiled(part) if self.compiled else part)(self, *args)
+
+    def _project(self, x: Tensor, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated queries and keys, and values [B, heads, L, H], of states [B, L, D]."""
+        normed = self.attn_norm(x)
+        return (rotate(self.q_norm(self._heads(self.q_proj(normed))), rope), *self._keys_values(normed, rope))
+
+    def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
+        """What follows attention: its output, and the MLP."""
         x = x + self.attn_out(attended)
         return x + self._feed_forward(self.ff_norm(x))
 
-    def keys_values(
-        self, normed: Tensor, rope: tuple[Tensor, Tensor], cache: KeyValueCache | None
-    ) -> tuple[Tensor, Tensor]:
-        """Rotated keys and values [B, kv_heads, L, H] of normalised states [B, L, D], after those of the cache."""
-        k = rotate(self.k_norm(self._heads(self.k_proj(normed))), rope)
-        v = self._heads(self.v_proj(normed))
-        return (k, v) if cache is None else cache.write(self.layer, k, v)
+    def keys_values(self, x: Tensor, rope: tuple[Tensor, Tensor], cache: KeyValueCache) -> None:
+        """Put keys and values of states [B, L, D] into the cache, behind what it has."""
+        cache.write(self.layer, *self._keys_values(self.attn_norm(x), rope))
+
+    def _keys_values(self, normed: Tensor, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Rotated keys and values [B, kv_heads, L, H] of normalised states [B, L, D]."""
+        return rotate(self.k_norm(self._heads(self.k_proj(normed))), rope), self._heads(self.v_proj(normed))
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | Packing | None) -> Tensor:
         if isinstance(bias, Packing):
@@ -142,51 +160,12 @@ class Block(nn.Module):
     def _feed_forward(self, normed: Tensor) -> Tensor:
         if self.experts is not None:
             return self.experts(normed)
-        return self.ff_out(F.silu(self.ff_proj(normed)) * self.up_proj(normed))
+        gate, up = F.silu(self.ff_proj(normed)), self.up_proj(normed)
+        # In place where no gradient asks for the factors: on a CPU a new tensor of this size costs more than its product.
+        return self.ff_out(gate * up if torch.is_grad_enabled() else gate.mul_(up))
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_size)).transpose(1, 2)
-
-
-class Rows:
-    """A selection of positions, rows [B, L] bool, as a padded gather: sequences may select different numbers.
-
-    ``shifted``: what is gathered for position p is the state at p - 1, which predicts it. ``positions`` [L]: of packed
-    sequences, whose firsts have position 0.
-    """
-
-    def __init__(self, rows: Tensor, shifted: bool = False, positions: Tensor | None = None) -> None:
-        counts = rows.sum(1)
-        width = int(counts.max())
-        # A stable sort puts the selected positions first, in order.
-        self.index = torch.argsort((~rows).to(torch.int8), dim=1, stable=True)[:, :width]
-        if shifted:
-            first = self.index == 0 if positions is None else positions[self.index] == 0
-            self.index = self.index - (~first).to(self.index.dtype)
-        self.valid = None
-        if int(counts.min()) != width:
-            self.valid = torch.arange(width, device=rows.device) < counts[:, None]
-
-    def gather(self, x: Tensor) -> Tensor:
-        """[B, L, D] -> [B, width, D]"""
-        return x.gather(1, self.index[..., None].expand(-1, -1, x.shape[-1]))
-
-    def gather_rope(self, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Two tables [L, H] -> two of [B, 1, width, H]."""
-        return rope[0][self.index][:, None], rope[1][self.index][:, None]
-
-    def gather_bias(self, bias: Tensor | Packing | None) -> Tensor | Packing | None:
-        """[B or 1, 1, L, keys] -> [B, 1, width, keys]; a bias that is equal for all queries stays as it is."""
-        if isinstance(bias, Packing):
-            return bias.select(self.index[0])
-        if bias is None or bias.shape[2] == 1:
-            return bias
-        index = self.index[:, None, :, None].expand(-1, -1, -1, bias.shape[3])
-        return bias.expand(len(index), -1, -1, -1).gather(2, index)
-
-    def flatten(self, x: Tensor) -> Tensor:
-        """[B, width, D] -> [M, D], selected positions only."""
-        return x.flatten(0, 1) if self.valid is None else x[self.valid]
 
 
 class Transformer(nn.Module):
@@ -227,23 +206,26 @@ class Transformer(nn.Module):
         self,
         token_ids: Tensor,
         attention_mask: Tensor | None = None,
-        rows: Tensor | None = None,
+        rows: Tensor | Rows | None = None,
         cache: KeyValueCache | None = None,
         clean: Tensor | None = None,
     ) -> Tensor:
         """[B, L] -> [B, L, D]; with rows [B, L] bool, [M, D] in row-major order. See Policy.hidden for cache and clean."""
         if clean is not None and self.config.block_length is not None:
-            assert rows is not None and cache is None
+            assert isinstance(rows, Tensor) and cache is None
             return self._two_streams(token_ids, clean, attention_mask, rows)
         packing = None if cache is not None else self._packing(attention_mask)
         if packing is not None:
             shape, token_ids, attention_mask = token_ids.shape, packing.pack(token_ids), None
+            rows = rows.selected(shape) if isinstance(rows, Rows) else rows
             rows = None if rows is None else packing.pack(rows)
         x, rope, bias = self._enter(token_ids, attention_mask, cache, packing)
         for block in self.blocks[:-1]:
             x = block(x, rope, bias, cache=cache)
-        positions = None if packing is None else packing.positions
-        x = self.blocks[-1](x, rope, bias, None if rows is None else Rows(rows, self.config.shifted, positions), cache)
+        asked = Rows.of(rows) if isinstance(rows, Tensor) else rows
+        if asked is not None and self.config.shifted:
+            asked = asked.shifted(None if packing is None else packing.positions)
+        x = self.blocks[-1](x, rope, bias, asked, cache)
         x = self.ln_f(x)
         if packing is not None and rows is None:
             x = packing.unpack(x, shape)
@@ -258,12 +240,12 @@ class Transformer(nn.Module):
             x = block(x, rope, bias, cache=cache)
         last = self.blocks[-1]
         assert isinstance(last, Block)
-        last.keys_values(last.attn_norm(x), rope, cache)
+        last.keys_values(x, rope, cache)
         cache.commit(token_ids.shape[1])
 
     def _packing(self, attention_mask: Tensor | None) -> Packing | None:
         """How padded sequences are packed, where they are to be and there is padding."""
-        if not self.packing or attention_mask is None or bool(attention_mask.all()):
+        if not self.packing or attention_mask is None or _all(attention_mask):
             return None
         length, device = self.config.block_length, attention_mask.device
         return Packing.of(attention_mask, lambda stop: None if length is None else block_bias(0, stop, length, device))
@@ -294,7 +276,7 @@ class Transformer(nn.Module):
             x = block(x, rope, bias)
         asked = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
         asked[:, is_noisy] = rows[:, parts[0]]
-        return self.ln_f(self.blocks[-1](x, rope, bias, Rows(asked)))
+        return self.ln_f(self.blocks[-1](x, rope, bias, Rows.of(asked)))
 
     def _enter(
         self,
@@ -310,7 +292,7 @@ class Transformer(nn.Module):
             return x, (cos[packing.positions], sin[packing.positions]), packing
         start = 0 if cache is None else cache.length
         stop = start + token_ids.shape[1]
-        bias = None if attention_mask is None or bool(attention_mask.all()) else attention_mask[:, None, None, :]
+        bias = None if attention_mask is None or _all(attention_mask) else attention_mask[:, None, None, :]
         if self.config.block_length is not None:
             block = block_bias(start, stop, self.config.block_length, x.device)
             bias = block if bias is None else bias if block is None else bias & block
@@ -323,6 +305,8 @@ class Transformer(nn.Module):
 
     def head(self, hidden: Tensor, first: int = 0, count: int | None = None) -> Tensor:
         """Logits for vocabulary ids first .. first + count; the whole vocabulary by default."""
+        if first == 0 and count is None and not self.config.tied_head:
+            return self.ff_out(hidden)
         return F.linear(hidden, self.head_weight(first, count))
 
     def head_weight(self, first: int = 0, count: int | None = None) -> Tensor:
@@ -338,6 +322,11 @@ class Transformer(nn.Module):
         cos, sin = self._rope
         dtype = torch.promote_types(like.dtype, torch.float32) if self.config.rotary_float32 else like.dtype
         return cos[start:stop].to(dtype), sin[start:stop].to(dtype)
+
+
+def _all(attention_mask: Tensor) -> bool:
+    """Whether nothing is masked out, where that can be seen without waiting for a GPU: who gives it a mask needs it."""
+    return attention_mask.device.type == "cpu" and bool(attention_mask.all())
 
 
 def block_bias(start: int, stop: int, block_length: int, device: torch.device) -> Tensor | None:
@@ -366,4 +355,4 @@ def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
     if size < x.shape[-1]:
         return torch.cat([rotate(x[..., :size], rope), x[..., size:]], dim=-1)
     first, second = x.chunk(2, dim=-1)
-    return (x * cos + torch.cat([-second, first], dim=-1) * sin).to(x.dtype)
+    return torch.addcmul(x * cos, torch.cat([-second, first], dim=-1), sin).to(x.dtype)

@@ -25,11 +25,15 @@ from rl.types import ImageSampling, TextSampling, ThinkDrawSampling
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """path is a Hugging Face-layout folder, or the name of a shipped policy (``tiny``)."""
+    """path is a Hugging Face-layout folder, or the name of a shipped policy (``tiny``).
+
+    compile  samplers run layers through torch.compile; see docs/performance.md
+    """
 
     path: str = "tiny"
     device: str = "cpu"
     dtype: str = "float32"
+    compile: bool = False
 
 
 @dataclass(frozen=True)

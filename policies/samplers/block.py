@@ -39,7 +39,7 @@ class BlockStates:
         cache = self.cache.of(shown.members)
         # A block's first step is one for all members, so what is settled now is settled for all.
         unsettled = slice(cache.length, first + self.block_length)
-        hidden = self.policy.hidden(shown.ids[:, unsettled], rows=shown.rows[:, unsettled], cache=cache)
+        hidden = self.policy.hidden(shown.ids[:, unsettled], rows=shown.rows.since(unsettled.start), cache=cache)
         cache.commit(first - cache.length)
         return hidden
 

@@ -29,7 +29,7 @@ class PrefixStates(WholeStates):
             return self._whole(shown)
         anew = slice(self.start(shown), self.stop(shown))
         cache = self.cache.of(shown.members)
-        return self.policy.hidden(shown.ids[:, anew], rows=shown.rows[:, anew], cache=cache)
+        return self.policy.hidden(shown.ids[:, anew], rows=shown.rows.since(anew.start), cache=cache)
 
     def start(self, shown: Shown) -> int:
         """Where what is computed anew begins: with the block, or with the token whose state predicts its first."""

@@ -16,7 +16,8 @@ from torch import Tensor
 from policies.base import EncodedPrompt, Policy
 from policies.noise import ORDER, TOKEN, gumbel, uniforms
 from policies.packed import packed
-from policies.samplers.tokens import FREE, REMASKING, draw, keep_surest
+from policies.rows import Rows
+from policies.samplers.tokens import FREE, candidates, keep_surest
 from rl.types import ImageSampling, Sample
 
 
@@ -34,6 +35,20 @@ def sample_image(
     given     codes that stand already, and FREE where the sampler draws; ``step_map`` is -1 where a code was given
     prefixes  one a member, in place of the prompt's: each member wrote a plan of its own
     """
+    codes, step_map = _sample(policy, prompt, sampling, seeds, given, prefixes)
+    final, steps = codes.cpu().numpy(), step_map.cpu().numpy()
+    return [Sample(codes.copy(), row_steps.copy()) for codes, row_steps in zip(final, steps, strict=True)]
+
+
+def _sample(
+    policy: Policy,
+    prompt: EncodedPrompt,
+    sampling: ImageSampling,
+    seeds: Sequence[int],
+    given: Sequence[int] | None,
+    prefixes: Sequence[Sequence[int]] | None,
+) -> tuple[Tensor, Tensor]:
+    """Codes and step map [B, codes], on the device, which is asked for nothing on the way."""
     assert prompt.response_length is not None
     groups, device = len(seeds), next(policy.module.parameters()).device
     offset, mask_id = policy.vocabulary.image_offset, policy.vocabulary.mask_id
@@ -49,12 +64,12 @@ def sample_image(
             reveal = masked_before - masked_after
             if reveal == 0:
                 continue
-            masked = codes == mask_id
-            positions = masked.nonzero()[:, 1].view(groups, -1)
-            logits = predict(codes, masked)
+            rows = Rows.of(codes == mask_id, [masked_before] * groups)
+            positions = rows.index
+            logits = predict(codes, rows)
             noise, order = (uniforms(seed_tensor, step, positions, stream) for stream in (TOKEN, ORDER))
-            tokens, probability = draw(logits, noise.flatten(), sampling.temperature, sampling.top_k, sampling.top_p)
-            confidence = REMASKING[sampling.remasking](logits, probability, order.flatten()).log().view(groups, -1)
+            tokens, certainty = candidates(logits, noise.flatten(), order.flatten(), sampling)
+            confidence = certainty.log().view(groups, -1)
             scale = sampling.remask_temperature * (1 - (step + 1) / sampling.steps)
             if scale > 0:
                 confidence = confidence + scale * gumbel(order).float()
@@ -62,8 +77,7 @@ def sample_image(
             codes.scatter_(1, positions, written)
             step_map.scatter_(1, positions, torch.full_like(written, step, dtype=torch.int32))
             masked_before = masked_after
-    final, steps = (codes - offset).cpu().numpy(), step_map.cpu().numpy()
-    return [Sample(codes.copy(), row_steps.copy()) for codes, row_steps in zip(final, steps, strict=True)]
+    return codes - offset, step_map
 
 
 def masked_counts(length: int, sampling: ImageSampling) -> list[int]:
@@ -94,29 +108,27 @@ class Predictor:
         self.unconditional, _ = _left_padded([prompt.unconditional], device)
         self.untouched = True
 
-    def __call__(self, codes: Tensor, masked: Tensor) -> Tensor:
+    def __call__(self, codes: Tensor, rows: Rows) -> Tensor:
         # Until the first code is written all canvases are the same: with one prefix, one of them is enough.
         members, one = len(codes), self.untouched
         self.untouched = False
         first = 1 if one and len(self.prefix) == 1 else members
-        logits = self._logits(self.prefix, self.attention, codes[:first], masked[:first])
+        logits = self._logits(self.prefix, self.attention, codes[:first], rows.take(first))
         logits = logits.repeat(members // first, 1)
         if self.guidance > 0:
             first = 1 if one else members
-            without = self._logits(self.unconditional, None, codes[:first], masked[:first])
+            without = self._logits(self.unconditional, None, codes[:first], rows.take(first))
             logits = (1 + self.guidance) * logits - self.guidance * without.repeat(members // first, 1)
         return logits
 
-    def _logits(self, prefix: Tensor, attention: Tensor | None, codes: Tensor, masked: Tensor) -> Tensor:
+    def _logits(self, prefix: Tensor, attention: Tensor | None, codes: Tensor, rows: Rows) -> Tensor:
         before, members = prefix.shape[1], len(codes)
         ids = torch.cat([prefix.expand(members, -1), codes, self.suffix.expand(members, -1)], dim=1)
-        rows = torch.zeros_like(ids, dtype=torch.bool)
-        rows[:, before : before + codes.shape[1]] = masked
         attend = None
         if attention is not None:
-            attend = torch.ones_like(rows)
+            attend = torch.ones_like(ids, dtype=torch.bool)
             attend[:, :before] = attention
-        return self.policy.head(self.policy.hidden(ids, attend, rows=rows), image=True).float()
+        return self.policy.head(self.policy.hidden(ids, attend, rows=rows.since(-before)), image=True).float()
 
 
 def _left_padded(prefixes: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor | None]:
@@ -124,5 +136,7 @@ def _left_padded(prefixes: Sequence[Sequence[int]], device: torch.device) -> tup
     padding on the left changes no distance."""
     width = max(map(len, prefixes))
     ids = [[0] * (width - len(prefix)) + list(prefix) for prefix in prefixes]
-    real = torch.tensor([[column >= width - len(prefix) for column in range(width)] for prefix in prefixes])
-    return torch.tensor(ids, device=device), None if real.all() else real.to(device)
+    if all(len(prefix) == width for prefix in prefixes):
+        return torch.tensor(ids, device=device), None
+    real = [[column >= width - len(prefix) for column in range(width)] for prefix in prefixes]
+    return torch.tensor(ids, device=device), torch.tensor(real, device=device)

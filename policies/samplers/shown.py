@@ -6,23 +6,25 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from policies.rows import Rows
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
     """ids      [b, L] int64: prompt, canvas and what follows it
-    rows     [b, L] bool: the positions in play
+    rows     the positions in play
     block    the positions of the block that is being filled
     members  [b] int64: which of the living members these are
     """
 
     ids: Tensor
-    rows: Tensor
+    rows: Rows
     block: slice
     members: Tensor
 
     def first(self) -> Shown:
         """The first member alone."""
-        return Shown(self.ids[:1], self.rows[:1], self.block, self.members[:1])
+        return Shown(self.ids[:1], self.rows.take(1), self.block, self.members[:1])
 
 
 def reveal_counts(length: int, steps: int) -> list[int]:

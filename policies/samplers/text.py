@@ -19,8 +19,9 @@ from torch import Tensor
 from policies.base import Policy
 from policies.noise import ORDER, TOKEN, uniforms
 from policies.packed import packed
+from policies.rows import Rows
 from policies.samplers.states import Shown, States, states_of
-from policies.samplers.tokens import FREE, REMASKING, draw, keep_surest, penalise_repetition
+from policies.samplers.tokens import FREE, candidates, keep_surest, penalise_repetition
 from rl.types import Sample, TextSampling
 
 
@@ -47,9 +48,12 @@ def sample_text(
     steps = sampling.steps * states.block_length // sampling.max_new_tokens
     with packed(policy.module):
         for block, window in enumerate(windows(len(canvas), states.block_length, states.offset(len(prefix)))):
-            for step, count in enumerate(states.pace(canvas[window].count(FREE), steps)):
-                if count and not _denoise(group, states, sampling, window, block * steps + step, count):
+            left = canvas[window].count(FREE)
+            for step, count in enumerate(states.pace(left, steps)):
+                known = left if sampling.confidence_threshold is None else None
+                if count and not _denoise(group, states, sampling, window, block * steps + step, count, known):
                     break
+                left -= count
             living = group.drop_finished(window.stop)
             if not len(living):
                 break
@@ -63,67 +67,49 @@ def windows(length: int, size: int, offset: int = 0) -> list[slice]:
     return [slice(*pair) for pair in pairwise(cuts)]
 
 
-def _denoise(group: _Canvas, states: States, sampling: TextSampling, window: slice, step: int, count: int) -> bool:
-    """One step for the members that have masks left in the window. False where none has: the window is full."""
-    with_threshold = sampling.confidence_threshold is not None
-    ids, seeds, members = group.in_play(window, with_threshold)
-    if not len(ids):
-        return False
-    rows = torch.zeros_like(ids, dtype=torch.bool)
+def _denoise(
+    group: _Canvas, states: States, sampling: TextSampling, window: slice, step: int, count: int, left: int | None
+) -> bool:
+    """One step for the members that have masks left in the window. False where none has: the window is full.
+
+    left: how many masks each member has there, None where that is not known, since members write at their own pace.
+    Where it is known nothing is asked of the device: a GPU's host can be steps ahead.
+    """
     block = slice(group.start + window.start, group.start + window.stop)
-    rows[:, block] = ids[:, block] == group.mask_id
-    position = rows.nonzero()
-    # Members differ in how many positions they have left only with a threshold: valid [B, M] says which are real.
-    valid = _left_aligned(rows.sum(1)) if with_threshold else None
-    positions = _padded(position[:, 1], valid, len(ids))
-    shown = Shown(ids, rows, block, members)
-    logits = _logits(group, states, sampling, shown, position)
-    needed = {TOKEN: sampling.temperature > 0, ORDER: sampling.remasking == "random"}
+    shown, seeds = group.in_play(block, left)
+    rows, positions = shown.rows, shown.rows.index
+    if not rows.count:
+        return False
+    logits = _logits(group, states, sampling, shown)
     noise, order = (
-        _flat(uniforms(seeds, step, positions - group.start, stream), valid) if used else logits.new_zeros(len(logits))
-        for stream, used in needed.items()
+        rows.flatten(uniforms(seeds, step, positions - group.start, stream)) if used else logits.new_zeros(len(logits))
+        for stream, used in ((TOKEN, sampling.temperature > 0), (ORDER, sampling.remasking == "random"))
     )
-    tokens, probability = draw(logits, noise, sampling.temperature, sampling.top_k, sampling.top_p)
-    confidence = _padded(REMASKING[sampling.remasking](logits, probability, order), valid, len(ids), filler=-1)
+    tokens, certainty = candidates(logits, noise, order, sampling)
+    confidence = rows.pad(certainty, filler=-1)
     keep = keep_surest(confidence, min(count, confidence.shape[1]))
     if sampling.confidence_threshold is not None:
         keep |= confidence >= sampling.confidence_threshold
-    if valid is not None:
-        keep &= valid
-    group.write(members, positions, _padded(tokens, valid, len(ids)), keep, step)
+    if rows.flat is not None:
+        keep &= rows.pad(torch.ones_like(tokens, dtype=torch.bool))
+    group.write(shown.members, positions, rows.pad(tokens), keep, step)
     return True
 
 
-def _logits(group: _Canvas, states: States, sampling: TextSampling, shown: Shown, position: Tensor) -> Tensor:
+def _logits(group: _Canvas, states: States, sampling: TextSampling, shown: Shown) -> Tensor:
     """[M, V], -inf for what may not be written there."""
     # Until the first token is written all members are the same sequence: compute it once.
     same, group.untouched = group.untouched, False
-    copies, ids = len(shown.ids) if same else 1, shown.ids[:1] if same else shown.ids
-    logits = group.policy.head(states.hidden(shown.first() if same else shown), image=False)
+    seen, copies = (shown.first(), len(shown.ids)) if same else (shown, 1)
+    logits = group.policy.head(states.hidden(seen), image=False)
     if sampling.repetition_penalty != 1:
-        owners = position[: len(logits), 0]
-        logits = penalise_repetition(logits, ids, owners, group.mask_id, sampling.repetition_penalty)
+        owners, penalty = seen.rows.owners(), sampling.repetition_penalty
+        logits = penalise_repetition(logits, seen.ids, owners, group.mask_id, penalty)
     logits[:, group.mask_id] = -torch.inf
     if group.no_end_before > 0:
-        logits[position[: len(logits), 1] - group.start < group.no_end_before, group.eos_id] = -torch.inf
+        early = seen.rows.flatten(seen.rows.index) - group.start < group.no_end_before
+        logits[:, group.eos_id].masked_fill_(early, -torch.inf)
     return logits.repeat(copies, 1) if same else logits
-
-
-def _left_aligned(counts: Tensor) -> Tensor:
-    """counts [B] -> bool [B, max count]: each row's first ``count``."""
-    return torch.arange(int(counts.max()), device=counts.device) < counts[:, None]
-
-
-def _padded(flat: Tensor, valid: Tensor | None, members: int, filler: int = 0) -> Tensor:
-    """[M] in row-major order -> [B, widest], the filler where it is not valid."""
-    if valid is None:
-        return flat.view(members, -1)
-    return flat.new_full(valid.shape, filler).masked_scatter_(valid, flat)
-
-
-def _flat(padded: Tensor, valid: Tensor | None) -> Tensor:
-    """The inverse of _padded."""
-    return padded.flatten() if valid is None else padded[valid]
 
 
 class _Canvas:
@@ -137,38 +123,42 @@ class _Canvas:
         self.mask_id, self.eos_id = policy.vocabulary.mask_id, policy.vocabulary.eos_id
         row = [*prefix, *(self.mask_id if token == FREE else token for token in canvas), *suffix]
         self.all_ids = torch.tensor(row, device=device).repeat(len(seeds), 1)
-        self.step_map = torch.full((len(seeds), len(canvas)), -1, dtype=torch.int32, device=device)
+        self.all_steps = torch.full((len(seeds), len(canvas)), -1, dtype=torch.int32, device=device)
         self.seeds = torch.tensor(list(seeds), dtype=torch.int64, device=device)
-        self.ids, self.alive = self.all_ids.clone(), torch.arange(len(seeds), device=device)
+        self.ids, self.step_map = self.all_ids.clone(), self.all_steps.clone()
+        self.alive = torch.arange(len(seeds), device=device)
         self.untouched, self.no_end_before = True, _last_given(canvas, self.eos_id)
 
-    def in_play(self, window: slice, ragged: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """ids, seeds and indices among the living of the members that still have masks in the window."""
-        members = torch.arange(len(self.ids), device=self.ids.device)
-        if not ragged:
-            return self.ids, self.seeds, members
-        left = self.ids[:, self.start + window.start : self.start + window.stop] == self.mask_id
-        members = members[left.any(1)]
-        return self.ids[members], self.seeds[members], members
+    def in_play(self, block: slice, left: int | None) -> tuple[Shown, Tensor]:
+        """The members that still have masks in the block, and their seeds. left: how many each has, None: ask."""
+        members, ids, seeds = torch.arange(len(self.ids), device=self.ids.device), self.ids, self.seeds
+        counts = [left] * len(ids) if left is not None else (ids[:, block] == self.mask_id).sum(1).tolist()
+        if not all(counts):
+            members = torch.tensor([i for i, count in enumerate(counts) if count], device=ids.device, dtype=torch.int64)
+            ids, seeds, counts = ids[members], seeds[members], [count for count in counts if count]
+        rows = Rows.of(ids[:, block] == self.mask_id, counts, first=block.start)
+        return Shown(ids, rows, block, members), seeds
 
     def write(self, members: Tensor, positions: Tensor, tokens: Tensor, keep: Tensor, step: int) -> None:
-        row, place = keep.nonzero(as_tuple=True)
-        rows, columns = members[row], positions[row, place]
-        self.ids[rows, columns] = tokens[row, place]
-        self.step_map[self.alive[rows], columns - self.start] = step
+        """positions, tokens and keep [b, M]; where it does not keep, what stands there stays."""
+        for target, new, first in ((self.ids, tokens, 0), (self.step_map, torch.full_like(tokens, step), self.start)):
+            rows, places = target[members], positions - first
+            kept = torch.where(keep, new.to(target.dtype), rows.gather(1, places))
+            target.index_copy_(0, members, rows.scatter_(1, places, kept))
 
     def drop_finished(self, filled: int) -> Tensor:
         """Store what is written, and go on with the sequences that have not ended: which of the living they are."""
-        self.all_ids[self.alive] = self.ids
+        self.all_ids[self.alive], self.all_steps[self.alive] = self.ids, self.step_map
         ended = (self.ids[:, self.start : self.start + filled] == self.eos_id).any(1)
         living = (~ended).nonzero().squeeze(1)
         if len(living) < len(ended):
-            self.alive, self.ids, self.seeds = self.alive[living], self.ids[living], self.seeds[living]
+            self.alive, self.seeds = self.alive[living], self.seeds[living]
+            self.ids, self.step_map = self.ids[living], self.step_map[living]
         return living
 
     def samples(self) -> list[Sample]:
         ids = self.all_ids[:, self.start : self.start + self.length].cpu().numpy()
-        steps = self.step_map.cpu().numpy()
+        steps = self.all_steps.cpu().numpy()
         return [_until_end(row, row_steps, self.eos_id) for row, row_steps in zip(ids, steps, strict=True)]
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from rl.types import ImageSampling, TextSampling
+
 FREE = -1  # stands in a partly given response where the sampler is to write
 
 # logits [M, V], probability of the candidate [M], uniform noise [M] -> confidence [M], in 0..1, the surest highest
@@ -43,7 +45,7 @@ def truncate(probabilities: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tenso
     if top_p < 1:
         values, indices = probabilities.sort(dim=-1, descending=True, stable=True)
         mass = values.cumsum(-1, dtype=torch.float64)
-        values[mass - values >= top_p * mass[:, -1:]] = 0
+        values.masked_fill_(mass - values >= top_p * mass[:, -1:], 0)
         probabilities = torch.zeros_like(probabilities).scatter_(-1, indices, values)
     return probabilities
 
@@ -84,6 +86,23 @@ REMASKING: dict[str, Remasking] = {
     "entropy": _entropy,
     "margin": _margin,
 }
+
+
+def candidates(
+    logits: Tensor, uniform: Tensor, order: Tensor, sampling: TextSampling | ImageSampling
+) -> tuple[Tensor, Tensor]:
+    """logits [M, V], two uniform numbers a row [M] -> the token to write [M], and how sure of it the policy is [M], 0..1.
+
+    On a GPU one kernel a row finds both, but where the distribution is truncated, which sorts it.
+    """
+    truncated = sampling.top_k > 0 or sampling.top_p < 1
+    if logits.device.type == "cuda" and (not truncated or sampling.temperature == 0):
+        from policies.samplers import row_kernel  # Triton comes with torch for GPUs
+
+        found = row_kernel.look(logits, uniform, sampling.temperature)
+        return found.token, found.confidence(sampling.remasking, order)
+    tokens, probability = draw(logits, uniform, sampling.temperature, sampling.top_k, sampling.top_p)
+    return tokens, REMASKING[sampling.remasking](logits, probability, order)
 
 
 def keep_surest(confidence: Tensor, count: int) -> Tensor:

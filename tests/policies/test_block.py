@@ -49,7 +49,7 @@ class Uncached(BlockStates):
 
     def hidden(self, shown: Shown) -> torch.Tensor:
         stop = (shown.block.start // self.block_length + 1) * self.block_length
-        return self.policy.hidden(shown.ids[:, :stop], rows=shown.rows[:, :stop])
+        return self.policy.hidden(shown.ids[:, :stop], rows=shown.rows)
 
 
 def prompt_of(length: int, seed: int) -> list[int]:

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.cache import KeyValueCache, expand
+from policies.cache import KeyValueCache
 from policies.experts import ExpertsConfig, SparseExperts
 from policies.transformer import Transformer, TransformerConfig
 from tests.toys import toy_policy
@@ -71,7 +71,7 @@ def test_a_prompt_is_settled_once_for_its_group_and_members_may_leave():
     module, prompt = make(), KeyValueCache(3)
     sequence = torch.cat([ids(1, 8).expand(3, -1), ids(3, 8, seed=1)], dim=1)
     module.extend(sequence[:1, :8], prompt)
-    group = expand(prompt, 3)
+    group = prompt.repeat(3)
     module.extend(sequence[:, 8:12], group)
     left = group.select(torch.tensor([2, 0]))
     states = module(sequence[[2, 0], 12:], cache=left)

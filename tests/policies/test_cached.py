@@ -14,6 +14,7 @@ from benchmarks.policy import bench_policy
 from benchmarks.rollout import Shape
 from policies.cache import GroupCache, KeyValueCache
 from policies.generate import generate_text
+from policies.rows import Rows
 from policies.samplers.cached import DualStates, PrefixStates
 from policies.samplers.shown import Shown
 from policies.samplers.states import CACHES
@@ -54,9 +55,10 @@ def test_until_something_changes_a_cache_is_exact(way, shifted):
     """The second pass over a block, with nothing written in between, gives what a pass over the whole sequence gives."""
     policy = bench_policy(SMALL, 256, shifted=shifted)
     ids = torch.randint(20, 250, (3, 20), generator=torch.Generator().manual_seed(0))
-    shown = Shown(ids, torch.zeros_like(ids, dtype=torch.bool), slice(8, 12), torch.arange(3))
-    shown.rows[:, 8:11] = True
-    states, expected = way(policy, TEXT, 3), policy.hidden(ids, rows=shown.rows)
+    rows = torch.zeros_like(ids, dtype=torch.bool)
+    rows[:, 8:11] = True
+    shown = Shown(ids, Rows.of(rows), slice(8, 12), torch.arange(3))
+    states, expected = way(policy, TEXT, 3), policy.hidden(ids, rows=rows)
     with torch.inference_mode():
         first, second = states.hidden(shown), states.hidden(shown)
     torch.testing.assert_close(first, expected)
@@ -73,8 +75,8 @@ def test_what_is_outside_is_as_it_was_at_the_first_step(way, sees):
         states, changed = way(POLICY, TEXT, 1), ids.clone()
         changed[0, place] += 1
         with torch.inference_mode():
-            before = states.hidden(Shown(ids, rows, slice(8, 12), torch.arange(1)))
-            after = states.hidden(Shown(changed, rows, slice(8, 12), torch.arange(1)))
+            before = states.hidden(Shown(ids, Rows.of(rows), slice(8, 12), torch.arange(1)))
+            after = states.hidden(Shown(changed, Rows.of(rows), slice(8, 12), torch.arange(1)))
         assert bool((after - before).abs().max() > 1e-4) == seen
 
 

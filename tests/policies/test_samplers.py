@@ -15,10 +15,12 @@ from benchmarks.rollout import Shape
 from policies.base import EncodedPrompt
 from policies.generate import generate_image, generate_text, rollout_group
 from policies.noise import uniforms
+from policies.rows import Rows
 from policies.samplers.image import Predictor, masked_counts
 from policies.samplers.shown import reveal_counts
 from policies.samplers.tokens import draw
-from rl.types import ImageSampling, RolloutStatus, TextSampling
+from rl.errors import DataError
+from rl.types import ImageSampling, Message, RolloutStatus, TextSampling
 from tests.toys import toy_draw_prompt, toy_policy, toy_text_prompt, toy_understand_prompt
 
 POLICY = toy_policy()
@@ -229,5 +231,16 @@ def test_guided_logits_are_mmada_s_within_rounding(caption):
         mixed = (4.5 * whole(prompt.prefix) - 3.5 * whole(prompt.unconditional))[:, 30:46, offset:]
         predict = Predictor(policy, prompt, None, 3.5, torch.device("cpu"))
         predict.untouched = False
-        found = predict(codes, codes == mask_id)
+        found = predict(codes, Rows.of(codes == mask_id))
     torch.testing.assert_close(found, mixed[codes == mask_id], rtol=0, atol=1e-4)
+
+
+def test_a_prompt_that_leaves_no_room_for_its_response_is_refused():
+    prompt = toy_text_prompt()
+    length = len(POLICY.encode_prompt(prompt).prefix)
+    room = POLICY.max_length - length
+    with pytest.raises(DataError, match=rf"{length} tokens and max_new_tokens={room + 8}, but toy takes 128; shorten"):
+        rollout_group(POLICY, prompt, TextSampling(room + 8, room + 8, 1), [0], 0)
+    assert len(rollout_group(POLICY, prompt, TextSampling(room, room, 1), [0], 0)) == 1
+    with pytest.raises(DataError, match=r"prompt x{57}\.\.\.: \d+ tokens with its response"):
+        POLICY.encode_prompt(replace(prompt, id="x" * 200, messages=(Message("user", "7 " * 200),)))
