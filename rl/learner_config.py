@@ -15,7 +15,7 @@ class UniGRPOConfig:
     kl_coef               beta; 0 runs without a reference model
     kl_estimator          k1, k2 or k3 (http://joschu.net/blog/kl-approx.html)
     normalizer            ``masked``: 1/M a response (eq. 4); ``length``: 1/|o| (eq. 5); token_mean; constant
-    schedule              how inner updates choose mask ratios: stratified, algorithm1, random or full
+    schedule              how inner updates choose mask ratios: stratified, algorithm1, random, middle or full
     mu                    inner updates on one batch
     kl_clip               largest KL estimate of one token; null leaves it alone. k3 is heavy-tailed under random masks
     estimator             how a response's log-likelihood is estimated, see docs/estimators.md
@@ -29,6 +29,7 @@ class UniGRPOConfig:
     importance_cap  unigrpo: what a stale rollout is worth, (policy now / policy that sampled), at most this; null: 1
     importance_level  token, or sequence: one weight for a whole response
     importance_versions  so many past versions of the weights are kept on the host, for the log-probs of stale rollouts
+    prompt_mask_prob      share of the prompt's tokens that an estimate hides as well (d1); 0: the prompt is never masked
     spg_beta, spg_mixture  spg: exponent of the upper bound, and its share in the mixture with the lower one
     """
 
@@ -53,6 +54,7 @@ class UniGRPOConfig:
     importance_cap: float | None = None
     importance_level: str = "token"
     importance_versions: int = 1
+    prompt_mask_prob: float = 0.0
 
 
 @dataclass(frozen=True)

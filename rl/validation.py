@@ -21,7 +21,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "learner.algorithm.ratio": ("token", "sequence"),
     "learner.algorithm.importance_level": ("token", "sequence"),
     "learner.advantage_baseline": ("mean", "leave_one_out"),
-    "learner.algorithm.schedule": ("stratified", "algorithm1", "random", "full"),
+    "learner.algorithm.schedule": ("stratified", "algorithm1", "random", "middle", "full"),
     "learner.algorithm.estimator": (
         "masked",
         "coupled",
@@ -93,6 +93,7 @@ def validate(config: Config) -> None:
     _validate_learner(config)
     for probability in (
         "learner.algorithm.spg_mixture",
+        "learner.algorithm.prompt_mask_prob",
         "rollout.cache_gate.min_agreement",
         "sft.canvas_prob",
         "sft.semi_autoregressive_prob",
