@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +52,14 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "d1": _algorithm(schedule="full", prompt_mask_prob=0.15),
     "coupled (DiffuCoder)": _algorithm(estimator="coupled", schedule="middle"),
     "trajectory (TraceRL)": _algorithm(estimator="trajectory"),
-    "SPG": _algorithm(estimator="spg", objective="policy_gradient", kl_coef=0),
+    "SPG": _algorithm(
+        estimator="spg",
+        objective="policy_gradient",
+        kl_coef=0,
+        prompt_mask_prob=0.15,
+        normalizer="length",
+        spg_block_length="{text: 18, understand: 4}",
+    ),
     "wd1": _algorithm(schedule="full", prompt_mask_prob=0.15, objective="wd1", kl_coef=0),
 }
 
@@ -71,7 +77,9 @@ class Meter:
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         if self._began is None:
             return
-        rewards = {name: value for name, value in metrics.items() if name.startswith("rewards/") and name.count("/") == 2}
+        rewards = {
+            name: value for name, value in metrics.items() if name.startswith("rewards/") and name.count("/") == 2
+        }
         self.steps.append({"cpu_s": time.process_time() - self._began, **rewards})
         self._began = None
 
@@ -169,9 +177,7 @@ def report(finished: Mapping[tuple[str, int], dict[str, Any]], picture: Path) ->
     by_method = {name: [run for (method, _), run in sorted(finished.items()) if method == name] for name in METHODS}
     by_method = {name: runs for name, runs in by_method.items() if runs}
     plot(by_method, picture)
-    used = ", ".join(
-        f"{name} {statistics.mean(run['cpu_s'] for run in runs):.0f}" for name, runs in by_method.items()
-    )
+    used = ", ".join(f"{name} {statistics.mean(run['cpu_s'] for run in runs):.0f}" for name, runs in by_method.items())
     return f"{table(by_method, 'method')}\n\nCPU-seconds of sampling and learning, mean over seeds: {used}."
 
 

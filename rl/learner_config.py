@@ -31,6 +31,8 @@ class UniGRPOConfig:
     importance_versions  so many past versions of the weights are kept on the host, for the log-probs of stale rollouts
     prompt_mask_prob      share of the prompt's tokens that an estimate hides as well (d1); 0: the prompt is never masked
     spg_beta, spg_mixture  spg: exponent of the upper bound, and its share in the mixture with the lower one
+    spg_block_length      spg: task -> length of the blocks that a response is hidden by, as its sampler's; a task that is
+                          not named, such as draw, is hidden as a whole
     """
 
     clip_low: float = 0.2
@@ -55,6 +57,7 @@ class UniGRPOConfig:
     importance_level: str = "token"
     importance_versions: int = 1
     prompt_mask_prob: float = 0.0
+    spg_block_length: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

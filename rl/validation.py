@@ -295,6 +295,9 @@ def _validate_algorithm(config: Config) -> None:
             size = getattr(learner, name)
             _require(size is None or size % 2 == 0, f"learner.{name}", size, "even: objective=dpo learns from pairs")
     tasks = [str(task) for task in Task]
+    for task, length in algorithm.spg_block_length.items():
+        _require_choice(f"{where}.spg_block_length", task, tasks)
+        _require(length >= 1, f"{where}.spg_block_length.{task}", length, "1 or more tokens")
     for task, weight in learner.task_weights.items():
         if task not in tasks:
             raise ConfigError(f"learner.task_weights.{task}: unknown task; allowed: {', '.join(tasks)}")
