@@ -66,6 +66,7 @@ class LearnerConfig:
 
     engine               deepspeed, or torch (one rank, plain AdamW: a debugger's choice)
     zero_stage           what DeepSpeed parts over the ranks: 1 the optimizer's state, 2 gradients too, 3 weights too
+    optimizer            adamw, or adamw8bit: its moments take 2 bytes a parameter in place of 8 (arXiv 2110.02861)
     offload_optimizer    keep the optimizer's state in the host's memory, and step there (zero_stage 1 to 3)
     max_skipped_updates  stop after this many updates in a row without usable groups or with a non-finite gradient
     reference_sync_freq  copy the policy into the reference every so many steps; null keeps it frozen
@@ -100,5 +101,6 @@ class LearnerConfig:
     logits_mib: float = 64.0
     activation_checkpointing: bool = False
     offload_optimizer: bool = False
+    optimizer: str = "adamw"
     packing: bool = False
     lora: LoraConfig = field(default_factory=LoraConfig)

@@ -36,6 +36,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "learner.engine": ("deepspeed", "torch"),
     "learner.zero_stage": (0, 1, 2, 3),  # pyright: ignore[reportAssignmentType]
     "learner.lr_schedule": ("constant", "cosine"),
+    "learner.optimizer": ("adamw", "adamw8bit"),
+    "sft.optimizer": ("adamw", "adamw8bit"),
     "sft.lr_schedule": ("constant", "cosine"),
     "sft.eos_fill": ("block", "canvas"),
     "cluster.mode": ("ray", "inline"),
