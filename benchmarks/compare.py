@@ -58,7 +58,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
         kl_coef=0,
         prompt_mask_prob=0.15,
         normalizer="length",
-        spg_block_length="{text: 18, understand: 4}",
+        spg_block_length='{text: "${rollout.text.block_length}", understand: "${rollout.understand.block_length}"}',
     ),
     "wd1": _algorithm(schedule="full", prompt_mask_prob=0.15, objective="wd1", kl_coef=0),
 }

@@ -300,6 +300,8 @@ def _validate_algorithm(config: Config) -> None:
     for task, length in algorithm.spg_block_length.items():
         _require_choice(f"{where}.spg_block_length", task, tasks)
         _require(length >= 1, f"{where}.spg_block_length.{task}", length, "1 or more tokens")
+    if algorithm.spg_block_length and algorithm.estimator != "spg":
+        raise ConfigError(f"{where}.spg_block_length: estimator={algorithm.estimator} has no blocks; only spg does")
     for task, weight in learner.task_weights.items():
         if task not in tasks:
             raise ConfigError(f"learner.task_weights.{task}: unknown task; allowed: {', '.join(tasks)}")

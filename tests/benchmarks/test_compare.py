@@ -27,6 +27,9 @@ def test_methods_differ_by_estimate_and_objective_alone() -> None:
     assert len({repr(algorithm) for algorithm in algorithms}) == len(METHODS)
     assert {algorithm.mu for algorithm in algorithms} == {2}
     assert len({repr((c.rollout, c.rewards, c.data, c.evaluation, c.learner.lr, c.seed)) for c in configs}) == 1
+    spg = configs[list(METHODS).index("SPG")]
+    blocks = {task: getattr(spg.rollout, task).block_length for task in ("text", "understand")}
+    assert spg.learner.algorithm.spg_block_length == blocks, "the sampler's own"
     assert all(objective(algorithm.objective) for algorithm in algorithms)
 
 
