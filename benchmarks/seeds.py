@@ -13,7 +13,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -45,10 +45,12 @@ def train(out: Path, recipe: str, schedule: str, seed: int, overrides: Sequence[
     return json.loads(summary.read_text(encoding="utf-8"))
 
 
-def table(summaries: dict[str, list[dict[str, Any]]]) -> str:
-    """summaries: schedule -> one summary a seed -> Markdown, one row a schedule and task, scores in percent."""
+def table(summaries: Mapping[str, Sequence[Mapping[str, Any]]], what: str = "schedule") -> str:
+    """summaries: schedule -> one summary a seed -> Markdown, one row a schedule and task, scores in percent.
+
+    what: the first column's name, where it is not schedules that are compared."""
     lines = [
-        "| schedule | steps | task | before | after, each seed | gain: mean | spread |",
+        f"| {what} | steps | task | before | after, each seed | gain: mean | spread |",
         "|---|---|---|---|---|---|---|",
     ]
     for schedule, runs in summaries.items():

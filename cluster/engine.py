@@ -89,7 +89,7 @@ class DeepSpeedEngine:
         self._offload = offload
         optimizer = adamw(module, config)
         if self.stage == 0:
-            optimizer = _ClippingAdamW(optimizer, config.max_grad_norm)
+            optimizer = _Clipping(optimizer, config.max_grad_norm)
         with log.open("a") as file, redirect_stdout(file), redirect_stderr(file):
             self._engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, config=self._settings())
         self._state = ZeroState(self._engine, self.stage, masters=self._bfloat16)
@@ -208,12 +208,13 @@ class DeepSpeedEngine:
             persistent[0].all_gather(persistent)
 
 
-class _ClippingAdamW(torch.optim.AdamW):
-    """AdamW that clips, and skips a gradient that is not finite. Every rank has the same summed gradient at stage 0, so
-    all decide alike. DeepSpeed reads the two attributes after each step."""
+class _Clipping(torch.optim.Optimizer):
+    """An optimizer that clips, and skips a gradient that is not finite. Every rank has the same summed gradient at stage 0,
+    so all decide alike. DeepSpeed reads the two attributes after each step."""
 
-    def __init__(self, like: torch.optim.AdamW, max_grad_norm: float) -> None:
-        super().__init__(like.param_groups)
+    def __init__(self, inner: torch.optim.Optimizer, max_grad_norm: float) -> None:
+        super().__init__(inner.param_groups, inner.defaults)
+        self.inner, self.state, self.param_groups = inner, inner.state, inner.param_groups
         self.max_grad_norm = max_grad_norm
         self.overflow = False
         self._global_grad_norm: float | None = None
@@ -223,7 +224,7 @@ class _ClippingAdamW(torch.optim.AdamW):
         self._global_grad_norm = float(nn.utils.clip_grad_norm_(parameters, self.max_grad_norm))
         self.overflow = not math.isfinite(self._global_grad_norm)
         if not self.overflow:
-            super().step()
+            self.inner.step()
 
 
 def _import_deepspeed(device: str, log: Path) -> Any:

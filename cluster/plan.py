@@ -154,6 +154,7 @@ def training_of(config: Config, longest: Sampler) -> Training:
         checkpointing=learner.activation_checkpointing,
         reference=learner.algorithm.kl_coef > 0,
         logits_mib=learner.logits_mib,
+        optimizer=learner.optimizer,
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from cluster.plan_model import parameters, saved_numbers
 from policies.transformer import TransformerConfig
+from rl.adamw8bit import BLOCK
 
 RESERVE = 0.08  # of a device: CUDA context, NCCL buffers, fragments
 WIDTHS: Mapping[str, int] = {"float32": 4, "bfloat16": 2}
@@ -28,6 +29,11 @@ class Training:
     checkpointing: bool
     reference: bool
     logits_mib: float
+    optimizer: str = "adamw"
+
+
+# Of the two moments, bytes a parameter: 8 bits each, and a float32 scale for every 256.
+MOMENTS: Mapping[str, float] = {"adamw": 8, "adamw8bit": 2 * (1 + 4 / BLOCK)}
 
 
 def weight_bytes(config: TransformerConfig, dtype: str) -> int:
@@ -40,11 +46,12 @@ def learner_memory(config: TransformerConfig, training: Training) -> dict[str, f
     bfloat16   weights 2, gradients 4, AdamW 12 (its own float32 weights and two moments) a parameter
     float32    weights 4, gradients 4, AdamW 8
 
+    With ``adamw8bit`` two moments take 2.03 bytes in place of 8.
     Stage 1 divides AdamW's by the ranks, 2 the gradients too, 3 the weights too. The reference is frozen and whole.
     """
     count, ranks, stage = parameters(config), training.ranks, training.zero_stage
     width = WIDTHS[training.dtype]
-    states = 12 if training.dtype == "bfloat16" else 8
+    states = MOMENTS[training.optimizer] + (4 if training.dtype == "bfloat16" else 0)
     return {
         "weights": count * width / (ranks if stage >= 3 else 1),
         "gradients": count * 4 / (ranks if stage >= 2 else 1),

@@ -183,6 +183,11 @@ def _check_blocks(config: Config, folder: Path, tasks: set[Task]) -> None:
     from policies.samplers.states import check_blocks
 
     own = own_block_length(folder)
+    if own is not None and config.learner.algorithm.prompt_mask_prob:
+        raise ConfigError(
+            f"learner.algorithm.prompt_mask_prob={config.learner.algorithm.prompt_mask_prob}: {folder} is block-causal, and "
+            "sees a prompt as it was written; leave it at 0"
+        )
     for section, part in (("rollout", config.rollout), ("evaluation", config.evaluation)):
         if own is not None and Task.TEXT in tasks:
             try:

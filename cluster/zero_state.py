@@ -7,12 +7,15 @@ flat one of each parameter's partitions. Reading and writing whole tensors are c
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from rl.adamw8bit import plain_moments
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 MASTER = "master"  # the float32 weights behind bfloat16 ones
@@ -30,6 +33,18 @@ class ZeroState:
 
     def read(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """(parameter, {key: whole tensor}), one parameter at a time."""
+        with self._plain_moments():
+            yield from self._read()
+
+    @contextmanager
+    def _plain_moments(self) -> Iterator[None]:
+        """Moments as float32, whatever the optimizer keeps; parameters find their parts of what it keeps afterwards."""
+        with plain_moments(self._engine.basic_optimizer):
+            yield
+        if self._engine.basic_optimizer.state and self._stage in (1, 2):
+            self._link_flat_states()
+
+    def _read(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
         states = self._engine.basic_optimizer.state
@@ -48,6 +63,10 @@ class ZeroState:
 
     def write(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over what was saved as ``{parameter}.{key}``; the module's weights are there already."""
+        with self._plain_moments():
+            self._write(tensors)
+
+    def _write(self, tensors: Mapping[str, Tensor]) -> None:
         if self._stage:
             self._engine.optimizer.refresh_fp32_params()
         states = self._engine.basic_optimizer.state

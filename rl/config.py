@@ -127,6 +127,7 @@ class SftConfig:
     eos_fill     block: end-of-text fills the block in which an answer ends, as the sampler sees it; canvas: all of the
                  canvas, every one of them learned (LLaDA, arXiv 2502.09992, appendix B)
     packing      examples of a micro-batch share one stream of tokens, as in learner.packing
+    optimizer    adamw or adamw8bit, as in learner.optimizer
     prompt_dropout  share of draw examples without their caption, which classifier-free guidance needs
     lr_decay_steps  length of the cosine, null for ``steps``: a leg that another one follows may stop before its end
     """
@@ -146,6 +147,7 @@ class SftConfig:
     threads: int = 2
     eos_fill: str = "block"
     packing: bool = False
+    optimizer: str = "adamw"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,9 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from rl.adamw8bit import AdamW8bit, plain_moments
 from rl.errors import CheckpointError
 from rl.optimizer_files import SavedState, write_state
 
@@ -31,6 +33,8 @@ class OptimizerConfig(Protocol):
     def betas(self) -> list[float]: ...
     @property
     def max_grad_norm(self) -> float: ...
+    @property
+    def optimizer(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +99,22 @@ def lr_at(step: int, config: OptimizerConfig, total_steps: int) -> float:
     return config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-def adamw(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW (arXiv 1711.05101) over the trainable parameters. Gains and biases are not decayed: they have no scale."""
+OPTIMIZERS: Mapping[str, Callable[..., Optimizer]] = {"adamw": torch.optim.AdamW, "adamw8bit": AdamW8bit}
+
+
+def adamw(module: nn.Module, config: OptimizerConfig) -> Optimizer:
+    """AdamW (arXiv 1711.05101), plain or with moments of 8 bits, over the trainable parameters.
+
+    Gains and biases are not decayed: they have no scale.
+    """
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
     ]
     first, second = config.betas
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.lr, betas=(first, second))
+    make = OPTIMIZERS[config.optimizer]
+    return make([group for group in groups if group["params"]], lr=config.lr, betas=(first, second))
 
 
 class TorchEngine:
@@ -143,15 +154,21 @@ class TorchEngine:
         return list(values)
 
     def save(self, folder: Path) -> None:
-        tensors = {
-            f"{name}.{key}": value.detach().contiguous()
-            for name, parameter in self._named_parameters()
-            for key, value in self.optimizer.state.get(parameter, {}).items()
-        }
+        with plain_moments(self.optimizer):
+            tensors = {
+                f"{name}.{key}": value.detach().contiguous()
+                for name, parameter in self._named_parameters()
+                for key, value in self.optimizer.state.get(parameter, {}).items()
+            }
         write_state(folder, self._steps, tensors)
 
     def load(self, folder: Path) -> None:
         saved = SavedState(folder)
+        with plain_moments(self.optimizer):
+            self._take_over(saved)
+        self._steps = saved.steps
+
+    def _take_over(self, saved: SavedState) -> None:
         parameters = dict(self._named_parameters())
         self.optimizer.state.clear()
         for full_name, value in saved.items():
@@ -159,11 +176,10 @@ class TorchEngine:
             parameter = parameters.get(name)
             if parameter is None or value.shape not in (parameter.shape, torch.Size()):
                 raise CheckpointError(
-                    f"{folder}: optimizer state of {full_name} {tuple(value.shape)}: no such parameter here"
+                    f"{saved.folder}: optimizer state of {full_name} {tuple(value.shape)}: no such parameter here"
                 )
             # A count of steps stays where AdamW keeps it, on the host; moments live beside their parameter.
             self.optimizer.state[parameter][key] = value.to(parameter.device) if value.dim() else value
-        self._steps = saved.steps
 
     def whole(self, change: bool = False) -> AbstractContextManager[None]:
         return nullcontext()

@@ -15,7 +15,7 @@ class UniGRPOConfig:
     kl_coef               beta; 0 runs without a reference model
     kl_estimator          k1, k2 or k3 (http://joschu.net/blog/kl-approx.html)
     normalizer            ``masked``: 1/M a response (eq. 4); ``length``: 1/|o| (eq. 5); token_mean; constant
-    schedule              how inner updates choose mask ratios: stratified, algorithm1, random or full
+    schedule              how inner updates choose mask ratios: stratified, algorithm1, random, middle or full
     mu                    inner updates on one batch
     kl_clip               largest KL estimate of one token; null leaves it alone. k3 is heavy-tailed under random masks
     estimator             how a response's log-likelihood is estimated, see docs/estimators.md
@@ -29,7 +29,10 @@ class UniGRPOConfig:
     importance_cap  unigrpo: what a stale rollout is worth, (policy now / policy that sampled), at most this; null: 1
     importance_level  token, or sequence: one weight for a whole response
     importance_versions  so many past versions of the weights are kept on the host, for the log-probs of stale rollouts
+    prompt_mask_prob      share of the prompt's tokens that an estimate hides as well (d1); 0: the prompt is never masked
     spg_beta, spg_mixture  spg: exponent of the upper bound, and its share in the mixture with the lower one
+    spg_block_length      spg: task -> length of the blocks that a response is hidden by, as its sampler's; a task that is
+                          not named, such as draw, is hidden as a whole
     """
 
     clip_low: float = 0.2
@@ -53,6 +56,8 @@ class UniGRPOConfig:
     importance_cap: float | None = None
     importance_level: str = "token"
     importance_versions: int = 1
+    prompt_mask_prob: float = 0.0
+    spg_block_length: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class LearnerConfig:
 
     engine               deepspeed, or torch (one rank, plain AdamW: a debugger's choice)
     zero_stage           what DeepSpeed parts over the ranks: 1 the optimizer's state, 2 gradients too, 3 weights too
+    optimizer            adamw, or adamw8bit: its moments take 2 bytes a parameter in place of 8 (arXiv 2110.02861)
     offload_optimizer    keep the optimizer's state in the host's memory, and step there (zero_stage 1 to 3)
     max_skipped_updates  stop after this many updates in a row without usable groups or with a non-finite gradient
     reference_sync_freq  copy the policy into the reference every so many steps; null keeps it frozen
@@ -95,5 +101,6 @@ class LearnerConfig:
     logits_mib: float = 64.0
     activation_checkpointing: bool = False
     offload_optimizer: bool = False
+    optimizer: str = "adamw"
     packing: bool = False
     lora: LoraConfig = field(default_factory=LoraConfig)

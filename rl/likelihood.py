@@ -17,7 +17,7 @@ from torch import Tensor
 from policies.base import Policy
 from rl.config import UniGRPOConfig
 from rl.estimators import estimator
-from rl.head import linear_log_probs, linear_loss
+from rl.head import Targets, linear_log_probs, linear_loss
 from rl.microbatches import MicroBatch
 from rl.types import LossOutput
 
@@ -122,12 +122,18 @@ def masked_log_probs(
         nothing = torch.zeros(mask.shape, device=mask.device)
         return LogProbs(nothing, nothing.new_tensor(torch.nan), nothing if with_token_entropy else None)
     rows = masked_rows(policy, token_ids, attention_mask, mask, draws, clean)
+    return _log_probs_of(policy, rows, logits_mib, with_entropy, with_token_entropy)
+
+
+def _log_probs_of(
+    policy: Policy, rows: MaskedRows, logits_mib: float, with_entropy: bool, with_token_entropy: bool = False
+) -> LogProbs:
     parts = []
     for part in rows.parts:
         size = chunk_rows(policy, part.image, logits_mib)
         if len(part.states) > size and not with_token_entropy:
             weight = policy.head_weight(part.image)
-            found = linear_log_probs(rows.of_targets(part), weight, part.targets, size, with_entropy)
+            found = linear_log_probs(rows.hidden[part.states], weight, part.of_states, size, with_entropy)
             parts.append((*found, None))
         else:
             logits = policy.head(rows.hidden[part.states], image=part.image)
@@ -142,29 +148,33 @@ def masked_log_probs(
 def masked_loss(
     policy: Policy, data: MicroBatch, n: int, logits_mib: float, loss: Callable[[Tensor], LossOutput]
 ) -> tuple[LossOutput, Tensor]:
-    """A loss of the log-probs [b, L] of inner update n's one pass, and their mean entropy; no logits are kept.
+    """A loss of the log-probs [b, L] of inner update n's one pass, and their mean entropy.
 
-    ``loss`` must be separable: its derivative by one log-prob depends on no other's. It is then known as soon as a
-    chunk's log-probs are, so the chunk's gradient is taken at once.
+    Where the logits of the states that differ would take more than ``logits_mib``, none are kept. ``loss`` must be
+    separable: its derivative by one log-prob depends on no other's. It is then known as soon as a chunk's log-probs
+    are, so the chunk's gradient is taken at once.
     """
     mask = data.masks[n]
     shown = data.token_ids.masked_fill(data.hidden[n, 0] & ~mask, policy.vocabulary.mask_id)
     rows = masked_rows(policy, shown, data.attention, mask, data.draws, data.token_ids)
+    if all(len(part.states) <= chunk_rows(policy, part.image, logits_mib) for part in rows.parts):
+        found = _log_probs_of(policy, rows, logits_mib, with_entropy=True)
+        return loss(found.values), found.entropy
     values = rows.hidden.new_zeros(mask.numel(), dtype=torch.promote_types(rows.hidden.dtype, torch.float32))
     zero, entropy = values.new_zeros(()), values.new_zeros(())
     for part in rows.parts:
         where = rows.positions[part.rows]
 
-        def slope(chunk: slice, logp: Tensor, where: Tensor = where) -> Tensor:
-            values[where[chunk]] = logp
+        def slope(which: Tensor, logp: Tensor, where: Tensor = where) -> Tensor:
+            values[where[which]] = logp
             leaf = values.view(mask.shape).clone().requires_grad_()
             with torch.enable_grad():
                 (gradient,) = torch.autograd.grad(loss(leaf).loss, leaf)
-            return gradient.flatten()[where[chunk]]
+            return gradient.flatten()[where[which]]
 
         weight, size = policy.head_weight(part.image), chunk_rows(policy, part.image, logits_mib)
-        found = linear_loss(rows.of_targets(part), weight, part.targets, size, slope)
-        zero, entropy = zero + found[0], entropy + found[2]
+        added, _, entropies = linear_loss(rows.hidden[part.states], weight, part.of_states, size, slope)
+        zero, entropy = zero + added, entropy + entropies
     output = loss(values.view(mask.shape))
     return LossOutput(output.loss + zero, output.metrics), entropy / max(1, len(rows.positions))
 
@@ -189,6 +199,10 @@ class Part:
     states: Tensor
     source: Tensor
 
+    @property
+    def of_states(self) -> Targets:
+        return Targets(self.targets, self.source)
+
 
 @dataclass(frozen=True, slots=True)
 class MaskedRows:
@@ -198,10 +212,6 @@ class MaskedRows:
     positions: Tensor
     hidden: Tensor
     parts: tuple[Part, ...]
-
-    def of_targets(self, part: Part) -> Tensor:
-        """The hidden state of each of a part's targets."""
-        return self.hidden[part.states[part.source]]
 
     def spread(self, found: Sequence[Tensor]) -> Tensor:
         """One tensor a part -> [B, L], 0 elsewhere."""

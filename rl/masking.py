@@ -49,6 +49,14 @@ def _random(mu: int, total: int, start: int | None, generator: np.random.Generat
     return [int(t) for t in generator.integers(1, total + 1, size=mu)]
 
 
+@register_schedule("middle")
+def _middle(mu: int, total: int, start: int | None, generator: np.random.Generator) -> list[int]:
+    """Independent and uniform over 0.2 to 0.8: what DiffuCoder's trainer (arXiv 2506.20639) draws for its pairs of masks,
+    whose weights 1/t and 1/(1-t) would grow large at the ends."""
+    _refuse_start("middle", start)
+    return [int(t) for t in generator.integers(max(1, total // 5), max(1, total * 4 // 5) + 1, size=mu)]
+
+
 @register_schedule("full")
 def _full(mu: int, total: int, start: int | None, generator: np.random.Generator) -> list[int]:
     """Everything masked: d1's one-step estimate (arXiv 2504.12216), with the prompt left unmasked."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rl.config import UniGRPOConfig
 from rl.estimators import estimator
+from rl.estimators.prompt import prompt_pattern
 from rl.types import Modality, Task, TrainBatch
 
 DRAWING = (Task.DRAW, Task.THINK_DRAW)
@@ -152,4 +153,7 @@ def _lay_out(
         for i, (view, response) in enumerate(zip(row, responses, strict=True)):
             hidden[n, : len(view.hidden), i, response] = view.hidden.T
             term_weights[n, : len(view.hidden), i, response] = view.weights.T
+            if algorithm.prompt_mask_prob:
+                prompt = prompt_pattern(batch.mask_draws[n][rollouts[i]], int(response[0]), algorithm.prompt_mask_prob)
+                hidden[n, : len(view.hidden), i, : len(prompt)] = prompt
     return hidden, term_weights, np.array([[view.scale for view in row] for row in views], dtype=np.float32)

@@ -109,10 +109,13 @@ def group_mask_draws(group: Group, algorithm: UniGRPOConfig, seed: int, step: in
     The schedule starts at a point of its own for each prompt, so that a step covers all ratios at once; the group's
     members share it, so that they are compared at equal ratios. Which tokens are masked is each rollout's own draw.
     """
-    where = (step, group.prompt.id)
+    where, block = (step, group.prompt.id), algorithm.spg_block_length.get(group.prompt.task)
     ratios = mask_ratios(algorithm.schedule, algorithm.mu, derive_seed(seed, "mask ratios", *where))
     return [
-        [MaskDraw(derive_seed(seed, "mask pattern", *where, rollout.index, n), ratio) for n, ratio in enumerate(ratios)]
+        [
+            MaskDraw(derive_seed(seed, "mask pattern", *where, rollout.index, n), ratio, block)
+            for n, ratio in enumerate(ratios)
+        ]
         for rollout in group.rollouts
     ]
 

@@ -266,6 +266,7 @@ class MaskDraw:
 
     seed: int
     ratio: float
+    block_length: int | None = None  # where an estimator hides a response block by block
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from rl.engine import Engine
 from rl.errors import CheckpointError, TrainingError
 from rl.estimators import estimator
 from rl.importance import PastWeights
-from rl.likelihood import LogProbs, chunk_rows, masked_loss, token_values
+from rl.likelihood import LogProbs, masked_loss, token_values
 from rl.microbatches import MicroBatch, collate, mini_batches, plan
 from rl.objectives import Terms, loss_of, objective
 from rl.reference import BaseReference, Reference, make_reference
@@ -225,7 +225,7 @@ class UniGRPOLearner:
         found: list[Tensor] = []
         for n in range(len(data.masks)):
             again = n > 0 and all(torch.equal(each[n], each[n - 1]) for each in (data.hidden, data.term_weights))
-            found.append(found[-1] if again else token_values(policy, data, n, self.config.algorithm).values)
+            found.append(found[-1] if again else self._values(policy, data, n).values)
         return torch.stack(found)
 
     def backward(self, data: MicroBatch, n: int) -> LossOutput:
@@ -241,7 +241,7 @@ class UniGRPOLearner:
     def _gradient(self, scored: _Scored, n: int) -> tuple[LossOutput, Tensor]:
         """Its loss, and the mean entropy of its terms."""
         data = scored.data
-        if self._in_chunks(data, n):
+        if self._separable(data, n):
             output, entropy = masked_loss(
                 self.policy, data, n, self.config.logits_mib, lambda logp: self._loss(scored, n, logp[None])
             )
@@ -251,14 +251,11 @@ class UniGRPOLearner:
         self.engine.backward(output.loss)
         return output, entropy
 
-    def _in_chunks(self, data: MicroBatch, n: int) -> bool:
-        """Whether the loss's gradient is taken chunk by chunk: where it can be, and the logits are too many."""
+    def _separable(self, data: MicroBatch, n: int) -> bool:
+        """Whether each log-prob has a derivative of its own, so that it may be taken chunk by chunk."""
         algorithm = self.config.algorithm
         separable = objective(algorithm.objective).by_token and algorithm.ratio == "token"
-        if not separable or len(data.hidden[n]) > 1 or algorithm.entropy_coef:
-            return False
-        drawn = bool(data.draws[data.masks[n]].all())
-        return int(data.masks[n].sum()) > chunk_rows(self.policy, drawn, self.config.logits_mib)
+        return separable and len(data.hidden[n]) == 1 and not algorithm.entropy_coef
 
     def _loss(self, scored: _Scored, n: int, logp: Tensor) -> LossOutput:
         """logp [K, b, L] of the passes."""

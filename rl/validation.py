@@ -21,7 +21,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "learner.algorithm.ratio": ("token", "sequence"),
     "learner.algorithm.importance_level": ("token", "sequence"),
     "learner.advantage_baseline": ("mean", "leave_one_out"),
-    "learner.algorithm.schedule": ("stratified", "algorithm1", "random", "full"),
+    "learner.algorithm.schedule": ("stratified", "algorithm1", "random", "middle", "full"),
     "learner.algorithm.estimator": (
         "masked",
         "coupled",
@@ -36,6 +36,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "learner.engine": ("deepspeed", "torch"),
     "learner.zero_stage": (0, 1, 2, 3),  # pyright: ignore[reportAssignmentType]
     "learner.lr_schedule": ("constant", "cosine"),
+    "learner.optimizer": ("adamw", "adamw8bit"),
+    "sft.optimizer": ("adamw", "adamw8bit"),
     "sft.lr_schedule": ("constant", "cosine"),
     "sft.eos_fill": ("block", "canvas"),
     "cluster.mode": ("ray", "inline"),
@@ -93,6 +95,7 @@ def validate(config: Config) -> None:
     _validate_learner(config)
     for probability in (
         "learner.algorithm.spg_mixture",
+        "learner.algorithm.prompt_mask_prob",
         "rollout.cache_gate.min_agreement",
         "sft.canvas_prob",
         "sft.semi_autoregressive_prob",
@@ -301,6 +304,11 @@ def _validate_algorithm(config: Config) -> None:
             size = getattr(learner, name)
             _require(size is None or size % 2 == 0, f"learner.{name}", size, "even: objective=dpo learns from pairs")
     tasks = [str(task) for task in Task]
+    for task, length in algorithm.spg_block_length.items():
+        _require_choice(f"{where}.spg_block_length", task, tasks)
+        _require(length >= 1, f"{where}.spg_block_length.{task}", length, "1 or more tokens")
+    if algorithm.spg_block_length and algorithm.estimator != "spg":
+        raise ConfigError(f"{where}.spg_block_length: estimator={algorithm.estimator} has no blocks; only spg does")
     for task, weight in learner.task_weights.items():
         if task not in tasks:
             raise ConfigError(f"learner.task_weights.{task}: unknown task; allowed: {', '.join(tasks)}")

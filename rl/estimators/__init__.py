@@ -10,7 +10,7 @@ from rl.estimators.coupled import coupled_views
 from rl.estimators.elbo import antithetic_views, independent_views, stratified_views
 from rl.estimators.left_to_right import left_to_right_views
 from rl.estimators.masked import masked_views
-from rl.estimators.spg import sandwich
+from rl.estimators.spg import sandwich, spg_views
 from rl.estimators.trajectory import trajectory_views
 
 ESTIMATORS: Mapping[str, Estimator] = {
@@ -20,7 +20,7 @@ ESTIMATORS: Mapping[str, Estimator] = {
     "elbo": Estimator(independent_views),
     "elbo_stratified": Estimator(stratified_views),
     "elbo_antithetic": Estimator(antithetic_views),
-    "spg": Estimator(stratified_views, sandwich),
+    "spg": Estimator(spg_views, sandwich),
     "left_to_right": Estimator(left_to_right_views),
 }
 

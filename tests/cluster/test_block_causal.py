@@ -76,3 +76,11 @@ def test_it_answers(recipe: Path) -> None:
 def test_settings_that_do_not_fit_its_blocks_are_told_at_once(recipe: Path, override: str, message: str) -> None:
     result = CliRunner().invoke(app, ["train", "--recipe", str(recipe), override])
     assert result.exit_code == 2 and message in " ".join(result.output.split())
+
+
+def test_its_prompt_cannot_be_hidden(recipe: Path) -> None:
+    """Its prompt lies in blocks that it sees as they were written: the setting would do nothing."""
+    override = "learner.algorithm.prompt_mask_prob=0.15"
+    result = CliRunner().invoke(app, ["train", "--recipe", str(recipe), "name=hidden", override])
+    assert result.exit_code == 2
+    assert "prompt_mask_prob=0.15" in result.output and "leave it at 0" in " ".join(result.output.split())

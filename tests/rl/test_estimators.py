@@ -17,6 +17,7 @@ from policies.policy import MaskedDiffusionPolicy
 from rl.config import UniGRPOConfig
 from rl.errors import ConfigError
 from rl.estimators import ESTIMATORS, Views, estimator
+from rl.estimators.prompt import prompt_pattern
 from rl.estimators.spg import sandwich
 from rl.likelihood import token_values
 from rl.masking import mask_pattern
@@ -208,6 +209,83 @@ def test_spg_is_the_published_formula(samples: int) -> None:
     np.testing.assert_allclose(
         measured("spg", False, 8, 0.5, -1.0, **options)[:-1], omega * upper + (1 - omega) * lower, rtol=1e-6
     )
+
+
+def block_masks(first: int, size: int) -> list[tuple[np.ndarray, float]]:
+    """Every mask that hides 1 to all of a block and all after it, with its probability given the block."""
+    return [
+        (np.isin(np.arange(L), (*inside, *range(first + size, L))), 1 / size / math.comb(size, count))
+        for count in range(1, size + 1)
+        for inside in itertools.combinations(range(first, first + size), count)
+    ]
+
+
+@pytest.mark.parametrize(("block", "samples"), [(3, 1), (4, 2), (2, 3), (1, 4), (9, 2)])
+def test_spgs_blocks_have_the_mean_over_all_their_masks(block: int, samples: int) -> None:
+    """Enumerated: a uniform block, a uniform count in it, a uniform set of them, all later tokens hidden."""
+    table, config = exact(False)[2], replace(CONFIG, estimator_samples=samples)
+    blocks = [(first, min(block, L - first)) for first in range(0, L, block)]
+    means = [
+        sum(chance * L / mask.sum() * np.nansum(lookup(table, mask)) for mask, chance in block_masks(first, size))
+        for first, size in blocks
+    ]
+    views = [estimator("spg").views(MaskDraw(seed, 0.5, block), STEPS, config) for seed in range(3000)]
+    found = [estimate(table, each) for each in views]
+    assert abs(np.mean(found) - np.mean(means)) <= 4 * np.std(found) / math.sqrt(len(found)) + 1e-9
+    allowed = {mask.tobytes() for first, size in blocks for mask, _ in block_masks(first, size)}
+    seen = {mask.tobytes() for each in views for mask in each.hidden}
+    assert seen == allowed, "every mask, and no other"
+
+
+def test_spgs_passes_take_different_blocks() -> None:
+    config = replace(CONFIG, estimator_samples=3)
+    for seed in range(20):
+        hidden = estimator("spg").views(MaskDraw(seed, 0.5, 2), STEPS, config).hidden
+        assert sorted(int(row.argmax()) // 2 for row in hidden) == [0, 1, 2]
+
+
+def test_spgs_earlier_blocks_are_perturbed_as_the_prompt_is() -> None:
+    """0.4 of the tokens before the chosen block are hidden too; the last of three blocks is chosen a third of the time."""
+    config = replace(CONFIG, estimator_samples=1, prompt_mask_prob=0.4)
+    rows = [estimator("spg").views(MaskDraw(seed, 0.5, 2), STEPS, config).hidden[0] for seed in range(6000)]
+    share = np.mean([row[0] for row in rows])  # its own block: 3/4; the other two: 0.4
+    assert share == pytest.approx(1 / 3 * 3 / 4 + 2 / 3 * 0.4, abs=0.02)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_spg_by_blocks_equals_the_table(sign: float) -> None:
+    """The learner's own path gives the sandwich of the table's entries, with blocks and a part of the prompt hidden."""
+    config = replace(CONFIG, estimator="spg", estimator_samples=2)
+    draw, table = MaskDraw(8, 0.5, 3), exact(False)[2]
+    views = estimator("spg").views(draw, STEPS, config)
+    logp = torch.tensor(np.nan_to_num([lookup(table, hidden) for hidden in views.hidden]))[:, None]
+    expected = sandwich(logp, torch.tensor(views.weights)[:, None], torch.tensor([sign]), config)
+    data = micro_batch([False], config, [draw], sign)
+    with torch.no_grad():
+        values = token_values(exact(False)[0], data, 0, config).values
+    np.testing.assert_allclose(values[:, PREFIX:].numpy(), expected.numpy(), rtol=1e-6)
+
+
+def test_some_of_the_prompt_is_hidden_and_never_scored() -> None:
+    """d1's random prompt masks: the policy is asked with them, whatever the estimator."""
+    algorithm = replace(CONFIG, prompt_mask_prob=0.5)
+    draw, policy = MaskDraw(9, 1.0), exact(False)[0]
+    data = micro_batch([False], algorithm, [draw])
+    hidden = data.hidden[0, 0, 0]
+    assert hidden[PREFIX:].all() and 0 < hidden[:PREFIX].sum() < PREFIX and not data.term_weights[..., :PREFIX].any()
+    with torch.no_grad():
+        values = token_values(policy, data, 0, algorithm).values[0]
+        logits = policy.logits(data.token_ids.masked_fill(hidden, policy.vocabulary.mask_id))[0]
+    expected = logits.log_softmax(-1).gather(1, data.token_ids[0][:, None]).squeeze(1)
+    torch.testing.assert_close(values[PREFIX:], expected[PREFIX:], rtol=1e-10, atol=1e-12)
+    assert not values[:PREFIX].any()
+
+
+def test_prompt_masks_have_their_probability_and_are_pure() -> None:
+    found = [prompt_pattern(MaskDraw(seed, 1.0), 40, 0.15) for seed in range(200)]
+    assert np.mean(found) == pytest.approx(0.15, abs=4 * math.sqrt(0.15 * 0.85 / 8000))
+    assert (prompt_pattern(MaskDraw(7, 0.3), 40, 0.15) == found[7]).all()
+    assert not prompt_pattern(MaskDraw(7, 1.0), 40, 0.0).any()
 
 
 def test_the_sandwich_has_a_finite_gradient_where_no_pass_scores() -> None:

@@ -4,29 +4,39 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from rl import head
 from rl.activations import checkpoint_layers
 from rl.config import LearnerConfig
 from rl.errors import ConfigError
-from rl.head import chunks, linear_log_probs, linear_loss
+from rl.head import Targets, chunks, linear_log_probs, linear_loss
+from rl.masking import mask_ratios
+from rl.types import MaskDraw, Task, TrainBatch
 from tests.rl.test_update import SETTINGS, assert_same_gradients, recorded
 
 
-def inputs(seed: int, rows: int, width: int = 5, vocabulary: int = 11) -> tuple[Tensor, Tensor, Tensor]:
+def inputs(
+    seed: int, rows: int, width: int = 5, vocabulary: int = 11, states: int | None = None
+) -> tuple[Tensor, Tensor, Targets]:
+    """So many targets of so many states, None: one each; a state may predict several targets, or none."""
     generator = torch.Generator().manual_seed(seed)
-    hidden = torch.randn(rows, width, generator=generator, dtype=torch.float64, requires_grad=True)
+    hidden = torch.randn(
+        rows if states is None else states, width, generator=generator, dtype=torch.float64, requires_grad=True
+    )
     weight = torch.randn(vocabulary, width, generator=generator, dtype=torch.float64, requires_grad=True)
-    return hidden, weight, torch.randint(vocabulary, (rows,), generator=generator)
+    source = torch.arange(rows) if states is None else torch.randint(states, (rows,), generator=generator)
+    return hidden, weight, Targets(torch.randint(vocabulary, (rows,), generator=generator), source)
 
 
-def plain(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    logp = (hidden @ weight.T).log_softmax(-1)
-    return logp.gather(1, targets[:, None]).squeeze(1), -(logp.exp() * logp).sum().detach()
+def plain(hidden: Tensor, weight: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+    logp = (hidden[targets.source] @ weight.T).log_softmax(-1)
+    return logp.gather(1, targets.ids[:, None]).squeeze(1), -(logp.exp() * logp).sum().detach()
 
 
 @given(st.integers(0, 500), st.integers(1, 60))
@@ -38,9 +48,9 @@ def test_chunks_cover_all_rows_once_and_evenly(rows: int, size: int) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**31), st.integers(1, 30), st.integers(1, 40))
-def test_log_probs_and_their_gradient(seed: int, rows: int, size: int) -> None:
-    hidden, weight, targets = inputs(seed, rows)
+@given(st.integers(0, 2**31), st.integers(1, 30), st.integers(1, 40), st.none() | st.integers(1, 30))
+def test_log_probs_and_their_gradient(seed: int, rows: int, size: int, states: int | None) -> None:
+    hidden, weight, targets = inputs(seed, rows, states=states)
     upstream = torch.randn(rows, dtype=torch.float64)
     expected, entropy = plain(hidden, weight, targets)
     found, summed = linear_log_probs(hidden, weight, targets, size, with_entropy=True)
@@ -55,17 +65,20 @@ def test_log_probs_and_their_gradient(seed: int, rows: int, size: int) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**31), st.integers(1, 30), st.integers(1, 40), st.sampled_from([1.0, 0.3]))
-def test_a_loss_taken_chunk_by_chunk(seed: int, rows: int, size: int, factor: float) -> None:
+@given(
+    st.integers(0, 2**31), st.integers(1, 30), st.integers(1, 40), st.sampled_from([1.0, 0.3]),
+    st.none() | st.integers(1, 30),
+)  # fmt: skip
+def test_a_loss_taken_chunk_by_chunk(seed: int, rows: int, size: int, factor: float, states: int | None) -> None:
     """A clipped, separable loss; an engine may multiply it by a factor."""
-    hidden, weight, targets = inputs(seed, rows)
+    hidden, weight, targets = inputs(seed, rows, states=states)
     old = plain(hidden, weight, targets)[0].detach() + 0.4 * torch.randn(rows, dtype=torch.float64)
 
     def loss(logp: Tensor, old: Tensor) -> Tensor:
         ratio = (logp - old).exp()
         return -torch.minimum(ratio, ratio.clamp(0.8, 1.2)).sum()
 
-    def slope(part: slice, logp: Tensor) -> Tensor:
+    def slope(part: Tensor, logp: Tensor) -> Tensor:
         leaf = logp.clone().requires_grad_()
         with torch.enable_grad():
             return torch.autograd.grad(loss(leaf, old[part]), leaf)[0]
@@ -81,6 +94,51 @@ def test_a_loss_taken_chunk_by_chunk(seed: int, rows: int, size: int, factor: fl
         strict=True,
     ):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-11)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 30), st.integers(0, 40), st.integers(1, 12))
+def test_every_target_is_in_its_states_chunk_once(seed: int, states: int, rows: int, size: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    targets = Targets(torch.zeros(rows, dtype=torch.long), torch.randint(states, (rows,), generator=generator))
+    parts = list(targets.by_chunk(states, size))
+    assert sorted(int(i) for _, which in parts for i in which) == list(range(rows))
+    for part, which in parts:
+        assert part.stop - part.start <= size
+        assert all(part.start <= state < part.stop for state in targets.source[which].tolist())
+
+
+@pytest.mark.parametrize("schedule", ["full", "stratified"])
+def test_the_heads_work_is_counted_in_states_that_differ(schedule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a full mask a group of three has one set of states: the head sees each once, in chunks too, and exactly."""
+    whole = replace(SETTINGS, algorithm=replace(SETTINGS.algorithm, schedule=schedule), micro_batch_size_per_gpu=64)
+    batch = group_batch(whole)
+    expected, _ = recorded(whole, batch=batch)
+    seen: list[int] = []
+    formed = head._chunk
+    monkeypatch.setattr(head, "_chunk", lambda hidden, weight: seen.append(len(hidden)) or formed(hidden, weight))
+    found, _ = recorded(replace(whole, logits_mib=0.001), batch=batch)
+    assert_same_gradients(found.gradients, expected.gradients)
+    targets = sum(int(mask.sum()) for mask in batch.response_mask)
+    mu = whole.algorithm.mu
+    if schedule == "full":  # old and reference log-probs once for all inner updates, and each of those by itself
+        assert sum(seen) == (2 + mu) * targets // 3
+    else:
+        assert sum(seen) > (2 + mu) * targets // 3
+
+
+def group_batch(settings: LearnerConfig) -> TrainBatch:
+    """One prompt with three answers of equal length."""
+    generator = np.random.default_rng(0)
+    prompt = generator.integers(20, 200, 5)
+    rows = tuple(np.concatenate([prompt, generator.integers(20, 200, 9)]) for _ in range(3))
+    ratios = mask_ratios(settings.algorithm.schedule, settings.algorithm.mu, 4)
+    return TrainBatch(
+        token_ids=rows, response_mask=tuple(np.arange(14) >= 5 for _ in rows),
+        advantages=np.array([1.0, -0.5, -0.5], np.float32),
+        mask_draws=tuple(tuple(MaskDraw(10 * n + i, r) for i in range(3)) for n, r in enumerate(ratios)),
+        tasks=(Task.TEXT,) * 3, step_maps=(np.zeros(9, dtype=np.int32),) * 3,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

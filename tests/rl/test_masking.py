@@ -32,6 +32,12 @@ def test_one_inner_update_is_the_starting_point() -> None:
         assert timesteps(schedule, 1, 0, start=420) == [420]
 
 
+def test_middle_ratios_leave_out_both_ends() -> None:
+    found = [ratio for seed in range(300) for ratio in mask_ratios("middle", 4, seed)]
+    assert min(found) >= 0.2 and max(found) <= 0.8 and max(found) - min(found) > 0.58
+    assert sum(found) / len(found) == pytest.approx(0.5, abs=0.03)  # uniform: four standard errors are 0.02
+
+
 def test_full_masks_everything() -> None:
     assert mask_ratios("full", 3, 11) == [1.0, 1.0, 1.0]
 

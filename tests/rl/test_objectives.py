@@ -309,6 +309,10 @@ def test_a_rollout_of_weight_zero_teaches_nothing() -> None:
         ({"objective": "wd1", "ratio": "sequence"}, "only objective=unigrpo has a ratio"),
         ({"dual_clip": 0.5}, "dual_clip=0.5: must be above 1"),
         ({"estimator": "elbo_antithetic", "estimator_samples": 3}, "elbo_antithetic draws masks in pairs"),
+        ({"spg_block_length": {"txt": 4}}, "learner.algorithm.spg_block_length='txt': allowed: .*did you mean 'text'"),
+        ({"spg_block_length": {"text": 0}}, "learner.algorithm.spg_block_length.text=0: must be 1 or more tokens"),
+        ({"spg_block_length": {"text": 4}}, "estimator=masked has no blocks; only spg does"),
+        ({"prompt_mask_prob": 1.5}, "learner.algorithm.prompt_mask_prob=1.5: must be a probability"),
     ],
 )
 def test_mistakes_are_found_before_a_run(override: dict, message: str) -> None:

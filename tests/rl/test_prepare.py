@@ -40,6 +40,14 @@ def test_nothing_usable_is_an_empty_batch() -> None:
         assert len(batch) == 0 and len(batch.mask_draws) == 3 and batch.advantages.shape == (0,)
 
 
+def test_a_tasks_blocks_go_with_its_draws() -> None:
+    config = replace(CONFIG, learner=LearnerConfig(algorithm=UniGRPOConfig(mu=3, spg_block_length={"text": 8})))
+    found, plain = prepare(some_groups(), config, step=4), prepare(some_groups(), CONFIG, step=4)
+    assert [draw.block_length for draw in found.mask_draws[1]] == [8, 8, None, None]
+    unblocked = tuple(tuple(replace(draw, block_length=None) for draw in draws) for draws in found.mask_draws)
+    assert unblocked == plain.mask_draws
+
+
 def test_mask_draws_share_ratios_in_a_group_and_never_a_pattern() -> None:
     batch = prepare(some_groups(), CONFIG, step=4)
     assert len(batch.mask_draws) == 3 and all(len(draws) == 4 for draws in batch.mask_draws)

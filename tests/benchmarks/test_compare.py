@@ -1,0 +1,84 @@
+"""Algorithms at equal compute: what a run keeps, that it is not run again, and what the report says of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import compare
+from benchmarks.compare import BEFORE, METHODS, Comparison, Meter, over_budget, report
+from rl.objectives import objective
+
+SMALL = (
+    "data.train=[{source: sudoku4x4, args: {size: 40}}]", "data.val=[{source: sudoku4x4, split: val, limit: 2}]",
+    "rollout.batch_size=1", "rollout.n_samples_per_prompt=2", "rollout.n_samples_by_task={}",
+    "rollout.text={max_new_tokens: 8, block_length: 4, steps: 2}", "learner.drop_equal_groups=false",
+    "evaluation.text={max_new_tokens: 8, block_length: 4, steps: 2}",
+)  # fmt: skip
+
+
+def test_methods_differ_by_estimate_and_objective_alone() -> None:
+    """Rewards, batches, sampling, optimizer and inner updates are one for all."""
+    configs = [Comparison(Path(), "tiny").config(method, 3) for method in METHODS]
+    algorithms = [config.learner.algorithm for config in configs]
+    assert len({repr(algorithm) for algorithm in algorithms}) == len(METHODS)
+    assert {algorithm.mu for algorithm in algorithms} == {2}
+    assert len({repr((c.rollout, c.rewards, c.data, c.evaluation, c.learner.lr, c.seed)) for c in configs}) == 1
+    spg = configs[list(METHODS).index("SPG")]
+    blocks = {task: getattr(spg.rollout, task).block_length for task in ("text", "understand")}
+    assert spg.learner.algorithm.spg_block_length == blocks, "the sampler's own"
+    assert all(objective(algorithm.objective) for algorithm in algorithms)
+
+
+def test_a_run_is_kept_and_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    comparison = Comparison(tmp_path, "tiny", SMALL)
+    assert comparison.steps(["wd1"], 1e-9) == {"wd1": 1}, "at least one step"
+    comparison.train("wd1", 1, 2)
+    (before, run) = (json.loads(line) for line in (tmp_path / compare.RUNS_FILE).read_text().splitlines())
+    assert (before["method"], run["method"], run["steps"], len(run["curve"])) == (BEFORE, "wd1", 2, 2)
+    assert run["tasks"]["text"]["before"] == before["metrics"]["val/text/score"]
+    assert run["cpu_s"] == pytest.approx(sum(step["cpu_s"] for step in run["curve"]), abs=0.06) and run["cpu_s"] > 0
+    assert "rewards/text/mean" in run["curve"][0]
+    monkeypatch.setattr(compare, "run", None)  # nothing may be trained, timed or evaluated again
+    monkeypatch.setattr(compare, "evaluate", None)
+    comparison.steps(["wd1"], 1.0)
+    assert comparison.before(1) == before["metrics"]
+    monkeypatch.setattr("sys.argv", ["compare", "--out", str(tmp_path), "--methods", "wd1", "--seeds", "1"])
+    compare.main()
+    assert len((tmp_path / compare.RUNS_FILE).read_text().splitlines()) == 2
+
+
+def test_evaluation_is_no_part_of_the_budget() -> None:
+    meter = Meter()
+    meter.phase("evaluating before training")
+    meter.log(0, {"val/text/score": 1.0})
+    assert not meter.steps
+    meter.phase("training")
+    meter.log(1, {"rewards/text/mean": 0.5, "actor/lr": 1.0})
+    meter.log(1, {"timing_s/save_checkpoint": 9.0})
+    assert [set(step) for step in meter.steps] == [{"cpu_s", "rewards/text/mean"}]
+
+
+def test_curves_share_a_grid_and_go_over_steps_without_the_task() -> None:
+    quick = [{"cpu_s": 1.0, "r": float(step)} for step in range(3)]
+    slow = [{"cpu_s": 2.0, "r": 10.0}, {"cpu_s": 2.0}]
+    seconds, values = over_budget([quick, slow], "r")
+    assert (seconds[0], seconds[-1]) == (2.0, 2.0) and values.shape == (2, 100)
+    np.testing.assert_allclose(values[:, 0], [0.5, 10.0])  # the running mean of 0 and 1, at 2 seconds
+
+
+def test_the_report(tmp_path: Path) -> None:
+    curve = [{"cpu_s": 1.0, "rewards/text/mean": 0.1}, {"cpu_s": 1.0, "rewards/text/mean": 0.2}]
+    runs = {
+        ("SPG", seed): {"method": "SPG", "seed": seed, "steps": 2, "cpu_s": 2.0, "curve": curve,
+                        "tasks": {"text": {"before": 0.25, "after": after}}}
+        for seed, after in ((0, 0.5), (1, 0.75))
+    }  # fmt: skip
+    lines = report(runs, tmp_path / "curves.png").splitlines()
+    assert lines[0].startswith("| method |") and lines[2].startswith(
+        "| SPG | 2 | text | 25.0 / 25.0 | 50.0 / 75.0 | +37.5"
+    )
+    assert lines[-1].endswith("SPG 2.") and (tmp_path / "curves.png").stat().st_size > 1000
