@@ -123,13 +123,14 @@ class Pulse:
 
 def end(actor: Any, beat: Beat | None) -> None:
     """Kill an actor for good. Ray asks the process itself to leave, which a stopped one never hears: one of this machine
-    is killed as well."""
+    is killed as well. (A running one is not: Ray would tell of that as of an accident.)"""
     kill(actor)
     if beat is None or beat.host != socket.gethostname():
         return
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(beat.pid)
-        if process.create_time() == beat.started:  # else another process has its number by now
+        same = process.create_time() == beat.started  # else another process has its number by now
+        if same and process.status() == psutil.STATUS_STOPPED:
             process.kill()
 
 
