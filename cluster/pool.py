@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -140,8 +140,19 @@ class ActorPool:
         return min(self._pulse.pause_s, min(run.ends for run in self._running.values()) - time.monotonic())
 
     def wait_ready(self) -> None:
-        """Until every actor is ready. Raises what one of them raised, WorkerError or DeadlineError."""
-        gather(self._starting, "starting", self._start_deadline_s, hearts=self._pulse)
+        """Until every actor is ready; one that is lost meanwhile is started again. Raises what one of them raised,
+        WorkerError or DeadlineError."""
+        by_name = {worker.name: worker for worker in self._workers}
+        starts = Counter(worker.name for worker in self._workers)
+
+        def start_again(name: str, error: LostWorkerError) -> Any:
+            starts[name] += 1
+            if starts[name] > ATTEMPTS:
+                raise type(error)(f"{error} (attempt {ATTEMPTS} of {ATTEMPTS})") from error
+            self._replace(by_name[name], error)
+            return by_name[name].actor.ready.remote()
+
+        gather(self._starting, "starting", self._start_deadline_s, start_again, hearts=self._pulse)
         for worker in self._workers:
             self._settle(worker)
 

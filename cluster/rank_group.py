@@ -6,6 +6,7 @@ and the loop, which is told by LearnerLostError, puts them where the run's last 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ from rl.config import Config
 from rl.errors import CheckpointError, DeadlineError, LearnerLostError, UniGRPOError, WorkerError
 from rl.types import StepReport, TrainBatch, WeightRef
 from rl.update import UniGRPOLearner
+
+logger = logging.getLogger(__name__)
 
 FIRST = "learner rank 0"
 FAREWELL_S = 5.0  # after one rank failed: for the news of another's death to arrive
@@ -110,10 +113,17 @@ class RankGroup:
         self._create()
 
     def wait_ready(self) -> None:
-        """Raises what a rank raised, WorkerError or DeadlineError."""
-        starting = self._starting or self._start()
-        self._starting = None
-        self._gather(starting, "starting", self._start_deadline_s)
+        """Where a rank is lost meanwhile, all start anew. Raises what a rank raised, WorkerError or DeadlineError."""
+        while True:
+            try:
+                starting = self._starting or self._start()
+                self._starting = None
+                self._gather(starting, "starting", self._start_deadline_s)
+                break
+            except LearnerLostError as error:
+                self._count_rebuild(error)
+                logger.warning("%s; started again", error)
+                self._create()
         for name in self._ranks:
             self._pulse.settled(name)
 
@@ -184,11 +194,15 @@ class RankGroup:
         """Raises WorkerError where that was done too often."""
         if self._ranks:
             return
-        if self.rebuilds >= self._config.cluster.learner_rebuilds:
-            raise WorkerError(f"learner: lost again after cluster.learner_rebuilds={self.rebuilds} new starts")
-        self.rebuilds += 1
+        self._count_rebuild(None)
         self._create()
         self.wait_ready()
+
+    def _count_rebuild(self, error: LearnerLostError | None) -> None:
+        if self.rebuilds >= self._config.cluster.learner_rebuilds:
+            why = "" if error is None else f": {error}"
+            raise WorkerError(f"learner: lost again after cluster.learner_rebuilds={self.rebuilds} new starts{why}")
+        self.rebuilds += 1
 
     def _start(self) -> dict[Any, str]:
         if self._on_gpus:  # nothing is loaded before each rank has a device of its own

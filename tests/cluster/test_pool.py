@@ -128,6 +128,17 @@ def test_a_call_that_kills_every_worker_ends_with_its_name(make_pool: Any) -> No
     assert pool.restarts == ATTEMPTS - 1
 
 
+def test_a_worker_that_is_lost_while_it_starts_is_started_again(make_pool: Any, tmp_path: Path) -> None:
+    (tmp_path / "start-1").touch()
+    pool = make_pool(size=1)
+    assert squares(pool, range(4)) == {n: n * n for n in range(4)}
+    assert pool.restarts == 1
+    for number in range(ATTEMPTS):
+        (tmp_path / f"start-{number}").touch()
+    with pytest.raises(WorkerError, match=rf"squarer 0 was lost, starting: .*\(attempt {ATTEMPTS} of {ATTEMPTS}\)"):
+        make_pool(size=1)
+
+
 def test_what_a_worker_cannot_load_is_told_as_it_is(make_pool: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="^row 3: no reference$"):
         make_pool(size=1, folder=tmp_path / "nowhere")

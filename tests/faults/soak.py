@@ -47,21 +47,21 @@ class Killer:
     def watch(self, driver: subprocess.Popen[str]) -> None:
         """Until the driver has ended."""
         while driver.poll() is None:
-            if self._next <= time.monotonic() < self._ends:
-                self._strike(driver)
+            if self._next <= time.monotonic() < self._ends and self._strike(driver):
                 self._next = time.monotonic() + self._every_s
-            time.sleep(0.05)
+            time.sleep(0.1)
 
-    def _strike(self, driver: subprocess.Popen[str]) -> None:
-        """Where no actor is there yet, nobody: a driver that is killed as often as it starts would never get anywhere."""
+    def _strike(self, driver: subprocess.Popen[str]) -> bool:
+        """Whether there was somebody. Until there are actors the driver is spared: killed as often as it starts, it would
+        never get anywhere."""
         actors = sorted(_actors())
-        who, pid = ("driver", driver.pid) if self._random.random() < DRIVER_SHARE else ("", 0)
-        if not pid and actors:
-            who, pid = self._random.choice(actors)
-        if pid:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-                self.killed[who] += 1
+        if not actors:
+            return False
+        who, pid = ("driver", driver.pid) if self._random.random() < DRIVER_SHARE else self._random.choice(actors)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            self.killed[who] += 1
+        return True
 
 
 def main(arguments: list[str]) -> int:
