@@ -29,13 +29,17 @@ HEARTBEAT_S = 30.0
 class Call:
     """key: the owner's own. label: what it is, for messages. send: starts it on an actor and returns its object ref.
 
-    needs: the preparation that its worker must have had, see ``ActorPool.provide``.
+    needs: the preparation that its worker must have had, see ``ActorPool.provide``. instead: makes the value of a call
+    that no worker could finish, of the last error; without it that error is raised. overdue_attempts: how many workers a
+    call may keep until its deadline.
     """
 
     key: Any
     label: str
     send: Callable[[Any], Any]
     needs: Any = None
+    instead: Callable[[WorkerError | DeadlineError], Any] | None = None
+    overdue_attempts: int = ATTEMPTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class _Worker:
     name: str
     index: int
     actor: Any
-    proven: bool = False  # has answered: until then, a call's deadline includes its start
+    starting: Any = None  # the ref of its ``ready``, until that is known to be done: it gets no call before
     has: Any = None  # the preparation that it had last
     since: float = 0.0  # of what it does now
 
@@ -97,9 +101,8 @@ class ActorPool:
         self._preparations: dict[Any, Callable[[Any], Any]] = {}
         self._workers = [_Worker(f"{kind} {index}", index, create(index)) for index in range(size)]
         for worker in self._workers:
-            self._pulse.watch(worker.name, worker.actor)
-        self._starting = {worker.actor.ready.remote(): worker.name for worker in self._workers}
-        self._idle = deque(self._workers)
+            self._start(worker)
+        self._idle: deque[_Worker] = deque()
         self._queue: deque[tuple[Call, int]] = deque()
         self._running: dict[Any, _Running] = {}
 
@@ -110,7 +113,7 @@ class ActorPool:
     @property
     def refs(self) -> list[Any]:
         """What to wait for."""
-        return list(self._running)
+        return [*self._running, *(worker.starting for worker in self._workers if worker.starting is not None)]
 
     @property
     def waiting(self) -> int:
@@ -123,7 +126,11 @@ class ActorPool:
         return [
             WorkerState(
                 worker.name,
-                running[worker.name].call.label if worker.name in running else "idle",
+                running[worker.name].call.label
+                if worker.name in running
+                else "starting"
+                if worker.starting
+                else "idle",
                 now - worker.since if worker.since else 0.0,
                 running[worker.name].attempt if worker.name in running else 0,
                 worker.has,
@@ -135,9 +142,9 @@ class ActorPool:
 
     def seconds_left(self) -> float:
         """Until the first deadline of a running call, or until signs of life are looked for."""
-        if not self._running:
-            return float("inf")
-        return min(self._pulse.pause_s, min(run.ends for run in self._running.values()) - time.monotonic())
+        ends = [run.ends for run in self._running.values()]
+        ends += [worker.since + self._start_deadline_s for worker in self._workers if worker.starting is not None]
+        return min(self._pulse.pause_s, min(ends) - time.monotonic()) if ends else float("inf")
 
     def wait_ready(self) -> None:
         """Until every actor is ready; one that is lost meanwhile is started again. Raises what one of them raised,
@@ -150,11 +157,12 @@ class ActorPool:
             if starts[name] > ATTEMPTS:
                 raise type(error)(f"{error} (attempt {ATTEMPTS} of {ATTEMPTS})") from error
             self._replace(by_name[name], error)
-            return by_name[name].actor.ready.remote()
+            return by_name[name].starting
 
-        gather(self._starting, "starting", self._start_deadline_s, start_again, hearts=self._pulse)
+        starting = {worker.starting: worker.name for worker in self._workers}
+        gather(starting, "starting", self._start_deadline_s, start_again, hearts=self._pulse)
         for worker in self._workers:
-            self._settle(worker)
+            self._serve(worker)
 
     def provide(self, key: Any, send: Callable[[Any], Any]) -> None:
         """``send`` runs on a worker before its first call that needs ``key``, also on one that comes new."""
@@ -192,29 +200,31 @@ class ActorPool:
         self._start_idle()
 
     def collect(self, ready: Collection[Any]) -> Iterator[tuple[Call, Any]]:
-        """Finished calls with their values. Lost and overdue ones run again elsewhere, within the budget.
+        """Finished calls with their values. Lost and overdue ones run again elsewhere, within the budget, and have the
+        value that their call names instead after the last attempt.
 
-        Raises WorkerError or DeadlineError where it is spent, and what a worker raised on purpose.
+        Raises WorkerError or DeadlineError where the budget is spent or a call names none, and what a worker raised on
+        purpose.
         """
         for ref in [ref for ref in self._running if ref in ready]:
             running = self._running.pop(ref)
             try:
                 value = self._value(ref, running)
             except LostWorkerError as error:
-                self._retry(running, error)
+                yield from self._retry(running, error)
                 continue
-            self._settle(running.worker)
             running.worker.since = time.monotonic()
             self._idle.append(running.worker)
             yield running.call, value
-        self._give_up_lost()
+        self._take_started(ready)
+        yield from self._give_up_lost()
         self._start_idle()
 
     def cancel(self) -> None:
         """Forget every call. Workers that are in the middle of one are left to finish it, which nobody waits for."""
         self._queue.clear()
         self._running.clear()
-        self._idle = deque(self._workers)
+        self._idle = deque(worker for worker in self._workers if worker.starting is None)
 
     def close(self) -> None:
         for worker in self._workers:
@@ -228,12 +238,11 @@ class ActorPool:
     def _start_idle(self) -> None:
         while self._idle and self._queue:
             worker, (call, attempt) = self._idle.popleft(), self._queue.popleft()
-            deadline = self._call_deadline_s + (0.0 if worker.proven else self._start_deadline_s)
             worker.since = time.monotonic()
             preparing = None
             if call.needs is not None and worker.has != call.needs:
                 preparing = self._prepare(worker, call.needs)
-            running = _Running(call, worker, attempt, worker.since + deadline, preparing)
+            running = _Running(call, worker, attempt, worker.since + self._call_deadline_s, preparing)
             self._running[call.send(worker.actor)] = running
             beat = self._pulse.beat(worker.name)
             self._on_send(worker.name, None if beat is None else beat.pid)
@@ -244,27 +253,46 @@ class ActorPool:
             result(running.preparing, name, running.call.label)
         return result(ref, name, running.call.label)
 
-    def _give_up_lost(self) -> None:
-        now = time.monotonic()
+    def _give_up_lost(self) -> Iterator[tuple[Call, Any]]:
+        now, starting = time.monotonic(), [worker for worker in self._workers if worker.starting is not None]
         for ref in [ref for ref, running in self._running.items() if running.ends <= now]:
             running = self._running.pop(ref)
             waited = f"no answer from {running.worker.name} within {self._call_deadline_s:g} s"
-            self._retry(running, DeadlineError(f"{running.call.label}: {waited}"))
+            yield from self._retry(running, DeadlineError(f"{running.call.label}: {waited}"))
         by_name = {running.worker.name: ref for ref, running in self._running.items()}
-        for name, error in self._pulse.lost("in the middle of a call").items():
+        lost = self._pulse.lost("in the middle of a call")
+        for name, error in lost.items():
             if name in by_name:
                 running = self._running.pop(by_name[name])
                 text = str(error).replace("in the middle of a call", running.call.label)
-                self._retry(running, LostWorkerError(text))
+                yield from self._retry(running, LostWorkerError(text))
+        for worker in starting:
+            if (error := lost.get(worker.name)) is not None:
+                self._replace(worker, LostWorkerError(str(error).replace("in the middle of a call", "starting")))
+            elif now - worker.since > self._start_deadline_s:
+                raise DeadlineError(f"{worker.name}: did not start within {self._start_deadline_s:g} s")
 
-    def _retry(self, running: _Running, error: WorkerError | DeadlineError) -> None:
-        if running.attempt >= ATTEMPTS:
-            raise type(error)(f"{error} (attempt {running.attempt} of {ATTEMPTS})") from error
-        self._replace(running.worker, error)
-        self._idle.append(running.worker)
-        self._queue.appendleft((running.call, running.attempt + 1))
+    def _retry(self, running: _Running, error: WorkerError | DeadlineError) -> Iterator[tuple[Call, Any]]:
+        call, attempts = running.call, ATTEMPTS
+        if isinstance(error, DeadlineError):
+            attempts = call.overdue_attempts
+        over = running.attempt >= attempts
+        if over:
+            error = type(error)(f"{error} (attempt {running.attempt} of {attempts})")
+            if call.instead is None:
+                raise error
+        self._replace(running.worker, error, "given up" if over else "its work is done again with the same seeds")
+        if over and call.instead is not None:
+            yield call, call.instead(error)
+        else:
+            self._queue.appendleft((call, running.attempt + 1))
 
-    def _replace(self, worker: _Worker, error: WorkerError | DeadlineError) -> None:
+    def _replace(
+        self,
+        worker: _Worker,
+        error: WorkerError | DeadlineError,
+        then: str = "its work is done again with the same seeds",
+    ) -> None:
         """A new actor in the old one's place. It loads what it needs at its first call: nothing from before counts."""
         end(worker.actor, self._pulse.beat(worker.name))
         self._pulse.forget(worker.name)
@@ -272,13 +300,31 @@ class ActorPool:
             spent = f"all {self._restart_budget} replacements of {self.kind}s are used up"
             raise type(error)(f"{error} ({spent})") from error
         self.restarts += 1
-        logger.warning("%s; replaced, and its work is done again with the same seeds", error)
-        worker.actor, worker.proven, worker.has = self._create(worker.index), False, None
-        self._pulse.watch(worker.name, worker.actor)
+        logger.warning("%s; replaced, %s", error, then)
+        worker.actor, worker.has = self._create(worker.index), None
+        if worker in self._idle:
+            self._idle.remove(worker)
+        self._start(worker)
 
-    def _settle(self, worker: _Worker) -> None:
-        worker.proven = True
+    def _start(self, worker: _Worker) -> None:
+        self._pulse.watch(worker.name, worker.actor)
+        worker.since = time.monotonic()
+        worker.starting = worker.actor.ready.remote()
+
+    def _take_started(self, ready: Collection[Any]) -> None:
+        """Those that are ready now get calls; one that was lost meanwhile is started again: no call is to blame."""
+        for worker in [worker for worker in self._workers if worker.starting in ready]:
+            try:
+                result(worker.starting, worker.name, "starting")
+            except LostWorkerError as error:
+                self._replace(worker, error)
+                continue
+            self._serve(worker)
+
+    def _serve(self, worker: _Worker) -> None:
+        worker.starting, worker.since = None, time.monotonic()
         self._pulse.settled(worker.name)
+        self._idle.append(worker)
 
     def _prepare(self, worker: _Worker, key: Any) -> Any:
         worker.has = key

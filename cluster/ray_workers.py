@@ -23,10 +23,11 @@ from cluster.session import Placement, enter
 from cluster.tickets import Ticket, Timed
 from cluster.transfer import Transfer
 from cluster.weights import Weights, digest, require_finite
+from rewards.base import failed, one_line
 from rl.config import Config
-from rl.errors import WorkerError
+from rl.errors import DeadlineError, WorkerError
 from rl.protocols import Learner
-from rl.types import Group, Prompt, Rollout, Score, WeightRef
+from rl.types import Group, Prompt, Rollout, Score, ScoreStatus, WeightRef
 
 
 class RolloutActor(Beating):
@@ -104,6 +105,8 @@ class RayWorkers:
             cluster.reward_deadline_s,
         )
         self._collective = cluster.weight_sync == "collective"
+        policy = config.rewards.on_failure
+        self._score_attempts = policy.attempts if policy.action == "retry" else 1
         self._served: WeightRef | None = None
         self._tickets: dict[int, Ticket] = {}
         self._numbers = itertools.count()
@@ -187,7 +190,7 @@ class RayWorkers:
             number, index = call.key
             ticket = self._tickets[number]
             ticket.sampled(index, sampled)
-            self._rewards.submit(_score_call(call.key, ticket.prompts[index], sampled.value, ticket.evaluate))
+            self._rewards.submit(self._score_call(call.key, ticket.prompts[index], sampled.value, ticket.evaluate))
         for call, scores in self._rewards.collect(ready):
             number, index = call.key
             self._tickets[number].scored(index, scores)
@@ -204,6 +207,15 @@ class RayWorkers:
     def close(self) -> None:
         self._rollouts.close()
         self._rewards.close()
+
+    def _score_call(self, key: tuple[int, int], prompt: Prompt, rollouts: tuple[Rollout, ...], evaluate: bool) -> Call:
+        return Call(
+            key,
+            f"scoring {prompt.id}",
+            lambda actor: actor.score.remote(prompt, rollouts, evaluate),
+            instead=partial(_unscored, len(rollouts)),
+            overdue_attempts=self._score_attempts,
+        )
 
     def _pool(
         self, config: Config, kind: str, create: Callable[[int], Any], size: int, call_deadline_s: float
@@ -229,5 +241,8 @@ def _rollout_call(number: int, index: int, prompt: Prompt, weights: WeightRef, s
     )
 
 
-def _score_call(key: tuple[int, int], prompt: Prompt, rollouts: tuple[Rollout, ...], evaluate: bool) -> Call:
-    return Call(key, f"scoring {prompt.id}", lambda actor: actor.score.remote(prompt, rollouts, evaluate))
+def _unscored(count: int, error: WorkerError | DeadlineError) -> Timed[tuple[Score, ...]]:
+    """A reward that hangs, or ends its process, cost its group alone: what then happens is the failure policy's to say."""
+    status = ScoreStatus.TIMEOUT if isinstance(error, DeadlineError) else ScoreStatus.CRASHED
+    hint = "a function of your own can be isolated: custom_reward_function.isolate=true"
+    return Timed((failed(status, f"{one_line(error)}; {hint}"),) * count, "no reward worker", 0.0)

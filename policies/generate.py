@@ -128,9 +128,13 @@ def _text(policy: Policy, encoded: EncodedPrompt, sample: Sample) -> _Part:
 def _images(
     policy: Policy, encoded: Sequence[EncodedPrompt], samples: Sequence[Sample], first_step: int = 0
 ) -> list[_Part]:
-    """Decoded as one batch. encoded: each image's own layout; first_step: how many denoising steps went before."""
+    """Decoded as one batch, equal codes once: in few steps a sure policy draws the same picture many times, and the
+    members then share one array. encoded: each image's own layout; first_step: how many denoising steps went before."""
     assert policy.image_tokenizer is not None
-    pictures = policy.image_tokenizer.decode(np.stack([sample.token_ids for sample in samples]))
+    codes = np.stack([sample.token_ids for sample in samples])
+    distinct, which = np.unique(codes, axis=0, return_inverse=True)
+    decoded = list(policy.image_tokenizer.decode(distinct))
+    pictures = [decoded[index] for index in which.ravel()]
     return [
         _Part(
             layout.prefix,

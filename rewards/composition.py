@@ -58,9 +58,10 @@ class CompositionReward:
         self.dense = dense
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
-        return [self._one(item) for item in items]
+        found: dict[tuple[tuple[int, ...], bytes], tuple[Found, ...]] = {}  # equal pictures are looked at once
+        return [self._one(item, found) for item in items]
 
-    def _one(self, item: RewardItem) -> Score:
+    def _one(self, item: RewardItem, found: dict[tuple[tuple[int, ...], bytes], tuple[Found, ...]]) -> Score:
         begin = time.perf_counter()
         scene = item.prompt.metadata.get("scene")
         if scene is None:
@@ -69,7 +70,10 @@ class CompositionReward:
             return invalid(f"row {item.prompt.id}: no picture to check")
         try:
             spec = SceneSpec.from_json(scene)
-            unmet, total = requirements(spec, find_objects(item.image))
+            key = (item.image.shape, item.image.tobytes())
+            if key not in found:
+                found[key] = find_objects(item.image)
+            unmet, total = requirements(spec, found[key])
         except ValueError as error:
             return invalid(f"row {item.prompt.id}: {error}")
         partial = 1.0 - len(unmet) / total

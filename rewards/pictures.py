@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,24 +42,32 @@ class PictureReward(ABC):
         return pair_of(item)
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
+        """Equal pictures with equal texts are scored once: a group of drawings often holds many."""
         import torch
 
         begin = time.perf_counter()
         scores: list[Score] = [invalid("")] * len(items)
-        ready: list[tuple[int, Any, str]] = []
+        members: dict[tuple[Hashable, str], list[int]] = {}
+        ready: list[tuple[Any, str]] = []
         for index, item in enumerate(items):
             try:
                 image, caption = self.pair(item)
-                ready.append((index, self.preprocess(image), caption))
+                key = ((image.size, image.tobytes()), caption)
+                if key not in members:
+                    ready.append((self.preprocess(image), caption))
+                members.setdefault(key, []).append(index)
             except (ValueError, OSError) as error:
                 scores[index] = invalid(f"row {item.prompt.id}: {error}")
         if ready:
             with torch.inference_mode(), torch_threads(self.threads):
-                values = self.values([image for _, image, _ in ready], [caption for _, _, caption in ready])
+                values = self.values([image for image, _ in ready], [caption for _, caption in ready])
             seconds = (time.perf_counter() - begin) / len(items)
-            for (index, _, _), value in zip(ready, values, strict=True):
-                finite = bool(np.isfinite(value))
-                scores[index] = Score(float(value), seconds=seconds) if finite else invalid("the value is not finite")
+            for indices, value in zip(members.values(), values, strict=True):
+                score = (
+                    Score(float(value), seconds=seconds) if np.isfinite(value) else invalid("the value is not finite")
+                )
+                for index in indices:
+                    scores[index] = score
         return scores
 
     def batches(self, images: Sequence[Any], dtype: Any) -> list[tuple[int, Any]]:

@@ -133,10 +133,32 @@ def test_a_worker_that_is_lost_while_it_starts_is_started_again(make_pool: Any, 
     pool = make_pool(size=1)
     assert squares(pool, range(4)) == {n: n * n for n in range(4)}
     assert pool.restarts == 1
+    for number in range(ATTEMPTS):  # which no attempt of the call, whose first killed its worker, counts for
+        (tmp_path / f"start-{number}").touch()
+    assert squares(pool, range(4, 5), lambda n: ("die",)) == {4: 16}
+    assert pool.restarts == 2 + ATTEMPTS
     for number in range(ATTEMPTS):
         (tmp_path / f"start-{number}").touch()
     with pytest.raises(WorkerError, match=rf"squarer 0 was lost, starting: .*\(attempt {ATTEMPTS} of {ATTEMPTS}\)"):
         make_pool(size=1)
+
+
+def test_a_call_that_says_what_stands_instead_ends_nothing(make_pool: Any) -> None:
+    """One kills whoever takes it, one keeps them for ever: each has its own value, the others theirs."""
+    pool = make_pool(deadline_s=6.0)
+    accidents = {1: "die", 3: "hang"}
+    for number in range(6):
+        accident = (accidents[number], True) if number in accidents else ()
+        send = lambda actor, n=number, a=accident: actor.square.remote(n, *a)  # noqa: E731
+        pool.submit(Call(number, f"squaring {number}", send, 1, lambda error: error, overdue_attempts=1))
+    found = {}
+    while pool.busy:
+        ready, _ = ray.wait(pool.refs, num_returns=1, timeout=max(0.0, pool.seconds_left()))
+        found.update({call.key: value for call, value in pool.collect(set(ready))})
+    assert isinstance(found[1], LostWorkerError) and f"attempt {ATTEMPTS} of {ATTEMPTS}" in str(found[1])
+    assert isinstance(found[3], DeadlineError) and "within 6 s (attempt 1 of 1)" in str(found[3])
+    assert {number: found[number] for number in (0, 2, 4, 5)} == {0: 0, 2: 4, 4: 16, 5: 25}
+    assert pool.restarts == ATTEMPTS + 1
 
 
 def test_what_a_worker_cannot_load_is_told_as_it_is(make_pool: Any, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from cluster.workers import InlineWorkers
 from rl.config import Config
 from rl.errors import PolicyError, WorkerError
 from rl.prepare import prepare
-from rl.types import Group, StepReport
+from rl.types import Group, ScoreStatus, StepReport
 from tests.cluster.runs import PROMPTS, make_config, run, same
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -106,6 +106,33 @@ def test_three_workers_two_of_them_killed_give_the_same(
     assert same(three.rollout_and_score(PROMPTS, weights, seed=11), expected)
     assert three.timings()["perf/worker_restarts"] == 3
     assert "rollout worker 2 was lost" in caplog.text and "reward worker 0 was lost" in caplog.text
+
+
+def test_a_function_that_never_returns_costs_its_group_and_not_the_run(home: Path, expected: list[Group]) -> None:
+    """Unisolated, it keeps its worker: the deadline ends that one, the scores are ``timeout``, and the next group is
+    scored by a new worker."""
+    endless = home / "endless.py"
+    endless.write_text(
+        "def reward(completions, ids, **columns):\n"
+        f"    while ids[0] == {PROMPTS[1].id!r}:\n        pass\n"
+        "    return [float(len(text)) for text in completions]\n"
+    )
+    custom = ("cluster.mode=ray", f"custom_reward_function.path={endless}", "cluster.reward_deadline_s=4")
+    config = make_config(home, *custom)
+    workers = RayWorkers(config, place(config))
+    try:
+        workers.wait_ready()
+        groups = workers.rollout_and_score(PROMPTS[:3], workers.update_weights(FrozenLearner(config), 3), seed=11)
+        assert workers.timings()["perf/worker_restarts"] == 1
+    finally:
+        workers.close()
+    assert [group.rollouts[0].token_ids.tolist() for group in groups] == [
+        group.rollouts[0].token_ids.tolist() for group in expected[:3]
+    ]
+    hung = groups[1].scores
+    assert all(score.status == ScoreStatus.TIMEOUT and math.isnan(score.value) for score in hung)
+    assert f"scoring {PROMPTS[1].id}" in hung[0].detail and "isolate=true" in hung[0].detail
+    assert {score.status for group in (groups[0], groups[2]) for score in group.scores} == {ScoreStatus.OK}
 
 
 def test_a_stale_version_is_refused_by_the_worker_itself(live: Session, config: Config) -> None:
