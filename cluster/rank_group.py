@@ -25,6 +25,7 @@ from cluster.placement import Device, RankPlaces, check_devices, this_device
 from cluster.pool import WorkerState
 from cluster.session import Placement, enter
 from cluster.transfer import Outgoing, Transfer, weights_digest
+from cluster.weights import digest, require_finite
 from rl.config import Config
 from rl.errors import CheckpointError, DeadlineError, LearnerLostError, UniGRPOError, WorkerError
 from rl.types import StepReport, TrainBatch, WeightRef
@@ -66,6 +67,14 @@ class RankActor(Beating):
     def weights(self) -> Mapping[str, np.ndarray]:
         weights = self.learner.weights()
         return weights if self._rank == 0 else {}
+
+    def publish(self, version: int) -> tuple[WeightRef | None, Mapping[str, np.ndarray]]:
+        """Rank 0: the weights under their name; the other ranks only take part. Raises TrainingError for a NaN in them."""
+        weights = self.weights()
+        if self._rank:
+            return None, {}
+        require_finite(weights, version)
+        return WeightRef(version, digest(weights)), weights
 
     def digest(self, version: int) -> str:
         return weights_digest(self.learner.policy.module, version)
@@ -136,6 +145,14 @@ class RankGroup:
         self._rebuild_if_lost()
         calls = {actor.weights.remote(): name for name, actor in self._ranks.items()}
         return self._gather(calls, "sending weights", self._deadline_s)[FIRST]
+
+    def publish(self, version: int) -> tuple[WeightRef, Any]:
+        """The weights' name, and the object ref of them: they go from rank 0 to the object store and from there to whoever
+        wants them, not through this process."""
+        self._rebuild_if_lost()
+        calls = {name: actor.publish.options(num_returns=2).remote(version) for name, actor in self._ranks.items()}
+        named = {refs[0]: name for name, refs in calls.items()}
+        return self._gather(named, "publishing weights", self._deadline_s)[FIRST], calls[FIRST][1]
 
     def digest(self, version: int) -> str:
         """Of rank 0's weights, where they are. Raises TrainingError for a NaN in them."""
