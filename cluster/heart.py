@@ -20,6 +20,7 @@ from cluster.lost import LostWorkerError
 GROUP = "heart"
 OPTIONS: dict[str, Any] = {"concurrency_groups": {GROUP: 1}}  # for ray.remote: one more thread, for beats alone
 LONGEST_PAUSE_S = 2.0
+LOOK_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Pulse:
         self._deadline_s, self._start_deadline_s = deadline_s, start_deadline_s
         self.pause_s = min(LONGEST_PAUSE_S, deadline_s / 4)
         self._watched: dict[str, _Watched] = {}
+        self._looked = 0.0
 
     def watch(self, name: str, actor: Any) -> None:
         """From now on; an actor of the same name is forgotten."""
@@ -93,8 +95,21 @@ class Pulse:
         return None if watched is None or watched.beat is None else time.monotonic() - watched.seen
 
     def lost(self, what: str) -> dict[str, LostWorkerError]:
-        """Those that owe a beat for too long, or are dead, until they are forgotten. what: they were doing."""
-        now, answered = time.monotonic(), self._answered()
+        """Those that owe a beat for too long, or are dead, until they are forgotten. what: they were doing.
+
+        Asked at every answer of anybody, it looks no oftener than it has news."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK_S:
+            self._looked = now
+            self._look(now)
+        return {
+            name: LostWorkerError(f"{name} was lost, {what}: {watched.problem}")
+            for name, watched in self._watched.items()
+            if watched.problem
+        }
+
+    def _look(self, now: float) -> None:
+        answered = self._answered()
         for watched in self._watched.values():
             if watched.ref in answered:
                 self._hear(watched, now)
@@ -102,11 +117,6 @@ class Pulse:
                 watched.problem = f"no sign of life within {watched.limit_s:g} s"
             elif watched.ref is None and not watched.problem and now - watched.asked >= self.pause_s:
                 watched.asked, watched.ref = now, _ask(watched.actor)
-        return {
-            name: LostWorkerError(f"{name} was lost, {what}: {watched.problem}")
-            for name, watched in self._watched.items()
-            if watched.problem
-        }
 
     def _answered(self) -> set[Any]:
         refs = [watched.ref for watched in self._watched.values() if watched.ref is not None]
@@ -123,13 +133,14 @@ class Pulse:
 
 def end(actor: Any, beat: Beat | None) -> None:
     """Kill an actor for good. Ray asks the process itself to leave, which a stopped one never hears: one of this machine
-    is killed as well."""
+    is killed as well. (A running one is not: Ray would tell of that as of an accident.)"""
     kill(actor)
     if beat is None or beat.host != socket.gethostname():
         return
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(beat.pid)
-        if process.create_time() == beat.started:  # else another process has its number by now
+        same = process.create_time() == beat.started  # else another process has its number by now
+        if same and process.status() == psutil.STATUS_STOPPED:
             process.kill()
 
 

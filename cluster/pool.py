@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cluster.calls import gather, result
@@ -60,9 +60,11 @@ class _Worker:
     name: str
     index: int
     actor: Any
-    proven: bool = False  # has answered: until then, a call's deadline includes its start
+    starting: Any = None  # the ref of its ``ready``, until that is known to be done: it gets no call before
     has: Any = None  # the preparation that it had last
+    announced: Any = None  # the ref of that, where nobody has looked at it yet
     since: float = 0.0  # of what it does now
+    calls: deque[_Running] = field(default_factory=deque)  # what it does, and perhaps what it will do right after that
 
 
 @dataclass(slots=True)
@@ -70,7 +72,8 @@ class _Running:
     call: Call
     worker: _Worker
     attempt: int
-    ends: float
+    ref: Any
+    ends: float  # infinity while another call of its worker is before it
     preparing: Any = None  # the ref of what came before it on the same worker
 
 
@@ -101,9 +104,8 @@ class ActorPool:
         self._preparations: dict[Any, Callable[[Any], Any]] = {}
         self._workers = [_Worker(f"{kind} {index}", index, create(index)) for index in range(size)]
         for worker in self._workers:
-            self._pulse.watch(worker.name, worker.actor)
-        self._starting = {worker.actor.ready.remote(): worker.name for worker in self._workers}
-        self._idle = deque(self._workers)
+            self._start(worker)
+        self._idle: deque[_Worker] = deque()
         self._queue: deque[tuple[Call, int]] = deque()
         self._running: dict[Any, _Running] = {}
 
@@ -114,7 +116,7 @@ class ActorPool:
     @property
     def refs(self) -> list[Any]:
         """What to wait for."""
-        return list(self._running)
+        return [*self._running, *(worker.starting for worker in self._workers if worker.starting is not None)]
 
     @property
     def waiting(self) -> int:
@@ -123,11 +125,15 @@ class ActorPool:
 
     def states(self) -> list[WorkerState]:
         now = time.monotonic()
-        running = {run.worker.name: run for run in list(self._running.values())}
+        running = {run.worker.name: run for run in reversed(list(self._running.values()))}  # the first of two counts
         return [
             WorkerState(
                 worker.name,
-                running[worker.name].call.label if worker.name in running else "idle",
+                running[worker.name].call.label
+                if worker.name in running
+                else "starting"
+                if worker.starting
+                else "idle",
                 now - worker.since if worker.since else 0.0,
                 running[worker.name].attempt if worker.name in running else 0,
                 worker.has,
@@ -139,15 +145,27 @@ class ActorPool:
 
     def seconds_left(self) -> float:
         """Until the first deadline of a running call, or until signs of life are looked for."""
-        if not self._running:
-            return float("inf")
-        return min(self._pulse.pause_s, min(run.ends for run in self._running.values()) - time.monotonic())
+        ends = [run.ends for run in self._running.values()]
+        ends += [worker.since + self._start_deadline_s for worker in self._workers if worker.starting is not None]
+        return min(self._pulse.pause_s, min(ends) - time.monotonic()) if ends else float("inf")
 
     def wait_ready(self) -> None:
-        """Until every actor is ready. Raises what one of them raised, WorkerError or DeadlineError."""
-        gather(self._starting, "starting", self._start_deadline_s, hearts=self._pulse)
+        """Until every actor is ready; one that is lost meanwhile is started again. Raises what one of them raised,
+        WorkerError or DeadlineError."""
+        by_name = {worker.name: worker for worker in self._workers}
+        starts = Counter(worker.name for worker in self._workers)
+
+        def start_again(name: str, error: LostWorkerError) -> Any:
+            starts[name] += 1
+            if starts[name] > ATTEMPTS:
+                raise type(error)(f"{error} (attempt {ATTEMPTS} of {ATTEMPTS})") from error
+            self._replace(by_name[name], error)
+            return by_name[name].starting
+
+        starting = {worker.starting: worker.name for worker in self._workers}
+        gather(starting, "starting", self._start_deadline_s, start_again, hearts=self._pulse)
         for worker in self._workers:
-            self._settle(worker)
+            self._serve(worker)
 
     def provide(self, key: Any, send: Callable[[Any], Any]) -> None:
         """``send`` runs on a worker before its first call that needs ``key``, also on one that comes new."""
@@ -180,6 +198,12 @@ class ActorPool:
 
         gather(calls, what, self._call_deadline_s, again, hearts=self._pulse)
 
+    def announce(self, key: Any) -> None:
+        """As ``prepare``, without waiting: what becomes of it, a worker's next call tells."""
+        for worker in self._idle:
+            if worker.has != key:
+                worker.announced = self._prepare(worker, key)
+
     def submit(self, call: Call) -> None:
         self._queue.append((call, 1))
         self._start_idle()
@@ -191,17 +215,23 @@ class ActorPool:
         Raises WorkerError or DeadlineError where the budget is spent or a call names none, and what a worker raised on
         purpose.
         """
+        for call, value, _ in self.finished(ready):
+            yield call, value
+
+    def finished(self, ready: Collection[Any]) -> Iterator[tuple[Call, Any, Any]]:
+        """As ``collect``, with the object ref of each value besides; None for one that stands instead."""
         for ref in [ref for ref in self._running if ref in ready]:
-            running = self._running.pop(ref)
+            running = self._running.get(ref)
+            if running is None:  # given back to the queue with another of its worker
+                continue
             try:
                 value = self._value(ref, running)
             except LostWorkerError as error:
                 yield from self._retry(running, error)
                 continue
-            self._settle(running.worker)
-            running.worker.since = time.monotonic()
-            self._idle.append(running.worker)
-            yield running.call, value
+            self._done(running)
+            yield running.call, value, ref
+        self._take_started(ready)
         yield from self._give_up_lost()
         self._start_idle()
 
@@ -209,7 +239,9 @@ class ActorPool:
         """Forget every call. Workers that are in the middle of one are left to finish it, which nobody waits for."""
         self._queue.clear()
         self._running.clear()
-        self._idle = deque(self._workers)
+        for worker in self._workers:
+            worker.calls.clear()
+        self._idle = deque(worker for worker in self._workers if worker.starting is None)
 
     def close(self) -> None:
         for worker in self._workers:
@@ -221,17 +253,41 @@ class ActorPool:
         self._queue.clear()
 
     def _start_idle(self) -> None:
+        """Each worker that is free gets a call. While there are plenty it gets the next one in advance, and does not stand
+        still until we hear of the first; towards the end that could leave work with one while another is free."""
         while self._idle and self._queue:
-            worker, (call, attempt) = self._idle.popleft(), self._queue.popleft()
-            deadline = self._call_deadline_s + (0.0 if worker.proven else self._start_deadline_s)
+            self._send(self._idle.popleft())
+        for worker in self._workers:
+            if len(self._queue) > len(self._workers) and len(worker.calls) == 1:
+                self._send(worker)
+
+    def _send(self, worker: _Worker) -> None:
+        call, attempt = self._queue.popleft()
+        preparing, worker.announced = worker.announced, None
+        if call.needs is not None and worker.has != call.needs:
+            preparing = self._prepare(worker, call.needs)
+        running = _Running(call, worker, attempt, call.send(worker.actor), float("inf"), preparing)
+        self._running[running.ref] = running
+        worker.calls.append(running)
+        if len(worker.calls) == 1:
+            self._first(worker)
+        beat = self._pulse.beat(worker.name)
+        self._on_send(worker.name, None if beat is None else beat.pid)
+
+    def _first(self, worker: _Worker) -> None:
+        """Its first call begins now, as far as we know."""
+        worker.since = time.monotonic()
+        worker.calls[0].ends = worker.since + self._call_deadline_s
+
+    def _done(self, running: _Running) -> None:
+        worker = running.worker
+        del self._running[running.ref]
+        worker.calls.remove(running)
+        if worker.calls:
+            self._first(worker)
+        else:
             worker.since = time.monotonic()
-            preparing = None
-            if call.needs is not None and worker.has != call.needs:
-                preparing = self._prepare(worker, call.needs)
-            running = _Running(call, worker, attempt, worker.since + deadline, preparing)
-            self._running[call.send(worker.actor)] = running
-            beat = self._pulse.beat(worker.name)
-            self._on_send(worker.name, None if beat is None else beat.pid)
+            self._idle.append(worker)
 
     def _value(self, ref: Any, running: _Running) -> Any:
         name = running.worker.name
@@ -239,20 +295,31 @@ class ActorPool:
             result(running.preparing, name, running.call.label)
         return result(ref, name, running.call.label)
 
-    def _give_up_lost(self) -> Iterator[tuple[Call, Any]]:
-        now = time.monotonic()
-        for ref in [ref for ref, running in self._running.items() if running.ends <= now]:
-            running = self._running.pop(ref)
+    def _give_up_lost(self) -> Iterator[tuple[Call, Any, Any]]:
+        now, starting = time.monotonic(), [worker for worker in self._workers if worker.starting is not None]
+        for running in [running for running in self._running.values() if running.ends <= now]:
             waited = f"no answer from {running.worker.name} within {self._call_deadline_s:g} s"
             yield from self._retry(running, DeadlineError(f"{running.call.label}: {waited}"))
-        by_name = {running.worker.name: ref for ref, running in self._running.items()}
-        for name, error in self._pulse.lost("in the middle of a call").items():
+        by_name = {worker.name: worker.calls[0] for worker in self._workers if worker.calls}
+        lost = self._pulse.lost("in the middle of a call")
+        for name, error in lost.items():
             if name in by_name:
-                running = self._running.pop(by_name[name])
+                running = by_name[name]
                 text = str(error).replace("in the middle of a call", running.call.label)
                 yield from self._retry(running, LostWorkerError(text))
+        for worker in starting:
+            if (error := lost.get(worker.name)) is not None:
+                self._replace(worker, LostWorkerError(str(error).replace("in the middle of a call", "starting")))
+            elif now - worker.since > self._start_deadline_s:
+                raise DeadlineError(f"{worker.name}: did not start within {self._start_deadline_s:g} s")
 
-    def _retry(self, running: _Running, error: WorkerError | DeadlineError) -> Iterator[tuple[Call, Any]]:
+    def _retry(self, running: _Running, error: WorkerError | DeadlineError) -> Iterator[tuple[Call, Any, Any]]:
+        """Its worker's first call was in hand when that was lost, and counts as tried; one behind it does not."""
+        running, *behind = running.worker.calls
+        for each in (running, *behind):
+            del self._running[each.ref]
+        running.worker.calls.clear()
+        self._queue.extendleft((each.call, each.attempt) for each in behind)
         call, attempts = running.call, ATTEMPTS
         if isinstance(error, DeadlineError):
             attempts = call.overdue_attempts
@@ -262,9 +329,8 @@ class ActorPool:
             if call.instead is None:
                 raise error
         self._replace(running.worker, error, "given up" if over else "its work is done again with the same seeds")
-        self._idle.append(running.worker)
         if over and call.instead is not None:
-            yield call, call.instead(error)
+            yield call, call.instead(error), None
         else:
             self._queue.appendleft((call, running.attempt + 1))
 
@@ -282,12 +348,31 @@ class ActorPool:
             raise type(error)(f"{error} ({spent})") from error
         self.restarts += 1
         logger.warning("%s; replaced, %s", error, then)
-        worker.actor, worker.proven, worker.has = self._create(worker.index), False, None
-        self._pulse.watch(worker.name, worker.actor)
+        worker.actor, worker.has = self._create(worker.index), None
+        worker.announced = None
+        if worker in self._idle:
+            self._idle.remove(worker)
+        self._start(worker)
 
-    def _settle(self, worker: _Worker) -> None:
-        worker.proven = True
+    def _start(self, worker: _Worker) -> None:
+        self._pulse.watch(worker.name, worker.actor)
+        worker.since = time.monotonic()
+        worker.starting = worker.actor.ready.remote()
+
+    def _take_started(self, ready: Collection[Any]) -> None:
+        """Those that are ready now get calls; one that was lost meanwhile is started again: no call is to blame."""
+        for worker in [worker for worker in self._workers if worker.starting in ready]:
+            try:
+                result(worker.starting, worker.name, "starting")
+            except LostWorkerError as error:
+                self._replace(worker, error)
+                continue
+            self._serve(worker)
+
+    def _serve(self, worker: _Worker) -> None:
+        worker.starting, worker.since = None, time.monotonic()
         self._pulse.settled(worker.name)
+        self._idle.append(worker)
 
     def _prepare(self, worker: _Worker, key: Any) -> Any:
         worker.has = key

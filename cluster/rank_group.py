@@ -6,6 +6,7 @@ and the loop, which is told by LearnerLostError, puts them where the run's last 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,10 +25,13 @@ from cluster.placement import Device, RankPlaces, check_devices, this_device
 from cluster.pool import WorkerState
 from cluster.session import Placement, enter
 from cluster.transfer import Outgoing, Transfer, weights_digest
+from cluster.weights import digest, require_finite
 from rl.config import Config
 from rl.errors import CheckpointError, DeadlineError, LearnerLostError, UniGRPOError, WorkerError
 from rl.types import StepReport, TrainBatch, WeightRef
 from rl.update import UniGRPOLearner
+
+logger = logging.getLogger(__name__)
 
 FIRST = "learner rank 0"
 FAREWELL_S = 5.0  # after one rank failed: for the news of another's death to arrive
@@ -63,6 +67,14 @@ class RankActor(Beating):
     def weights(self) -> Mapping[str, np.ndarray]:
         weights = self.learner.weights()
         return weights if self._rank == 0 else {}
+
+    def publish(self, version: int) -> tuple[WeightRef | None, Mapping[str, np.ndarray]]:
+        """Rank 0: the weights under their name; the other ranks only take part. Raises TrainingError for a NaN in them."""
+        weights = self.weights()
+        if self._rank:
+            return None, {}
+        require_finite(weights, version)
+        return WeightRef(version, digest(weights)), weights
 
     def digest(self, version: int) -> str:
         return weights_digest(self.learner.policy.module, version)
@@ -110,10 +122,17 @@ class RankGroup:
         self._create()
 
     def wait_ready(self) -> None:
-        """Raises what a rank raised, WorkerError or DeadlineError."""
-        starting = self._starting or self._start()
-        self._starting = None
-        self._gather(starting, "starting", self._start_deadline_s)
+        """Where a rank is lost meanwhile, all start anew. Raises what a rank raised, WorkerError or DeadlineError."""
+        while True:
+            try:
+                starting = self._starting or self._start()
+                self._starting = None
+                self._gather(starting, "starting", self._start_deadline_s)
+                break
+            except LearnerLostError as error:
+                self._count_rebuild(error)
+                logger.warning("%s; started again", error)
+                self._create()
         for name in self._ranks:
             self._pulse.settled(name)
 
@@ -126,6 +145,14 @@ class RankGroup:
         self._rebuild_if_lost()
         calls = {actor.weights.remote(): name for name, actor in self._ranks.items()}
         return self._gather(calls, "sending weights", self._deadline_s)[FIRST]
+
+    def publish(self, version: int) -> tuple[WeightRef, Any]:
+        """The weights' name, and the object ref of them: they go from rank 0 to the object store and from there to whoever
+        wants them, not through this process."""
+        self._rebuild_if_lost()
+        calls = {name: actor.publish.options(num_returns=2).remote(version) for name, actor in self._ranks.items()}
+        named = {refs[0]: name for name, refs in calls.items()}
+        return self._gather(named, "publishing weights", self._deadline_s)[FIRST], calls[FIRST][1]
 
     def digest(self, version: int) -> str:
         """Of rank 0's weights, where they are. Raises TrainingError for a NaN in them."""
@@ -184,11 +211,15 @@ class RankGroup:
         """Raises WorkerError where that was done too often."""
         if self._ranks:
             return
-        if self.rebuilds >= self._config.cluster.learner_rebuilds:
-            raise WorkerError(f"learner: lost again after cluster.learner_rebuilds={self.rebuilds} new starts")
-        self.rebuilds += 1
+        self._count_rebuild(None)
         self._create()
         self.wait_ready()
+
+    def _count_rebuild(self, error: LearnerLostError | None) -> None:
+        if self.rebuilds >= self._config.cluster.learner_rebuilds:
+            why = "" if error is None else f": {error}"
+            raise WorkerError(f"learner: lost again after cluster.learner_rebuilds={self.rebuilds} new starts{why}")
+        self.rebuilds += 1
 
     def _start(self) -> dict[Any, str]:
         if self._on_gpus:  # nothing is loaded before each rank has a device of its own

@@ -70,8 +70,8 @@ class RewardActor(Beating):
     def ready(self) -> bool:
         return self._worker() is not None
 
-    def score(self, prompt: Prompt, rollouts: Sequence[Rollout], evaluate: bool) -> Timed[tuple[Score, ...]]:
-        return Timed.of(self._name, lambda: self._worker().score(prompt, rollouts, evaluate))
+    def score(self, prompt: Prompt, sampled: Timed[tuple[Rollout, ...]], evaluate: bool) -> Timed[tuple[Score, ...]]:
+        return Timed.of(self._name, lambda: self._worker().score(prompt, sampled.value, evaluate))
 
     def _worker(self) -> RewardWorker:
         if self._made is None:
@@ -131,6 +131,8 @@ class RayWorkers:
             ref = WeightRef(version, learner.digest(version))
             self._rollouts.provide(ref, lambda actor: learner.send_weights([actor], ref)[0])
             together = partial(learner.send_weights, ref=ref)
+        elif isinstance(learner, RankGroup):
+            return self._serve_published(*learner.publish(version))
         else:
             weights = learner.weights()
             ref = WeightRef(version, digest(weights))
@@ -141,6 +143,14 @@ class RayWorkers:
         self._served = ref
         self._rollouts.withdraw({ref, *(ticket.weights for ticket in self._tickets.values())})
         self._rollouts.prepare(ref, f"loading weights {version}", together)
+        return ref
+
+    def _serve_published(self, ref: WeightRef, stored: Any) -> WeightRef:
+        """Workers load them before their next call, and nobody waits for that."""
+        self._rollouts.provide(ref, lambda actor: actor.load_weights.remote(ref, stored))
+        self._served = ref
+        self._rollouts.withdraw({ref, *(ticket.weights for ticket in self._tickets.values())})
+        self._rollouts.announce(ref)
         return ref
 
     def rollout_and_score(
@@ -186,11 +196,11 @@ class RayWorkers:
         """Take what is finished, without waiting: rollouts go on to be scored, and the next calls start."""
         refs = self.refs()
         ready = set(ray.wait(refs, num_returns=len(refs), timeout=0)[0]) if refs else set()
-        for call, sampled in self._rollouts.collect(ready):
+        for call, sampled, ref in self._rollouts.finished(ready):
             number, index = call.key
             ticket = self._tickets[number]
             ticket.sampled(index, sampled)
-            self._rewards.submit(self._score_call(call.key, ticket.prompts[index], sampled.value, ticket.evaluate))
+            self._rewards.submit(self._score_call(call.key, ticket.prompts[index], sampled, ref, ticket.evaluate))
         for call, scores in self._rewards.collect(ready):
             number, index = call.key
             self._tickets[number].scored(index, scores)
@@ -208,12 +218,17 @@ class RayWorkers:
         self._rollouts.close()
         self._rewards.close()
 
-    def _score_call(self, key: tuple[int, int], prompt: Prompt, rollouts: tuple[Rollout, ...], evaluate: bool) -> Call:
+    def _score_call(
+        self, key: tuple[int, int], prompt: Prompt, sampled: Timed[tuple[Rollout, ...]], ref: Any, evaluate: bool
+    ) -> Call:
+        """The rollouts go from their worker to the scorer; only another attempt takes them from here, since they may be
+        lost with their node."""
+        first = iter([ref])
         return Call(
             key,
             f"scoring {prompt.id}",
-            lambda actor: actor.score.remote(prompt, rollouts, evaluate),
-            instead=partial(_unscored, len(rollouts)),
+            lambda actor: actor.score.remote(prompt, next(first, sampled), evaluate),
+            instead=partial(_unscored, len(sampled.value)),
             overdue_attempts=self._score_attempts,
         )
 

@@ -19,6 +19,7 @@ from cluster.judge_actor import judge_on_ray
 from cluster.judge_server import JudgeServer, check_judge, judge_serving
 from cluster.ray_workers import RewardActor
 from cluster.session import place
+from cluster.tickets import Timed
 from rewards.mix import RewardMix
 from rl.config import build_config
 from rl.errors import ConfigError, DeadlineError, WorkerError
@@ -136,7 +137,7 @@ def test_on_ray_an_actor_supervises_it_and_is_started_again_with_it(config, home
         prompt, rollout = toy_text_prompt(0), SimpleNamespace(text="it is 7", image=None)
 
         def ask() -> Score:
-            timed: Any = ray.get(reward.score.remote(prompt, [rollout], False), timeout=60)
+            timed: Any = ray.get(reward.score.remote(prompt, Timed((rollout,), "nobody", 0.0), False), timeout=60)
             return timed.value[0]
 
         assert ask().status == "ok"

@@ -128,6 +128,21 @@ def test_a_call_that_kills_every_worker_ends_with_its_name(make_pool: Any) -> No
     assert pool.restarts == ATTEMPTS - 1
 
 
+def test_a_worker_that_is_lost_while_it_starts_is_started_again(make_pool: Any, tmp_path: Path) -> None:
+    (tmp_path / "start-1").touch()
+    pool = make_pool(size=1)
+    assert squares(pool, range(4)) == {n: n * n for n in range(4)}
+    assert pool.restarts == 1
+    for number in range(ATTEMPTS):  # which no attempt of the call, whose first killed its worker, counts for
+        (tmp_path / f"start-{number}").touch()
+    assert squares(pool, range(4, 5), lambda n: ("die",)) == {4: 16}
+    assert pool.restarts == 2 + ATTEMPTS
+    for number in range(ATTEMPTS):
+        (tmp_path / f"start-{number}").touch()
+    with pytest.raises(WorkerError, match=rf"squarer 0 was lost, starting: .*\(attempt {ATTEMPTS} of {ATTEMPTS}\)"):
+        make_pool(size=1)
+
+
 def test_a_call_that_says_what_stands_instead_ends_nothing(make_pool: Any) -> None:
     """One kills whoever takes it, one keeps them for ever: each has its own value, the others theirs."""
     pool = make_pool(deadline_s=6.0)
