@@ -68,11 +68,13 @@ def _sample(
             positions = rows.index
             logits = predict(codes, rows)
             noise, order = (uniforms(seed_tensor, step, positions, stream) for stream in (TOKEN, ORDER))
-            tokens, certainty = candidates(logits, noise.flatten(), order.flatten(), sampling)
+            if len(logits) == noise.numel():
+                noise, order = noise.flatten(), order.flatten()
+            tokens, certainty = candidates(logits, noise, order, sampling)
             confidence = certainty.log().view(groups, -1)
             scale = sampling.remask_temperature * (1 - (step + 1) / sampling.steps)
             if scale > 0:
-                confidence = confidence + scale * gumbel(order).float()
+                confidence = confidence + scale * gumbel(order).float().view(groups, -1)
             written = torch.where(keep_surest(confidence, reveal), tokens.view(groups, -1) + offset, mask_id)
             codes.scatter_(1, positions, written)
             step_map.scatter_(1, positions, torch.full_like(written, step, dtype=torch.int32))
@@ -92,7 +94,8 @@ def masked_counts(length: int, sampling: ImageSampling) -> list[int]:
 
 
 class Predictor:
-    """Codebook logits [M, codebook] of the masked rows, guided: (1 + w) conditional - w unconditional."""
+    """Codebook logits [M, codebook] of the masked rows, guided: (1 + w) conditional - w unconditional. Those of one member
+    alone where all are the same."""
 
     def __init__(
         self,
@@ -114,11 +117,10 @@ class Predictor:
         self.untouched = False
         first = 1 if one and len(self.prefix) == 1 else members
         logits = self._logits(self.prefix, self.attention, codes[:first], rows.take(first))
-        logits = logits.repeat(members // first, 1)
         if self.guidance > 0:
-            first = 1 if one else members
-            without = self._logits(self.unconditional, None, codes[:first], rows.take(first))
-            logits = (1 + self.guidance) * logits - self.guidance * without.repeat(members // first, 1)
+            blind = 1 if one else members
+            without = self._logits(self.unconditional, None, codes[:blind], rows.take(blind))
+            logits = (1 + self.guidance) * logits - self.guidance * without.repeat(first // blind, 1)
         return logits
 
     def _logits(self, prefix: Tensor, attention: Tensor | None, codes: Tensor, rows: Rows) -> Tensor:

@@ -20,20 +20,24 @@ def draw(
 ) -> tuple[Tensor, Tensor]:
     """logits [M, V], uniform [M] float64 -> token [M] int64, and its probability at temperature 1 [M] float32.
 
+    uniform [G, M]: G members share the logits, whose distribution is then summed once; the results are [G, M].
+
     Temperature 0 takes the likeliest token. Otherwise the inverse of the cumulative distribution of
     softmax(logits / temperature) is taken at ``uniform``: exact, and V times less noise than the Gumbel trick.
     top_k and top_p cut the tail of that distribution off; the probability that is returned is that of the whole one.
     """
     probabilities = logits.float().softmax(-1)
+    noise = uniform.view(-1, len(logits)).T
     if temperature == 0:
-        token = logits.argmax(-1)
+        token = logits.argmax(-1, keepdim=True).expand(noise.shape)
     else:
         tempered = probabilities if temperature == 1 else (logits.float() / temperature).softmax(-1)
         tempered = truncate(tempered, top_k, top_p)
         cumulative = tempered.cumsum(-1, dtype=torch.float64)
-        target = uniform[:, None] * cumulative[:, -1:]
-        token = torch.searchsorted(cumulative, target, right=True).squeeze(-1).clamp_(max=logits.shape[-1] - 1)
-    return token, probabilities.gather(-1, token[:, None]).squeeze(-1)
+        target = (noise * cumulative[:, -1:]).contiguous()
+        token = torch.searchsorted(cumulative, target, right=True).clamp_(max=logits.shape[-1] - 1)
+    probability = probabilities.gather(-1, token)
+    return token.T.reshape(uniform.shape), probability.T.reshape(uniform.shape)
 
 
 def truncate(probabilities: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
@@ -93,16 +97,19 @@ def candidates(
 ) -> tuple[Tensor, Tensor]:
     """logits [M, V], two uniform numbers a row [M] -> the token to write [M], and how sure of it the policy is [M], 0..1.
 
-    On a GPU one kernel a row finds both, but where the distribution is truncated, which sorts it.
+    With numbers [G, M], G members share the logits, and the results are [G, M]. On a GPU one kernel a row finds both, but
+    where the distribution is truncated, which sorts it.
     """
     truncated = sampling.top_k > 0 or sampling.top_p < 1
     if logits.device.type == "cuda" and (not truncated or sampling.temperature == 0):
         from policies.samplers import row_kernel  # Triton comes with torch for GPUs
 
-        found = row_kernel.look(logits, uniform, sampling.temperature)
-        return found.token, found.confidence(sampling.remasking, order)
+        each = logits.repeat(uniform.numel() // len(logits), 1)
+        found = row_kernel.look(each, uniform.flatten(), sampling.temperature)
+        confidence = found.confidence(sampling.remasking, order.flatten())
+        return found.token.view(uniform.shape), confidence.view(uniform.shape)
     tokens, probability = draw(logits, uniform, sampling.temperature, sampling.top_k, sampling.top_p)
-    return tokens, REMASKING[sampling.remasking](logits, probability, order)
+    return tokens, REMASKING[sampling.remasking](logits, probability, order).expand(uniform.shape)
 
 
 def keep_surest(confidence: Tensor, count: int) -> Tensor:

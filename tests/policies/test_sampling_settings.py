@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from policies.generate import rollout_group
 from policies.noise import uniforms
 from policies.samplers.text import sample_text
-from policies.samplers.tokens import REMASKING, draw, penalise_repetition, truncate
+from policies.samplers.tokens import REMASKING, candidates, draw, penalise_repetition, truncate
 from rl.types import ImageSampling, TextSampling, ThinkDrawSampling
 from rl.validation import REMASKING as ALLOWED
 from tests.toys import toy_draw_prompt, toy_policy, toy_text_prompt, toy_think_draw_prompt
@@ -112,6 +112,22 @@ def test_draws_stay_in_what_truncation_leaves(seed, top_k, top_p, temperature):
     assert (share - left[0] / left.sum()).abs().max() < 5 * (0.25 / count) ** 0.5
     assert not share[left[0] == 0].any()
     torch.testing.assert_close(probability, logits.softmax(-1)[0, tokens])
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    members=st.integers(1, 5), seed=st.integers(0, 2**20), temperature=st.sampled_from([0.0, 0.7, 1.0]),
+    top_k=st.sampled_from([0, 3]), remasking=st.sampled_from(sorted(REMASKING)),
+)  # fmt: skip
+def test_members_that_share_logits_write_what_each_would(members, seed, temperature, top_k, remasking):
+    logits = 3 * torch.randn(6, 11, generator=torch.Generator().manual_seed(seed))
+    noise, order = torch.rand(2, members, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(seed + 1))
+    sampling = TextSampling(8, 8, 8, temperature=temperature, top_k=top_k, remasking=remasking)
+    tokens, certainty = candidates(logits, noise, order, sampling)
+    assert tokens.shape == certainty.shape == (members, 6)
+    for member in range(members):
+        alone = candidates(logits, noise[member], order[member], sampling)
+        assert torch.equal(tokens[member], alone[0]) and torch.equal(certainty[member], alone[1])
 
 
 def test_the_penalty_by_hand():
