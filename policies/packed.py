@@ -37,6 +37,10 @@ def packed(module: nn.Module) -> Iterator[None]:
             layer.__dict__.pop("forward", None)
 
 
+def is_packed(layer: nn.Module) -> bool:
+    return isinstance(layer.__dict__.get("forward"), _PackedLinear)
+
+
 class _PackedLinear:
     def __init__(self, layer: nn.Linear) -> None:
         self.weight = _OPS._reorder_linear_weight(layer.weight.detach())

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from policies.cache import KeyValueCache
 from policies.compiled import compiled
 from policies.experts import ExpertsConfig, SparseExperts
+from policies.packed import is_packed
 from policies.packing import Packing
 from policies.rows import Rows
 
@@ -305,7 +306,7 @@ class Transformer(nn.Module):
 
     def head(self, hidden: Tensor, first: int = 0, count: int | None = None) -> Tensor:
         """Logits for vocabulary ids first .. first + count; the whole vocabulary by default."""
-        if first == 0 and count is None and not self.config.tied_head:
+        if first == 0 and count is None and self.ff_out is not None and is_packed(self.ff_out):
             return self.ff_out(hidden)
         return F.linear(hidden, self.head_weight(first, count))
 

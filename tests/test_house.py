@@ -142,6 +142,7 @@ def full_install() -> set[str]:
     project = PYPROJECT["project"]
     extras = project["optional-dependencies"]
     waiting = [Requirement(text) for text in project["dependencies"] + extras["dev"] + extras["tiny"]]
+    waiting = [needed for needed in waiting if needed.marker is None or needed.marker.evaluate()]
     seen: set[tuple[str, frozenset[str]]] = set()
     while waiting:
         requirement = waiting.pop()

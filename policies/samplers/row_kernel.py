@@ -46,11 +46,13 @@ def look(logits: Tensor, uniform: Tensor, temperature: float) -> Looked:
     token = torch.empty(rows, dtype=torch.int64, device=logits.device)
     found = torch.empty(3, rows, dtype=torch.float32, device=logits.device)
     width = min(WIDTH, triton.next_power_of_2(vocabulary))
-    if rows:
-        _look[(rows,)](
-            logits, uniform.double().contiguous(), token, found, logits.stride(0), rows, vocabulary,
-            float(temperature or 1.0), SAMPLE=temperature > 0, PLAIN=temperature in (0, 1), WIDTH=width, num_warps=8,
-        )  # fmt: skip
+    with torch.cuda.device_of(logits):  # Triton starts kernels on the current device, whatever it is given
+        if rows:
+            _look[(rows,)](
+                logits, uniform.double().contiguous(), token, found, logits.stride(0), rows, vocabulary,
+                float(temperature or 1.0), SAMPLE=temperature > 0, PLAIN=temperature in (0, 1), WIDTH=width,
+                num_warps=8,  # pyright: ignore[reportCallIssue]
+            )  # fmt: skip
     return Looked(token, found[0], found[1], found[2])
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -101,8 +103,8 @@ def candidates(
     where the distribution is truncated, which sorts it.
     """
     truncated = sampling.top_k > 0 or sampling.top_p < 1
-    if logits.device.type == "cuda" and (not truncated or sampling.temperature == 0):
-        from policies.samplers import row_kernel  # Triton comes with torch for GPUs
+    if logits.device.type == "cuda" and _has_triton() and (not truncated or sampling.temperature == 0):
+        from policies.samplers import row_kernel
 
         each = logits.repeat(uniform.numel() // len(logits), 1)
         found = row_kernel.look(each, uniform.flatten(), sampling.temperature)
@@ -110,6 +112,12 @@ def candidates(
         return found.token.view(uniform.shape), confidence.view(uniform.shape)
     tokens, probability = draw(logits, uniform, sampling.temperature, sampling.top_k, sampling.top_p)
     return tokens, REMASKING[sampling.remasking](logits, probability, order).expand(uniform.shape)
+
+
+@cache
+def _has_triton() -> bool:
+    """It comes with torch for GPUs, but not on every system."""
+    return find_spec("triton") is not None
 
 
 def keep_surest(confidence: Tensor, count: int) -> Tensor:

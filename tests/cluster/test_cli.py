@@ -23,6 +23,8 @@ from tests.toys import toy_folder
 
 DRAW = ("--task", "draw", "--n", "2")
 SEE = ("--task", "understand")
+# The toy takes 128 tokens in all, as many as the default writes.
+ROOM = "evaluation.understand={max_new_tokens: 16, block_length: 8, steps: 4}"
 
 # Runs every bad command in one fresh process, and says after each whether something heavy was loaded.
 SCRIPT = """
@@ -323,7 +325,7 @@ def test_sft_trains_evaluates_and_leaves_a_policy_that_eval_and_generate_take(tm
     assert drawn.stdout.splitlines() == [str(tmp_path / "a-0.png"), str(tmp_path / "a-1.png")], drawn.output
     with Image.open(tmp_path / "a-1.png") as picture:
         assert picture.size == (32, 32)
-    seen = unigrpo("generate", "what?", policy, "--recipe", recipe, *SEE, "--image", str(tmp_path / "a-1.png"))
+    seen = unigrpo("generate", "what?", policy, ROOM, "--recipe", recipe, *SEE, "--image", str(tmp_path / "a-1.png"))
     assert seen.exit_code == 0, seen.output
 
 

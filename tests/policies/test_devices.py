@@ -7,6 +7,7 @@ would wait there for all work that it was ahead of.
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ from rl.types import ImageSampling, TextSampling
 
 DEVICE = "meta"
 SMALL = Shape(d_model=32, n_layers=3, n_heads=2, mlp_hidden_size=64, codebook=64)
-TEXT = {"max_new_tokens": 16, "block_length": 8, "steps": 8}
+TEXT: dict[str, Any] = {"max_new_tokens": 16, "block_length": 8, "steps": 8}
 
 
 def fake_policy(**config) -> MaskedDiffusionPolicy:
