@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -148,7 +149,11 @@ def pieces(slots: Sequence[Slot], size: int) -> Iterator[list[Span]]:
 
 
 class Intake:
-    """Copies a stream into a module's own tensors, cast to their type, and adds up its digest on the way."""
+    """Copies a stream into a module's own tensors, cast to their type, and adds up its digest on the way.
+
+    SHA-256 lets other threads run: what has come is hashed by a thread of its own, from where it now lies, while the next
+    piece travels. The order of the stream is that of the thread's work, so the digest is that of the whole.
+    """
 
     def __init__(self, targets: Mapping[str, Tensor], slots: Sequence[Slot], *, with_digest: bool = True) -> None:
         found = {name: tuple(target.shape) for name, target in targets.items()}
@@ -158,7 +163,7 @@ class Intake:
             raise WorkerError(f"weights: {len(odd)} tensors differ from the policy's, the first is {odd[0]!r}")
         self._targets = {name: target.detach().view(-1) for name, target in targets.items()}
         self._shapes, self._sha = sent, hashlib.sha256()
-        self._with_digest = with_digest
+        self._hashing = ThreadPoolExecutor(1, "digest") if with_digest else None
 
     def place(self, span: Span) -> Tensor | None:
         """Where these numbers belong, if they can be received right there."""
@@ -169,17 +174,27 @@ class Intake:
     @torch.no_grad()
     def take(self, span: Span, numbers: Tensor) -> None:
         """In the order of the stream; they are copied unless they came to their place."""
-        if self._with_digest:
-            if span.low == 0:
-                self._sha.update(_header(span.name, self._shapes[span.name]))
-            self._sha.update(numbers.contiguous().numpy().data)
         target = self._targets[span.name][span.low : span.high]
         if target.data_ptr() != numbers.data_ptr():
             target.copy_(numbers)
+        if self._hashing is None:
+            return
+        if span.low == 0:
+            self._hashing.submit(self._sha.update, _header(span.name, self._shapes[span.name]))
+        if self.place(span) is not None:
+            self._hashing.submit(self._sha.update, target.numpy().data)
+        else:  # the bucket is all that holds these numbers as they came, and is about to be filled again
+            self._hashing.submit(self._sha.update, numbers.contiguous().numpy().data).result()
+
+    def digest(self) -> str:
+        """Of all that came; nothing may come after this."""
+        if self._hashing is not None:
+            self._hashing.shutdown()
+        return self._sha.hexdigest()
 
     def verify(self, ref: WeightRef) -> None:
         """Raises WorkerError where the whole is not what ``ref`` names."""
-        found = self._sha.hexdigest()
+        found = self.digest()
         if found != ref.digest:
             raise WorkerError(f"weights {ref.version}: digest {found[:12]}..., expected {ref.digest[:12]}...")
 

@@ -1,5 +1,5 @@
-"""A supervised pool of actors: one call at a time each, a deadline for every call, signs of life, and replacement of
-what dies or shows none.
+"""A supervised pool of actors: a call at a time and one in advance each, a deadline for every call, signs of life, and
+replacement of what dies or shows none.
 
 The pool never waits by itself: its owner hands it the refs that are ready, so that one loop can drive several pools.
 """
@@ -10,71 +10,20 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from cluster.calls import gather, result
-from cluster.heart import Beat, Pulse, end
+from cluster.heart import Pulse, end
 from cluster.lost import LostWorkerError, TransferError
+from cluster.work import ATTEMPTS, Call, Running, Worker, WorkerState
 from rl.errors import DeadlineError, WorkerError
+
+__all__ = ["ATTEMPTS", "ActorPool", "Call", "WorkerState"]
 
 logger = logging.getLogger(__name__)
 
-ATTEMPTS = 3  # of one call: what kills three workers will kill the fourth
 RESTART_BUDGET = 16  # of one pool, over the whole run, unless it is told otherwise
 HEARTBEAT_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """key: the owner's own. label: what it is, for messages. send: starts it on an actor and returns its object ref.
-
-    needs: the preparation that its worker must have had, see ``ActorPool.provide``. instead: makes the value of a call
-    that no worker could finish, of the last error; without it that error is raised. overdue_attempts: how many workers a
-    call may keep until its deadline.
-    """
-
-    key: Any
-    label: str
-    send: Callable[[Any], Any]
-    needs: Any = None
-    instead: Callable[[WorkerError | DeadlineError], Any] | None = None
-    overdue_attempts: int = ATTEMPTS
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerState:
-    """One worker at this moment. doing: a call's label, or "idle"; seconds: for how long. attempt: of that call."""
-
-    name: str
-    doing: str
-    seconds: float
-    attempt: int
-    has: Any
-    beat: Beat | None
-    beat_age_s: float | None
-
-
-@dataclass(slots=True)
-class _Worker:
-    name: str
-    index: int
-    actor: Any
-    starting: Any = None  # the ref of its ``ready``, until that is known to be done: it gets no call before
-    has: Any = None  # the preparation that it had last
-    announced: Any = None  # the ref of that, where nobody has looked at it yet
-    since: float = 0.0  # of what it does now
-    calls: deque[_Running] = field(default_factory=deque)  # what it does, and perhaps what it will do right after that
-
-
-@dataclass(slots=True)
-class _Running:
-    call: Call
-    worker: _Worker
-    attempt: int
-    ref: Any
-    ends: float  # infinity while another call of its worker is before it
-    preparing: Any = None  # the ref of what came before it on the same worker
 
 
 class ActorPool:
@@ -102,12 +51,12 @@ class ActorPool:
         self._call_deadline_s, self._start_deadline_s = call_deadline_s, start_deadline_s
         self._pulse = Pulse(heartbeat_s, start_deadline_s)
         self._preparations: dict[Any, Callable[[Any], Any]] = {}
-        self._workers = [_Worker(f"{kind} {index}", index, create(index)) for index in range(size)]
+        self._workers = [Worker(f"{kind} {index}", index, create(index)) for index in range(size)]
         for worker in self._workers:
             self._start(worker)
-        self._idle: deque[_Worker] = deque()
+        self._idle: deque[Worker] = deque()
         self._queue: deque[tuple[Call, int]] = deque()
-        self._running: dict[Any, _Running] = {}
+        self._running: dict[Any, Running] = {}
 
     @property
     def busy(self) -> bool:
@@ -261,12 +210,12 @@ class ActorPool:
             if len(self._queue) > len(self._workers) and len(worker.calls) == 1:
                 self._send(worker)
 
-    def _send(self, worker: _Worker) -> None:
+    def _send(self, worker: Worker) -> None:
         call, attempt = self._queue.popleft()
         preparing, worker.announced = worker.announced, None
         if call.needs is not None and worker.has != call.needs:
             preparing = self._prepare(worker, call.needs)
-        running = _Running(call, worker, attempt, call.send(worker.actor), float("inf"), preparing)
+        running = Running(call, worker, attempt, call.send(worker.actor), float("inf"), preparing)
         self._running[running.ref] = running
         worker.calls.append(running)
         if len(worker.calls) == 1:
@@ -274,12 +223,12 @@ class ActorPool:
         beat = self._pulse.beat(worker.name)
         self._on_send(worker.name, None if beat is None else beat.pid)
 
-    def _first(self, worker: _Worker) -> None:
+    def _first(self, worker: Worker) -> None:
         """Its first call begins now, as far as we know."""
         worker.since = time.monotonic()
         worker.calls[0].ends = worker.since + self._call_deadline_s
 
-    def _done(self, running: _Running) -> None:
+    def _done(self, running: Running) -> None:
         worker = running.worker
         del self._running[running.ref]
         worker.calls.remove(running)
@@ -289,7 +238,7 @@ class ActorPool:
             worker.since = time.monotonic()
             self._idle.append(worker)
 
-    def _value(self, ref: Any, running: _Running) -> Any:
+    def _value(self, ref: Any, running: Running) -> Any:
         name = running.worker.name
         if running.preparing is not None:  # its own error says more than that of the call that came after it
             result(running.preparing, name, running.call.label)
@@ -313,7 +262,7 @@ class ActorPool:
             elif now - worker.since > self._start_deadline_s:
                 raise DeadlineError(f"{worker.name}: did not start within {self._start_deadline_s:g} s")
 
-    def _retry(self, running: _Running, error: WorkerError | DeadlineError) -> Iterator[tuple[Call, Any, Any]]:
+    def _retry(self, running: Running, error: WorkerError | DeadlineError) -> Iterator[tuple[Call, Any, Any]]:
         """Its worker's first call was in hand when that was lost, and counts as tried; one behind it does not."""
         running, *behind = running.worker.calls
         for each in (running, *behind):
@@ -336,7 +285,7 @@ class ActorPool:
 
     def _replace(
         self,
-        worker: _Worker,
+        worker: Worker,
         error: WorkerError | DeadlineError,
         then: str = "its work is done again with the same seeds",
     ) -> None:
@@ -354,7 +303,7 @@ class ActorPool:
             self._idle.remove(worker)
         self._start(worker)
 
-    def _start(self, worker: _Worker) -> None:
+    def _start(self, worker: Worker) -> None:
         self._pulse.watch(worker.name, worker.actor)
         worker.since = time.monotonic()
         worker.starting = worker.actor.ready.remote()
@@ -369,11 +318,11 @@ class ActorPool:
                 continue
             self._serve(worker)
 
-    def _serve(self, worker: _Worker) -> None:
+    def _serve(self, worker: Worker) -> None:
         worker.starting, worker.since = None, time.monotonic()
         self._pulse.settled(worker.name)
         self._idle.append(worker)
 
-    def _prepare(self, worker: _Worker, key: Any) -> Any:
+    def _prepare(self, worker: Worker, key: Any) -> Any:
         worker.has = key
         return self._preparations[key](worker.actor)

@@ -128,6 +128,22 @@ def test_a_call_that_kills_every_worker_ends_with_its_name(make_pool: Any) -> No
     assert pool.restarts == ATTEMPTS - 1
 
 
+def test_a_call_that_waits_behind_one_that_kills_is_not_to_blame(make_pool: Any) -> None:
+    """One worker has two calls: the first ends it each time, the second is done by the one that comes after those."""
+    pool = make_pool(size=1)
+    for number in range(4):
+        accident = ("die", True) if number == 0 else ()
+        send = lambda actor, n=number, a=accident: actor.square.remote(n, *a)  # noqa: E731
+        pool.submit(Call(number, f"squaring {number}", send, 1, lambda error: error))
+    assert len(pool.refs) == 2 and pool.waiting == 2
+    found = {}
+    while pool.busy:
+        ready, _ = ray.wait(pool.refs, num_returns=1, timeout=max(0.0, pool.seconds_left()))
+        found.update({call.key: value for call, value in pool.collect(set(ready))})
+    assert isinstance(found.pop(0), LostWorkerError) and found == {1: 1, 2: 4, 3: 9}
+    assert pool.restarts == ATTEMPTS
+
+
 def test_a_worker_that_is_lost_while_it_starts_is_started_again(make_pool: Any, tmp_path: Path) -> None:
     (tmp_path / "start-1").touch()
     pool = make_pool(size=1)

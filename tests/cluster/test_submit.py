@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -253,12 +254,15 @@ def test_a_job_on_a_real_cluster(cluster: tuple[str, str], tmp_path: Path) -> No
     """It succeeds the first time, its log is followed, its exit code is ours; a secret reaches the reward and no log."""
     address, token = cluster
     recipe = write_recipe(tmp_path)
-    done = _submit(tmp_path, address, token, "--recipe", str(recipe), "--env", "REWARD_KEY", REWARD_KEY="hush-7391")
+    arguments = ("--recipe", str(recipe), "--env", "REWARD_KEY")
+    with ThreadPoolExecutor(1) as beside:  # what is refused does not disturb what runs
+        running = beside.submit(_submit, tmp_path, address, token, *arguments, REWARD_KEY="hush-7391")
+        _refuses(cluster, tmp_path / "other")
+        done = running.result()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "step 2/2" in done.stdout and f"dashboard {address}/#/jobs/toy-" in done.stderr
     summary = json.loads((tmp_path / "runs" / "toy" / "summary.json").read_text())
     assert summary["steps"] == 2
-    _refuses(cluster, tmp_path, recipe)
     known = _known_jobs(address, token)
     assert [job["status"] for job in json.loads(known) if job["submission_id"].startswith("toy-")] == ["SUCCEEDED"]
     assert "hush-7391" not in known + done.stdout + done.stderr
@@ -266,9 +270,11 @@ def test_a_job_on_a_real_cluster(cluster: tuple[str, str], tmp_path: Path) -> No
     assert re.search(r"^toy-\S+ +SUCCEEDED", listed, re.M) and re.search(r"^broken-\S+ +FAILED", listed, re.M)
 
 
-def _refuses(cluster: tuple[str, str], folder: Path, recipe: Path) -> None:
+def _refuses(cluster: tuple[str, str], folder: Path) -> None:
     """One clear line each: a wrong token, none, a bad recipe here; and a reward that the job itself finds broken there."""
     address, token = cluster
+    folder.mkdir()
+    recipe = write_recipe(folder)
     for wrong in ("0" * 64, None):
         done = _submit(folder, address, wrong, "--recipe", str(recipe))
         assert done.returncode == 2 and "the head does not take this token" in done.stderr

@@ -32,7 +32,10 @@ def undisturbed(home: Path) -> Outcome:
 
 @pytest.mark.usefixtures("ray_here")
 def test_workers_and_the_learner_are_killed_and_stopped(home: Path, undisturbed: Outcome) -> None:
-    """One run, four accidents. It saves after each step; at the third the learner goes back one."""
+    """One run, four accidents. It saves after each step; at the third the learner goes back one.
+
+    Weights go by a collective: to two workers at once, to a replacement alone, and from a learner that comes new.
+    """
     plan = plan_of(
         (1, "rollout worker 0", KILL),
         (2, "reward worker 0", KILL),
@@ -40,27 +43,18 @@ def test_workers_and_the_learner_are_killed_and_stopped(home: Path, undisturbed:
         (3, "learner rank 0", KILL),
     )
     settings = (STEPS, "learner.engine=torch", "save_freq=1", "cluster.rollout_workers=2")
-    found = run(fault_config(home, "accidents", *settings), plan)
+    found = run(fault_config(home, "accidents", *settings, "cluster.weight_sync=collective"), plan)
     assert found.digest == undisturbed.digest
     assert (found.lost(undisturbed), found.twice(undisturbed), found.stale) == (0, 0, 0)
     assert sorted(found.steps) == [1, 2, 3]
 
 
 @pytest.mark.usefixtures("ray_here")
-def test_weights_by_a_collective_also_to_a_worker_that_comes_new(home: Path, undisturbed: Outcome) -> None:
-    """The learner sends to two workers at once, and to the replacement alone; then the learner itself is lost."""
-    plan = plan_of((2, "rollout worker 0", KILL), (3, "learner rank 0", KILL))
-    settings = (STEPS, "learner.engine=torch", "save_freq=2", "cluster.weight_sync=collective")
-    found = run(fault_config(home, "collective", *settings, "cluster.rollout_workers=2"), plan)
-    assert found.digest == undisturbed.digest
-    assert (found.lost(undisturbed), found.twice(undisturbed), found.stale) == (0, 0, 0)
-
-
-@pytest.mark.usefixtures("ray_here")
-def test_rollouts_ahead_have_the_same_bits_with_two_workers_and_an_accident(home: Path) -> None:
+def test_rollouts_ahead_have_the_same_bits_with_two_workers_and_accidents(home: Path) -> None:
+    """Weights go by the object store; a learner that comes new starts from the first step, and so does what is ahead."""
     settings = ("steps=4", "learner.engine=torch", "max_staleness=1")
     inline = run(fault_config(home, "ahead-inline", *settings, "cluster.mode=inline"))
-    accident = plan_of((2, "rollout worker 1", KILL))
-    found = run(fault_config(home, "ahead", *settings, "save_freq=4", "cluster.rollout_workers=2"), accident)
+    accidents = plan_of((2, "rollout worker 1", KILL), (3, "learner rank 0", KILL))
+    found = run(fault_config(home, "ahead", *settings, "save_freq=4", "cluster.rollout_workers=2"), accidents)
     alone = run(fault_config(home, "ahead-saved", *settings, "save_freq=4", "cluster.mode=inline"))
     assert found.digest == alone.digest == inline.digest
