@@ -35,6 +35,8 @@ HEADER = (
     f"{'fault':44} {'ended':7} {'lost':>4} {'twice':>5} {'stale':>5} {'bit-equal':9} {'recovered s':>11} {'run s':>6}"
 )
 
+TOLD: list[str] = []
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -60,6 +62,7 @@ def main() -> int:
         with ray_running(fault_config(home, "ray", "cluster.rollout_workers=3", "cluster.learner_ranks=2")):
             for scene in [scene for scene in SCENES if any(word in scene.name for word in chosen or [""])]:
                 failed += not _show(scene, home, calm)
+    print("\n".join(("", HEADER, *TOLD)))  # once more: Ray has told of every death in between
     print(f"{time.time() - began:.0f} s in all, {failed} failed")
     return int(failed > 0)
 
@@ -69,16 +72,21 @@ def _show(scene: Scene, home: Path, undisturbed: dict[str, Outcome]) -> bool:
         calm = undisturbed[scene.calm] = undisturbed.get(scene.calm) or CALM[scene.calm](home)
         found = scene.play(home)
     except PermissionError as error:
-        print(f"{scene.name:44} not run here: {error}", flush=True)
+        _tell(f"{scene.name:44} not run here: {error}")
         return True
     except Exception as error:
-        print(f"{scene.name:44} FAILED: {type(error).__name__}: {error}", flush=True)
+        _tell(f"{scene.name:44} FAILED: {type(error).__name__}: {error}")
         return False
     counts = (found.lost(calm), found.twice(calm), found.stale)
     equal = found.digest == calm.digest
     numbers = f"{counts[0]:4} {counts[1]:5} {counts[2]:5} {'yes' if equal else 'NO':9}"
-    print(f"{scene.name:44} {'yes':7} {numbers} {found.recovered_s:11.1f} {found.seconds:6.1f}", flush=True)
+    _tell(f"{scene.name:44} {'yes':7} {numbers} {found.recovered_s:11.1f} {found.seconds:6.1f}")
     return equal and counts == (0, 0, 0)
+
+
+def _tell(row: str) -> None:
+    TOLD.append(row)
+    print(row, flush=True)
 
 
 def _struck(name: str, settings: tuple[str, ...], step: int, worker: str, kind: str) -> Callable[[Path], Outcome]:
