@@ -59,8 +59,7 @@ weights: $(STAMP) ## make the shipped weights again: image tokenizer, CLIP, and 
 	$(BIN)/python -m rl.tiny.images --out runs/tiny_images
 	$(BIN)/python -m rl.tiny.policy --out runs/tiny_init --image-tokenizer runs/tiny_images
 	$(BIN)/unigrpo sft --recipe tiny_sft
-	$(BIN)/unigrpo sft --recipe tiny_sft_2
-	mkdir -p policies/shipped/tiny && cp -R runs/tiny_sft_2/policy/. policies/shipped/tiny
+	mkdir -p policies/shipped/tiny && cp -R runs/tiny_sft/policy/. policies/shipped/tiny
 
 # vLLM's pins are not ours, and its processes die where they find torchvision or torchcodec built for another torch.
 JUDGE := .judge
