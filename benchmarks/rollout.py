@@ -71,16 +71,16 @@ def run(
         for vocabulary in vocabularies:
             policy = bench_policy(shape, vocabulary)
             plain = bench_policy(shape, vocabulary)
-            for group in groups if "text" in only else ():
-                measure("text", "LLaDA generate.py", vocabulary, group, *text_sides(policy, shape, group))
-            if "image" in only:
-                measure("image", "MMaDA t2i_generate", vocabulary, 1, *image_sides(policy, shape))
-            if "cached" in only:
-                with torch.no_grad(), packed(policy.module):  # as a rollout worker has them, from version to version
+            with torch.no_grad(), packed(policy.module):  # as a rollout worker has them, from version to version
+                for group in groups if "text" in only else ():
+                    measure("text", "LLaDA generate.py", vocabulary, group, *text_sides(policy, plain, shape, group))
+                if "image" in only:
+                    measure("image", "MMaDA t2i_generate", vocabulary, 1, *image_sides(policy, plain, shape))
+                if "cached" in only:
                     greedy, fast_dllm = greedy_cached_sides(policy, plain, shape)
                     measure("text, dual cache, greedy", "Fast-dLLM dual cache", vocabulary, 1, greedy, fast_dllm)
                     for group, temperature in product(groups, (1.0, 0.0)):
-                        sides = cached_sides(policy, plain, shape, group, temperature)
+                        sides = text_sides(policy, plain, shape, group, temperature, cache="dual")
                         named = "text, dual cache" if temperature else "text, dual cache, greedy"
                         measure(named, "LLaDA generate.py", vocabulary, group, *sides)
             for block_length in shape.own_blocks if "block" in only else ():
@@ -89,10 +89,20 @@ def run(
     return {"bench": "rollout", "torch": torch.__version__, "threads": 1, "shape": asdict(shape), "cases": cases}
 
 
-def text_sides(policy: MaskedDiffusionPolicy, shape: Shape, group: int) -> tuple[Side, Side]:
-    """Ours and the plain algorithm, each a function of a seed that returns how many tokens it wrote."""
+def text_sides(
+    policy: MaskedDiffusionPolicy,
+    plain_policy: MaskedDiffusionPolicy,
+    shape: Shape,
+    group: int,
+    temperature: float = 1.0,
+    cache: str = "none",
+) -> tuple[Side, Side]:
+    """Ours and the plain algorithm, each a function of a seed that returns how many tokens it wrote.
+
+    ``plain_policy`` has the same weights, so that those of ``policy`` may be packed.
+    """
     prompt = list(range(FIRST_PLAIN, FIRST_PLAIN + shape.prompt))
-    sampling = TextSampling(shape.max_new_tokens, shape.block_length, shape.text_steps, temperature=1.0)
+    sampling = TextSampling(shape.max_new_tokens, shape.block_length, shape.text_steps, temperature, cache=cache)
 
     def ours(seed: int) -> int:
         samples = sample_text(policy, prompt, sampling, [seed * group + member for member in range(group)])
@@ -101,15 +111,16 @@ def text_sides(policy: MaskedDiffusionPolicy, shape: Shape, group: int) -> tuple
     def plain(seed: int) -> int:
         torch.manual_seed(seed)
         ids = llada_generate(
-            policy.logits, torch.tensor([prompt] * group), steps=shape.text_steps, length=shape.max_new_tokens,
-            block=shape.block_length, temperature=1.0, mask_id=MASK,
+            plain_policy.logits, torch.tensor([prompt] * group), steps=shape.text_steps, length=shape.max_new_tokens,
+            block=shape.block_length, temperature=temperature, mask_id=MASK,
         )  # fmt: skip
         return group * (ids.shape[1] - len(prompt))
 
     return ours, plain
 
 
-def image_sides(policy: MaskedDiffusionPolicy, shape: Shape) -> tuple[Side, Side]:
+def image_sides(policy: MaskedDiffusionPolicy, plain_policy: MaskedDiffusionPolicy, shape: Shape) -> tuple[Side, Side]:
+    """``plain_policy`` as in text_sides."""
     caption = list(range(FIRST_PLAIN, FIRST_PLAIN + shape.caption))
     start, end, close, pad = [2, 3], [4, 5], 6, 7
     prompt = EncodedPrompt((*start, *caption, *end), (close,), (*start, *end), shape.codes)
@@ -125,7 +136,7 @@ def image_sides(policy: MaskedDiffusionPolicy, shape: Shape) -> tuple[Side, Side
     def plain(seed: int) -> int:
         ids, other = row(prompt.prefix), row(prompt.unconditional)
         codes = mmada_draw(
-            policy.logits, ids, other, ids != pad, other != pad, codes=shape.codes, mask_id=MASK,
+            plain_policy.logits, ids, other, ids != pad, other != pad, codes=shape.codes, mask_id=MASK,
             image_offset=policy.vocabulary.image_offset, codebook=shape.codebook, steps=shape.image_steps,
             guidance=shape.guidance, temperature=1.0, generator=torch.Generator().manual_seed(seed),
         )  # fmt: skip
@@ -153,30 +164,9 @@ def block_sides(shape: Shape, vocabulary: int, block_length: int) -> tuple[Side,
     return ours, plain
 
 
-def cached_sides(
-    policy: MaskedDiffusionPolicy, plain: MaskedDiffusionPolicy, shape: Shape, group: int, temperature: float
-) -> tuple[Side, Side]:
-    """Ours with the dual cache, and LLaDA's without a cache. ``plain`` has the same weights, so that those of ``policy``
-    may be packed."""
-    prompt = list(range(FIRST_PLAIN, FIRST_PLAIN + shape.prompt))
-    sampling = TextSampling(shape.max_new_tokens, shape.block_length, shape.text_steps, temperature, cache="dual")
-
-    def ours(seed: int) -> int:
-        return sum(len(sample.token_ids) for sample in sample_text(policy, prompt, sampling, list(range(group))))
-
-    def llada(seed: int) -> int:
-        ids = llada_generate(
-            plain.logits, torch.tensor([prompt] * group), steps=shape.text_steps, length=shape.max_new_tokens,
-            block=shape.block_length, temperature=temperature, mask_id=MASK,
-        )  # fmt: skip
-        return group * (ids.shape[1] - len(prompt))
-
-    return ours, llada
-
-
 def greedy_cached_sides(policy: MaskedDiffusionPolicy, plain: MaskedDiffusionPolicy, shape: Shape) -> tuple[Side, Side]:
-    """Ours with the dual cache, and Fast-dLLM's, which takes one sequence at a time. ``plain`` as in cached_sides."""
-    ours, _ = cached_sides(policy, plain, shape, group=1, temperature=0.0)
+    """Ours with the dual cache, and Fast-dLLM's, which takes one sequence at a time. ``plain`` as in text_sides."""
+    ours, _ = text_sides(policy, plain, shape, group=1, temperature=0.0, cache="dual")
     prompt, network = list(range(FIRST_PLAIN, FIRST_PLAIN + shape.prompt)), PlainDualCache(plain.module)
 
     def fast_dllm(seed: int) -> int:
