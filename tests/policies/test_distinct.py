@@ -13,6 +13,7 @@ from policies.distinct import Distinct
 from policies.generate import rollout_group
 from policies.packed import packed
 from policies.samplers.tokens import seedless
+from policies.transformer import Block
 from rl.types import ImageSampling, TextSampling
 from tests.toys import toy_draw_prompt, toy_policy, toy_text_prompt
 
@@ -29,8 +30,9 @@ def test_states_of_repeated_tokens_are_the_same(kind: dict) -> None:
     attention[0, :4] = False
     expected = module(ids, attention)
     seen: list[tuple[int, ...]] = []
-    first = module.blocks[0].attn_norm
-    first.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
+    first = module.blocks[0]
+    assert isinstance(first, Block)
+    first.attn_norm.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
     torch.testing.assert_close(module(ids, attention), expected, rtol=0, atol=0)
     with packed(module):
         torch.testing.assert_close(module(ids, attention), expected, rtol=1e-5, atol=1e-5)
