@@ -40,9 +40,9 @@ class Slot:
         return count
 
 
-def layout(tensors: Mapping[str, Any]) -> tuple[Slot, ...]:
+def layout(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Slot, ...]:
     """The stream's order: by name, which is also that of ``cluster.weights.digest``."""
-    return tuple(Slot(name, tuple(tensors[name].shape)) for name in sorted(tensors))
+    return tuple(Slot(name, tuple(shapes[name])) for name in sorted(shapes))
 
 
 def stream_digest(tensors: Iterable[Tensor], slots: Sequence[Slot], version: int) -> str:

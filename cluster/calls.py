@@ -16,7 +16,8 @@ from rl.errors import DeadlineError, UniGRPOError, WorkerError
 class Hearts(Protocol):
     """What ``gather`` needs of ``cluster.heart.Pulse``."""
 
-    pause_s: float
+    @property
+    def pause_s(self) -> float: ...
 
     def lost(self, what: str) -> dict[str, LostWorkerError]: ...
 

@@ -86,7 +86,7 @@ class DeepSpeedEngine:
         self._config, self._total_steps, self._steps = config, total_steps, 0
         self._bfloat16 = next(module.parameters()).dtype == torch.bfloat16
         self.stage = max(2, zero_stage) if self._bfloat16 else zero_stage
-        self._offload = offload
+        self._offload, self.parted = offload, self.stage == 3
         optimizer = adamw(module, config)
         if self.stage == 0:
             optimizer = _Clipping(optimizer, config.max_grad_norm)
@@ -148,13 +148,13 @@ class DeepSpeedEngine:
         self._state.write(saved)
 
     @contextmanager
-    def whole(self, change: bool = False) -> Iterator[None]:
+    def whole(self, change: bool = False, only: Sequence[Tensor] | None = None) -> Iterator[None]:
         if self.stage < 3:
             yield
             return
         import deepspeed
 
-        parameters = list(self.module.parameters())
+        parameters = [each for each in self.module.parameters() if only is None or any(each is one for one in only)]
         with deepspeed.zero.GatheredParameters(parameters, modifier_rank=0 if change else None):
             yield
         self._gather_persistent()

@@ -21,6 +21,7 @@ GROUP = "heart"
 OPTIONS: dict[str, Any] = {"concurrency_groups": {GROUP: 1}}  # for ray.remote: one more thread, for beats alone
 LONGEST_PAUSE_S = 2.0
 LOOK_S = 0.2
+ASKED_A_S = 50  # actors, at most, however many there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,13 @@ class Pulse:
 
     def __init__(self, deadline_s: float, start_deadline_s: float) -> None:
         self._deadline_s, self._start_deadline_s = deadline_s, start_deadline_s
-        self.pause_s = min(LONGEST_PAUSE_S, deadline_s / 4)
         self._watched: dict[str, _Watched] = {}
         self._looked = 0.0
+
+    @property
+    def pause_s(self) -> float:
+        """Between two questions to one actor."""
+        return min(max(LONGEST_PAUSE_S, len(self._watched) / ASKED_A_S), self._deadline_s / 4)
 
     def watch(self, name: str, actor: Any) -> None:
         """From now on; an actor of the same name is forgotten."""

@@ -153,8 +153,8 @@ class ActorPool:
             if worker.has != key:
                 worker.announced = self._prepare(worker, key)
 
-    def submit(self, call: Call) -> None:
-        self._queue.append((call, 1))
+    def submit(self, *calls: Call) -> None:
+        self._queue.extend((call, 1) for call in calls)
         self._start_idle()
 
     def collect(self, ready: Collection[Any]) -> Iterator[tuple[Call, Any]]:
@@ -179,6 +179,7 @@ class ActorPool:
                 yield from self._retry(running, error)
                 continue
             self._done(running)
+            self._go_on(running.worker)  # before anybody looks at what it made
             yield running.call, value, ref
         self._take_started(ready)
         yield from self._give_up_lost()
@@ -206,9 +207,19 @@ class ActorPool:
         still until we hear of the first; towards the end that could leave work with one while another is free."""
         while self._idle and self._queue:
             self._send(self._idle.popleft())
-        for worker in self._workers:
-            if len(self._queue) > len(self._workers) and len(worker.calls) == 1:
-                self._send(worker)
+        if len(self._queue) > len(self._workers):
+            for worker in self._workers:
+                self._advance(worker)
+
+    def _go_on(self, worker: Worker) -> None:
+        """``_start_idle`` for one that is done with a call: of a thousand workers the others need no look."""
+        while self._idle and self._queue:
+            self._send(self._idle.popleft())
+        self._advance(worker)
+
+    def _advance(self, worker: Worker) -> None:
+        if len(self._queue) > len(self._workers) and len(worker.calls) == 1:
+            self._send(worker)
 
     def _send(self, worker: Worker) -> None:
         call, attempt = self._queue.popleft()

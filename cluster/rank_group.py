@@ -16,6 +16,9 @@ import numpy as np
 import ray
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
+from cluster.adapters import AdapterWeights, adapter_weights, arrays
+from cluster.batch_wire import PackedBatch, pack, unpack
+from cluster.buckets import layout, stream_digest
 from cluster.calls import Aside, gather, result
 from cluster.faults import FaultPlan
 from cluster.heart import OPTIONS, Beating, Pulse, end
@@ -24,8 +27,9 @@ from cluster.lost import LostWorkerError
 from cluster.placement import Device, RankPlaces, check_devices, this_device
 from cluster.pool import WorkerState
 from cluster.session import Placement, enter
-from cluster.transfer import Outgoing, Transfer, weights_digest
+from cluster.transfer import Outgoing, Transfer
 from cluster.weights import digest, require_finite
+from policies import lora
 from rl.config import Config
 from rl.errors import CheckpointError, DeadlineError, LearnerLostError, UniGRPOError, WorkerError
 from rl.types import StepReport, TrainBatch, WeightRef
@@ -46,6 +50,7 @@ class RankActor(Beating):
         self._store: TCPStore | None = None
         self._learner: UniGRPOLearner | None = None
         self._outgoing: Outgoing | None = None
+        self._base: str | None = None  # digest of the weights that an adapter is added to, which never change
 
     def device(self) -> Device:
         return this_device()
@@ -61,34 +66,59 @@ class RankActor(Beating):
             self._store = TCPStore(address, port, is_master=False)
         self._learner = make_learner(self._config, self._rank, world_size, self._store)
 
-    def update(self, batch: TrainBatch) -> StepReport:
-        return self.learner.update(batch)
+    def update(self, batch: PackedBatch) -> StepReport:
+        return self.learner.update(unpack(batch))
 
     def weights(self) -> Mapping[str, np.ndarray]:
         weights = self.learner.weights()
         return weights if self._rank == 0 else {}
 
-    def publish(self, version: int) -> tuple[WeightRef | None, Mapping[str, np.ndarray]]:
-        """Rank 0: the weights under their name; the other ranks only take part. Raises TrainingError for a NaN in them."""
-        weights = self.weights()
+    def publish(self, version: int) -> tuple[WeightRef | None, Mapping[str, np.ndarray] | AdapterWeights]:
+        """Rank 0: the weights, or what alone changes in them, under the name of the whole; the other ranks only take part.
+        Raises TrainingError for a NaN in them."""
+        weights, adapter = self.weights(), self._adapter()
         if self._rank:
             return None, {}
         require_finite(weights, version)
-        return WeightRef(version, digest(weights)), weights
+        return WeightRef(version, digest(weights)), weights if adapter is None else adapter
+
+    def _adapter(self) -> AdapterWeights | None:
+        if not self._config.learner.lora.on:
+            return None
+        module = self.learner.policy.module
+        with self.learner.engine.whole():
+            if self._base is None:
+                self._base = digest(arrays(lora.base_state(module)))
+            return adapter_weights(module, self._base)
 
     def digest(self, version: int) -> str:
-        return weights_digest(self.learner.policy.module, version)
+        """Rank 0; the others only take part where the weights are parted."""
+        if self._rank:
+            self._take_part()
+            return ""
+        return stream_digest(self.learner.stream(), layout(self.learner.shapes()), version)
 
     def open_transfer(self, takers: int, timeout_s: float) -> Transfer:
         """Rank 0: where those who want the weights find it."""
-        self._outgoing = Outgoing(ray.util.get_node_ip_address(), self.learner.policy.module, takers, timeout_s)
+        self._outgoing = Outgoing(ray.util.get_node_ip_address(), self.learner.shapes(), takers, timeout_s)
         return self._outgoing.transfer
 
     def send_weights(self, *takers_are_ready: bool) -> None:
-        """Ray starts this when all of them are: the ranks do not wait for a worker that is still loading."""
+        """Ray starts this on rank 0 when all of them are: the ranks do not wait for a worker that is still loading."""
+        if self._rank:
+            return self._take_part()
         assert self._outgoing is not None, "open_transfer comes first"
-        self._outgoing.send()
-        self._outgoing = None
+        outgoing, self._outgoing, tensors = self._outgoing, None, self.learner.stream()
+        try:
+            outgoing.send(tensors)
+        finally:  # a worker that is gone must not leave the other ranks waiting in a collective
+            for _ in tensors:
+                pass
+
+    def _take_part(self) -> None:
+        if self.learner.engine.parted:
+            for _ in self.learner.stream():
+                pass
 
     def save(self, folder: Path) -> None:
         self.learner.save(folder)
@@ -107,6 +137,8 @@ class RankGroup:
 
     aside: what goes on while the ranks are waited for. faults: accidents on purpose, of tests.
     """
+
+    rank_class = RankActor
 
     def __init__(self, config: Config, placement: Placement, faults: FaultPlan | None = None) -> None:
         self._config, self._placement, self._faults = config, placement, faults or FaultPlan()
@@ -138,7 +170,7 @@ class RankGroup:
 
     def update(self, batch: TrainBatch) -> StepReport:
         """Rank 0's report: its metrics are sums over all ranks."""
-        return self._all("training", "update", ray.put(batch))[FIRST]
+        return self._all("training", "update", ray.put(pack(batch)))[FIRST]
 
     def weights(self) -> Mapping[str, np.ndarray]:
         """Rank 0's. All are asked, since some engines part the weights."""
@@ -157,8 +189,8 @@ class RankGroup:
     def digest(self, version: int) -> str:
         """Of rank 0's weights, where they are. Raises TrainingError for a NaN in them."""
         self._rebuild_if_lost()
-        call = self._ranks[FIRST].digest.remote(version)
-        return self._gather({call: FIRST}, "hashing weights", self._deadline_s)[FIRST]
+        calls = {actor.digest.remote(version): name for name, actor in self._ranks.items()}
+        return self._gather(calls, "hashing weights", self._deadline_s)[FIRST]
 
     def send_weights(self, actors: Sequence[Any], ref: WeightRef) -> list[Any]:
         """Start rank 0 on sending its weights to these rollout workers, all at once; the refs of their calls."""
@@ -166,7 +198,8 @@ class RankGroup:
         call = self._ranks[FIRST].open_transfer.remote(len(actors), timeout_s)
         transfer = self._gather({call: FIRST}, "sending weights", self._deadline_s)[FIRST]
         ready = [actor.ready.remote() for actor in actors]
-        self._ranks[FIRST].send_weights.remote(*ready)  # what becomes of it, the other side tells
+        for name, actor in self._ranks.items():  # what becomes of it, the other side tells
+            actor.send_weights.remote(*(ready if name == FIRST else ()))
         return [actor.receive_weights.remote(ref, transfer, rank) for rank, actor in enumerate(actors, 1)]
 
     def save(self, folder: Path) -> None:
@@ -199,7 +232,7 @@ class RankGroup:
         self._places.close()
 
     def _create(self) -> None:
-        rank_class = ray.remote(**OPTIONS)(RankActor)
+        rank_class = ray.remote(**OPTIONS)(self.rank_class)
         for rank in range(self._config.cluster.learner_ranks):
             placed = rank_class.options(**self._places.options(rank))
             actor = placed.remote(self._config, rank, self._placement.folder)

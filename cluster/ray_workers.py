@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import ray
 
+from cluster.adapters import AdapterWeights
 from cluster.faults import FaultPlan
 from cluster.heart import OPTIONS, Beating
 from cluster.pool import ActorPool, Call, WorkerState
@@ -29,6 +31,9 @@ from rl.errors import DeadlineError, WorkerError
 from rl.protocols import Learner
 from rl.types import Group, Prompt, Rollout, Score, ScoreStatus, WeightRef
 
+CROWD = 64  # so many calls in hand are looked at one by one
+GATHER_S = 5e-5  # a call in hand, that more results may come before all of them are looked at: 50 ms of a thousand
+
 
 class RolloutActor(Beating):
     """A ``RolloutWorker`` elsewhere, made at its first call: what a constructor raises, Ray passes on only as text."""
@@ -40,7 +45,7 @@ class RolloutActor(Beating):
     def ready(self) -> bool:
         return self._worker() is not None
 
-    def load_weights(self, ref: WeightRef, weights: Weights) -> None:
+    def load_weights(self, ref: WeightRef, weights: Weights | AdapterWeights) -> None:
         self._worker().load_weights(ref, weights)
 
     def receive_weights(self, ref: WeightRef, transfer: Transfer, rank: int) -> None:
@@ -135,18 +140,15 @@ class RayWorkers:
             return self._serve_published(*learner.publish(version))
         else:
             weights = learner.weights()
-            ref = WeightRef(version, digest(weights))
             require_finite(weights, version)
-            stored = ray.put(weights)  # one copy a node, which its workers share
-            self._rollouts.provide(ref, lambda actor: actor.load_weights.remote(ref, stored))
-            together = None
+            return self._serve_published(WeightRef(version, digest(weights)), ray.put(weights))
         self._served = ref
         self._rollouts.withdraw({ref, *(ticket.weights for ticket in self._tickets.values())})
         self._rollouts.prepare(ref, f"loading weights {version}", together)
         return ref
 
     def _serve_published(self, ref: WeightRef, stored: Any) -> WeightRef:
-        """Workers load them before their next call, and nobody waits for that."""
+        """One copy a node, which its workers share. They load it before their next call, and nobody waits for that."""
         self._rollouts.provide(ref, lambda actor: actor.load_weights.remote(ref, stored))
         self._served = ref
         self._rollouts.withdraw({ref, *(ticket.weights for ticket in self._tickets.values())})
@@ -166,8 +168,9 @@ class RayWorkers:
             self._faults.step = weights.version + 1
         number, ticket = next(self._numbers), Ticket(prompts, weights, evaluate)
         self._tickets[number] = ticket
-        for index, prompt in enumerate(prompts):
-            self._rollouts.submit(_rollout_call(number, index, prompt, weights, seed, evaluate))
+        self._rollouts.submit(
+            *(_rollout_call(number, index, prompt, weights, seed, evaluate) for index, prompt in enumerate(prompts))
+        )
         return number
 
     def finish(self, number: int) -> list[Group]:
@@ -193,8 +196,14 @@ class RayWorkers:
         return [*self._rollouts.refs, *self._rewards.refs]
 
     def drive(self) -> None:
-        """Take what is finished, without waiting: rollouts go on to be scored, and the next calls start."""
+        """Take what is finished: rollouts go on to be scored, and the next calls start.
+
+        Ray looks at every call in hand each time that it is asked. So where there are many, this takes several results at
+        once; their workers have their next calls, or lose milliseconds of seconds.
+        """
         refs = self.refs()
+        if len(refs) > CROWD:
+            time.sleep(len(refs) * GATHER_S)
         ready = set(ray.wait(refs, num_returns=len(refs), timeout=0)[0]) if refs else set()
         for call, sampled, ref in self._rollouts.finished(ready):
             number, index = call.key

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
+from cluster.adapters import AdapterBase, AdapterWeights
 from cluster.transfer import Transfer, receive_all
 from cluster.weights import Weights, copy_into, verify
 from policies import load_policy
@@ -55,16 +56,32 @@ class RolloutWorker:
             compile_layers(self.policy.module)
         self.weights: WeightRef | None = None
         self._packed = ExitStack()
+        self._base: AdapterBase | None = None
+        self._pristine = True  # the weights are those of policy.path
 
-    def load_weights(self, ref: WeightRef, weights: Weights) -> None:
-        """Raises WorkerError where the digest does not match; the worker then serves nothing."""
+    def _adapter_base(self) -> AdapterBase:
+        if self._base is None:
+            if not self._pristine:
+                again = load_policy(self.config.policy.path, dtype=self.config.policy.dtype)
+                self.policy.module.load_state_dict(again.module.state_dict())
+            self._base, self._pristine = AdapterBase(self.policy.module), False
+        return self._base
+
+    def load_weights(self, ref: WeightRef, weights: Weights | AdapterWeights) -> None:
+        """All of them, or the adapter alone, beside the base that this worker loaded itself. Raises WorkerError where the
+        digest does not match; the worker then serves nothing."""
         with self._replacing(ref):
+            if isinstance(weights, AdapterWeights):
+                self._adapter_base().merge(ref, weights)
+                return
             verify(ref, weights)
+            self._base, self._pristine = None, False
             copy_into(self.policy.module, weights)
 
     def receive_weights(self, ref: WeightRef, transfer: Transfer, rank: int) -> None:
         """``load_weights`` from the learner itself, bucket by bucket, into the policy's own memory."""
         with self._replacing(ref):
+            self._base, self._pristine = None, False
             receive_all(transfer, rank, self.policy.module, ref)
 
     @contextmanager

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from rl.protocols import Learner, RunsAhead
 if TYPE_CHECKING:
     from cluster.faults import FaultPlan
 
+SWITCH_S = 0.0005
 PROBE_S = 5.0  # to reach a cluster's head: Ray itself would try for two minutes
 
 
@@ -77,7 +79,7 @@ def _inline(config: Config, train: bool) -> Iterator[Session]:
 
 @contextmanager
 def _on_ray(config: Config, train: bool, faults: FaultPlan | None) -> Iterator[Session]:
-    with ray_running(config):
+    with ray_running(config), quick_turns():
         from cluster.judge_actor import judge_on_ray
         from cluster.learner import FrozenLearner
         from cluster.rank_group import RankGroup
@@ -95,6 +97,18 @@ def _on_ray(config: Config, train: bool, faults: FaultPlan | None) -> Iterator[S
             finally:
                 workers.close()
                 learner.close()
+
+
+@contextmanager
+def quick_turns() -> Iterator[None]:
+    """The driver waits for Ray some hundred times a step, and gives Python's lock away each time. Whoever computes meanwhile,
+    as the thread that writes to MLflow does, keeps it for 5 ms by default before it is asked to give it back."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 @contextmanager

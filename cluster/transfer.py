@@ -4,15 +4,14 @@ alone. A worker that dies in it breaks this group and no other."""
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-import torch
 from torch import Tensor, nn
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
-from cluster.buckets import Intake, Slot, layout, process_group, receive, send, stream_digest
+from cluster.buckets import Intake, Slot, layout, process_group, receive, send
 from cluster.lost import TransferError
 from rl.errors import UniGRPOError
 from rl.types import WeightRef
@@ -32,17 +31,16 @@ class Transfer:
 class Outgoing:
     """The sender's side. The port is the system's choice, taken at once: nobody can race us."""
 
-    def __init__(self, address: str, module: nn.Module, takers: int, timeout_s: float) -> None:
-        self._module = module
+    def __init__(self, address: str, shapes: Mapping[str, tuple[int, ...]], takers: int, timeout_s: float) -> None:
         self._store = TCPStore(address, 0, is_master=True, wait_for_workers=False)
-        self.transfer = Transfer(address, self._store.port, takers + 1, timeout_s, layout(module.state_dict()))
+        self.transfer = Transfer(address, self._store.port, takers + 1, timeout_s, layout(shapes))
 
-    def send(self) -> None:
-        """Raises TransferError where a taker is gone."""
+    def send(self, tensors: Iterable[Tensor]) -> None:
+        """tensors: in the order of their names. Raises TransferError where a taker is gone."""
         try:
             transfer = self.transfer
             group = process_group(self._store, 0, transfer.size, transfer.timeout_s, transfer.address)
-            send(group, tensors_of(self._module, self.transfer.slots), self.transfer.slots)
+            send(group, tensors, transfer.slots)
         except UniGRPOError:
             raise
         except RuntimeError as error:
@@ -70,15 +68,3 @@ def own_address(address: str, port: int) -> str:
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as way:
         way.connect((address, port))
         return way.getsockname()[0]
-
-
-def weights_digest(module: nn.Module, version: int) -> str:
-    slots = layout(module.state_dict())
-    return stream_digest(tensors_of(module, slots), slots, version)
-
-
-def tensors_of(module: nn.Module, slots: Sequence[Slot]) -> Iterator[Tensor]:
-    """Float32 on the host, one at a time, as ``Learner.weights`` gives all at once."""
-    state = module.state_dict()
-    for slot in slots:
-        yield state[slot.name].detach().to("cpu", torch.float32)

@@ -51,9 +51,13 @@ class LoraLinear(nn.Linear):
 
     def merged(self) -> Tensor:
         """W + alpha / rank * B A, in W's dtype; summed in float32 at least."""
-        wide = torch.promote_types(self.weight.dtype, torch.float32)
-        delta = self.lora_b.detach().to(wide) @ self.lora_a.detach().to(wide)
-        return (self.weight.detach().to(wide) + self.scale * delta).to(self.weight.dtype)
+        return merge(self.weight.detach(), self.lora_a.detach(), self.lora_b.detach(), self.scale)
+
+
+def merge(weight: Tensor, lora_a: Tensor, lora_b: Tensor, scale: float) -> Tensor:
+    """See ``LoraLinear.merged``."""
+    wide = torch.promote_types(weight.dtype, torch.float32)
+    return (weight.to(wide) + scale * (lora_b.to(wide) @ lora_a.to(wide))).to(weight.dtype)
 
 
 def attach(
@@ -142,7 +146,11 @@ def merged_state(module: nn.Module) -> dict[str, Tensor]:
 
 def base_state(module: nn.Module) -> dict[str, Tensor]:
     """The base's own weights: nothing of the adapters."""
-    return {name: value for name, value in module.state_dict().items() if not name.endswith((".lora_a", ".lora_b"))}
+    return without_adapters(module.state_dict())
+
+
+def without_adapters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in state.items() if not name.endswith((".lora_a", ".lora_b"))}
 
 
 @contextmanager

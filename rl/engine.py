@@ -51,6 +51,8 @@ class Engine(Protocol):
     module: nn.Module
     rank: int
     world_size: int
+    parted: bool
+    """Whether no rank holds the whole weights outside of ``whole``."""
 
     @property
     def lr(self) -> float:
@@ -80,8 +82,9 @@ class Engine(Protocol):
         """Restore what ``save`` wrote. Raises CheckpointError."""
         ...
 
-    def whole(self, change: bool = False) -> AbstractContextManager[None]:
-        """In this block every rank sees the module's whole weights; a collective. change: they are written to."""
+    def whole(self, change: bool = False, only: Sequence[Tensor] | None = None) -> AbstractContextManager[None]:
+        """In this block every rank sees the module's whole weights, or ``only`` these; a collective. change: they are
+        written to."""
         ...
 
 
@@ -122,6 +125,7 @@ class TorchEngine:
 
     rank = 0
     world_size = 1
+    parted = False
 
     def __init__(self, module: nn.Module, config: OptimizerConfig, total_steps: int) -> None:
         """total_steps: optimizer steps of the whole run, which a cosine schedule needs."""
@@ -181,7 +185,7 @@ class TorchEngine:
             # A count of steps stays where AdamW keeps it, on the host; moments live beside their parameter.
             self.optimizer.state[parameter][key] = value.to(parameter.device) if value.dim() else value
 
-    def whole(self, change: bool = False) -> AbstractContextManager[None]:
+    def whole(self, change: bool = False, only: Sequence[Tensor] | None = None) -> AbstractContextManager[None]:
         return nullcontext()
 
     def _named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:

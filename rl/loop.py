@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -73,9 +74,9 @@ def train(
     if config.max_staleness:
         sampler = RolloutAhead(cast(RunsAhead, workers), stream, config)
     parts = (config, stream, val_prompts, workers, learner, tracker, checkpoints)
-    with tracked(tracker):
+    with tracked(tracker), ThreadPoolExecutor(1, "numbers") as aside:
         try:
-            return _Run(*parts, stop or Stop(), sampler, stream.state()).train()
+            return _Run(*parts, stop or Stop(), sampler, stream.state(), aside).train()
         except StopRequested:
             raise KeyboardInterrupt from None
 
@@ -92,6 +93,7 @@ class _Run:
     stop: Stop
     sampler: Sampler
     first_prompts: Mapping[str, Any]
+    aside: Executor
 
     def train(self) -> TrainResult:
         began = time.perf_counter()
@@ -123,14 +125,13 @@ class _Run:
             sampled = self.sampler.take(weights, at.step)
         groups = sampled.groups
         batch = prepare(sampled.chosen, self.config, at.step, weight_version=weights.version)
+        rewarded = self.aside.submit(reward_metrics, groups)  # the learner is waited for in any case
         report = self.learner.update(batch)
         with clock("timing_s/update_weights"):
             weights = self.workers.update_weights(self.learner, weights.version + 1)
         at = replace(at, step=at.step + 1, weight_version=weights.version)
-        timings = {**sampled.timings, **clock.stop()}
-        speed = {**throughput(groups, timings), **orchestration({**timings, **report.metrics})}
-        metrics = {**reward_metrics(groups), **report.metrics, **timings, **speed}
-        self.tracker.log(at.step, metrics)
+        metrics = {**rewarded.result(), **report.metrics, **sampled.timings, **clock.stop()}
+        self.tracker.log(at.step, {**metrics, **throughput(groups, metrics), **orchestration(metrics)})
         self._maybe_save(at)
         return weights, at, groups
 

@@ -98,6 +98,9 @@ def mask_pattern(draw: MaskDraw, length: int) -> np.ndarray:
     pattern = np.zeros(length, dtype=bool)
     if length:
         count = min(length, max(1, int(np.floor(draw.ratio * length + 0.5))))
+        if count == length:
+            pattern[:] = True
+            return pattern
         keys = np.random.Philox(key=draw.seed).random_raw(length)
         pattern[np.argsort(keys, kind="stable")[:count]] = True
     return pattern

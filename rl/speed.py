@@ -47,6 +47,5 @@ def orchestration(timings: Mapping[str, float]) -> dict[str, float]:
     chain = timings.get("timing_s/workers_chain")
     if chain is None or timings.get("staleness/max", 0.0) > 0:
         return {}
-    learned = sum(timings.get(f"timing_s/{part}", 0.0) for part in ("old_log_prob", "ref", "update_actor"))
-    seconds = max(0.0, timings["timing_s/step"] - chain - learned)
+    seconds = max(0.0, timings["timing_s/step"] - chain - timings.get("timing_s/learner", 0.0))
     return {"perf/orchestration_s": seconds, "perf/orchestration_share": seconds / timings["timing_s/step"]}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,7 +21,18 @@ ADAPTER_FOLDER = "adapter"
 BASE_FILE = "base.json"
 
 
+Gather = Callable[[Sequence[Tensor]], AbstractContextManager[None]]  # in whose block these tensors are whole
+
+
 class Trained(Protocol):
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Of ``state``, also where an engine has parted the weights."""
+        ...
+
+    def stream(self, gather: Gather) -> Iterator[Tensor]:
+        """``state`` one tensor at a time, in the order of the names: each is whole until the next is asked for."""
+        ...
+
     def state(self) -> Mapping[str, Tensor]:
         """Weights under the policy's own names: what rollout workers sample with."""
         ...
@@ -37,6 +49,14 @@ class WholePolicy:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return {name: _shape(value) for name, value in _sources(self.policy).items()}
+
+    def stream(self, gather: Gather) -> Iterator[Tensor]:
+        for _, value in sorted(_sources(self.policy).items()):
+            with gather([value]):
+                yield value.detach()
 
     def state(self) -> Mapping[str, Tensor]:
         return self.policy.module.state_dict()
@@ -59,6 +79,16 @@ class Adapter:
         """policy has adapters attached (``policies.lora.attach``)."""
         self.policy = policy
         self._digest: str | None = None
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return {name: _shape(value) for name, value in lora.without_adapters(_sources(self.policy)).items()}
+
+    def stream(self, gather: Gather) -> Iterator[Tensor]:
+        adapted = {f"{name}.weight": each for name, each in lora.adapters(self.policy.module)}
+        for name, value in sorted(lora.without_adapters(_sources(self.policy)).items()):
+            layer = adapted.get(name)
+            with gather([value] if layer is None else [value, layer.lora_a, layer.lora_b]):
+                yield value.detach() if layer is None else layer.merged()
 
     def state(self) -> Mapping[str, Tensor]:
         return lora.merged_state(self.policy.module)
@@ -87,6 +117,15 @@ class Adapter:
 def trained(policy: Policy) -> Trained:
     """An adapter where the policy has one."""
     return Adapter(policy) if any(True for _ in lora.adapters(policy.module)) else WholePolicy(policy)
+
+
+def _sources(policy: Policy) -> dict[str, Tensor]:
+    """The module's own parameters and buffers by name, which an engine may have parted."""
+    return policy.module.state_dict(keep_vars=True)
+
+
+def _shape(value: Tensor) -> tuple[int, ...]:
+    return tuple(getattr(value, "ds_shape", value.shape))  # DeepSpeed's name for that of the whole
 
 
 def weights_digest(state: Mapping[str, Tensor]) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,7 @@ class UniGRPOLearner:
         The weights do not depend on the size of micro-batches or the number of ranks, but for rounding. Raises
         TrainingError where ratios are off 1 that must be 1, or too many updates in a row were skipped.
         """
+        began = time.perf_counter()
         self._steps += 1
         if self.past is not None:
             self.past.remember()
@@ -93,13 +95,25 @@ class UniGRPOLearner:
             self._count_skip("no usable group in the batch")
             return StepReport({"actor/skipped_updates": 1.0, "actor/lr": self.engine.lr}, updated=False)
         with torch_threads(self.config.threads):
-            return self._update(batch)
+            report = self._update(batch)
+        return replace(report, metrics={**report.metrics, "timing_s/learner": time.perf_counter() - began})
 
     def weights(self) -> Mapping[str, np.ndarray]:
         """A collective where an engine parts the weights: every rank calls it."""
         with self.engine.whole():
             state = self.trained.state()
             return {name: value.detach().to("cpu", torch.float32, copy=True).numpy() for name, value in state.items()}
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Of ``weights``."""
+        return self.trained.shapes()
+
+    def stream(self) -> Iterator[Tensor]:
+        """What ``weights`` gives, one tensor at a time in the order of the names: from where it lies, or a copy where an
+        engine has it whole for that moment alone. Then a collective: every rank takes all of it."""
+        parted = self.engine.parted
+        for value in self.trained.stream(lambda only: self.engine.whole(only=only)):
+            yield value.to("cpu", torch.float32, copy=parted)
 
     def save(self, folder: Path) -> None:
         """The policy's own folder, the engine's files, the learner's counters. A collective: every rank calls it.

@@ -118,7 +118,6 @@ def validate(config: Config) -> None:
     )
     _validate_best(config)
     _validate_staleness(config)
-    _validate_collective(config)
 
 
 def _validate_best(config: Config) -> None:
@@ -146,22 +145,6 @@ def _validate_staleness(config: Config) -> None:
         raise ConfigError(
             f"max_staleness={config.max_staleness} with rollout.max_gen_batches={config.rollout.max_gen_batches}: how many "
             "batches a step takes is only known when it is sampled; set one of them to max_staleness=0 or max_gen_batches=1"
-        )
-
-
-def _validate_collective(config: Config) -> None:
-    """The first rank sends the tensors of its own module: they must be the policy's, and whole."""
-    if config.cluster.weight_sync != "collective":
-        return
-    if config.learner.zero_stage == 3:
-        raise ConfigError(
-            "cluster.weight_sync=collective with learner.zero_stage=3: no rank holds the whole weights; set "
-            "cluster.weight_sync=object_store, or learner.zero_stage up to 2"
-        )
-    if config.learner.lora.on:
-        raise ConfigError(
-            "cluster.weight_sync=collective with learner.lora: a rank holds base and adapter apart; set "
-            "cluster.weight_sync=object_store"
         )
 
 

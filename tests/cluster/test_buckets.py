@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +19,13 @@ from rl.errors import WorkerError
 from rl.types import WeightRef
 
 
+def slots_of(tensors: Mapping[str, Any]) -> tuple[Slot, ...]:
+    return layout({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+
+
 def transfer(sent: dict[str, torch.Tensor], target: dict[str, torch.Tensor], bucket_mib: float) -> Intake:
     """Between two threads of this process, over gloo on loopback."""
-    store, slots = dist.HashStore(), layout(sent)  # pyright: ignore[reportPrivateImportUsage]
+    store, slots = dist.HashStore(), slots_of(sent)  # pyright: ignore[reportPrivateImportUsage]
     intake = Intake(target, slots)
 
     def sender() -> None:
@@ -59,7 +65,7 @@ def test_pieces_hold_everything_once_in_order_and_no_more_than_a_bucket(shapes: 
 
 
 def test_a_module_of_another_shape_is_refused_before_anything_is_copied() -> None:
-    slots = layout({"a": np.zeros((2, 3)), "b": np.zeros(4)})
+    slots = slots_of({"a": np.zeros((2, 3)), "b": np.zeros(4)})
     with pytest.raises(WorkerError, match="1 tensors differ from the policy's, the first is 'b'"):
         Intake({"a": torch.zeros(2, 3), "b": torch.zeros(5)}, slots)
 
@@ -72,7 +78,7 @@ def test_the_target_may_be_of_another_type() -> None:
 
 
 def test_a_sender_that_runs_short_says_which_tensor() -> None:
-    slots = layout({"a": torch.zeros(4)})
+    slots = slots_of({"a": torch.zeros(4)})
     group = process_group(dist.HashStore(), 0, 1, 5.0)  # pyright: ignore[reportPrivateImportUsage]
     with pytest.raises(WorkerError, match="a has 3 numbers, 4 were announced"):
         send(group, [torch.zeros(3)], slots)
@@ -81,7 +87,7 @@ def test_a_sender_that_runs_short_says_which_tensor() -> None:
 def test_tensors_are_asked_for_one_at_a_time() -> None:
     """As an engine whose parameters are scattered gathers them: the next is made when the one before was let go."""
     alive, most = 0, 0
-    slots = layout({f"{i:02}": torch.zeros(64) for i in range(32)})
+    slots = slots_of({f"{i:02}": torch.zeros(64) for i in range(32)})
 
     def gathered():
         nonlocal alive, most

@@ -19,11 +19,12 @@ from cluster.learner import FrozenLearner, make_learner
 from cluster.rank_group import RankGroup
 from cluster.ray_workers import RayWorkers, RolloutActor
 from cluster.session import Session, place, session
+from cluster.weights import digest
 from cluster.workers import InlineWorkers
 from rl.config import Config
 from rl.errors import PolicyError, WorkerError
 from rl.prepare import prepare
-from rl.types import Group, ScoreStatus, StepReport
+from rl.types import Group, ScoreStatus, StepReport, WeightRef
 from tests.cluster.runs import PROMPTS, make_config, run, same
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -43,18 +44,9 @@ def expected(config: Config) -> list[Group]:
 
 @pytest.fixture(scope="module")
 def live(home: Path) -> Iterator[Session]:
-    """One rollout worker, one reward worker, one learner rank: started once for the tests below."""
-    with session(make_config(home, "cluster.mode=ray")) as parts:
+    """Three rollout workers, one reward worker, one learner rank: started once for the tests below."""
+    with session(make_config(home, "cluster.mode=ray", "cluster.rollout_workers=3")) as parts:
         yield parts
-
-
-@pytest.fixture
-def three(home: Path) -> Iterator[RayWorkers]:
-    config = make_config(home, "cluster.mode=ray", "cluster.rollout_workers=3")
-    workers = RayWorkers(config, place(config))
-    workers.wait_ready()
-    yield workers
-    workers.close()
 
 
 def process_of(actor: Any) -> int:
@@ -84,7 +76,7 @@ def test_a_run_is_the_same_over_ray_and_in_one_process_and_resumes_between_them(
     assert resumed.weights == expected.weights
 
 
-def test_one_worker_gives_the_same_as_this_process(live: Session, config: Config, expected: list[Group]) -> None:
+def test_three_workers_give_the_same_as_this_process(live: Session, config: Config, expected: list[Group]) -> None:
     weights = live.workers.update_weights(FrozenLearner(config), 3)
     groups = live.workers.rollout_and_score(PROMPTS, weights, seed=11)
     assert same(groups, expected)
@@ -97,8 +89,10 @@ def test_one_worker_gives_the_same_as_this_process(live: Session, config: Config
 
 
 def test_three_workers_two_of_them_killed_give_the_same(
-    three: RayWorkers, config: Config, expected: list[Group], caplog: pytest.LogCaptureFixture
+    live: Session, config: Config, expected: list[Group], caplog: pytest.LogCaptureFixture
 ) -> None:
+    three = live.workers
+    assert isinstance(three, RayWorkers)
     weights = three.update_weights(FrozenLearner(config), 3)
     assert same(three.rollout_and_score(PROMPTS, weights, seed=11), expected)
     for worker in (three._rollouts._workers[0], three._rollouts._workers[2], three._rewards._workers[0]):
@@ -147,9 +141,12 @@ def test_a_stale_version_is_refused_by_the_worker_itself(live: Session, config: 
         live.workers.rollout_and_score(PROMPTS, old, seed=11)
 
 
-def test_two_ranks_learn_as_one_and_end_together(home: Path, expected: list[Group], tmp_path: Path) -> None:
-    """ZeRO 1 on two ranks beside one rank in this process, which then goes on from what the two saved."""
-    settings = ("learner.zero_stage=1",)
+def test_two_ranks_learn_as_one_and_end_together(
+    home: Path, live: Session, expected: list[Group], tmp_path: Path
+) -> None:
+    """ZeRO 3 on two ranks beside one rank in this process, which then goes on from what the two saved. A worker gets the
+    weights that no rank has whole, gathered one by one while they travel."""
+    settings = ("learner.zero_stage=3",)
     config = make_config(home, *settings)
     batches = [prepare(expected, config, step, weight_version=3) for step in range(3)]
     single = make_learner(config)
@@ -163,6 +160,11 @@ def test_two_ranks_learn_as_one_and_end_together(home: Path, expected: list[Grou
         middle = group.weights()
         together.append(group.update(batches[2]))
         final = group.weights()
+        ref = WeightRef(4, group.digest(4))
+        assert ref.digest == digest(final)
+        assert isinstance(live.workers, RayWorkers)
+        (call,) = group.send_weights([live.workers._rollouts._workers[0].actor], ref)
+        result(call, "rollout worker 0", "receiving")  # it has checked the digest of what came
         os.kill(process_of(group._ranks["learner rank 1"]), signal.SIGKILL)
         with pytest.raises(WorkerError, match="learner rank 1 was lost, training"):
             group.update(batches[0])

@@ -244,7 +244,7 @@ def test_a_run_of_failures_stops(tmp_path: Path) -> None:
 
 
 def test_orchestration_is_what_is_left_of_a_step_beside_its_longest_chain() -> None:
-    learned = {"timing_s/old_log_prob": 1.0, "timing_s/ref": 0.5, "timing_s/update_actor": 2.5}
+    learned = {"timing_s/learner": 4.0}
     timings = {"timing_s/step": 10.0, "timing_s/workers_chain": 5.0, **learned}
     assert orchestration(timings) == {"perf/orchestration_s": 1.0, "perf/orchestration_share": 0.1}
     assert orchestration({"timing_s/step": 10.0, **learned}) == {}  # these workers do not tell
