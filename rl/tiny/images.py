@@ -33,7 +33,7 @@ SCENES, PHOTOS = 14, 26  # images of each kind in a batch: scenes are few and al
 ENTROPY_WEIGHT = COMMITMENT_WEIGHT = 0.02
 SHAPE_WEIGHT = 0.1
 PHOTO_SIZE = 64  # easy-vqa's own
-SHAPE_NAMES = sorted(SHAPES)
+SHAPE_NAMES: list[str] = [*sorted(SHAPES)]
 
 
 @dataclass(frozen=True, slots=True)
