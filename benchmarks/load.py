@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,13 +35,12 @@ print(json.dumps({"seconds": seconds, "peak": (peak() - before) * 1024, "size": 
 """
 
 
-def make_folder(folder: Path, parameters: float, dtype: str) -> Path:
-    """A LLaDA-shaped policy of about so many parameters, a toy's tokenizer with it."""
+def make_folder(folder: Path, parameters: float, dtype: str, shard_bytes: int = 1 << 62) -> Path:
+    """A LLaDA-shaped policy of about so many parameters, in shards of so many bytes, a toy's tokenizer with it."""
     import torch
-    from safetensors.torch import save_file
 
     from policies.build import CHAT_TEMPLATE, train_tokenizer
-    from policies.checkpoints import DTYPES
+    from policies.checkpoints import DTYPES, write_weights
     from policies.empty import empty_module
     from policies.families import llada
     from policies.transformer import Transformer
@@ -58,30 +58,31 @@ def make_folder(folder: Path, parameters: float, dtype: str) -> Path:
     train_tokenizer(["load"], 300).save(str(folder / "tokenizer.json"))
     module = empty_module(partial(Transformer, llada.sizes(config)), DTYPES[dtype], "cpu")
     module.reset_parameters(torch.Generator().manual_seed(0))
-    weights = {key: parts[0] for key, parts in llada.tensors(module).items()}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    write_weights(folder, llada.tensors(module), shard_bytes)
     return folder
 
 
-def read_seconds(file: Path) -> float:
+def read_seconds(files: Sequence[Path]) -> float:
     """Into memory that is allocated here, since loading allocates too."""
-    start = time.perf_counter()
-    buffer = bytearray(file.stat().st_size)
-    with file.open("rb", buffering=0) as source:
-        view = memoryview(buffer)
-        while len(view):
-            view = view[source.readinto(view) :]
+    start, kept = time.perf_counter(), []
+    for file in files:
+        kept.append(bytearray(file.stat().st_size))
+        with file.open("rb", buffering=0) as source:
+            view = memoryview(kept[-1])
+            while len(view):
+                view = view[source.readinto(view) :]
     return time.perf_counter() - start
 
 
 def measure(folder: Path, dtype: str, repeats: int) -> dict[str, float]:
     loads, reads = [], []
     for _ in range(repeats):
-        reads.append(read_seconds(folder / "model.safetensors"))
+        reads.append(read_seconds(sorted(folder.glob("*.safetensors"))))
         command = [sys.executable, "-c", CHILD, str(folder), dtype]
         loads.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
     seconds = statistics.median(load["seconds"] for load in loads)
     return {
+        "files": len(list(folder.glob("*.safetensors"))),
         "model_bytes": loads[0]["size"],
         "peak_over_model": max(load["peak"] for load in loads) / loads[0]["size"],
         "load_seconds": seconds,
@@ -93,7 +94,9 @@ def measure(folder: Path, dtype: str, repeats: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parameters", type=float, default=1e9)
-    parser.add_argument("--dtype", default="bfloat16", help="of the file, and asked for")
+    parser.add_argument("--dtype", default="bfloat16", help="of the file")
+    parser.add_argument("--load-dtype", help="asked for; default: the file's")
+    parser.add_argument("--shard-gb", type=float, help="largest shard; default: one file")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -101,10 +104,12 @@ def main() -> None:
         folder = Path(temporary) / "policy"
         # In a process of its own, so that its memory is gone when loading is measured.
         code = (
-            "import sys; from benchmarks.load import *; make_folder(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3])"
+            "import sys; from benchmarks.load import *; make_folder(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3], "
+            "int(float(sys.argv[4]) * 1e9))"
         )
-        subprocess.run([sys.executable, "-c", code, str(folder), str(options.parameters), options.dtype], check=True)
-        result = measure(folder, options.dtype, options.repeats)
+        made = [str(folder), str(options.parameters), options.dtype, str(options.shard_gb or 1e9)]
+        subprocess.run([sys.executable, "-c", code, *made], check=True)
+        result = measure(folder, options.load_dtype or options.dtype, options.repeats)
     text = json.dumps(result, indent=2)
     print(text)
     if options.json:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from statistics import median
 from typing import Any
 
@@ -26,6 +27,7 @@ from policies.samplers.text import sample_text
 from rl.types import ImageSampling, TextSampling
 
 VOCABULARIES, GROUPS = (4096, 32768), (1, 8)
+CASES = ("text", "image", "cached", "block")
 Side = Callable[[int], int]  # of a seed: how many tokens were written
 
 
@@ -56,8 +58,9 @@ def run(
     vocabularies: Sequence[int] = VOCABULARIES,
     groups: Sequence[int] = GROUPS,
     log: Callable[[str], None] = print,
+    only: Sequence[str] = CASES,
 ) -> dict[str, Any]:
-    """All cases, as what ``unigrpo bench rollout`` writes. One thread: one rollout worker has one."""
+    """The cases, as what ``unigrpo bench rollout`` writes. One thread: one rollout worker has one."""
     shape, cases = shape or Shape(), []
 
     def measure(modality: str, against: str, vocabulary: int, group: int, ours: Side, plain: Side) -> None:
@@ -67,26 +70,39 @@ def run(
     with one_thread():
         for vocabulary in vocabularies:
             policy = bench_policy(shape, vocabulary)
-            for group in groups:
-                measure("text", "LLaDA generate.py", vocabulary, group, *text_sides(policy, shape, group))
-            measure("image", "MMaDA t2i_generate", vocabulary, 1, *image_sides(policy, shape))
             plain = bench_policy(shape, vocabulary)
-            for group in groups:
-                with torch.no_grad(), packed(policy.module):  # as a rollout worker has them, from version to version
-                    greedy, fast_dllm, _ = cached_sides(policy, plain, shape, group)
-                    measure("text, dual cache, greedy", "Fast-dLLM dual cache", vocabulary, group, greedy, fast_dllm)
-                    drawn, _, llada = cached_sides(policy, plain, shape, group, temperature=1.0)
-                    measure("text, dual cache", "LLaDA generate.py", vocabulary, group, drawn, llada)
-                for block_length in shape.own_blocks:
-                    sides = block_sides(shape, vocabulary, block_length, group)
-                    measure(f"block-causal, {block_length}", "the same without a cache", vocabulary, group, *sides)
+            with torch.no_grad(), packed(policy.module):  # as a rollout worker has them, from version to version
+                for group in groups if "text" in only else ():
+                    measure("text", "LLaDA generate.py", vocabulary, group, *text_sides(policy, plain, shape, group))
+                if "image" in only:
+                    measure("image", "MMaDA t2i_generate", vocabulary, 1, *image_sides(policy, plain, shape))
+                if "cached" in only:
+                    greedy, fast_dllm = greedy_cached_sides(policy, plain, shape)
+                    measure("text, dual cache, greedy", "Fast-dLLM dual cache", vocabulary, 1, greedy, fast_dllm)
+                    for group, temperature in product(groups, (1.0, 0.0)):
+                        sides = text_sides(policy, plain, shape, group, temperature, cache="dual")
+                        named = "text, dual cache" if temperature else "text, dual cache, greedy"
+                        measure(named, "LLaDA generate.py", vocabulary, group, *sides)
+            for block_length in shape.own_blocks if "block" in only else ():
+                sides = block_sides(shape, vocabulary, block_length)
+                measure(f"block-causal, {block_length}", "the same without a cache", vocabulary, 1, *sides)
     return {"bench": "rollout", "torch": torch.__version__, "threads": 1, "shape": asdict(shape), "cases": cases}
 
 
-def text_sides(policy: MaskedDiffusionPolicy, shape: Shape, group: int) -> tuple[Side, Side]:
-    """Ours and the plain algorithm, each a function of a seed that returns how many tokens it wrote."""
+def text_sides(
+    policy: MaskedDiffusionPolicy,
+    plain_policy: MaskedDiffusionPolicy,
+    shape: Shape,
+    group: int,
+    temperature: float = 1.0,
+    cache: str = "none",
+) -> tuple[Side, Side]:
+    """Ours and the plain algorithm, each a function of a seed that returns how many tokens it wrote.
+
+    ``plain_policy`` has the same weights, so that those of ``policy`` may be packed.
+    """
     prompt = list(range(FIRST_PLAIN, FIRST_PLAIN + shape.prompt))
-    sampling = TextSampling(shape.max_new_tokens, shape.block_length, shape.text_steps, temperature=1.0)
+    sampling = TextSampling(shape.max_new_tokens, shape.block_length, shape.text_steps, temperature, cache=cache)
 
     def ours(seed: int) -> int:
         samples = sample_text(policy, prompt, sampling, [seed * group + member for member in range(group)])
@@ -95,15 +111,16 @@ def text_sides(policy: MaskedDiffusionPolicy, shape: Shape, group: int) -> tuple
     def plain(seed: int) -> int:
         torch.manual_seed(seed)
         ids = llada_generate(
-            policy.logits, torch.tensor([prompt] * group), steps=shape.text_steps, length=shape.max_new_tokens,
-            block=shape.block_length, temperature=1.0, mask_id=MASK,
+            plain_policy.logits, torch.tensor([prompt] * group), steps=shape.text_steps, length=shape.max_new_tokens,
+            block=shape.block_length, temperature=temperature, mask_id=MASK,
         )  # fmt: skip
         return group * (ids.shape[1] - len(prompt))
 
     return ours, plain
 
 
-def image_sides(policy: MaskedDiffusionPolicy, shape: Shape) -> tuple[Side, Side]:
+def image_sides(policy: MaskedDiffusionPolicy, plain_policy: MaskedDiffusionPolicy, shape: Shape) -> tuple[Side, Side]:
+    """``plain_policy`` as in text_sides."""
     caption = list(range(FIRST_PLAIN, FIRST_PLAIN + shape.caption))
     start, end, close, pad = [2, 3], [4, 5], 6, 7
     prompt = EncodedPrompt((*start, *caption, *end), (close,), (*start, *end), shape.codes)
@@ -119,7 +136,7 @@ def image_sides(policy: MaskedDiffusionPolicy, shape: Shape) -> tuple[Side, Side
     def plain(seed: int) -> int:
         ids, other = row(prompt.prefix), row(prompt.unconditional)
         codes = mmada_draw(
-            policy.logits, ids, other, ids != pad, other != pad, codes=shape.codes, mask_id=MASK,
+            plain_policy.logits, ids, other, ids != pad, other != pad, codes=shape.codes, mask_id=MASK,
             image_offset=policy.vocabulary.image_offset, codebook=shape.codebook, steps=shape.image_steps,
             guidance=shape.guidance, temperature=1.0, generator=torch.Generator().manual_seed(seed),
         )  # fmt: skip
@@ -128,7 +145,7 @@ def image_sides(policy: MaskedDiffusionPolicy, shape: Shape) -> tuple[Side, Side
     return ours, plain
 
 
-def block_sides(shape: Shape, vocabulary: int, block_length: int, group: int) -> tuple[Side, Side]:
+def block_sides(shape: Shape, vocabulary: int, block_length: int) -> tuple[Side, Side]:
     """A block-causal policy with its exact cache, and the same algorithm without: SDAR's, two tokens a step."""
     policy = bench_policy(shape, vocabulary, block_length=block_length)
     prompt = list(range(FIRST_PLAIN, FIRST_PLAIN + shape.prompt))
@@ -136,44 +153,30 @@ def block_sides(shape: Shape, vocabulary: int, block_length: int, group: int) ->
     sampling = TextSampling(length, block_length, steps, temperature=0.0)
 
     def ours(seed: int) -> int:
-        samples = sample_text(policy, prompt, sampling, list(range(group)))
-        return sum(len(sample.token_ids) for sample in samples)
+        return len(sample_text(policy, prompt, sampling, [seed])[0].token_ids)
 
     def plain(seed: int) -> int:
         ids = block_generate(
-            policy, torch.tensor([prompt] * group), steps=steps, length=length, block=block_length, mask_id=MASK
+            policy, torch.tensor([prompt]), steps=steps, length=length, block=block_length, mask_id=MASK
         )
-        return group * (ids.shape[1] - len(prompt))
+        return ids.shape[1] - len(prompt)
 
     return ours, plain
 
 
-def cached_sides(
-    policy: MaskedDiffusionPolicy, plain: MaskedDiffusionPolicy, shape: Shape, group: int, temperature: float = 0.0
-) -> tuple[Side, Side, Side]:
-    """With the dual cache: ours, Fast-dLLM's (greedy, and it takes one prompt at a time), and LLaDA's without a cache.
-
-    ``plain`` has the same weights, so that those of ``policy`` may be packed.
-    """
-    prompt = list(range(FIRST_PLAIN, FIRST_PLAIN + shape.prompt))
-    sampling = TextSampling(shape.max_new_tokens, shape.block_length, shape.text_steps, temperature, cache="dual")
-    settings = {"steps": shape.text_steps, "length": shape.max_new_tokens, "block": shape.block_length}
-
-    def ours(seed: int) -> int:
-        return sum(len(sample.token_ids) for sample in sample_text(policy, prompt, sampling, list(range(group))))
+def greedy_cached_sides(policy: MaskedDiffusionPolicy, plain: MaskedDiffusionPolicy, shape: Shape) -> tuple[Side, Side]:
+    """Ours with the dual cache, and Fast-dLLM's, which takes one sequence at a time. ``plain`` as in text_sides."""
+    ours, _ = text_sides(policy, plain, shape, group=1, temperature=0.0, cache="dual")
+    prompt, network = list(range(FIRST_PLAIN, FIRST_PLAIN + shape.prompt)), PlainDualCache(plain.module)
 
     def fast_dllm(seed: int) -> int:
-        network = PlainDualCache(plain.module)
-        for _ in range(group):
-            dual_cache_generate(network, torch.tensor([prompt]), mask_id=MASK, **settings)
-        return group * shape.max_new_tokens
+        ids = dual_cache_generate(
+            network, torch.tensor([prompt]), steps=shape.text_steps, length=shape.max_new_tokens,
+            block=shape.block_length, mask_id=MASK,
+        )  # fmt: skip
+        return ids.shape[1] - len(prompt)
 
-    def llada(seed: int) -> int:
-        ids = torch.tensor([prompt] * group)
-        ids = llada_generate(plain.logits, ids, temperature=temperature, mask_id=MASK, **settings)
-        return group * (ids.shape[1] - len(prompt))
-
-    return ours, fast_dllm, llada
+    return ours, fast_dllm
 
 
 def _case(

@@ -11,12 +11,21 @@ from cluster import console
 from rl.errors import ConfigError
 
 
-def rollout(out: Path, repeats: int, vocabularies: Sequence[int] | None, groups: Sequence[int] | None) -> int:
+def rollout(
+    out: Path,
+    repeats: int,
+    vocabularies: Sequence[int] | None,
+    groups: Sequence[int] | None,
+    only: Sequence[str] | None,
+) -> int:
     """Raises ConfigError where the file cannot be written: before the measurement, which takes minutes."""
     check_folder("--out", out)
-    from benchmarks.rollout import GROUPS, VOCABULARIES, run
+    from benchmarks.rollout import CASES, GROUPS, VOCABULARIES, run
 
-    write(out, run(repeats, vocabularies=vocabularies or VOCABULARIES, groups=groups or GROUPS))
+    for case in only or ():
+        if case not in CASES:
+            raise ConfigError(f"--case {case}: allowed: {', '.join(CASES)}")
+    write(out, run(repeats, vocabularies=vocabularies or VOCABULARIES, groups=groups or GROUPS, only=only or CASES))
     return console.OK
 
 

@@ -168,13 +168,14 @@ def bench_rollout(
     repeats: Annotated[int, typer.Option(min=1, help="Turns of each side; medians are reported.")] = 5,
     vocabulary: Annotated[list[int] | None, typer.Option(min=2048, help="Default: 4096 and 32768.")] = None,
     group: Annotated[list[int] | None, typer.Option(min=1, help="Rollouts a group of text. Default: 1 and 8.")] = None,
+    case: Annotated[list[str] | None, typer.Option(help="text, image, cached or block. Default: all.")] = None,
 ) -> None:
     """Samplers against the plain algorithms, with and without caches: same random weights, one thread, taking turns."""
 
     def body() -> int:
         from cluster.bench import rollout
 
-        return rollout(out, repeats, vocabulary, group)
+        return rollout(out, repeats, vocabulary, group, case)
 
     console.run(body)
 

@@ -46,8 +46,12 @@ def _rollout(policy: Policy, rollout: Rollout) -> dict[str, Any]:
             image = _image(rollout.image, rollout.step_map[part])
     written = int(rollout.response_mask.sum())
     count = len(np.unique(rollout.step_map[rollout.response_mask]))
-    foot = f"seed {rollout.seed}: {written} tokens in {count} steps, {rollout.status}"
+    foot = f"seed {rollout.seed}: {_many(written, 'token')} in {_many(count, 'step')}, {rollout.status}"
     return {"tokens": tokens, "steps": steps, "image": image, "foot": foot}
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def pieces(tokenizer: TextTokenizer, token_ids: list[int], eos_id: int) -> list[str]:

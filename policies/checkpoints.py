@@ -171,12 +171,16 @@ def _check_vocabulary(folder: Path, vocabulary: Vocabulary, tokenizer: ChatToken
     for name, value in (("mask_token_id", vocabulary.mask_id), ("eos_token_id", vocabulary.eos_id)):
         if not 0 <= value < vocabulary.size:
             raise PolicyError(
-                f"{where}: {name}={value}: outside the vocabulary of {vocabulary.size}; allowed: 0..{vocabulary.size - 1}"
+                f"{where}: {name}={value}: outside the vocabulary of {vocabulary.size}; allowed: 0..{vocabulary.size - 1}; is "
+                "this the config of these weights?"
             )
         if first <= value < first + vocabulary.codebook_size:
             raise PolicyError(f"{where}: {name}={value}: lies among the image codes from {first}; take a text id")
     if vocabulary.mask_id == vocabulary.eos_id:
-        raise PolicyError(f"{where}: mask_token_id and eos_token_id are both {vocabulary.mask_id}; they must differ")
+        raise PolicyError(
+            f"{where}: mask_token_id and eos_token_id are both {vocabulary.mask_id}; they must differ: take "
+            "both from the tokenizer that these weights were trained with"
+        )
     if first + vocabulary.codebook_size > vocabulary.size:
         raise PolicyError(
             f"{where}: image codes {first}..{first + vocabulary.codebook_size - 1} run past the vocabulary of "
@@ -186,7 +190,7 @@ def _check_vocabulary(folder: Path, vocabulary: Vocabulary, tokenizer: ChatToken
         room = "image codes begin at" if vocabulary.codebook_size else "the vocabulary ends before"
         raise PolicyError(
             f"{where}: {room} {first}, but the tokenizer's text goes up to {tokenizer.last_id}; the config and the "
-            "tokenizer are of two models"
+            "tokenizer are of two models; copy both from one checkpoint"
         )
 
 

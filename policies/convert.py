@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from policies.folders import INDEX
+from policies.folders import INDEX, PICKLED, SINGLE, read_config
 from rl.errors import PolicyError, UniGRPOError
 
 BIN_INDEX = "pytorch_model.bin.index.json"
@@ -24,12 +24,13 @@ BIN_INDEX = "pytorch_model.bin.index.json"
 
 def convert_folder(folder: Path) -> list[Path]:
     """Write a safetensors file beside each .bin file, and an index where there was one. Raises PolicyError."""
-    files = sorted(folder.glob("*.bin"))
+    # A trainer leaves other pickles beside the weights, such as training_args.bin.
+    files = sorted(folder.glob(PICKLED)) or sorted(folder.glob("*.bin"))
     if not files:
         raise PolicyError(f"{folder}: no .bin file to convert")
     target = {file.name: file.name.removesuffix(".bin") + ".safetensors" for file in files}
-    if len(files) == 1 and (folder / "tokenizer_config.json").is_file():
-        target[files[0].name] = "model.safetensors"  # the name of a policy's single file; others keep theirs
+    if len(files) == 1 and _is_policy(folder):
+        target[files[0].name] = SINGLE
     for file in files:
         save_file(_read(file), str(folder / target[file.name]), metadata={"format": "pt"})
     if (folder / BIN_INDEX).is_file():
@@ -37,6 +38,11 @@ def convert_folder(folder: Path) -> list[Path]:
         index["weight_map"] = {key: target[name] for key, name in index["weight_map"].items()}
         (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
     return [folder / name for name in target.values()]
+
+
+def _is_policy(folder: Path) -> bool:
+    """And no image tokenizer, whose single file keeps the name that its own loader looks for."""
+    return (folder / "config.json").is_file() and "model_type" in read_config(folder)
 
 
 def _read(file: Path) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from rl.errors import PolicyError
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+PICKLED = "pytorch_model*.bin"
 VOCABULARY_FILES = ("vocab.json", "merges.txt")  # what a few families release in the place of tokenizer.json
 
 
@@ -87,8 +88,14 @@ def weight_files(folder: Path) -> list[Path]:
             raise PolicyError(f"{index}: not an index of weights: no mapping 'weight_map' in it") from error
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
-    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
+    if any(folder.glob("*.bin")):
         raise pickled(folder)
+    other = sorted(file for suffix in ("*.pt", "*.pth", "*.ckpt") for file in folder.glob(suffix))
+    if other:
+        raise PolicyError(
+            f"{other[0]}: a pickle, which can run code when loaded, and not a release's {PICKLED}; save the weights as "
+            f"{SINGLE} with the code that wrote it"
+        )
     raise PolicyError(f"{folder}: no {SINGLE} and no {INDEX}")
 
 

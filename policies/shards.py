@@ -125,7 +125,7 @@ def check_weights(files: Sequence[Path], tensors: Mapping[str, Sequence[Tensor]]
                     raise PolicyError(f"{file}: {key} {problem}; is this the config of these weights?")
     if left:
         raise PolicyError(
-            f"{files[0].parent}: {len(left)} tensors missing, the first is {next(iter(left))}; copy the folder again, or "
+            f"{files[0].parent}: {len(left)} missing tensors, the first is {next(iter(left))}; copy the folder again, or "
             "mend config.json if it describes another model"
         )
 
@@ -145,5 +145,5 @@ def _check_shape(file: Path, key: str, shape: tuple[int, ...], parts: Sequence[T
     if shape != wanted:
         raise PolicyError(
             f"{file}: {key} has shape {shape}, but config.json makes it {wanted}; the weights and the config are "
-            "of two models"
+            "of two models; copy both from one checkpoint"
         )

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from policies.cache import KeyValueCache
 from policies.compiled import compiled
+from policies.distinct import Distinct
 from policies.experts import ExpertsConfig, SparseExperts
 from policies.packed import is_packed
 from policies.packing import Packing
@@ -110,10 +111,13 @@ class Block(nn.Module):
         bias: Tensor | Packing | None,
         rows: Rows | None = None,
         cache: KeyValueCache | None = None,
+        distinct: tuple[Distinct, Tensor] | None = None,
     ) -> Tensor:
         """x [B, L, D] -> [B, L, D], or [M, D] with rows. bias: bool, broadcast to [B, heads, queries, keys]; or how B
-        sequences are packed in x [1, T, D]."""
-        if rows is None:
+        sequences are packed in x [1, T, D]. distinct: the states x without repetition [U, D], and where each stands."""
+        if distinct is not None:
+            q, k, v = self._project_distinct(*distinct, rope)
+        elif rows is None:
             q, k, v = self._run(Block._project, x, rope)
         else:
             normed = self.attn_norm(x)
@@ -133,6 +137,14 @@ class Block(nn.Module):
         """Rotated queries and keys, and values [B, heads, L, H], of states [B, L, D]."""
         normed = self.attn_norm(x)
         return (rotate(self.q_norm(self._heads(self.q_proj(normed))), rope), *self._keys_values(normed, rope))
+
+    def _project_distinct(
+        self, distinct: Distinct, states: Tensor, rope: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """``_project`` of repeated states [U, D], each projected once."""
+        normed = self.attn_norm(states)
+        q, k, v = (self._heads(distinct.spread(part(normed))) for part in (self.q_proj, self.k_proj, self.v_proj))
+        return rotate(self.q_norm(q), rope), rotate(self.k_norm(k), rope), v
 
     def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """What follows attention: its output, and the MLP."""
@@ -221,8 +233,9 @@ class Transformer(nn.Module):
             rows = rows.selected(shape) if isinstance(rows, Rows) else rows
             rows = None if rows is None else packing.pack(rows)
         x, rope, bias = self._enter(token_ids, attention_mask, cache, packing)
+        distinct = self._distinct(token_ids)
         for block in self.blocks[:-1]:
-            x = block(x, rope, bias, cache=cache)
+            x, distinct = block(x, rope, bias, cache=cache, distinct=distinct), None
         asked = Rows.of(rows) if isinstance(rows, Tensor) else rows
         if asked is not None and self.config.shifted:
             asked = asked.shifted(None if packing is None else packing.positions)
@@ -243,6 +256,13 @@ class Transformer(nn.Module):
         assert isinstance(last, Block)
         last.keys_values(x, rope, cache)
         cache.commit(token_ids.shape[1])
+
+    def _distinct(self, token_ids: Tensor) -> tuple[Distinct, Tensor] | None:
+        """For the first layer of a sampler's passes on a CPU; a learner's must round alike with and without gradients."""
+        first = self.blocks[0]
+        assert isinstance(first, Block)
+        found = Distinct.of(token_ids) if is_packed(first.q_proj) else None
+        return None if found is None else (found, self.wte(found.tokens))
 
     def _packing(self, attention_mask: Tensor | None) -> Packing | None:
         """How padded sequences are packed, where they are to be and there is padding."""

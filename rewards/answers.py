@@ -29,7 +29,7 @@ _LABEL = re.compile(
     r"|(?:option|choice)\b\**\s*(?:is|:|=)?(?=\W*[A-Z]\b))[\s*:]*",
     re.IGNORECASE,
 )
-_FORMULA = re.compile(r"(?<!\\)\$\$?([^$\n]{1,300})(?<!\\)\$|\\\(([^\n]{1,300}?)\\\)|\\\[([^\n]{1,300}?)\\\]")
+_FORMULA = re.compile(r"(?<!\\)\$\$?((?:\\\$|[^$\n]){1,300})(?<!\\)\$|\\\(([^\n]{1,300}?)\\\)|\\\[([^\n]{1,300}?)\\\]")
 _SENTENCE_END = re.compile(
     r"\.(?:\s|$)|\s\((?=[a-z])|[,;]?\s(?:because|since|which|where|so|as|when|for|in total|altogether)\b", re.IGNORECASE
 )

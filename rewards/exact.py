@@ -12,7 +12,7 @@ from fractions import Fraction
 from math import gcd
 
 from rewards.notation import canonical, plain_words, squeezed
-from rewards.quantities import EXACT, Number, Rules, is_literal, parse_number, same_number, strip_marks
+from rewards.quantities import EXACT, Number, Rules, in_base_form, is_literal, parse_number, same_number, strip_marks
 from rewards.shapes import JOINT, MAX_ITEMS, Collection, as_interval, assigned_tuple, parse_collection, split
 
 __all__ = ["compare", "is_literal", "parse_number"]
@@ -71,6 +71,8 @@ def compare_single(answer: str, reference: str, rules: Rules = EXACT) -> bool | 
     if verdict is not None:
         return verdict
     left, right = parse_number(answer), parse_number(reference)
+    if (left is None and _is_other_base(answer, right)) or (right is None and _is_other_base(reference, left)):
+        return False
     if left is not None and right is not None:
         return (
             _same_in_base(answer, left, right) if "base" in left.unit + right.unit else same_number(left, right, rules)
@@ -217,6 +219,11 @@ def _same_in_base(answer: str, left: Number, right: Number) -> bool:
     if left.unit and right.unit:
         return left.value == right.value
     return not left.unit and answer == _digits_of(right)
+
+
+def _is_other_base(text: str, number: Number | None) -> bool:
+    """``52_3`` beside ``52_8``: digits that its base does not have, so no number and no formula either."""
+    return number is not None and "base" in number.unit and in_base_form(text)
 
 
 def _digits_of(number: Number) -> str:

@@ -113,7 +113,8 @@ def strip_delimiters(text: str) -> str:
     r"""Without the dollar signs, ``\( \)`` or ``\[ \]`` around all of it."""
     for opening, closing in (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]")):
         inner = text[len(opening) : -len(closing)]
-        if text.startswith(opening) and text.endswith(closing) and inner and opening not in inner:
+        written = inner.replace(r"\$", "")  # a price within: its dollar sign closes nothing
+        if text.startswith(opening) and text.endswith(closing) and written and opening not in written:
             return inner.strip()
     if text.endswith(".") and text[:-1].rstrip().endswith(("$", r"\)", r"\]")):
         return strip_delimiters(text[:-1].rstrip())

@@ -103,6 +103,11 @@ def is_literal(text: str) -> bool:
     return _LITERAL.fullmatch(strip_marks(text)[0]) is not None
 
 
+def in_base_form(text: str) -> bool:
+    """Whether a text is written as digits with a base, ``1011_2``, be they digits of that base or not."""
+    return _BASE.fullmatch(text) is not None
+
+
 def parse_number(text: str) -> Number | None:
     """A number or rational arithmetic on numbers, exactly; None where it is anything else or over the caps."""
     if len(text) > MAX_LENGTH:

@@ -17,7 +17,7 @@ from policies.base import EncodedPrompt, Policy
 from policies.noise import ORDER, TOKEN, gumbel, uniforms
 from policies.packed import packed
 from policies.rows import Rows
-from policies.samplers.tokens import FREE, candidates, keep_surest
+from policies.samplers.tokens import FREE, candidates, copies, keep_surest, seedless
 from rl.types import ImageSampling, Sample
 
 
@@ -35,6 +35,8 @@ def sample_image(
     given     codes that stand already, and FREE where the sampler draws; ``step_map`` is -1 where a code was given
     prefixes  one a member, in place of the prompt's: each member wrote a plan of its own
     """
+    if seedless(sampling) and len(seeds) > 1 and prefixes is None:
+        return copies(sample_image(policy, prompt, sampling, seeds[:1], given)[0], len(seeds))
     codes, step_map = _sample(policy, prompt, sampling, seeds, given, prefixes)
     final, steps = codes.cpu().numpy(), step_map.cpu().numpy()
     return [Sample(codes.copy(), row_steps.copy()) for codes, row_steps in zip(final, steps, strict=True)]

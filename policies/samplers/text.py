@@ -21,7 +21,7 @@ from policies.noise import ORDER, TOKEN, uniforms
 from policies.packed import packed
 from policies.rows import Rows
 from policies.samplers.states import Shown, States, states_of
-from policies.samplers.tokens import FREE, candidates, keep_surest, penalise_repetition
+from policies.samplers.tokens import FREE, candidates, copies, keep_surest, penalise_repetition, seedless
 from rl.types import Sample, TextSampling
 
 
@@ -42,6 +42,8 @@ def sample_text(
     given  the canvas in place of ``max_new_tokens`` masks: vocabulary ids, and FREE where the sampler writes. No
            end-of-text is written before a given token, and ``step_map`` is -1 where a token was given.
     """
+    if seedless(sampling) and len(seeds) > 1:
+        return copies(sample_text(policy, prefix, sampling, seeds[:1], suffix, given)[0], len(seeds))
     canvas = [FREE] * sampling.max_new_tokens if given is None else list(given)
     states = states_of(policy, sampling, len(seeds))
     group = _Canvas(policy, prefix, canvas, seeds, suffix)

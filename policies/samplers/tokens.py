@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 
-from rl.types import ImageSampling, TextSampling
+from rl.types import ImageSampling, Sample, TextSampling
 
 FREE = -1  # stands in a partly given response where the sampler is to write
 
@@ -124,3 +125,14 @@ def keep_surest(confidence: Tensor, count: int) -> Tensor:
     """[B, M] -> bool [B, M]: True at each row's ``count`` highest."""
     chosen = torch.zeros_like(confidence, dtype=torch.bool)
     return chosen.scatter_(1, confidence.topk(count, dim=1).indices, True)
+
+
+def seedless(sampling: TextSampling | ImageSampling) -> bool:
+    """Whether no seed matters, so that the members of a group are one response: it is computed once."""
+    drawn = sampling.temperature > 0 or sampling.remasking == "random"
+    return not drawn and (isinstance(sampling, TextSampling) or sampling.remask_temperature == 0)
+
+
+def copies(sample: Sample, count: int) -> list[Sample]:
+    """Each with arrays of its own."""
+    return [replace(sample, token_ids=sample.token_ids.copy(), step_map=sample.step_map.copy()) for _ in range(count)]

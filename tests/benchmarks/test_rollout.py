@@ -61,9 +61,10 @@ def test_one_step_of_a_sharp_drawing_is_the_plain_algorithms() -> None:
 def test_every_case_is_measured_on_equal_work() -> None:
     lines: list[str] = []
     result = run(2, SMALL, vocabularies=(256,), groups=(1, 3), log=lines.append)
-    assert [(case["modality"], case["group"]) for case in result["cases"]] == [
-        ("text", 1), ("text", 3), ("image", 1), ("text, dual cache, greedy", 1), ("text, dual cache", 1), ("block-causal, 4", 1),
-        ("text, dual cache, greedy", 3), ("text, dual cache", 3), ("block-causal, 4", 3),
+    assert [(case["modality"], case["against"].split()[0], case["group"]) for case in result["cases"]] == [
+        ("text", "LLaDA", 1), ("text", "LLaDA", 3), ("image", "MMaDA", 1), ("text, dual cache, greedy", "Fast-dLLM", 1),
+        ("text, dual cache", "LLaDA", 1), ("text, dual cache, greedy", "LLaDA", 1), ("text, dual cache", "LLaDA", 3),
+        ("text, dual cache, greedy", "LLaDA", 3), ("block-causal, 4", "the", 1),
     ]  # fmt: skip
     tokens = {1: [16], 3: [48]}
     assert all(case["tokens"] == tokens[case["group"]] for case in result["cases"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cache
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ CONFIG = dataclasses.replace(
 )
 
 
+@cache
 def make(config: TransformerConfig = CONFIG, seed: int = 0) -> Transformer:
     generator = torch.Generator().manual_seed(seed)
     module = Transformer(config)

@@ -115,7 +115,7 @@ def test_a_missing_tensor_is_named(folder):
     weights = load_file(folder / SINGLE)
     del weights["model.transformer.blocks.1.up_proj.weight"]
     save_file(weights, folder / SINGLE)
-    with pytest.raises(PolicyError, match=r"1 tensors missing, the first is model\.transformer\.blocks\.1\.up_proj"):
+    with pytest.raises(PolicyError, match=r"1 missing tensors, the first is model\.transformer\.blocks\.1\.up_proj"):
         load_policy(folder)
 
 
@@ -210,11 +210,11 @@ def test_half_precision_files_become_the_dtype_asked_for(tmp_path):
 
 
 def test_loading_takes_the_models_own_memory(tmp_path):
-    """Peak memory of a process of its own: 96 MB of weights, and room for what is not weights."""
+    """Peak memory of a process of its own: 96 MB of weights in three shards, and room for what is not weights."""
     from benchmarks.load import make_folder, measure
 
-    result = measure(make_folder(tmp_path / "policy", 2.4e7, "float32"), "float32", repeats=1)
-    assert result["model_bytes"] > 90_000_000
+    result = measure(make_folder(tmp_path / "policy", 2.4e7, "float32", 40_000_000), "float32", repeats=1)
+    assert result["model_bytes"] > 90_000_000 and result["files"] == 3
     assert result["peak_over_model"] < 1.2
 
 
@@ -255,7 +255,7 @@ def test_configs_that_no_release_has_are_refused(name, changes, message, tmp_pat
 
 def test_pickles_are_converted_only_where_they_are_tensors(tmp_path, capsys, monkeypatch):
     folder = write_folder("dream", tmp_path / "dream")
-    (folder / "tokenizer_config.json").write_text("{}")
+    torch.save({"lr": 1e-4}, folder / "training_args.bin")
     weights = load_file(folder / SINGLE)
     (folder / SINGLE).unlink()
     torch.save(weights, folder / "pytorch_model.bin")
@@ -267,3 +267,8 @@ def test_pickles_are_converted_only_where_they_are_tensors(tmp_path, capsys, mon
     with pytest.raises(SystemExit, match="2"):
         convert.main()
     assert "pytorch_model.bin: more or less than tensors" in capsys.readouterr().err
+    (folder / SINGLE).unlink()
+    (folder / "pytorch_model.bin").rename(folder / "weights.pt")
+    (folder / "training_args.bin").unlink()
+    with pytest.raises(PolicyError, match=r"weights\.pt: a pickle, .*; save the weights as model\.safetensors"):
+        check_policy(folder)

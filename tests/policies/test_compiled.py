@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+import torch._inductor.config
 
 from benchmarks.policy import bench_policy
 from benchmarks.rollout import Shape
@@ -15,13 +16,15 @@ from policies.packed import packed
 from rl.config import PolicyConfig
 from rl.errors import ConfigError
 
+# What torch asks a compiler about this machine's vectors takes longer than the kernels of the test.
+QUICK = {"cpp.vec_isa_ok": True, "compile_threads": 1}
 SMALL = Shape(d_model=32, n_layers=4, n_heads=2, mlp_hidden_size=64, codebook=0)
 
 
 def test_compiled_layers_give_the_same_states() -> None:
     policy = bench_policy(SMALL, 64)
     ids = torch.randint(0, 64, (3, 12), generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
+    with torch._inductor.config.patch(QUICK), torch.inference_mode():
         expected = policy.hidden(ids)
         module = copy.deepcopy(policy.module)
         compiled.compile_layers(module)
