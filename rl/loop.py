@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from rl.ahead import RolloutAhead
 from rl.config import Config
 from rl.errors import CheckpointError, LearnerLostError
 from rl.evaluation import evaluate, evaluation_seed
+from rl.failures import FailureNotes
 from rl.prepare import prepare, reward_metrics
 from rl.protocols import Checkpoints, Learner, RunsAhead, Tracker, Workers
 from rl.sampling import Sampler, StepByStep
@@ -92,6 +93,7 @@ class _Run:
     stop: Stop
     sampler: Sampler
     first_prompts: Mapping[str, Any]
+    failures: FailureNotes = field(default_factory=FailureNotes)
 
     def train(self) -> TrainResult:
         began = time.perf_counter()
@@ -122,6 +124,7 @@ class _Run:
         with self.stop.may_abandon():
             sampled = self.sampler.take(weights, at.step)
         groups = sampled.groups
+        self.failures.tell(groups)
         batch = prepare(sampled.chosen, self.config, at.step, weight_version=weights.version)
         report = self.learner.update(batch)
         with clock("timing_s/update_weights"):
