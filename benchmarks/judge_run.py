@@ -1,14 +1,14 @@
-"""A real vLLM judges 32 samples inside a run; then its server is killed in the middle of two more runs.
+"""A real vLLM judges 32 samples inside a run, though its server is killed in the middle; once more, and it stays down.
 
     make judge
-    python -m benchmarks.judge_run --vllm .judge/bin/vllm --model .judge/smollm2 [--only plain back down] [--out runs]
+    python -m benchmarks.judge_run --vllm .judge/bin/vllm --model .judge/smollm2 [--only back down plain] [--out runs]
 
-plain   nothing happens to the judge
 back    the server is killed after 8 answers, and may be started again: requests are tried until it answers
 down    the server is killed after 8 answers, and may not: what it did not judge has a status
+plain   nothing happens to the judge; only where asked for, since ``back`` judges as many
 
-Prints what the run itself wrote down. Exits with 1 where a run does not end well, or where a sample that has no judgement
-has a number all the same.
+Prints what the run itself wrote down. Exits with 1 where a run does not end well, where ``back`` leaves a sample unjudged
+or ``down`` judges all, or where a sample that has no judgement has a number all the same.
 """
 
 from __future__ import annotations
@@ -26,10 +26,15 @@ import psutil
 
 RECIPE = Path(__file__).parent / "judge.yaml"
 ANSWER = '"POST /v1/chat/completions HTTP/1.1" 200'
-SAMPLES = 16  # a step, by the recipe
+STEPS, SAMPLES = 2, 16  # and samples a step, by the recipe
 SHOWN = ("rewards/judge/mean", "timing_s/gen", "perf/exposed_reward_s", "timing_s/step")
 KILL_AFTER = 8
 PATIENT = ("rewards.settings.judge.deadline_s=1200", "rewards.settings.judge.attempts=1000", "judge.restarts=1")
+ABOUT = {
+    "plain": "a run whose judge nothing happens to",
+    "back": f"a run whose judge is killed after {KILL_AFTER} answers and started again: all samples must be judged",
+    "down": f"a run whose judge is killed after {KILL_AFTER} answers and stays down: it must end, and nothing may be a 0",
+}
 RUNS = {
     "plain": ("rewards.settings.judge.deadline_s=300",),
     "back": PATIENT,
@@ -50,6 +55,7 @@ def run(name: str, arguments: argparse.Namespace) -> bool:
     log.unlink(missing_ok=True)
     environment = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", **os.environ}
     command = [sys.executable, "-m", "cluster.cli", "train", "--recipe", str(RECIPE), *overrides]
+    print(f"{name}: {ABOUT[name]}; the server alone takes a minute to start", flush=True)
     began = time.monotonic()
     with subprocess.Popen(command, env=environment) as process:
         if name != "plain":
@@ -91,17 +97,22 @@ def report(name: str, folder: Path, answered: int) -> bool:
     silent = [row for row in rows if ("judge" in json.loads(row["parts"])) != (row["score"] is not None)]
     for row in silent:
         print(f"{name}: a score without a judgement: {row}")
-    return not silent and valued <= answered
+    whole = statuses.total() == STEPS * SAMPLES and (
+        valued < statuses.total() if name == "down" else valued == statuses.total()
+    )
+    return whole and not silent and valued <= answered
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vllm", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--only", nargs="+", choices=list(RUNS), default=list(RUNS))
+    parser.add_argument("--only", nargs="+", choices=list(RUNS), default=["back", "down"])
     parser.add_argument("--out", type=Path, default=Path("runs"))
     arguments = parser.parse_args()
-    sys.exit(not all([run(name, arguments) for name in arguments.only]))
+    right = {name: run(name, arguments) for name in arguments.only}
+    print("judge: " + ", ".join(f"{name} {'as it must be' if good else 'WRONG'}" for name, good in right.items()))
+    sys.exit(not all(right.values()))
 
 
 if __name__ == "__main__":

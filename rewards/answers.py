@@ -16,12 +16,14 @@ _TAIL = 100_000  # characters of a completion that are searched
 _LAST_RESORT_TAIL = 2_000
 
 _PHRASE = re.compile(
-    r"(?:answer|solution|result|option|choice)\**\s*(?:is|:|=|equals)\**\s*(?:therefore|thus|simply|just|equal to)?"
+    r"(?:answer|solution|result|option|choice|statement)\**\s*(?:is|:|=|equals)\**\s*(?:therefore|thus|simply|just|equal to)?"
     r"\s*:?\s*\**\s*([^\n]{1,300})",
     re.IGNORECASE,
 )
 _LEAD = re.compile(
-    r"^[\s*]*(?:(?:so|thus|hence|therefore|then|we (?:get|have|find)(?: that)?)\b[,:]?\s+)+", re.IGNORECASE
+    r"^[\s*]*(?:(?:so|thus|hence|therefore|then|we (?:get|have|find)(?: that)?|(?:i|we) (?:think|believe)(?: that)?|it(?: i|')s)"
+    r"\b[,:]?\s+)+",
+    re.IGNORECASE,
 )
 _LABEL = re.compile(
     r"^[\s*]*(?:the\s+)?(?:final\s+|correct\s+|right\s+)?"
@@ -29,9 +31,14 @@ _LABEL = re.compile(
     r"|(?:option|choice)\b\**\s*(?:is|:|=)?(?=\W*[A-Z]\b))[\s*:]*",
     re.IGNORECASE,
 )
-_FORMULA = re.compile(r"(?<!\\)\$\$?((?:\\\$|[^$\n]){1,300})(?<!\\)\$|\\\(([^\n]{1,300}?)\\\)|\\\[([^\n]{1,300}?)\\\]")
+_FORMULA = re.compile(
+    r"(?<!\\)\$\$([^$]{1,300}?)\$\$|\\\[(.{1,300}?)\\\]"  # displayed, with lines of its own
+    r"|(?<!\\)\$((?:\\\$|[^$\n]){1,300}?)(?<!\\)\$|\\\(([^\n]{1,300}?)\\\)",  # \$ within is a sum of money
+    re.DOTALL,
+)
 _SENTENCE_END = re.compile(
-    r"\.(?:\s|$)|\s\((?=[a-z])|[,;]?\s(?:because|since|which|where|so|as|when|for|in total|altogether)\b", re.IGNORECASE
+    r"\.(?:\s|$)|\s\((?=[a-z])|[,;]?\s(?:because|since|which|where|so|as|when|for|in total|altogether|(?:and |but )?not)\b",
+    re.IGNORECASE,
 )
 _NUMBER = re.compile(
     r"(?:(?<![\w)}\]])-)?(?<![0-9.])"  # a minus after an operand is a subtraction
@@ -39,6 +46,8 @@ _NUMBER = re.compile(
     r"|(?:[0-9]{1,3}(?:,[0-9]{3}){1,30}(?![0-9])|[0-9]{1,100})(?:\.[0-9]{1,100})?(?:/[0-9]{1,100})?)(?:\\?%)?"
 )
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
+_NO_WORDS = re.compile(r"\\text\s*\{[^{}]*\}|\\(?:begin|end)\{[a-z]+\}(?:\{[^{}]*\})?")
+_ROW_END = re.compile(r"(\\\\(?:\[[^\[\]\n]{1,9}\])?)[ \t]*\n[ \t]*")  # of a matrix: its rows go on one line
 
 
 def extract_answer(completion: str, sources: Sequence[str] = ()) -> str | None:
@@ -46,7 +55,7 @@ def extract_answer(completion: str, sources: Sequence[str] = ()) -> str | None:
     region = split_response(completion).answer
     if not region:
         return None
-    region = region[-_TAIL:]
+    region = _ROW_END.sub(r"\1 ", region[-_TAIL:])
     for source in sources or tuple(SOURCES):
         found = SOURCES[source](region)
         if found is not None:
@@ -101,15 +110,16 @@ def _bare(text: str) -> str | None:
     short = _LABEL.sub("", text, count=1)
     if short != text:
         return _to_sentence_end(short)
-    return text if len(_WORD.findall(re.sub(r"\\text\s*\{[^{}]*\}", "", text))) < 3 else None
+    return text if len(_WORD.findall(_NO_WORDS.sub("", text))) < 3 else None
 
 
 def _phrase(text: str) -> str | None:
-    matches = _PHRASE.findall(text[-_LAST_RESORT_TAIL * 10 :])
+    text = text[-_LAST_RESORT_TAIL * 10 :]
+    matches = list(_PHRASE.finditer(text))
     if not matches:
         return None
-    answer = matches[-1].strip()
-    formula = _FORMULA.match(answer) or _FORMULA.search(answer)
+    answer = matches[-1].group(1).strip()
+    formula = _FORMULA.match(text, matches[-1].start(1)) or _FORMULA.search(answer)  # it may have lines of its own
     if formula is not None:
         return next(part for part in formula.groups() if part is not None)
     return _to_sentence_end(answer)

@@ -190,7 +190,8 @@ class CustomReward:
             raise RewardError(f"custom reward: {path}{f':{line}' if line else ''}: {one_line(error)}") from error
         names = _top_level_names(tree)
         if function not in names and "*" not in names:
-            close = difflib.get_close_matches(function, names, n=1, cutoff=0.5)
+            functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+            close = difflib.get_close_matches(function, functions, n=1, cutoff=0.5)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise RewardError(f"custom reward: {path} has no function {function!r}{hint}")
 

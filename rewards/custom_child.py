@@ -26,8 +26,8 @@ _loaded: dict[str, Any] = {}  # of the child: the reward that it serves
 class IsolatedFunction:
     """Calls ``path``'s function on items in a child process; each failure is a status and one line.
 
-    The child has none of this process's environment but PATH, cannot write files, and is killed after ``deadline_s``
-    seconds or past ``memory_mb`` MiB of address space. What the function prints is logged.
+    The child has none of this process's environment but PATH, can write files in a temporary folder of its own alone, and
+    is killed after ``deadline_s`` seconds or past ``memory_mb`` MiB of address space. What the function prints is logged.
     """
 
     def __init__(self, path: str, function: str, extra: Mapping[str, Any], deadline_s: float, memory_mb: int) -> None:

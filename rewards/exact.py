@@ -19,12 +19,17 @@ __all__ = ["compare", "is_literal", "parse_number"]
 
 Oracle = Callable[[str, str], bool]
 
-_NAME = r"(?:[A-Za-z]{1,3}|\\[A-Za-z]+|\\angle ?[A-Z]{1,3})(?:_\{?[A-Za-z0-9]+\}?)?'?(?:\^\{-1\})?(?:\([A-Za-z](?:,[a-z])*\))?"
+_NAME = (
+    r"(?:[A-Za-z]{1,3}|\\[A-Za-z]+|\\angle ?[A-Z]{1,3})(?:_(?:\{[A-Za-z0-9]+\}|[A-Za-z0-9]+))?"
+    r"'?(?:\^\{-1\})?(?:\([A-Za-z](?:,[a-z])*\))?"
+)
 _ASSIGNMENT = re.compile(rf"^({_NAME}) ?(?:=|\\in(?![A-Za-z])) ?(.*)$", re.DOTALL)
 _TUPLE_ASSIGNMENT = re.compile(r"^\(([A-Za-z](?:,[A-Za-z])+)\) ?= ?(\(.*\))$", re.DOTALL)
 _CHOICE = re.compile(r"^(?:OPTION |CHOICE )?\(?([A-Z])(?:[).:]|$|\)? IS (?:CORRECT|RIGHT))")
+_TURNED = re.compile(r"^([^=A-Za-z]{1,60}) ?= ?([A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?)$")  # 5 = x
 _SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}.*[^A-Za-z\s]|(?:[A-Za-z]{2,}\s+){3}")  # not a name before an =
 _TIME = re.compile(r"^([0-9]{1,2}(?::[0-9]{2}){0,2})([ap]m)?$")
+_TO = re.compile(r"(?<=[0-9]) ?(?:\\text\{ ?to ?\}|to) ?(?=[0-9])")
 _RATIO = re.compile(r"^[0-9]+(?:\.[0-9]+)?(?::[0-9]+(?:\.[0-9]+)?)+$")
 _TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|sec|csc|cot)(?![A-Za-z])")
 _DEGREES = re.compile(r"([0-9.]+|\{[0-9.]+\})\\text\{ ?degree\}")
@@ -61,8 +66,17 @@ def compare(answer: str, reference: str, oracle: Oracle, rules: Rules = EXACT) -
         # one value is never a list of several; unions, matrices and the like are no collections here
         single = reference if left is not None else answer
         return oracle(answer, reference) if not _is_single(single) and "..." not in answer else False
+    if _name_different_numbers(answer, reference):
+        return False
     verdict = compare_single(answer, reference, rules)
     return _ask(answer, reference, oracle) if verdict is None else verdict
+
+
+def _name_different_numbers(answer: str, reference: str) -> bool:
+    """``AB = 4`` beside ``CD = 4``."""
+    sides = [_ASSIGNMENT.match(text) for text in (answer, reference)]
+    names = [side.group(1) for side in sides if side and parse_number(side.group(2)) is not None]
+    return len(names) == 2 and names[0] != names[1] and "(" not in "".join(names)
 
 
 def compare_single(answer: str, reference: str, rules: Rules = EXACT) -> bool | None:
@@ -116,21 +130,26 @@ def _radians(text: str) -> str:
 
 
 def _approximate(answer: str, reference: str, oracle: Oracle, rules: Rules) -> bool | None:
-    r"""``2/3 \approx 0.67`` offers both; either may be meant by a reference, only the first by an answer."""
+    r"""``2/3 \approx 0.67`` offers both; either may be meant by a reference, only the first by an answer (``x \approx 5``
+    has one)."""
     if r"\approx" not in answer + reference:
         return None
     wanted = [canonical(part) for part in reference.split(r"\approx")]
-    given = canonical(answer.split(r"\approx")[0])
+    parts = answer.split(r"\approx")
+    given = canonical(parts[1] if len(parts) == 2 and re.fullmatch(r"[A-Za-z]", parts[0].strip()) else parts[0])
     return any(compare(given, part, oracle, rules) for part in wanted[:2] if part)
 
 
 def _align(answer: str, reference: str) -> tuple[str, str]:
     """``x = 5`` beside ``5`` is 5; ``3 + 4 = 7`` beside ``7`` is 7; two different variables stay different."""
+    answer, reference = _TURNED.sub(r"\2=\1", answer), _TURNED.sub(r"\2=\1", reference)
     answer, reference = _align_tuples(answer, reference)
     answer, reference = _align_intervals(answer, reference)
     if "," in _grouped_out(answer) or "," in _grouped_out(reference):
         answer, reference = _align_lists(answer, reference)
     left, right = _ASSIGNMENT.match(answer), _ASSIGNMENT.match(reference)
+    if any(side and re.search(r",[^=]*=", side.group(2)) for side in (left, right)):
+        return answer, reference  # a list of them: each item has its own name
     if left and right:
         return (left.group(2), right.group(2)) if left.group(1) == right.group(1) else (answer, reference)
     if left and "=" not in reference:
@@ -138,7 +157,14 @@ def _align(answer: str, reference: str) -> tuple[str, str]:
     if right and "=" not in answer:
         return answer, canonical(right.group(2).rsplit("=", 1)[-1])
     before, _, last = answer.rpartition("=")
-    if before and "=" not in reference and parse_number(reference) is not None and not _SENTENCE.search(before):
+    whole = before.count("{") == before.count("}")  # not the = of \sum_{k=1}^{4}
+    if (
+        before
+        and whole
+        and "=" not in reference
+        and parse_number(reference) is not None
+        and not _SENTENCE.search(before)
+    ):
         return canonical(last), reference
     return answer, reference
 
@@ -188,13 +214,18 @@ def _is_one(found: Collection | None) -> bool:
 
 
 def _same_items(left: Collection, right: Collection, oracle: Oracle, rules: Rules) -> bool:
-    if left.kind != right.kind or len(left.items) != len(right.items) or len(left.items) > MAX_ITEMS:
+    if _kind(left, right) != _kind(right, left) or len(left.items) != len(right.items) or len(left.items) > MAX_ITEMS:
         return False
     if left.kind not in ("list", "union"):
         return all(compare(a, b, oracle, rules) for a, b in zip(left.items, right.items, strict=True))
     unmatched = list(right.items)
     rest = _take_matches(left.items, unmatched, lambda first, second: False, rules)  # certain pairs need no oracle
     return not _take_matches(rest, unmatched, oracle, rules)
+
+
+def _kind(of: Collection, beside: Collection) -> str:
+    """A column beside a tuple is a vector, as the tuple is."""
+    return "()" if of.kind == f"matrix {len(of.items)}x1" and beside.kind == "()" else of.kind
 
 
 def _ask_whole(left: Collection, right: Collection, answer: str, reference: str, oracle: Oracle) -> bool:
@@ -227,23 +258,27 @@ def _is_other_base(text: str, number: Number | None) -> bool:
 
 
 def _digits_of(number: Number) -> str:
-    value, base, digits = int(number.value), int(number.unit.split()[1]), ""
+    value, base, digits = abs(int(number.value)), int(number.unit.split()[1]), ""
     while value:
         value, digit = divmod(value, base)
         digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[digit] + digits
-    return digits or "0"
+    return ("-" if number.value < 0 else "") + (digits or "0")
 
 
 def _same_time(answer: str, reference: str) -> bool | None:
     left, right = (_TIME.match(plain_words(text).replace(".", "").replace(" ", "")) for text in (answer, reference))
     if left is None or right is None or not (left.group(2) or right.group(2)):
         return None
-    return left.group(1).lstrip("0") == right.group(1).lstrip("0") and (
-        left.group(2) == right.group(2) or not left.group(2)
-    )
+    return _clock(left.group(1)) == _clock(right.group(1)) and (left.group(2) == right.group(2) or not left.group(2))
+
+
+def _clock(text: str) -> str:
+    """5:00 as 5, and 05 too."""
+    return re.sub(r"(?::00)+$", "", text.lstrip("0"))
 
 
 def _same_ratio(answer: str, reference: str) -> bool | None:
+    answer, reference = _TO.sub(":", answer), _TO.sub(":", reference)
     if not _RATIO.match(reference):
         return None
     right = _ratio(reference)
@@ -271,7 +306,9 @@ def _is_single(text: str) -> bool:
 def _is_words(text: str) -> bool:
     """Words alone: no digits, no symbols, and no single letter, which would be a variable."""
     words = plain_words(text)
-    return bool(re.fullmatch(r"[a-z][a-z' -]*[a-z]", words)) and "\\" not in words
+    if re.fullmatch(r"[a-z]{2}", text) and text not in ("no", "ok", "up"):
+        return False  # a product of two variables
+    return bool(re.fullmatch(r"[a-z][a-z' -]*[a-z]", words)) and bool(re.search("[a-z]{2}", words))
 
 
 def _bare(text: str) -> str:

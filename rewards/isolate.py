@@ -5,8 +5,8 @@ address-space limit. Workers are forked from a template process that has importe
 killed one is replaced in milliseconds and no process with threads is ever forked. Any thread may call it.
 
 A worker cannot write or make files, start programs or reach a network, where the kernel has Landlock (5.13) and user
-namespaces; ``network=True`` leaves the last two. What this is NOT: a sandbox for hostile code. A worker can read files; it
-is for our own functions on hostile input.
+namespaces; ``network=True`` leaves the last two, and temporary files in a folder of its own. What this is NOT: a sandbox
+for hostile code. A worker can read files; it is for our own functions on hostile input.
 """
 
 from __future__ import annotations

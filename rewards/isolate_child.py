@@ -2,8 +2,9 @@
 
 Run as ``python -m rewards.isolate_child FD MODULE:FUNCTION MEMORY_BYTES network|sealed``. The template imports the
 function once, has one thread and never runs it on anything from outside; a worker is a fork of it, so it starts in
-milliseconds, and serves one socket until that closes. Where the module has a function ``warm_up``, the template calls
-that: what it learns, every worker knows from the start.
+milliseconds, and serves one socket until that closes. With ``network``, where users' own functions run, there is also a
+folder for temporary files, gone with the template: torch, for one, is not imported without. Where the module has a
+function ``warm_up``, the template calls that: what it learns, every worker knows from the start.
 Frames on a worker's socket are a 4-byte big-endian length and JSON.
 """
 
@@ -16,16 +17,19 @@ import json
 import math
 import os
 import resource
+import shutil
 import signal
 import socket
 import struct
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
 from rewards.seal import die_with_parent, leave_network, seal
 
 MAX_FRAME = 64 << 20  # a batch of pictures
+_MAX_FILE = 256 << 20  # bytes of one temporary file
 
 
 def send_frame(channel: socket.socket, message: Any) -> None:
@@ -56,6 +60,7 @@ def run_template(control: socket.socket, target: str, memory: int, network: bool
     module, _, name = target.partition(":")
     function = getattr(importlib.import_module(module), name)
     getattr(sys.modules[module], "warm_up", lambda: None)()
+    folder = tempfile.tempdir = tempfile.mkdtemp(prefix="unigrpo-") if network else None
     gc.freeze()  # so that a collection in a worker does not copy the template's memory
     workers: set[int] = set()
     send_frame(control, {"ready": True})
@@ -76,6 +81,8 @@ def run_template(control: socket.socket, target: str, memory: int, network: bool
     finally:
         for pid in workers:
             _end(pid)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _spawn(control: socket.socket, descriptor: int, function: Callable[[Any], Any], memory: int, network: bool) -> int:
@@ -107,15 +114,18 @@ def _end(pid: int) -> int:
 def _restrict(memory: int, network: bool) -> None:
     """Address space, no files, no programs, no network, no core dumps; and die with the template.
 
+    ``network`` leaves programs, the network, and files in the template's temporary folder.
+
     What a kernel without Landlock or user namespaces cannot hold is not held: see ``rewards.seal``.
     """
     die_with_parent()
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    file_size = _MAX_FILE if network else 0
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if not network:
         leave_network()
-    seal(execute=network)
+    seal(write_to=tempfile.tempdir if network else None, execute=network)
 
 
 def _serve(channel: socket.socket, function: Callable[[Any], Any]) -> None:

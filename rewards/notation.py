@@ -35,7 +35,10 @@ _REWRITES = tuple(
         (r"(?:\{\})?_\{?([0-9]{1,9})\}? ?C_\{?([0-9]{1,9})\}?", r"\\binom{\1}{\2}"),
         (r"\\sqrt\[([357])\]\{-([0-9.]+)\}", r"-\\sqrt[\1]{\2}"),  # the real root
         (r"\\text\{(\\\$)\}", r"\1"),
-        (r"^(?:about|approximately|approx\.?|roughly|around) (?=[-0-9$\\])|^= ?", ""),
+        (r"^(?:\\text\{ ?)?(?:about|approximately|approx\.?|roughly|around) ?\}? ?(?=[-0-9$\\])|^= ?", ""),
+        (r"^\\text\{[A-Za-z ]{1,40}(?: is| are|:) ?\} ?", ""),  # \text{The answer is } 5
+        (r"^\\text\{[A-Za-z ]{2,40}\} ?= ?", ""),  # \text{Area} = 5
+        (r"\\(?:text)?color *\{[A-Za-z]{1,20}\}", ""),
         (r"\\times(?![A-Za-z])", r"\\cdot"),
         (r"\\(?:leq|leqslant)(?![A-Za-z])", r"\\le"),
         (r"\\(?:geq|geqslant)(?![A-Za-z])", r"\\ge"),
@@ -52,8 +55,8 @@ _REWRITES = tuple(
         (r"\\l?vert(?![A-Za-z])|\\rvert(?![A-Za-z])|\\mid(?![A-Za-z])", "|"),
         (r"\\(?:text|mathrm)\s*\{\s*(e|i|d)\s*\}", r"\1"),
         (r"\\mathrm\s*\{\s*([A-Za-z])\s*\}", r"\1"),
-        (r"\\(?:mathbf|boldsymbol|bm|mathit|mathsf|textbf)\s*\{([^{}]*)\}", r"\1"),
-        (r"\\(?:text(?:bf|it|rm|normal)?|mbox)\s*\{\s*(-?[0-9][^{}]*)\}", r"\1"),  # a number in text
+        (r"\\(?:mathbf|boldsymbol|bm|mathit|mathsf|textbf|underline)\s*\{([^{}]*)\}", r"\1"),
+        (r"\\(?:text(?:bf|it|rm|normal)?|mbox|mathrm)\s*\{\s*(-?[0-9][^{}]*)\}", r"\1"),  # a number in text
         (r"\\(?:bf|rm|it)(?![A-Za-z])", ""),
         (r"\{,\}", ","),
         (r"(?<!\\)\\(?=\s)", ""),  # a backslash and a space is a space
@@ -78,6 +81,7 @@ _SPACES = tuple(
         (r"(?<=[0-9]) (?=\\(?:sqrt|pi|frac|cdot))", " "),
     )
 )
+_INNER = re.compile(r"(?<!\\)\$((?:\\\$|[^$])+)(?<!\\)\$")  # a formula within words: $12$ dollars
 _EMPHASIS = re.compile(r"^(\*\*|__|\*|`)(.+)\1$", re.DOTALL)
 _REPEATING = re.compile(r"([0-9]*)\.([0-9]*)(?:\\(?:overline|bar|dot)\s*\{([0-9]+)\}|\\dot\s*([0-9]))")
 _SINGLE = re.compile(r"([\^_])\{([0-9A-Za-z])\}")
@@ -86,7 +90,7 @@ _SINGLE = re.compile(r"([\^_])\{([0-9A-Za-z])\}")
 def canonical(answer: str) -> str:
     r"""One notation: ``\dfrac12`` is ``\frac{1}{2}``, spacing and delimiters are gone, a final full stop too."""
     text = _symbols(_without_emphasis(answer.strip()))
-    text = strip_delimiters(text)
+    text = _INNER.sub(r"\1", strip_delimiters(text))
     text = _SPACING.sub(" ", text) if not re.search(r"[0-9]\\[,!:][0-9]|,\\!", text) else _join_thousands(text)
     text = _REPEATING.sub(_write_repeating, text)
     for pattern, replacement in _REWRITES:
@@ -94,7 +98,8 @@ def canonical(answer: str) -> str:
     text = _brace_arguments(text)
     for pattern, replacement in _SPACES:
         text = pattern.sub(replacement, text)
-    text = text.strip().rstrip(".,;").strip()
+    text = text.strip()
+    text = text if text.endswith("...") else text.rstrip(".,;").strip()
     return _strip_outer_braces(text.removeprefix(r"\approx").strip())
 
 
@@ -113,8 +118,7 @@ def strip_delimiters(text: str) -> str:
     r"""Without the dollar signs, ``\( \)`` or ``\[ \]`` around all of it."""
     for opening, closing in (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]")):
         inner = text[len(opening) : -len(closing)]
-        written = inner.replace(r"\$", "")  # a price within: its dollar sign closes nothing
-        if text.startswith(opening) and text.endswith(closing) and written and opening not in written:
+        if text.startswith(opening) and text.endswith(closing) and inner and opening not in inner.replace(r"\$", ""):
             return inner.strip()
     if text.endswith(".") and text[:-1].rstrip().endswith(("$", r"\)", r"\]")):
         return strip_delimiters(text[:-1].rstrip())

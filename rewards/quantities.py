@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from rewards.arithmetic import MAX_LENGTH, evaluate
+from rewards.notation import plain_words
 
-_ROUNDED_DIGITS = 5  # a decimal with this many significant digits may stand for the value that it rounds
+# A decimal with this many significant digits, and this many after the point, may stand for the value that it rounds:
+# 0.33333 for 1/3, not 237.04 for 6400/27.
+_ROUNDED_DIGITS, _ROUNDED_PLACES = 5, 5
 
 _LITERAL = re.compile(
     r"[-+]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:\\cdot ?10\^(?:[-+]?[0-9]+|\{[-+]?[0-9]+\})|[eE][-+]?[0-9]+)?"
@@ -18,13 +21,15 @@ _THOUSANDS = re.compile(r"[-+]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[-+]?[0-9]{
 _THOUSANDS_WITHIN = re.compile(r"(?<![0-9,.])([0-9]{1,3}(?:,[0-9]{3})+)(?![0-9,])")
 _DECIMAL = re.compile(r"[-+]?([0-9]*)\.([0-9]+)")
 _MIXED = re.compile(r"(?<![0-9./^{])([0-9]+) ?(?:\\frac\{([0-9]+)\}\{([0-9]+)\}|(?<= )([0-9]+)/([0-9]+))")
-_BASE = re.compile(r"([0-9A-Z]{1,40})_\{?(?:\\text\{)?([0-9]{1,2})\}{0,2}")
+_BASE = re.compile(r"(-?[0-9A-Z]{1,40})_\{?(?:\\text\{ ?)?([0-9]{1,2}|[a-z]{3,8})(?: ?\})?\}?")
 _WORD = r"[A-Za-z][A-Za-z.]*"
 _UNIT = re.compile(
     r"\s*(?:\\(?:text|textrm|textnormal|mbox|hbox|mathrm|operatorname)\s*"
     rf"\{{\s*({_WORD}(?:[ /^*]{{1,2}}[A-Za-z0-9.]+){{0,5}}\s*)\}}"
-    rf"|(?<=[0-9}} ])((?:[A-Za-z.]{{2,}}|(?<= )[msghLlNJWV])(?:(?: |/| per )[A-Za-z.]+){{0,3}}))(?:\^\{{?([0-9])\}}?)?$"
+    rf"|(?<=[0-9}} ])((?:[A-Za-z][A-Za-z.]+|(?<=[0-9] )[msghLlNJWV](?=/| per |\^|$))(?:(?: |/| per )[A-Za-z.]+){{0,3}}))"
+    r"(?:\^\{?([0-9])\}?)?$"
 )
+_NO_UNIT = re.compile(r"(?:or|and|to|than|not|at|plus|minus|times|more|less|fewer|if|when)\b")
 _CURRENCY = re.compile(r"^([-+]?)(\\?\$|\\(?:pounds|euro)(?![A-Za-z])|€|£|¥|USD|Rs\.?)\s*([-+]?)")
 _CURRENCIES = {
     "€": "euro",
@@ -38,12 +43,24 @@ _CURRENCIES = {
 _SCALES = {
     "dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
 }  # fmt: skip
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen"
+).split()
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 _NUMBER_WORDS = {
-    word: str(value)
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen twenty".split()
-    )
+    **{word: str(value) for value, word in enumerate(_ONES)},
+    **{word: str(10 * value) for value, word in enumerate(_TENS, 2)},
+    **{
+        f"{ten}{joint}{one}": str(10 * tens + ones)
+        for tens, ten in enumerate(_TENS, 2)
+        for ones, one in enumerate(_ONES[:10])
+        for joint in "- "
+        if ones
+    },
+    **dict.fromkeys(("half", "one half", "one-half", "a half"), r"\frac{1}{2}"),
+    **dict.fromkeys(("one third", "one-third", "a third"), r"\frac{1}{3}"),
+    **dict.fromkeys(("one quarter", "one-quarter", "a quarter", "one fourth", "one-fourth"), r"\frac{1}{4}"),
 }
 # spelling -> (unit, how many of it one is). Units of one row of _MEASURES below are the same kind.
 _SPELLINGS = {
@@ -114,10 +131,11 @@ def parse_number(text: str) -> Number | None:
         return None
     base = _BASE.fullmatch(text)
     if base is not None:
-        return _in_base(base.group(1), int(base.group(2)))
-    core, percent, unit = strip_marks(text)
+        name = _NUMBER_WORDS.get(base.group(2), base.group(2))
+        return _in_base(base.group(1), int(name)) if name.isdigit() else None
+    core, percent, unit = strip_marks(_NUMBER_WORDS.get(plain_words(text), text))
     scale, unit = _scale(unit)
-    core = _NUMBER_WORDS.get(core.lower(), core)
+    core = _NUMBER_WORDS.get(plain_words(core), core)
     try:
         value = scale * evaluate(_MIXED.sub(_write_sum, _THOUSANDS_WITHIN.sub(_join, core)))
     except (ArithmeticError, ValueError):
@@ -133,7 +151,7 @@ def same_number(answer: Number, reference: Number, rules: Rules = EXACT) -> bool
     """Exact equality; a percent sign may be left out or worked out, a unit left out, or converted but not changed.
 
     A decimal also stands for a value that is no decimal, and a long reference for a longer answer, where it is its
-    correct rounding and has at least five significant digits.
+    correct rounding and has at least five significant digits, and five after the point.
     """
     scale = _conversion(answer.unit, reference.unit, rules)
     if scale is None:
@@ -173,6 +191,10 @@ def strip_marks(text: str) -> tuple[str, bool, str]:
         and _has_digits(text, match.start())
     ):
         words = (match.group(1) or match.group(2)).strip()
+        if _NO_UNIT.match(words):
+            return text.rstrip("\\ "), percent, unit
+        if match.group(2) and _are_variables(words, text[match.start() : match.start() + 1] != " "):
+            return text.rstrip("\\ "), percent, unit
         text = text[: match.start()].rstrip()
         if words.lower() in ("percent", "per cent", "percentage points"):
             percent = True
@@ -182,6 +204,14 @@ def strip_marks(text: str) -> tuple[str, bool, str]:
     if _THOUSANDS.fullmatch(text):
         text = text.replace(",", "").replace(" ", "")
     return text.rstrip("\\ "), percent, unit
+
+
+def _are_variables(word: str, adhering: bool) -> bool:
+    """The ab of ``2ab``: a few letters after a number that are no known unit, and not set off as a word would be."""
+    if not word.isalpha() or len(word) > 3 or word in _MEASURES or word in _OTHER_UNITS:
+        return False
+    known = word.lower() in _SPELLINGS or word.lower().removesuffix("s") in _SPELLINGS or word.lower() in _SCALES
+    return not known and (adhering or len(word) < 3 or word in ("abc", "xyz"))
 
 
 def _has_digits(text: str, end: int) -> bool:
@@ -236,7 +266,7 @@ def _conversion(given: str, wanted: str, rules: Rules) -> Fraction | None:
         same = kind == other_kind and left_power == right_power
         return (size / other_size) ** left_power if same else None
     if "unit" in (left, right):
-        return Fraction(1) if left_power == right_power or 1 in (left_power, right_power) else None
+        return Fraction(1) if left_power == right_power else None
     shared = set(left.split()) & set(right.split()) - _OTHER_UNITS - set(_MEASURES)
     return Fraction(1) if shared else None
 
@@ -271,6 +301,6 @@ def _close(left: Fraction, right: Fraction, tolerance: float) -> bool:
 
 def _rounds(decimal: Number, value: Fraction) -> bool:
     """Whether the decimal is the value rounded to its places, with enough digits to mean it."""
-    if decimal.digits < _ROUNDED_DIGITS or decimal.places is None:
+    if decimal.digits < _ROUNDED_DIGITS or (decimal.places or 0) < _ROUNDED_PLACES:
         return False
-    return abs(decimal.value - value) * 2 * 10**decimal.places <= 1
+    return abs(decimal.value - value) * 2 * 10 ** (decimal.places or 0) <= 1

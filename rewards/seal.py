@@ -15,7 +15,8 @@ import sys
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same numbers on every architecture
 _PATH_BENEATH, _VERSION_FLAG = 1, 1
 _EXECUTE, _READ, _TRUNCATE = 1 << 0, (1 << 2) | (1 << 3), 1 << 14
-_WRITE = (1 << 1) | sum(1 << bit for bit in range(4, 13))  # write, remove, and make anything
+_WRITE_FILE = 1 << 1
+_WRITE = _WRITE_FILE | sum(1 << bit for bit in range(4, 13))  # write, remove, and make anything
 _NEW_USER, _NEW_NET, _NEW_PID, _NEW_IPC = 0x10000000, 0x40000000, 0x20000000, 0x08000000
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
@@ -38,10 +39,18 @@ def seal(write_to: str | None = None, execute: bool = False) -> bool:
             folder = os.open(write_to, os.O_PATH | os.O_DIRECTORY)
             libc.syscall(_ADD_RULE, rules, _PATH_BENEATH, struct.pack("=Qi", handled, folder), 0)
             os.close(folder)
+        _allow_null(libc, rules)
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         return libc.syscall(_RESTRICT_SELF, rules, 0) == 0
     finally:
         os.close(rules)
+
+
+def _allow_null(libc: ctypes.CDLL, rules: int) -> None:
+    """What is written to /dev/null is nowhere; without it, even ``import torch`` fails."""
+    null = os.open(os.devnull, os.O_PATH)
+    libc.syscall(_ADD_RULE, rules, _PATH_BENEATH, struct.pack("=Qi", _WRITE_FILE, null), 0)
+    os.close(null)
 
 
 def leave_network(processes: bool = False) -> bool:

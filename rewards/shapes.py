@@ -10,12 +10,14 @@ from rewards.notation import canonical
 MAX_ITEMS = 64
 
 JOINT = re.compile(
-    r"\s*(?:\\text\s*\{\s*,?\s*(?:and|or)\s*\}|,?\s+(?:and|or)\s+|\\(?:lor|vee|land|wedge)(?![A-Za-z]))\s*"
+    r"\s*(?:\\text\s*\{\s*,?\s*(?:and|or)\s*\}|(?:,?\s+|(?<=\}))(?:and|or)\s+|\\(?:lor|vee|land|wedge)(?![A-Za-z]))\s*"
 )
 _TEXT_LIST = re.compile(r"^\\text\{([^{}]*(?:,| and | or )[^{}]*)\}$")
 _BUILDER = re.compile(r"^\\\{ ?[a-z](?:\\in ?\\mathbb\{?R\}?)? ?(?:\||:|\\mid) ?(.*)\\\}$")
 _MATRIX = re.compile(r"^[(\[]?\\begin\{([pbB]?matrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}[)\]]?$", re.DOTALL)
-_EXCEPT = re.compile(r"^(?:\\text\{ ?)?all real numbers?,? except(?: for)? ?\}? ?(.{1,60})$", re.IGNORECASE)
+_EXCEPT = re.compile(
+    r"^(?:\\text\{ ?)?all real numbers?,? except(?: for)? ?\}? ?(?:[a-z] ?= ?)?(.{1,60})$", re.IGNORECASE
+)
 _NAME = r"[A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?'?"
 _SIGN = r"(<|>|\\le(?![A-Za-z])|\\ge(?![A-Za-z])|\\ne(?![A-Za-z]))"
 _CHAIN = re.compile(rf"^(.{{1,60}}?) ?{_SIGN} ?({_NAME}) ?{_SIGN} ?(.{{1,60}})$")

@@ -11,13 +11,14 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from rl.ahead import RolloutAhead
 from rl.config import Config
 from rl.errors import CheckpointError, LearnerLostError
 from rl.evaluation import evaluate, evaluation_seed
+from rl.failures import FailureNotes
 from rl.prepare import prepare, reward_metrics
 from rl.protocols import Checkpoints, Learner, RunsAhead, Tracker, Workers
 from rl.sampling import Sampler, StepByStep
@@ -94,6 +95,7 @@ class _Run:
     sampler: Sampler
     first_prompts: Mapping[str, Any]
     aside: Executor
+    failures: FailureNotes = field(default_factory=FailureNotes)
 
     def train(self) -> TrainResult:
         began = time.perf_counter()
@@ -124,6 +126,7 @@ class _Run:
         with self.stop.may_abandon():
             sampled = self.sampler.take(weights, at.step)
         groups = sampled.groups
+        self.failures.tell(groups)
         batch = prepare(sampled.chosen, self.config, at.step, weight_version=weights.version)
         rewarded = self.aside.submit(reward_metrics, groups)  # the learner is waited for in any case
         report = self.learner.update(batch)

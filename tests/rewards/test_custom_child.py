@@ -73,12 +73,25 @@ def test_it_cannot_see_this_process_environment_or_write_files(tmp_path, monkeyp
     monkeypatch.setenv("MY_SECRET", "x")
     path = tmp_path / "mine.py"
     path.write_text(
-        "import os\ndef reward(completions):\n"
-        f"    open({str(tmp_path / 'canary')!r}, 'w').write('x') if 'MY_SECRET' in os.environ else None\n"
+        "import contextlib, os\ndef reward(completions):\n"
+        f"    with contextlib.suppress(PermissionError), open({str(tmp_path / 'canary')!r}, 'w') as file:\n"
+        "        file.write('x')\n"
         "    return [float('MY_SECRET' in os.environ)] * len(completions)\n"
     )
     assert [score.value for score in isolated(path).score(ITEMS)] == [0.0, 0.0]
     assert not (tmp_path / "canary").exists()
+
+
+def test_it_can_write_temporary_files_as_importing_torch_does(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import os, tempfile\n"
+        "with open(os.devnull, 'w') as nowhere: nowhere.write('x')\n"
+        "def reward(completions):\n"
+        "    with tempfile.TemporaryDirectory() as folder, open(folder + '/a', 'w') as file: file.write('x' * 9)\n"
+        "    return [1.0] * len(completions)\n"
+    )
+    assert [score.value for score in isolated(path).score(ITEMS)] == [1.0] * len(ITEMS)
 
 
 def test_an_item_survives_the_way_there():

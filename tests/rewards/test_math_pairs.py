@@ -31,17 +31,18 @@ def test_equal_pairs_are_accepted():
 
 
 def test_hand_written_completions_and_notations():
-    r"""``data/math_hand.jsonl``, written by hand for this project: how people and models write answers.
+    r"""``data/math_hand.jsonl``, written by hand for this project: how people and models write answers. Every fifth.
 
-    What is known to be missed: negative numbers to a third (their principal value is complex), ``\sqrt{x^3}`` as
-    ``x\sqrt{x}`` (not so below 0), an inequality that is to be solved, and verdicts in whole sentences.
+    What is known to be missed: an inequality that is to be solved, and a sum of two units.
     """
     rows = [json.loads(line) for line in (Path(__file__).parent / "data" / "math_hand.jsonl").read_text().splitlines()]
-    assert len(rows) > 800
-    rows = rows[::3]
-    right = {True: 0, False: 0}
-    for row in rows:
-        value = verify_math(row["completion"], row["reference"], deadline_s=20.0).value
-        right[row["equal"]] += value == row["equal"]
-    assert right[False] == sum(not row["equal"] for row in rows)
-    assert right[True] >= sum(row["equal"] for row in rows) - 7
+    assert len(rows) > 1_000
+    known = {"2x + 1 > 5", r"5\text{ dollars and }50\text{ cents}"}
+    wrong = [row for row in rows[::5] if row["completion"] not in known and hand_verdict(row) is not row["equal"]]
+    assert not wrong
+
+
+def hand_verdict(row):
+    score = verify_math(row["completion"], row["reference"], deadline_s=20.0)
+    assert score.usable, (row, score)
+    return score.value == 1.0

@@ -12,6 +12,7 @@ from rewards.mix import RewardMix
 from rewards.shaping import Curve, Gate, Shaping
 from rl.config import build_config
 from rl.errors import ConfigError, RewardError
+from rl.failures import FailureNotes
 from rl.prepare import check_failures
 from rl.reward_config import FailureConfig
 from rl.types import Group, Score, ScoreStatus
@@ -115,6 +116,18 @@ def test_the_run_ends_only_where_the_policy_says_so_and_the_line_says_why():
     check_failures([group], FailureConfig(action="fail", max_failed_share=0.5))
     with pytest.raises(RewardError, match="1 of a step's 2 scores failed, first: timeout: judge: no result within 5 s"):
         check_failures([group], FailureConfig(action="fail", max_failed_share=0.4))
+
+
+def test_why_scores_failed_is_said_once_with_its_row(caplog):
+    prompt = text_item("x").prompt
+    bad = [failed(ScoreStatus.CRASHED, f"custom: my.py:3: 1 / 0: ZeroDivisionError (row {n})") for n in range(4)]
+    late = failed(ScoreStatus.TIMEOUT, "judge: no result within 5 s")
+    notes = FailureNotes()
+    for _ in range(3):
+        notes.tell([Group(prompt, (), (Score(1.0), *bad)), Group(prompt, (), (late,))])
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2 and all(f"at row {prompt.id}" in line and "5 of this step's 6" in line for line in said)
+    assert "crashed" in said[0] and "my.py:3: 1 / 0: ZeroDivisionError" in said[0] and "timeout" in said[1]
 
 
 def test_the_config_says_what_a_policy_may_be():
