@@ -270,13 +270,20 @@ def test_ctrl_c_is_exit_130_a_killed_run_and_a_whole_checkpoint(tmp_path: Path):
     recipe = make_run(tmp_path, steps=100_000, val_before_train=False, tracking=quick)
     run_dir = tmp_path / "runs" / "run"
     command = [sys.executable, "-m", "cluster.cli", "train", "--recipe", recipe]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 100
-    while not list(run_dir.glob("checkpoints/global_step_2/manifest.json")) and time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=90)
+    # What a shell starts in its background ignores Ctrl-C, and so would all its children: this one is a foreground job.
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 100
+        while not list(run_dir.glob("checkpoints/global_step_2/manifest.json")) and time.monotonic() < deadline:
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=90)
+    finally:
+        process.kill()
     assert process.returncode == 130, told
     assert "interrupted" in told and "Traceback" not in told
     assert mlflow_run(run_dir).info.status == "KILLED"
