@@ -31,7 +31,8 @@ def finish(console: Console, config: Config, summary: Mapping[str, Any]) -> None
     write_summary(run_dir, summary)
     points = read_metrics(run_dir)
     files = [run_dir / SUMMARY_FILE, plot_curves(points, run_dir / CURVES_FILE), montage(run_dir)]
-    console.print(results_table(summary))
+    if summary["tasks"]:
+        console.print(results_table(summary))
     for task, count in summary.get("failed", {}).items():
         console.print(f"{task}: {count} held-out scores failed; they are in no mean", style="yellow")
     for file in files:

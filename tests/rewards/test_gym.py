@@ -8,7 +8,7 @@ from rewards.gym import ReasoningGymReward
 from rl.types import Message, Prompt, RewardItem, Task
 from tests.rewards.makers import text_item
 
-NAMES = ("basic_arithmetic", "string_insertion", "spiral_matrix", "countdown", "arc_agi", "prime_factorization")
+NAMES = ("basic_arithmetic", "string_insertion", "spiral_matrix", "countdown", "mini_sudoku", "prime_factorization")
 
 
 @pytest.fixture(scope="module")

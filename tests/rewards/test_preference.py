@@ -137,12 +137,13 @@ def pickscore_folder(folder):
 
 
 def test_pickscore_is_the_scaled_cosine_of_the_published_layout(tmp_path):
-    from transformers import AutoTokenizer, CLIPModel
+    from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 
     reward = load_reward({"name": "pickscore", "path": pickscore_folder(tmp_path)})
     model, tokenizer = CLIPModel.from_pretrained(tmp_path).eval(), AutoTokenizer.from_pretrained(tmp_path)
     tokens = tokenizer(small.CAPTIONS, padding=True, truncation=True, max_length=16, return_tensors="pt")
-    pixels = torch.stack([reward.preprocess(Image.fromarray(picture)) for picture in small.pictures()])  # type: ignore[attr-defined]
+    prepare = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    pixels = torch.as_tensor(np.stack([prepare(Image.fromarray(p))["pixel_values"][0] for p in small.pictures()]))
     with torch.inference_mode():  # PickScore's own code: logit_scale.exp() * (text_embs @ image_embs.T)
         original = model(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask, pixel_values=pixels)
     assert [score.value for score in reward.score(ITEMS)] == pytest.approx(
