@@ -142,9 +142,13 @@ def training_images(count: int, size: int, seed: int) -> tuple[np.ndarray, list[
     prompts = GENERATORS["scenes"]("train")
     picked = rng.choice(len(prompts), size=count)
     scenes = np.stack([scene_image(prompts[index], int(rng.integers(2**31)), size) for index in picked])
-    shapes = {str(prompt.image): known_shape(prompt.solution or "") for prompt in GENERATORS["easy_vqa"]("train")}
-    known = sorted((path, shape) for path, shape in shapes.items() if shape is not None)[:count]
-    return scenes, [cut_out(load_pixels(path, PHOTO_SIZE), shape) for path, shape in known]
+    return scenes, [cut_out(load_pixels(path, PHOTO_SIZE), shape) for path, shape in known_photos("train")[:count]]
+
+
+def known_photos(split: str) -> list[tuple[str, int]]:
+    """Path and place in SHAPE_NAMES of the easy-vqa photos whose shape their questions settle."""
+    shapes = {str(prompt.image): known_shape(prompt.solution or "") for prompt in GENERATORS["easy_vqa"](split)}
+    return sorted((path, shape) for path, shape in shapes.items() if shape is not None)
 
 
 def known_shape(solution: str) -> int | None:
