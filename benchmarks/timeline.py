@@ -4,7 +4,7 @@
 
 Each actor writes down when its work began and ended; the last step but one is drawn as text, a row an actor, and all of it
 goes to ``OUT.json``. What of a worker's loading lies beside others' sampling or learning is overlapped; what nothing else
-goes on beside is exposed. The gaps are a worker's time between two of its groups: Ray's part of sampling.
+goes on beside is exposed. The gaps are a worker's time between two of its calls: Ray's part of sampling.
 """
 
 from __future__ import annotations
@@ -27,9 +27,8 @@ from cluster import preflight
 from cluster.batch_wire import PackedBatch
 from cluster.heart import OPTIONS
 from cluster.rank_group import RankActor, RankGroup
-from cluster.ray_workers import RayWorkers, RewardActor, RolloutActor
+from cluster.ray_workers import RayWorkers, RewardActor, RolloutActor, Sampled, Scored
 from cluster.session import Placement, place, ray_running
-from cluster.tickets import Timed
 from cluster.transfer import Transfer
 from cluster.weights import Weights
 from rl.checkpoint import FolderCheckpoints
@@ -37,7 +36,7 @@ from rl.config import Config, load_config
 from rl.data import PromptStream
 from rl.loop import train
 from rl.tracking import JsonlTracker
-from rl.types import Prompt, Rollout, Score, StepReport, WeightRef
+from rl.types import Prompt, StepReport, WeightRef
 
 MARKS = {"sample": "#", "score": "$", "learn": "L", "publish": "p", "send": "p", "load": "w"}
 WIDTH = 100
@@ -72,10 +71,10 @@ class NotedRollout(RolloutActor):
             super().receive_weights(ref, transfer, rank)
 
     def rollout(
-        self, prompt: Prompt, weights: WeightRef, seed: int, evaluate: bool = False
-    ) -> Timed[tuple[Rollout, ...]]:
+        self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, evaluate: bool = False
+    ) -> tuple[Sampled, ...]:
         with noted(self._folder_of_notes, self._name, "sample", weights.version):
-            return super().rollout(prompt, weights, seed, evaluate)
+            return super().rollout(prompts, weights, seed, evaluate)
 
     @property
     def _folder_of_notes(self) -> str:
@@ -83,10 +82,12 @@ class NotedRollout(RolloutActor):
 
 
 class NotedReward(RewardActor):
-    def score(self, prompt: Prompt, sampled: Timed[tuple[Rollout, ...]], evaluate: bool) -> Timed[tuple[Score, ...]]:
-        version = sampled.value[0].weight_version
+    def score(
+        self, prompts: Sequence[Prompt], sampled: Sequence[Sampled], places: Sequence[int], evaluate: bool
+    ) -> tuple[Scored, ...]:
+        version = sampled[0].value[0].weight_version
         with noted(str(self._config.run_dir / "notes"), self._name, "score", version):
-            return super().score(prompt, sampled, evaluate)
+            return super().score(prompts, sampled, places, evaluate)
 
 
 class NotedRank(RankActor):

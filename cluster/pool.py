@@ -280,15 +280,14 @@ class ActorPool:
             del self._running[each.ref]
         running.worker.calls.clear()
         self._queue.extendleft((each.call, each.attempt) for each in behind)
-        call, attempts = running.call, ATTEMPTS
-        if isinstance(error, DeadlineError):
-            attempts = call.overdue_attempts
+        call = running.call
+        attempts = call.overdue_attempts if isinstance(error, DeadlineError) else call.attempts
         over = running.attempt >= attempts
         if over:
             error = type(error)(f"{error} (attempt {running.attempt} of {attempts})")
             if call.instead is None:
                 raise error
-        self._replace(running.worker, error, "given up" if over else "its work is done again with the same seeds")
+        self._replace(running.worker, error, call.otherwise if over else "its work is done again with the same seeds")
         if over and call.instead is not None:
             yield call, call.instead(error), None
         else:

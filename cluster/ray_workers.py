@@ -9,15 +9,17 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import ray
 
 from cluster.adapters import AdapterWeights
+from cluster.call_sizes import SAMPLING_S, SCORING_S, CallSizes
 from cluster.faults import FaultPlan
 from cluster.heart import OPTIONS, Beating
-from cluster.pool import ActorPool, Call, WorkerState
+from cluster.pool import ATTEMPTS, ActorPool, Call, WorkerState
 from cluster.rank_group import RankGroup
 from cluster.reward import RewardWorker
 from cluster.rollout import RolloutWorker
@@ -32,6 +34,7 @@ from rl.protocols import Learner
 from rl.types import Group, Prompt, Rollout, Score, ScoreStatus, WeightRef
 
 CROWD = 64  # so many calls in hand are looked at one by one
+Sampled, Scored = Timed[tuple[Rollout, ...]], Timed[tuple[Score, ...]]  # of one group
 GATHER_S = 5e-5  # a call in hand, that more results may come before all of them are looked at: 50 ms of a thousand
 
 
@@ -53,9 +56,13 @@ class RolloutActor(Beating):
         self._worker().receive_weights(ref, transfer, rank)
 
     def rollout(
-        self, prompt: Prompt, weights: WeightRef, seed: int, evaluate: bool = False
-    ) -> Timed[tuple[Rollout, ...]]:
-        return Timed.of(self._name, lambda: self._worker().rollout(prompt, weights, seed, evaluate))
+        self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, evaluate: bool = False
+    ) -> tuple[Sampled, ...]:
+        """One group after the other."""
+        worker = self._worker()
+        return tuple(
+            Timed.of(self._name, partial(worker.rollout, prompt, weights, seed, evaluate)) for prompt in prompts
+        )
 
     def _worker(self) -> RolloutWorker:
         if self._made is None:
@@ -75,14 +82,30 @@ class RewardActor(Beating):
     def ready(self) -> bool:
         return self._worker() is not None
 
-    def score(self, prompt: Prompt, sampled: Timed[tuple[Rollout, ...]], evaluate: bool) -> Timed[tuple[Score, ...]]:
-        return Timed.of(self._name, lambda: self._worker().score(prompt, sampled.value, evaluate))
+    def score(
+        self, prompts: Sequence[Prompt], sampled: Sequence[Sampled], places: Sequence[int], evaluate: bool
+    ) -> tuple[Scored, ...]:
+        """One group after the other: those at these places of a call's, of which the prompts are given."""
+        worker = self._worker()
+        return tuple(
+            Timed.of(self._name, partial(worker.score, prompt, sampled[place].value, evaluate))
+            for prompt, place in zip(prompts, places, strict=True)
+        )
 
     def _worker(self) -> RewardWorker:
         if self._made is None:
             enter(self._folder, self._config, self._name)
             self._made = RewardWorker(self._config)
         return self._made
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Call:
+    """What one call sampled: groups at ``indices`` of the batch ``number``."""
+
+    number: int
+    indices: tuple[int, ...]
+    sampled: tuple[Sampled, ...]
 
 
 class RayWorkers:
@@ -115,6 +138,8 @@ class RayWorkers:
         self._served: WeightRef | None = None
         self._tickets: dict[int, Ticket] = {}
         self._numbers = itertools.count()
+        self._sampling_sizes, self._scoring_sizes = CallSizes(SAMPLING_S), CallSizes(SCORING_S)
+        self._rollout_workers = cluster.rollout_workers
         self._timings: dict[str, float] = {}
 
     def rollout_actors(self, config: Config, placement: Placement) -> Callable[[int], Any]:
@@ -168,9 +193,9 @@ class RayWorkers:
             self._faults.step = weights.version + 1
         number, ticket = next(self._numbers), Ticket(prompts, weights, evaluate)
         self._tickets[number] = ticket
-        self._rollouts.submit(
-            *(_rollout_call(number, index, prompt, weights, seed, evaluate) for index, prompt in enumerate(prompts))
-        )
+        for indices in self._sampling_sizes.calls(prompts, evaluate, self._rollout_workers):
+            of_call = [prompts[index] for index in indices]
+            self._rollouts.submit(_rollout_call((number, indices), of_call, weights, seed, evaluate))
         return number
 
     def finish(self, number: int) -> list[Group]:
@@ -206,13 +231,25 @@ class RayWorkers:
             time.sleep(len(refs) * GATHER_S)
         ready = set(ray.wait(refs, num_returns=len(refs), timeout=0)[0]) if refs else set()
         for call, sampled, ref in self._rollouts.finished(ready):
-            number, index = call.key
+            number, indices = call.key
             ticket = self._tickets[number]
-            ticket.sampled(index, sampled)
-            self._rewards.submit(self._score_call(call.key, ticket.prompts[index], sampled, ref, ticket.evaluate))
+            for index, group in zip(indices, sampled, strict=True):
+                ticket.sampled(index, group)
+                self._sampling_sizes.measured(ticket.prompts[index], ticket.evaluate, group.seconds)
+            of_call = _Call(number, indices, sampled)
+            prompts = [ticket.prompts[index] for index in indices]
+            for places in self._scoring_sizes.calls(prompts, ticket.evaluate):
+                self._rewards.submit(self._score_call(of_call, places, ref))
         for call, scores in self._rewards.collect(ready):
-            number, index = call.key
-            self._tickets[number].scored(index, scores)
+            of_call, places = call.key
+            if scores is None:
+                self._rewards.submit(*(self._score_call(of_call, (place,)) for place in places))
+                continue
+            ticket = self._tickets[of_call.number]
+            for place, group in zip(places, scores, strict=True):
+                index = of_call.indices[place]
+                ticket.scored(index, group)
+                self._scoring_sizes.measured(ticket.prompts[index], ticket.evaluate, group.seconds)
 
     def states(self) -> list[WorkerState]:
         return [*self._rollouts.states(), *self._rewards.states()]
@@ -227,18 +264,21 @@ class RayWorkers:
         self._rollouts.close()
         self._rewards.close()
 
-    def _score_call(
-        self, key: tuple[int, int], prompt: Prompt, sampled: Timed[tuple[Rollout, ...]], ref: Any, evaluate: bool
-    ) -> Call:
-        """The rollouts go from their worker to the scorer; only another attempt takes them from here, since they may be
-        lost with their node."""
-        first = iter([ref])
+    def _score_call(self, of_call: _Call, places: tuple[int, ...], ref: Any = None) -> Call:
+        """The rollouts go from their worker to the scorer as ``ref``; only another attempt takes them from here, since they
+        may be lost with their node. Where several groups are lost with a scorer, each is tried alone after that: one that
+        hangs or ends its process costs itself and no other."""
+        ticket, alone = self._tickets[of_call.number], len(places) == 1
+        prompts = [ticket.prompts[of_call.indices[place]] for place in places]
+        first = iter([] if ref is None else [ref])
         return Call(
-            key,
-            f"scoring {prompt.id}",
-            lambda actor: actor.score.remote(prompt, next(first, sampled), evaluate),
-            instead=partial(_unscored, len(sampled.value)),
-            overdue_attempts=self._score_attempts,
+            (of_call, places),
+            f"scoring {_named(prompts)}",
+            lambda actor: actor.score.remote(prompts, next(first, of_call.sampled), places, ticket.evaluate),
+            instead=partial(_unscored, len(of_call.sampled[places[0]].value)) if alone else lambda error: None,
+            otherwise="given up" if alone else "its groups are scored one by one",
+            attempts=ATTEMPTS if alone else 1,
+            overdue_attempts=self._score_attempts if alone else 1,
         )
 
     def _pool(
@@ -256,17 +296,23 @@ class RayWorkers:
         )
 
 
-def _rollout_call(number: int, index: int, prompt: Prompt, weights: WeightRef, seed: int, evaluate: bool) -> Call:
+def _rollout_call(
+    key: tuple[int, tuple[int, ...]], prompts: Sequence[Prompt], weights: WeightRef, seed: int, evaluate: bool
+) -> Call:
     return Call(
-        (number, index),
-        f"sampling {prompt.id}",
-        lambda actor: actor.rollout.remote(prompt, weights, seed, evaluate),
+        key,
+        f"sampling {_named(prompts)}",
+        lambda actor: actor.rollout.remote(prompts, weights, seed, evaluate),
         needs=weights,
     )
 
 
-def _unscored(count: int, error: WorkerError | DeadlineError) -> Timed[tuple[Score, ...]]:
+def _named(prompts: Sequence[Prompt]) -> str:
+    return prompts[0].id if len(prompts) == 1 else f"{prompts[0].id} and {len(prompts) - 1} more"
+
+
+def _unscored(count: int, error: WorkerError | DeadlineError) -> tuple[Scored]:
     """A reward that hangs, or ends its process, cost its group alone: what then happens is the failure policy's to say."""
     status = ScoreStatus.TIMEOUT if isinstance(error, DeadlineError) else ScoreStatus.CRASHED
     hint = "a function of your own can be isolated: custom_reward_function.isolate=true"
-    return Timed((failed(status, f"{one_line(error)}; {hint}"),) * count, "no reward worker", 0.0)
+    return (Timed((failed(status, f"{one_line(error)}; {hint}"),) * count, "no reward worker", 0.0),)

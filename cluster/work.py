@@ -17,9 +17,9 @@ ATTEMPTS = 3  # of one call: what kills three workers will kill the fourth
 class Call:
     """key: the owner's own. label: what it is, for messages. send: starts it on an actor and returns its object ref.
 
-    needs: the preparation that its worker must have had, see ``ActorPool.provide``. instead: makes the value of a call
-    that no worker could finish, of the last error; without it that error is raised. overdue_attempts: how many workers a
-    call may keep until its deadline.
+    needs: the preparation that its worker must have had, see ``ActorPool.provide``. attempts: how many workers it may be
+    lost with, overdue_attempts: how many it may keep until its deadline. instead: makes the value of a call that no worker
+    could finish, of the last error; without it that error is raised. otherwise: what becomes of it then, for messages.
     """
 
     key: Any
@@ -27,6 +27,8 @@ class Call:
     send: Callable[[Any], Any]
     needs: Any = None
     instead: Callable[[WorkerError | DeadlineError], Any] | None = None
+    otherwise: str = "given up"
+    attempts: int = ATTEMPTS
     overdue_attempts: int = ATTEMPTS
 
 

@@ -8,7 +8,6 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import psutil
 import pytest
@@ -137,7 +136,8 @@ def test_on_ray_an_actor_supervises_it_and_is_started_again_with_it(config, home
         prompt, rollout = toy_text_prompt(0), SimpleNamespace(text="it is 7", image=None)
 
         def ask() -> Score:
-            timed: Any = ray.get(reward.score.remote(prompt, Timed((rollout,), "nobody", 0.0), False), timeout=60)
+            sampled = Timed((rollout,), "nobody", 0.0)
+            (timed,) = ray.get(reward.score.remote([prompt], [sampled], [0], False), timeout=60)
             return timed.value[0]
 
         assert ask().status == "ok"

@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import ray
 
+from cluster.call_sizes import CallSizes
 from cluster.calls import result
 from cluster.learner import FrozenLearner, make_learner
 from cluster.rank_group import RankGroup
@@ -24,7 +25,7 @@ from cluster.workers import InlineWorkers
 from rl.config import Config
 from rl.errors import PolicyError, WorkerError
 from rl.prepare import prepare
-from rl.types import Group, ScoreStatus, StepReport, WeightRef
+from rl.types import Group, Prompt, ScoreStatus, StepReport, WeightRef
 from tests.cluster.runs import PROMPTS, make_config, run, same
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -102,9 +103,19 @@ def test_three_workers_two_of_them_killed_give_the_same(
     assert "rollout worker 2 was lost" in caplog.text and "reward worker 0 was lost" in caplog.text
 
 
-def test_a_function_that_never_returns_costs_its_group_and_not_the_run(home: Path, expected: list[Group]) -> None:
+class OneCall(CallSizes):
+    """All groups in one call, whatever they take."""
+
+    def calls(self, prompts: Sequence[Prompt], evaluate: bool, workers: int | None = None) -> list[tuple[int, ...]]:
+        return [tuple(range(len(prompts)))]
+
+
+@pytest.mark.parametrize(("sizes", "restarts"), [(CallSizes(0.0), 1), (OneCall(0.0), 2)], ids=["alone", "together"])
+def test_a_function_that_never_returns_costs_its_group_and_not_the_run(
+    home: Path, expected: list[Group], sizes: CallSizes, restarts: int
+) -> None:
     """Unisolated, it keeps its worker: the deadline ends that one, the scores are ``timeout``, and the next group is
-    scored by a new worker."""
+    scored by a new worker. Groups that were in one call with it are scored one by one after that."""
     endless = home / "endless.py"
     endless.write_text(
         "def reward(completions, ids, **columns):\n"
@@ -116,8 +127,9 @@ def test_a_function_that_never_returns_costs_its_group_and_not_the_run(home: Pat
     workers = RayWorkers(config, place(config))
     try:
         workers.wait_ready()
+        workers._sampling_sizes = workers._scoring_sizes = sizes
         groups = workers.rollout_and_score(PROMPTS[:3], workers.update_weights(FrozenLearner(config), 3), seed=11)
-        assert workers.timings()["perf/worker_restarts"] == 1
+        assert workers.timings()["perf/worker_restarts"] == restarts
     finally:
         workers.close()
     assert [group.rollouts[0].token_ids.tolist() for group in groups] == [
@@ -133,10 +145,11 @@ def test_a_stale_version_is_refused_by_the_worker_itself(live: Session, config: 
     assert isinstance(live.workers, RayWorkers)
     old = live.workers.update_weights(FrozenLearner(config), 3)
     new = live.workers.update_weights(FrozenLearner(config), 4)
-    actor = live.workers._rollouts._workers[0].actor
-    with pytest.raises(WorkerError, match="rollout worker 0: has weights 4, was asked for .* at weights 3"):
-        result(actor.rollout.remote(PROMPTS[0], old, 11), "rollout worker 0", "sampling")
-    assert len(result(actor.rollout.remote(PROMPTS[0], new, 11), "rollout worker 0", "sampling").value) == 4
+    worker = live.workers._rollouts._idle[0]  # another may still be starting, after what was done to it above
+    with pytest.raises(WorkerError, match=f"{worker.name}: has weights 4, was asked for .* at weights 3"):
+        result(worker.actor.rollout.remote(PROMPTS[:1], old, 11), worker.name, "sampling")
+    (group,) = result(worker.actor.rollout.remote(PROMPTS[:1], new, 11), worker.name, "sampling")
+    assert len(group.value) == 4
     with pytest.raises(WorkerError, match="weights 3: the workers serve 4; call update_weights first"):
         live.workers.rollout_and_score(PROMPTS, old, seed=11)
 
