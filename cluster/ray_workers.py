@@ -34,8 +34,10 @@ from rl.protocols import Learner
 from rl.types import Group, Prompt, Rollout, Score, ScoreStatus, WeightRef
 
 CROWD = 64  # so many calls in hand are looked at one by one
-Sampled, Scored = Timed[tuple[Rollout, ...]], Timed[tuple[Score, ...]]  # of one group
 GATHER_S = 5e-5  # a call in hand, that more results may come before all of them are looked at: 50 ms of a thousand
+
+Sampled = Timed[tuple[Rollout, ...]]  # one group, as its worker made it
+Scored = Timed[tuple[Score, ...]]
 
 
 class RolloutActor(Beating):

@@ -22,7 +22,7 @@ def prompts_of(tasks: list[Task]) -> list[Prompt]:
 def sizes() -> CallSizes:
     made = CallSizes(LONGEST_S)
     for task, seconds in SECONDS.items():
-        made.measured(*prompts_of([task]), False, seconds)
+        made.measured(prompts_of([task])[0], False, seconds)
     return made
 
 
