@@ -87,7 +87,7 @@ class DeepSpeedEngine:
         self._bfloat16 = next(module.parameters()).dtype == torch.bfloat16
         self.stage = max(2, zero_stage) if self._bfloat16 else zero_stage
         self._offload, self.parted = offload, self.stage == 3
-        optimizer = adamw(module, config)
+        optimizer = adamw(module, config, offload=offload)
         if self.stage == 0:
             optimizer = _Clipping(optimizer, config.max_grad_norm)
         with log.open("a") as file, redirect_stdout(file), redirect_stderr(file):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,13 +102,11 @@ def lr_at(step: int, config: OptimizerConfig, total_steps: int) -> float:
     return config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-OPTIMIZERS: Mapping[str, Callable[..., Optimizer]] = {"adamw": torch.optim.AdamW, "adamw8bit": AdamW8bit}
-
-
-def adamw(module: nn.Module, config: OptimizerConfig) -> Optimizer:
+def adamw(module: nn.Module, config: OptimizerConfig, *, offload: bool = False) -> Optimizer:
     """AdamW (arXiv 1711.05101), plain or with moments of 8 bits, over the trainable parameters.
 
-    Gains and biases are not decayed: they have no scale.
+    Gains and biases are not decayed: they have no scale. On a CPU, where ``offload`` says that it will step, each number
+    is read and written once (``fused``): by default torch goes through memory once for each operation, 6 times as long.
     """
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
@@ -116,8 +114,12 @@ def adamw(module: nn.Module, config: OptimizerConfig) -> Optimizer:
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
     ]
     first, second = config.betas
-    make = OPTIMIZERS[config.optimizer]
-    return make([group for group in groups if group["params"]], lr=config.lr, betas=(first, second))
+    settings = {"lr": config.lr, "betas": (first, second)}
+    groups = [group for group in groups if group["params"]]
+    if config.optimizer == "adamw8bit":
+        return AdamW8bit(groups, **settings)
+    fused = True if offload or all(parameter.device.type == "cpu" for parameter in parameters) else None
+    return torch.optim.AdamW(groups, **settings, fused=fused)
 
 
 class TorchEngine:
