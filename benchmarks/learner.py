@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.plain_learner import plain_log_probs, plain_loss, plain_step
+from benchmarks.plain_learner import plain_layers, plain_log_probs, plain_loss, plain_step
 from benchmarks.policy import FIRST_PLAIN, bench_policy
 from benchmarks.timing import one_thread, seconds
 from policies.policy import MaskedDiffusionPolicy
@@ -108,10 +108,11 @@ class Bench:
         optimizer, data = adamw(theirs.module, self.config), self.padded
 
         def plain() -> None:
-            plain_step(
-                theirs, frozen, optimizer, data.token_ids, data.attention, data.masks, data.advantages,
-                clip=0.2, beta=self.config.algorithm.kl_coef, max_grad_norm=1.0,
-            )  # fmt: skip
+            with plain_layers():
+                plain_step(
+                    theirs, frozen, optimizer, data.token_ids, data.attention, data.masks, data.advantages,
+                    clip=0.2, beta=self.config.algorithm.kl_coef, max_grad_norm=1.0,
+                )  # fmt: skip
 
         self.trained = mine, theirs
         return lambda: void(learner.update(self.batch)), plain
@@ -131,6 +132,10 @@ class Bench:
         }
 
     def _plain(self, masks: slice = slice(None)) -> None:
+        with plain_layers():
+            self._plain_gradient(masks)
+
+    def _plain_gradient(self, masks: slice) -> None:
         self.policy.module.zero_grad(set_to_none=True)
         for n in range(len(RATIOS))[masks]:
             for ids, attention, mask, advantages in rows_of(self.padded, n):

@@ -6,10 +6,27 @@ reference where there is one; the code is ours.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from policies import transformer
 from policies.base import Policy
+
+
+@contextmanager
+def plain_layers() -> Iterator[None]:
+    """In this block layers keep for the gradient what torch keeps by itself (``policies.recomputed``)."""
+    ours = transformer.rms_norm, transformer.gated
+    transformer.rms_norm = lambda x, weight, eps: F.rms_norm(x, weight.shape, weight, eps)
+    transformer.gated = lambda gate, up: F.silu(gate) * up
+    try:
+        yield
+    finally:
+        transformer.rms_norm, transformer.gated = ours
 
 
 def plain_log_probs(policy: Policy, token_ids: Tensor, attention: Tensor | None, mask: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import ray
 
-from cluster.ray_workers import RayWorkers, RewardActor, RolloutActor
+from cluster.actors import RewardActor, RolloutActor
+from cluster.ray_workers import RayWorkers
 from cluster.session import Placement, ray_running
 from cluster.weights import Weights, digest
 from rl.config import Config, SourceConfig, build_config

@@ -24,10 +24,11 @@ from typing import Any
 import ray
 
 from cluster import preflight
+from cluster.actors import Rated, RewardActor, RolloutActor, Sampled, Scored
 from cluster.batch_wire import PackedBatch
 from cluster.heart import OPTIONS
 from cluster.rank_group import RankActor, RankGroup
-from cluster.ray_workers import RayWorkers, RewardActor, RolloutActor, Sampled, Scored
+from cluster.ray_workers import RayWorkers
 from cluster.session import Placement, place, ray_running
 from cluster.transfer import Transfer
 from cluster.weights import Weights
@@ -83,11 +84,16 @@ class NotedRollout(RolloutActor):
 
 class NotedReward(RewardActor):
     def score(
-        self, prompts: Sequence[Prompt], sampled: Sequence[Sampled], places: Sequence[int], evaluate: bool
+        self,
+        prompts: Sequence[Prompt],
+        sampled: Sequence[Sampled],
+        places: Sequence[int],
+        evaluate: bool,
+        rated: Sequence[Rated] = (),
     ) -> tuple[Scored, ...]:
         version = sampled[0].value[0].weight_version
         with noted(str(self._config.run_dir / "notes"), self._name, "score", version):
-            return super().score(prompts, sampled, places, evaluate)
+            return super().score(prompts, sampled, places, evaluate, rated)
 
 
 class NotedRank(RankActor):

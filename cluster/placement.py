@@ -2,7 +2,8 @@
 
 colocated      learner ranks and rollout workers share GPUs, each with a part of it
 disaggregated  every one has a GPU of its own
-Reward workers are a slice of their own: CPUs, and the nodes that ``cluster.labels.reward`` selects.
+Reward workers are a slice of their own: CPUs, and the nodes that ``cluster.labels.reward`` selects. So are scorer workers,
+whose models may need GPUs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from rl.config import Config
 from rl.errors import ConfigError, DeadlineError, WorkerError
 
-KINDS = ("rollout", "reward", "learner")
+KINDS = ("rollout", "reward", "scorer", "learner")
 RANK_SHARE = 0.51  # of a GPU, where a rank shares one: two ranks never fit
 
 
@@ -58,6 +59,7 @@ def layout(config: Config, gpus: int | None = None) -> Layout:
     cluster = config.cluster
     ranks, workers = cluster.learner_ranks, cluster.rollout_workers
     cpus = ranks * config.learner.threads + workers * config.rollout.threads + cluster.reward_workers
+    cpus += scorers(config)
     if not config.policy.device.startswith("cuda"):
         return Layout("disaggregated", 0, 0, 0, cpus)
     apart, together = ranks + workers, max(ranks, 1)
@@ -87,7 +89,7 @@ def nodes_for(config: Config, *, gpus_per_node: int, cpus_per_node: int) -> Node
     if threads > cpus_per_node:
         raise ConfigError(f"--cpus-per-node {cpus_per_node}: one actor has {threads} threads; use larger nodes")
     by_cpu = math.ceil(plan.cpus / cpus_per_node)
-    gpus = plan.gpus + math.ceil(judge_gpus(config))
+    gpus = plan.gpus + math.ceil(judge_gpus(config)) + math.ceil(scorer_gpus(config))
     if gpus and not gpus_per_node:
         raise ConfigError(f"policy.device={config.policy.device}: the run needs {gpus} GPUs; give --gpus-per-node")
     by_gpu = math.ceil(gpus / gpus_per_node) if gpus else 0
@@ -97,6 +99,16 @@ def nodes_for(config: Config, *, gpus_per_node: int, cpus_per_node: int) -> Node
 def judge_gpus(config: Config) -> float:
     """Of the judge's server, where the run has one of its own."""
     return config.judge.gpus if config.judge.serve is not None else 0
+
+
+def scorers(config: Config) -> int:
+    """Scorer workers of the run: none where no reward is scored apart."""
+    return config.cluster.scorer_workers if config.rewards.apart else 0
+
+
+def scorer_gpus(config: Config) -> float:
+    """Of all scorer workers together."""
+    return scorers(config) * config.cluster.scorer_gpus if config.rewards.on_gpu else 0
 
 
 def selected(config: Config, kind: str) -> dict[str, Any]:

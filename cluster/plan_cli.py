@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster import console
+from cluster.placement import scorer_gpus, scorers
 from cluster.plan import Assumed, Plan, divide, make_plan, remedies, samplers
 from cluster.plan_model import parameters
 from cluster.plan_time import DEVICES, Device, Efficiency
@@ -35,8 +37,13 @@ def plan(recipe: str, words: Sequence[str], calibration: Path | None) -> int:
     efficiency = Efficiency(own.get("sampler_efficiency", 0.4), own.get("learner_efficiency", 0.4))
     codes = int(own.get("image_codes", folder.get("num_vq_tokens", 1024)))
     assumed = Assumed(int(own.get("prompt_tokens", 256)), codes, float(own.get("reward_s", 0)), efficiency)
-    gpus = int(own["gpus"]) if "gpus" in own else None
+    scoring = math.ceil(scorer_gpus(config))
+    gpus = int(own["gpus"]) - scoring if "gpus" in own else None
     if gpus is not None:
+        if gpus < 1:
+            raise ConfigError(
+                f"gpus={own['gpus']:g}: {scoring} of them score rewards; give more, or fewer scorer_workers"
+            )
         config = divide(config, sizes, device, assumed, gpus)
     made = make_plan(config, sizes, device, assumed, gpus)
     screen = Console()
@@ -137,8 +144,13 @@ def _heading(config: Config, device: Device, made: Plan, count: int) -> str:
         f"{config.policy.path}: {count:,} parameters, {config.policy.dtype}\n"
         f"{where.gpus} x {device.name}, {where.mode}: cluster.learner_ranks={made.ranks} "
         f"cluster.rollout_workers={made.workers} cluster.reward_workers={config.cluster.reward_workers} "
-        f"({where.cpus} CPUs)"
+        f"({where.cpus} CPUs)" + _scorers_line(config)
     )
+
+
+def _scorers_line(config: Config) -> str:
+    names, count = ", ".join(sorted(config.rewards.apart)), scorers(config)
+    return f"\n{scorer_gpus(config):g} more for cluster.scorer_workers={count}: {names}" if count else ""
 
 
 def _tables(made: Plan, device: Device) -> list[Table]:

@@ -1,4 +1,4 @@
-"""Workers over Ray: a pool that samples and a pool that scores, driven by one loop.
+"""Workers over Ray: pools that sample and that score, driven by one loop.
 
 The groups do not depend on how many workers there are, on which of them did what, or on which died meanwhile.
 """
@@ -6,108 +6,32 @@ The groups do not depend on how many workers there are, on which of them did wha
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import ray
 
-from cluster.adapters import AdapterWeights
+from cluster.actors import RewardActor, RolloutActor, ScorerActor
 from cluster.call_sizes import SAMPLING_S, SCORING_S, CallSizes
 from cluster.faults import FaultPlan
-from cluster.heart import OPTIONS, Beating
-from cluster.pool import ATTEMPTS, ActorPool, Call, WorkerState
+from cluster.heart import OPTIONS
+from cluster.placement import scorers
+from cluster.pool import ActorPool, Call, WorkerState
 from cluster.rank_group import RankGroup
-from cluster.reward import RewardWorker
-from cluster.rollout import RolloutWorker
-from cluster.session import Placement, enter
-from cluster.tickets import Ticket, Timed
-from cluster.transfer import Transfer
-from cluster.weights import Weights, digest, require_finite
-from rewards.base import failed, one_line
+from cluster.reward import scored_apart
+from cluster.scoring import ToScore, named, rate_call, score_call
+from cluster.session import Placement
+from cluster.tickets import Ticket
+from cluster.weights import digest, require_finite
 from rl.config import Config
-from rl.errors import DeadlineError, WorkerError
+from rl.errors import WorkerError
 from rl.protocols import Learner
-from rl.types import Group, Prompt, Rollout, Score, ScoreStatus, WeightRef
+from rl.types import Group, Prompt, WeightRef
 
 CROWD = 64  # so many calls in hand are looked at one by one
 GATHER_S = 5e-5  # a call in hand, that more results may come before all of them are looked at: 50 ms of a thousand
-
-Sampled = Timed[tuple[Rollout, ...]]  # one group, as its worker made it
-Scored = Timed[tuple[Score, ...]]
-
-
-class RolloutActor(Beating):
-    """A ``RolloutWorker`` elsewhere, made at its first call: what a constructor raises, Ray passes on only as text."""
-
-    def __init__(self, config: Config, name: str, folder: str) -> None:
-        self._config, self._name, self._folder = config, name, folder
-        self._made: RolloutWorker | None = None
-
-    def ready(self) -> bool:
-        return self._worker() is not None
-
-    def load_weights(self, ref: WeightRef, weights: Weights | AdapterWeights) -> None:
-        self._worker().load_weights(ref, weights)
-
-    def receive_weights(self, ref: WeightRef, transfer: Transfer, rank: int) -> None:
-        """As one of those that take part in a transfer. Raises TransferError where it breaks off."""
-        self._worker().receive_weights(ref, transfer, rank)
-
-    def rollout(
-        self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, evaluate: bool = False
-    ) -> tuple[Sampled, ...]:
-        """One group after the other."""
-        worker = self._worker()
-        return tuple(
-            Timed.of(self._name, partial(worker.rollout, prompt, weights, seed, evaluate)) for prompt in prompts
-        )
-
-    def _worker(self) -> RolloutWorker:
-        if self._made is None:
-            enter(self._folder, self._config, self._name)
-            self._made = RolloutWorker(self._config, self._name)
-        return self._made
-
-
-class RewardActor(Beating):
-    """A ``RewardWorker`` elsewhere, made as a ``RolloutActor``'s is."""
-
-    def __init__(self, config: Config, name: str, folder: str, secrets: Mapping[str, str]) -> None:
-        self._config, self._name, self._folder = config, name, folder
-        os.environ.update(secrets)
-        self._made: RewardWorker | None = None
-
-    def ready(self) -> bool:
-        return self._worker() is not None
-
-    def score(
-        self, prompts: Sequence[Prompt], sampled: Sequence[Sampled], places: Sequence[int], evaluate: bool
-    ) -> tuple[Scored, ...]:
-        """One group after the other: those at these places of a call's, of which the prompts are given."""
-        worker = self._worker()
-        return tuple(
-            Timed.of(self._name, partial(worker.score, prompt, sampled[place].value, evaluate))
-            for prompt, place in zip(prompts, places, strict=True)
-        )
-
-    def _worker(self) -> RewardWorker:
-        if self._made is None:
-            enter(self._folder, self._config, self._name)
-            self._made = RewardWorker(self._config)
-        return self._made
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Call:
-    """What one call sampled: groups at ``indices`` of the batch ``number``."""
-
-    number: int
-    indices: tuple[int, ...]
-    sampled: tuple[Sampled, ...]
 
 
 class RayWorkers:
@@ -118,30 +42,21 @@ class RayWorkers:
     """
 
     def __init__(self, config: Config, placement: Placement, faults: FaultPlan | None = None) -> None:
-        self._faults = faults or FaultPlan()
-        cluster = config.cluster
-        self._rollouts = self._pool(
-            config,
-            "rollout worker",
-            self.rollout_actors(config, placement),
-            cluster.rollout_workers,
-            cluster.rollout_deadline_s,
-        )
-        self._rewards = self._pool(
-            config,
-            "reward worker",
-            self.reward_actors(config, placement),
-            cluster.reward_workers,
-            cluster.reward_deadline_s,
-        )
+        self._config, self._faults, cluster = config, faults or FaultPlan(), config.cluster
+        count, deadline_s = cluster.rollout_workers, cluster.rollout_deadline_s
+        self._rollouts = self._pool("rollout worker", self.rollout_actors(config, placement), count, deadline_s)
+        count, deadline_s = cluster.reward_workers, cluster.reward_deadline_s
+        self._rewards = self._pool("reward worker", self.reward_actors(config, placement), count, deadline_s)
+        self._scorers = self._pool("scorer worker", self.scorer_actors(config, placement), scorers(config), deadline_s)
+        self._pools = (self._rollouts, self._scorers, self._rewards)
         self._collective = cluster.weight_sync == "collective"
         policy = config.rewards.on_failure
         self._score_attempts = policy.attempts if policy.action == "retry" else 1
         self._served: WeightRef | None = None
         self._tickets: dict[int, Ticket] = {}
         self._numbers = itertools.count()
-        self._sampling_sizes, self._scoring_sizes = CallSizes(SAMPLING_S), CallSizes(SCORING_S)
-        self._rollout_workers = cluster.rollout_workers
+        self._sampling_sizes = CallSizes(SAMPLING_S)
+        self._scoring_sizes, self._rating_sizes = CallSizes(SCORING_S), CallSizes(SCORING_S)
         self._timings: dict[str, float] = {}
 
     def rollout_actors(self, config: Config, placement: Placement) -> Callable[[int], Any]:
@@ -153,9 +68,13 @@ class RayWorkers:
         actor = ray.remote(**placement.reward, **OPTIONS)(RewardActor)
         return lambda index: actor.remote(config, f"reward worker {index}", placement.folder, placement.secrets)
 
+    def scorer_actors(self, config: Config, placement: Placement) -> Callable[[int], Any]:
+        actor = ray.remote(**placement.scorer, **OPTIONS)(ScorerActor)
+        return lambda index: actor.remote(config, f"scorer worker {index}", placement.folder)
+
     def wait_ready(self) -> None:
-        self._rollouts.wait_ready()
-        self._rewards.wait_ready()
+        for pool in self._pools:
+            pool.wait_ready()
 
     def update_weights(self, learner: Learner, version: int) -> WeightRef:
         """By ``cluster.weight_sync``; either way every worker checks the digest of what it got."""
@@ -195,7 +114,7 @@ class RayWorkers:
             self._faults.step = weights.version + 1
         number, ticket = next(self._numbers), Ticket(prompts, weights, evaluate)
         self._tickets[number] = ticket
-        for indices in self._sampling_sizes.calls(prompts, evaluate, self._rollout_workers):
+        for indices in self._sampling_sizes.calls(prompts, evaluate, self._config.cluster.rollout_workers):
             of_call = [prompts[index] for index in indices]
             self._rollouts.submit(_rollout_call((number, indices), of_call, weights, seed, evaluate))
         return number
@@ -205,22 +124,22 @@ class RayWorkers:
         ticket.wanted_now()
         while not ticket.done:
             refs = self.refs()
-            seconds = min(self._rollouts.seconds_left(), self._rewards.seconds_left())
+            seconds = min(pool.seconds_left() for pool in self._pools)
             ray.wait(refs, num_returns=1, timeout=max(0.0, seconds))
             self.drive()
         del self._tickets[number]
-        restarts = float(self._rollouts.restarts + self._rewards.restarts)
+        restarts = float(sum(pool.restarts for pool in self._pools))
         self._timings = {**ticket.timings(), "perf/worker_restarts": restarts}
         return ticket.groups()
 
     def cancel(self) -> None:
-        self._rollouts.cancel()
-        self._rewards.cancel()
+        for pool in self._pools:
+            pool.cancel()
         self._tickets.clear()
 
     def refs(self) -> list[Any]:
         """What work in hand waits for."""
-        return [*self._rollouts.refs, *self._rewards.refs]
+        return [ref for pool in self._pools for ref in pool.refs]
 
     def drive(self) -> None:
         """Take what is finished: rollouts go on to be scored, and the next calls start.
@@ -238,62 +157,65 @@ class RayWorkers:
             for index, group in zip(indices, sampled, strict=True):
                 ticket.sampled(index, group)
                 self._sampling_sizes.measured(ticket.prompts[index], ticket.evaluate, group.seconds)
-            of_call = _Call(number, indices, sampled)
-            prompts = [ticket.prompts[index] for index in indices]
-            for places in self._scoring_sizes.calls(prompts, ticket.evaluate):
-                self._rewards.submit(self._score_call(of_call, places, ref))
-        for call, scores in self._rewards.collect(ready):
-            of_call, places = call.key
-            if scores is None:
-                self._rewards.submit(*(self._score_call(of_call, (place,)) for place in places))
+            self._score(ToScore(number, ticket, indices, tuple(range(len(indices))), sampled, ref))
+        for call, rated, ref in self._scorers.finished(ready):
+            groups: ToScore = call.key
+            if rated is None:
+                self._scorers.submit(*(self._rate_call(group) for group in groups.apart()))
                 continue
-            ticket = self._tickets[of_call.number]
-            for place, group in zip(places, scores, strict=True):
-                index = of_call.indices[place]
-                ticket.scored(index, group)
-                self._scoring_sizes.measured(ticket.prompts[index], ticket.evaluate, group.seconds)
+            for index, group in zip(groups.indices, rated, strict=True):
+                groups.ticket.rated(index, group)
+                self._rating_sizes.measured(groups.ticket.prompts[index], groups.ticket.evaluate, group.seconds)
+            self._rewards.submit(self._score_call(groups.with_rated(rated, ref)))
+        for call, scores in self._rewards.collect(ready):
+            groups = call.key
+            if scores is None:
+                self._rewards.submit(*(self._score_call(group) for group in groups.apart()))
+                continue
+            for index, group in zip(groups.indices, scores, strict=True):
+                groups.ticket.scored(index, group)
+                self._scoring_sizes.measured(groups.ticket.prompts[index], groups.ticket.evaluate, group.seconds)
 
     def states(self) -> list[WorkerState]:
-        return [*self._rollouts.states(), *self._rewards.states()]
+        return [state for pool in self._pools for state in pool.states()]
 
     def queues(self) -> dict[str, int]:
-        return {"prompts": self._rollouts.waiting, "groups to score": self._rewards.waiting}
+        return {"prompts": self._rollouts.waiting, "groups to score": self._scorers.waiting + self._rewards.waiting}
 
     def timings(self) -> Mapping[str, float]:
         return self._timings
 
     def close(self) -> None:
-        self._rollouts.close()
-        self._rewards.close()
+        for pool in self._pools:
+            pool.close()
 
-    def _score_call(self, of_call: _Call, places: tuple[int, ...], ref: Any = None) -> Call:
-        """The rollouts go from their worker to the scorer as ``ref``; only another attempt takes them from here, since they
-        may be lost with their node. Where several groups are lost with a scorer, each is tried alone after that: one that
-        hangs or ends its process costs itself and no other."""
-        ticket, alone = self._tickets[of_call.number], len(places) == 1
-        prompts = [ticket.prompts[of_call.indices[place]] for place in places]
-        first = iter([] if ref is None else [ref])
-        return Call(
-            (of_call, places),
-            f"scoring {_named(prompts)}",
-            lambda actor: actor.score.remote(prompts, next(first, of_call.sampled), places, ticket.evaluate),
-            instead=partial(_unscored, len(of_call.sampled[places[0]].value)) if alone else lambda error: None,
-            otherwise="given up" if alone else "its groups are scored one by one",
-            attempts=ATTEMPTS if alone else 1,
-            overdue_attempts=self._score_attempts if alone else 1,
-        )
+    def _score(self, groups: ToScore) -> None:
+        """To scorers, those that have a reward of theirs; to reward workers, the others."""
+        evaluate = groups.ticket.evaluate
+        apart = [bool(scored_apart(self._config, prompt, evaluate)) for prompt in groups.prompts]
+        for pool, call, sizes, chosen in (
+            (self._scorers, self._rate_call, self._rating_sizes, [at for at, own in enumerate(apart) if own]),
+            (self._rewards, self._score_call, self._scoring_sizes, [at for at, own in enumerate(apart) if not own]),
+        ):
+            part = groups.only(chosen)
+            pool.submit(*(call(part.only(these)) for these in sizes.calls(part.prompts, evaluate)))
 
-    def _pool(
-        self, config: Config, kind: str, create: Callable[[int], Any], size: int, call_deadline_s: float
-    ) -> ActorPool:
+    def _score_call(self, groups: ToScore) -> Call:
+        return score_call(groups, self._score_attempts)
+
+    def _rate_call(self, groups: ToScore) -> Call:
+        return rate_call(groups, self._config, self._score_attempts)
+
+    def _pool(self, kind: str, create: Callable[[int], Any], size: int, call_deadline_s: float) -> ActorPool:
+        cluster = self._config.cluster
         return ActorPool(
             kind,
             create,
             size,
             call_deadline_s=call_deadline_s,
-            start_deadline_s=config.cluster.start_deadline_s,
-            heartbeat_s=config.cluster.heartbeat_s,
-            restart_budget=config.cluster.restart_budget,
+            start_deadline_s=cluster.start_deadline_s,
+            heartbeat_s=cluster.heartbeat_s,
+            restart_budget=cluster.restart_budget,
             on_send=self._faults.strike,
         )
 
@@ -303,18 +225,7 @@ def _rollout_call(
 ) -> Call:
     return Call(
         key,
-        f"sampling {_named(prompts)}",
+        f"sampling {named(prompts)}",
         lambda actor: actor.rollout.remote(prompts, weights, seed, evaluate),
         needs=weights,
     )
-
-
-def _named(prompts: Sequence[Prompt]) -> str:
-    return prompts[0].id if len(prompts) == 1 else f"{prompts[0].id} and {len(prompts) - 1} more"
-
-
-def _unscored(count: int, error: WorkerError | DeadlineError) -> tuple[Scored]:
-    """A reward that hangs, or ends its process, cost its group alone: what then happens is the failure policy's to say."""
-    status = ScoreStatus.TIMEOUT if isinstance(error, DeadlineError) else ScoreStatus.CRASHED
-    hint = "a function of your own can be isolated: custom_reward_function.isolate=true"
-    return (Timed((failed(status, f"{one_line(error)}; {hint}"),) * count, "no reward worker", 0.0),)

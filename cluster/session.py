@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.job import take_secrets
 from cluster.judge_server import judge_serving
-from cluster.placement import judge_gpus, layout, selected
+from cluster.placement import judge_gpus, layout, scorer_gpus, scorers, selected
 from rl.config import Config
 from rl.errors import ConfigError, DeadlineError, WorkerError
 from rl.protocols import Learner, RunsAhead
@@ -46,6 +46,7 @@ class Placement:
     reward: dict[str, Any]
     learner: dict[str, Any]
     folder: str
+    scorer: dict[str, Any] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -168,19 +169,31 @@ def place(config: Config) -> Placement:
     }
     needed = (
         cluster.rollout_workers * cpus["rollout"] + cluster.reward_workers + cluster.learner_ranks * cpus["learner"]
-    )
+    ) + scorers(config)
     if needed > resources.get("CPU", 0):
         raise ConfigError(
             f"cluster.rollout_workers={cluster.rollout_workers}, reward_workers={cluster.reward_workers}, "
             f"learner_ranks={cluster.learner_ranks}: need {needed} CPUs, the Ray cluster has "
             f"{resources.get('CPU', 0):g}; ask for fewer workers or threads"
         )
-    plan = layout(config, int(resources.get("GPU", 0) - judge_gpus(config)))
+    gpus = resources.get("GPU", 0)
+    if scorer_gpus(config) > gpus:
+        raise ConfigError(
+            f"cluster.scorer_workers={cluster.scorer_workers}, scorer_gpus={cluster.scorer_gpus:g}: rewards on a GPU "
+            f"({', '.join(sorted(config.rewards.on_gpu))}) need {scorer_gpus(config):g}, the Ray cluster has {gpus:g}; ask "
+            "for fewer, or set rewards.settings.NAME.device=cpu"
+        )
+    plan = layout(config, int(gpus - judge_gpus(config) - scorer_gpus(config)))
     return Placement(
         rollout={"num_cpus": cpus["rollout"], "num_gpus": plan.worker_gpus, **selected(config, "rollout")},
         reward={"num_cpus": cpus["reward"], **selected(config, "reward")},
         learner={"num_cpus": cpus["learner"], "num_gpus": plan.rank_gpus, **selected(config, "learner")},
         folder=os.getcwd(),
+        scorer={
+            "num_cpus": 1,
+            "num_gpus": cluster.scorer_gpus if config.rewards.on_gpu else 0,
+            **selected(config, "scorer"),
+        },
     )
 
 
@@ -209,4 +222,5 @@ def stacks_file(run_dir: Path, name: str) -> Path:
 
 
 def _actor_count(config: Config) -> int:
-    return config.cluster.rollout_workers + config.cluster.reward_workers + config.cluster.learner_ranks
+    cluster = config.cluster
+    return cluster.rollout_workers + cluster.reward_workers + scorers(config) + cluster.learner_ranks

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from cluster.reward import seconds_of
+from cluster.reward import Parts, seconds_of
 from rl.types import Group, Prompt, Rollout, Score, WeightRef
 
 T = TypeVar("T")
@@ -32,6 +32,7 @@ class Ticket:
     def __init__(self, prompts: Sequence[Prompt], weights: WeightRef, evaluate: bool) -> None:
         self.prompts, self.weights, self.evaluate = prompts, weights, evaluate
         self._rollouts: dict[int, Timed[tuple[Rollout, ...]]] = {}
+        self._ratings: dict[int, Timed[tuple[Parts, ...]]] = {}
         self._scores: dict[int, Timed[tuple[Score, ...]]] = {}
         self._began = self._wanted = self._sampled = self._scored = time.perf_counter()
 
@@ -46,6 +47,10 @@ class Ticket:
     def sampled(self, index: int, rollouts: Timed[tuple[Rollout, ...]]) -> None:
         self._rollouts[index] = rollouts
         self._sampled = time.perf_counter()
+
+    def rated(self, index: int, parts: Timed[tuple[Parts, ...]]) -> None:
+        """A scorer worker is done with it."""
+        self._ratings[index] = parts
 
     def scored(self, index: int, scores: Timed[tuple[Score, ...]]) -> None:
         self._scores[index] = scores
@@ -70,13 +75,12 @@ class Ticket:
     def chain_s(self) -> float:
         """The longest chain of work: no order of the same calls on the same workers could have been done before that.
 
-        A worker samples its groups one after the other; a group is scored when it is sampled and its scorer is free.
+        A worker does its groups one after the other; a group is scored when it is sampled and its scorer is free.
         """
         clocks: dict[str, float] = {}
-        sampled_at: dict[int, float] = {}
-        for index, rollouts in self._rollouts.items():  # in the order in which they came back
-            clocks[rollouts.worker] = clocks.get(rollouts.worker, 0.0) + rollouts.seconds
-            sampled_at[index] = clocks[rollouts.worker]
-        for index, scores in self._scores.items():
-            clocks[scores.worker] = max(clocks.get(scores.worker, 0.0), sampled_at[index]) + scores.seconds
+        done_at: dict[int, float] = {}
+        for stage in (self._rollouts, self._ratings, self._scores):
+            for index, made in stage.items():  # in the order in which they came back
+                began = max(clocks.get(made.worker, 0.0), done_at.get(index, 0.0))
+                clocks[made.worker] = done_at[index] = began + made.seconds
         return max(clocks.values(), default=0.0)

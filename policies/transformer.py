@@ -22,6 +22,7 @@ from policies.distinct import Distinct
 from policies.experts import ExpertsConfig, SparseExperts
 from policies.packed import is_packed
 from policies.packing import Packing
+from policies.recomputed import gated, rms_norm
 from policies.rows import Rows
 
 
@@ -76,7 +77,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        return rms_norm(x, self.weight, self.eps)
 
 
 class Block(nn.Module):
@@ -173,9 +174,7 @@ class Block(nn.Module):
     def _feed_forward(self, normed: Tensor) -> Tensor:
         if self.experts is not None:
             return self.experts(normed)
-        gate, up = F.silu(self.ff_proj(normed)), self.up_proj(normed)
-        # In place where no gradient asks for the factors: on a CPU a new tensor of this size costs more than its product.
-        return self.ff_out(gate * up if torch.is_grad_enabled() else gate.mul_(up))
+        return self.ff_out(gated(self.ff_proj(normed), self.up_proj(normed)))
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_size)).transpose(1, 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +30,7 @@ class RewardMix:
     loaded     rewards to use as they are: another mix's, so that a model is loaded once
     shaping    curves, gates and standardisation within a group, before weighting
     attempts   how often an item whose score failed is tried in all
+    elsewhere  rewards that others score, see ``score``: their models are not loaded here
 
     A row that names its own rewards (``Prompt.rewards``) is scored by those, with the mix's weights, or 1 without one.
 
@@ -46,6 +47,7 @@ class RewardMix:
         loaded: Mapping[str, Reward] | None = None,
         shaping: Shaping | None = None,
         attempts: int = 1,
+        elsewhere: Collection[str] = (),
     ) -> None:
         self.check(mix, settings, custom, shaping)
         self._shaping, self._attempts = shaping or Shaping(), attempts
@@ -53,7 +55,8 @@ class RewardMix:
         self._mix = {str(task): dict(weights) for task, weights in mix.items()}
         self._specs = _specs(settings, custom)
         for name in dict.fromkeys(name for weights in self._mix.values() for name in weights):
-            self._load(name)
+            if name not in elsewhere:
+                self._load(name)
 
     @staticmethod
     def check(
@@ -79,16 +82,37 @@ class RewardMix:
         for name in settings or {}:
             check_reward(specs[name])
 
-    def score(self, items: Sequence[RewardItem]) -> list[Score]:
-        """One Score an item, in order. Each reward is called once, with all of the items that it is to score."""
-        weights = [self._weights(item) for item in items]
-        found: list[dict[str, Score]] = [{} for _ in items]
-        for name in dict.fromkeys(name for row in weights for name in row):
-            chosen = [index for index, row in enumerate(weights) if name in row]
-            for index, score in zip(chosen, self._settled(name, [items[index] for index in chosen]), strict=True):
-                found[index][name] = score
+    def score(self, items: Sequence[RewardItem], known: Sequence[Mapping[str, Score]] = ()) -> list[Score]:
+        """One Score an item, in order. Each reward is called once, with all of the items that it is to score.
+
+        known: an item's scores by reward, of those that were scored elsewhere; nothing, or one an item.
+        """
+        found = self.parts(items, known=known)
         values = self._shaping.values(items, found)
-        return [combine(*each) for each in zip(found, weights, values, strict=True)]
+        return [combine(*each) for each in zip(found, map(self._weights, items), values, strict=True)]
+
+    def parts(
+        self,
+        items: Sequence[RewardItem],
+        *,
+        only: Collection[str] | None = None,
+        known: Sequence[Mapping[str, Score]] = (),
+    ) -> list[dict[str, Score]]:
+        """Each item's scores by reward, before they are put together. only: of these rewards; None: of all.
+
+        In the order of the mix, whoever scored what: sums do not depend on it.
+        """
+        weights = [self._weights(item) for item in items]
+        found = [dict(scores) for scores in known] if known else [{} for _ in items]
+        for name in dict.fromkeys(name for row in weights for name in row if only is None or name in only):
+            chosen = [index for index, row in enumerate(weights) if name in row and name not in found[index]]
+            if chosen:
+                scores = self._settled(name, [items[index] for index in chosen])
+                for index, score in zip(chosen, scores, strict=True):
+                    found[index][name] = score
+        return [
+            {name: scores[name] for name in row if name in scores} for scores, row in zip(found, weights, strict=True)
+        ]
 
     def _weights(self, item: RewardItem) -> dict[str, float]:
         of_task = self._mix.get(str(item.prompt.task), {})

@@ -16,13 +16,17 @@ class ClusterConfig:
     weight_sync       how weights reach rollout workers: object_store, or collective (gloo, in buckets)
     stall_s           a warning, with who is waited for, after so long without any answer
     placement         disaggregated: a GPU for each rank and rollout worker; colocated: they share; auto: as GPUs allow
-    labels            rollout, reward or learner -> labels of the nodes where those actors go, e.g. ``reward: {pool: cpu}``
+    scorer_workers    of the rewards that are scored apart (``rewards.scorers``), scorer_gpus each where one needs a GPU
+    labels            rollout, reward, scorer or learner -> labels of the nodes where those actors go:
+                      ``reward: {pool: cpu}``
     """
 
     mode: str = "ray"
     address: str | None = None
     rollout_workers: int = 2
     reward_workers: int = 1
+    scorer_workers: int = 1
+    scorer_gpus: float = 1.0
     learner_ranks: int = 1
     start_deadline_s: float = 300.0
     rollout_deadline_s: float = 600.0

@@ -46,6 +46,7 @@ class RewardsConfig:
     curves     reward name -> what its value becomes before weighting
     gates      reward name -> the reward that it depends on, e.g. ``correctness: {by: format}``
     normalize  rewards that are standardised within each group before weighting, so that none starves the others
+    scorers    rewards that scorer workers do, apart from the others; those with the setting ``device: cuda`` always are
     """
 
     mix: dict[str, dict[str, float]] = field(
@@ -59,7 +60,19 @@ class RewardsConfig:
     curves: dict[str, CurveConfig] = field(default_factory=dict)
     gates: dict[str, GateConfig] = field(default_factory=dict)
     normalize: list[str] = field(default_factory=list)
+    scorers: list[str] = field(default_factory=list)
     on_failure: FailureConfig = field(default_factory=FailureConfig)
+
+    @property
+    def on_gpu(self) -> frozenset[str]:
+        return frozenset(
+            name for name, given in self.settings.items() if str(given.get("device", "")).startswith("cuda")
+        )
+
+    @property
+    def apart(self) -> frozenset[str]:
+        """What scorer workers do over Ray. In one process everything is done by the one worker."""
+        return self.on_gpu | frozenset(self.scorers)
 
 
 @dataclass(frozen=True)

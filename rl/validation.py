@@ -55,7 +55,8 @@ POSITIVE = (
     "learner.algorithm.importance_cap learner.algorithm.importance_versions "
     "learner.algorithm.kl_clip learner.lora.alpha learner.threads learner.reference_sync_freq "
     "sft.steps sft.batch_size sft.lr sft.lr_decay_steps sft.threads sft.max_grad_norm "
-    "cluster.rollout_workers cluster.reward_workers cluster.learner_ranks cluster.start_deadline_s "
+    "cluster.rollout_workers cluster.reward_workers cluster.scorer_workers cluster.scorer_gpus cluster.learner_ranks "
+    "cluster.start_deadline_s "
     "cluster.rollout_deadline_s cluster.reward_deadline_s cluster.learner_deadline_s evaluation.n_samples_per_prompt "
     "keep_checkpoints keep_best tracking.samples_freq rewards.on_failure.attempts "
     "custom_reward_function.deadline_s custom_reward_function.memory_mb judge.start_deadline_s "
@@ -92,6 +93,7 @@ def validate(config: Config) -> None:
         _validate_text(f"{section}.think_draw.think", part.think_draw.think)
         _validate_image(f"{section}.think_draw.draw", part.think_draw.draw)
     _validate_rewards(config)
+    _validate_scorers(config)
     _validate_learner(config)
     for probability in (
         "learner.algorithm.spg_mixture",
@@ -211,6 +213,17 @@ def _validate_rewards(config: Config) -> None:
                 raise ConfigError("custom_reward_function: path and url are both given; give one")
 
 
+def _validate_scorers(config: Config) -> None:
+    mixes = (*config.rewards.mix.values(), *config.evaluation.mix.values())
+    known = sorted({name for parts in mixes for name in parts} | set(config.rewards.settings))
+    for name in config.rewards.scorers:
+        _require_choice("rewards.scorers", name, known)
+        if config.rewards.settings.get(name, {}).get("name", name) == "judge":
+            raise ConfigError(f"rewards.scorers: {name}: a judge's server is beside the reward workers; leave it out")
+    gpus = config.cluster.scorer_gpus
+    _require(gpus <= 1 or gpus.is_integer(), "cluster.scorer_gpus", gpus, "a share of a GPU, or a whole number of them")
+
+
 def _validate_group_sizes(config: Config) -> None:
     by_task, tasks = config.rollout.n_samples_by_task, [str(task) for task in Task]
     sizes = {"n_samples_per_prompt": config.rollout.n_samples_per_prompt}
@@ -252,7 +265,7 @@ def _validate_learner(config: Config) -> None:
     if config.cluster.mode == "inline" and config.cluster.learner_ranks > 1:
         raise ConfigError("cluster.mode=inline with cluster.learner_ranks > 1: one process has one rank; use mode=ray")
     for kind in config.cluster.labels:
-        _require_choice("cluster.labels", kind, ("rollout", "reward", "learner"))
+        _require_choice("cluster.labels", kind, ("rollout", "reward", "scorer", "learner"))
     if config.cluster.learner_ranks > rollouts:
         raise ConfigError(
             f"cluster.learner_ranks={config.cluster.learner_ranks}: more ranks than the {rollouts} rollouts of a step"

@@ -18,8 +18,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def local_ray(home: Path) -> Iterator[None]:
-    """One Ray for all tests that need it: each start costs seconds. Seven slots, since tests give theirs back."""
-    slots = ("cluster.rollout_workers=3", "cluster.reward_workers=1", "cluster.learner_ranks=3")
+    """One Ray for all tests that need it: each start costs seconds. Eight slots, since tests give theirs back."""
+    slots = ("cluster.rollout_workers=3", "cluster.reward_workers=1", "cluster.learner_ranks=4")
     with ray_running(make_config(home, "cluster.mode=ray", *slots)):
         yield
     assert not ray.is_initialized()

@@ -13,10 +13,10 @@ import psutil
 import pytest
 import ray
 
+from cluster.actors import RewardActor
 from cluster.calls import kill
 from cluster.judge_actor import judge_on_ray
 from cluster.judge_server import JudgeServer, check_judge, judge_serving
-from cluster.ray_workers import RewardActor
 from cluster.session import place
 from cluster.tickets import Timed
 from rewards.mix import RewardMix

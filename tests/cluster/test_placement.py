@@ -16,6 +16,8 @@ from cluster.placement import (
     layout,
     nodes_for,
     rank_order,
+    scorer_gpus,
+    scorers,
     selected,
     this_device,
 )
@@ -67,11 +69,32 @@ def test_nodes() -> None:
         nodes_for(config(), gpus_per_node=8, cpus_per_node=1)
 
 
+def test_scorers_have_gpus_of_their_own_where_one_is_asked_for() -> None:
+    def with_rewards(**rewards: object) -> Config:
+        cluster = {"scorer_workers": 4, "scorer_gpus": 0.5}
+        return build_config([("test", {"policy": {"device": "cuda"}, "cluster": cluster, "rewards": rewards})])
+
+    plain, apart = with_rewards(), with_rewards(scorers=["clip"])
+    on_gpu = with_rewards(settings={"clip": {"model": "tiny", "device": "cuda"}})
+    assert [scorers(each) for each in (plain, apart, on_gpu)] == [0, 4, 4]
+    assert [scorer_gpus(each) for each in (plain, apart, on_gpu)] == [0, 0, 2]
+    assert on_gpu.rewards.apart == apart.rewards.apart == {"clip"}
+    assert layout(apart).cpus == layout(on_gpu).cpus == layout(plain).cpus + 4
+    size = {"gpus_per_node": 1, "cpus_per_node": 64}
+    assert nodes_for(on_gpu, **size).count == nodes_for(apart, **size).count + 2
+    with pytest.raises(ConfigError, match="rewards.scorers='clipp': allowed: .*did you mean 'clip'"):
+        with_rewards(scorers=["clipp"])
+    with pytest.raises(ConfigError, match="rewards.scorers: vlm: a judge's server is beside the reward workers"):
+        with_rewards(scorers=["vlm"], settings={"vlm": {"name": "judge", "url": "http://127.0.0.1:1/v1", "model": "m"}})
+    with pytest.raises(ConfigError, match=r"cluster.scorer_gpus=1.5: must be a share of a GPU, or a whole number"):
+        config(scorer_gpus=1.5)
+
+
 def test_labels_reach_the_actors_that_they_are_for() -> None:
     plan = config(labels={"reward": {"pool": "cpu"}})
     assert selected(plan, "reward") == {"label_selector": {"pool": "cpu"}}
     assert selected(plan, "learner") == {}
-    with pytest.raises(ConfigError, match="cluster.labels='rewards': allowed: rollout, reward, learner"):
+    with pytest.raises(ConfigError, match="cluster.labels='rewards': allowed: rollout, reward, scorer, learner"):
         config(labels={"rewards": {"pool": "cpu"}})
     with pytest.raises(ConfigError, match="cluster.placement='apart': allowed"):
         config(placement="apart")

@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 import ray
 
+from cluster.actors import RolloutActor
 from cluster.call_sizes import CallSizes
 from cluster.calls import result
+from cluster.faults import KILL, FaultPlan
 from cluster.learner import FrozenLearner, make_learner
 from cluster.rank_group import RankGroup
-from cluster.ray_workers import RayWorkers, RolloutActor
+from cluster.ray_workers import RayWorkers
 from cluster.session import Session, place, session
 from cluster.weights import digest
 from cluster.workers import InlineWorkers
@@ -103,11 +105,35 @@ def test_three_workers_two_of_them_killed_give_the_same(
     assert "rollout worker 2 was lost" in caplog.text and "reward worker 0 was lost" in caplog.text
 
 
+def test_rewards_that_are_scored_apart_give_the_same_also_where_a_scorer_is_killed(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two kinds of worker score one group, and nobody loads what the other has."""
+    mix = "{text: {custom: 1.0, length: 0.1}, understand: {length: 1.0}, draw: {custom: 1.0}}"
+    settings = ("rewards.settings={length: {longest: 6, buffer: 4}}", f"rewards.mix={mix}", "rewards.scorers=[custom]")
+    inline = make_config(home, *settings)
+    one = InlineWorkers(inline)
+    expected = one.rollout_and_score(PROMPTS, one.update_weights(FrozenLearner(inline), 3), seed=11)
+    assert len({score.value for group in expected for score in group.scores}) > 4
+    config = make_config(home, "cluster.mode=ray", *settings)
+    two = RayWorkers(config, place(config), FaultPlan().at(4, "scorer worker 0", KILL))
+    try:
+        two.wait_ready()
+        weights = two.update_weights(FrozenLearner(config), 3)
+        assert same(two.rollout_and_score(PROMPTS, weights, seed=11), expected)
+        assert two.timings()["perf/worker_restarts"] == 1 and "scorer worker 0 was lost" in caplog.text
+        two._sampling_sizes = two._scoring_sizes = two._rating_sizes = OneCall(0.0)
+        assert same(two.rollout_and_score(PROMPTS, weights, seed=11), expected)
+        assert {state.name for state in two.states()} == {"rollout worker 0", "reward worker 0", "scorer worker 0"}
+    finally:
+        two.close()
+
+
 class OneCall(CallSizes):
     """All groups in one call, whatever they take."""
 
     def calls(self, prompts: Sequence[Prompt], evaluate: bool, workers: int | None = None) -> list[tuple[int, ...]]:
-        return [tuple(range(len(prompts)))]
+        return [tuple(range(len(prompts)))] if prompts else []
 
 
 @pytest.mark.parametrize(("sizes", "restarts"), [(CallSizes(0.0), 1), (OneCall(0.0), 2)], ids=["alone", "together"])

@@ -47,6 +47,13 @@ def test_a_cluster_that_is_too_small_is_told_at_once(home: Path) -> None:
 
 
 @pytest.mark.usefixtures("local_ray")
+def test_no_gpu_for_a_reward_that_needs_one(home: Path) -> None:
+    wanted = config(home, "rewards.mix={draw: {clip: 0.1}}", "rewards.settings={clip: {model: tiny, device: cuda}}")
+    with pytest.raises(ConfigError, match=r"scorer_gpus=1: rewards on a GPU \(clip\) need 1, the Ray cluster has 0"):
+        place(wanted)
+
+
+@pytest.mark.usefixtures("local_ray")
 def test_no_gpu_for_cuda(home: Path) -> None:
     with pytest.raises(ConfigError, match="policy.device=cuda.*the Ray cluster has 0 GPUs"):
         place(config(home, "policy.device=cuda"))

@@ -21,5 +21,16 @@ def test_the_longest_chain_is_what_no_order_of_the_same_calls_beats() -> None:
     assert [group.prompt.id for group in ticket.groups()] == [prompt.id for prompt in PROMPTS[:3]]
 
 
+def test_scorers_come_between_sampling_and_the_rest() -> None:
+    ticket = Ticket(PROMPTS[:2], WeightRef(0, ""), False)
+    ticket.sampled(0, Timed((), "a", 1.0))
+    ticket.sampled(1, Timed((), "a", 1.0))
+    ticket.rated(0, Timed((), "s", 3.0))  # from 1 to 4
+    ticket.rated(1, Timed((), "s", 3.0))  # from 4 to 7
+    ticket.scored(0, Timed((), "r", 0.5))
+    ticket.scored(1, Timed((), "r", 0.5))
+    assert ticket.done and ticket.chain_s() == 7.5
+
+
 def test_a_batch_without_prompts_is_done() -> None:
     assert Ticket([], WeightRef(0, ""), True).done

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewards.base import _REGISTRY, absent, failed, load_reward, register
@@ -182,6 +182,32 @@ def test_two_rewards_of_one_kind_with_settings_of_their_own():
     mix = RewardMix({"text": {"exact": 1.0, "correctness": 1.0}}, {"exact": {"name": "correctness", "kind": "exact"}})
     (score,) = mix.score([text_item("<think>a</think>7.0")])
     assert score.parts == {"exact": 0.0, "correctness": 1.0}
+
+
+@settings(deadline=None)  # the first one loads a math verifier
+@given(apart=st.sets(st.sampled_from(["correctness", "format", "length", "repetition"])))
+def test_it_does_not_matter_which_rewards_are_scored_elsewhere(apart):
+    """Not even for the last bit, or for which of two failures is told first."""
+    mix = {"text": {"correctness": 2.0, "length": 0.1, "format": 0.5, "repetition": 0.3}}
+    settings = {"length": {"longest": 12, "buffer": 8}}
+    items = [text_item(RIGHT), text_item(UNFORMATTED), text_item(WRONG), text_item("<think>a</think>b b b b b b b b")]
+    whole = RewardMix(mix, settings)
+    here = RewardMix(mix, settings, elsewhere=apart)
+    assert apart.isdisjoint(here.rewards)
+    known = whole.parts(items, only=apart)
+    assert all(set(scores) == apart for scores in known)
+    found, expected = here.score(items, known), whole.score(items)
+    assert [(s.value, s.status, s.detail, list(s.parts.items())) for s in found] == [
+        (s.value, s.status, s.detail, list(s.parts.items())) for s in expected
+    ]
+    assert apart.isdisjoint(here.rewards)
+
+
+def test_a_reward_that_failed_elsewhere_fails_the_item():
+    mix = RewardMix(PAPER, elsewhere=["correctness"])
+    (score,) = mix.score([text_item(RIGHT)], [{"correctness": failed(ScoreStatus.TIMEOUT, "scorer worker 0 hung")}])
+    assert score.status is ScoreStatus.TIMEOUT and math.isnan(score.value)
+    assert score.detail == "correctness: scorer worker 0 hung" and score.parts == {"format": 1.0}
 
 
 def test_loading_by_name_and_mapping(counting):
