@@ -24,7 +24,11 @@ from rl.types import RewardItem, Score
 UNKNOWN = "unknown"  # a component whose shape or colour is none of ours
 
 _COLORS = np.asarray(list(PALETTE.values()), dtype=np.float32)
+_CROSS = ndimage.generate_binary_structure(2, 1)
+_NAMES = tuple(PALETTE)
 _FULL_INK = np.asarray(BACKGROUND, dtype=np.float32) - _COLORS
+_LENGTHS = np.linalg.norm(_FULL_INK, axis=-1)
+_DIRECTIONS = (_FULL_INK / _LENGTHS[:, None]).T
 _COLOR_TOLERANCE = 60.0  # RGB distance of an object's colour from its palette entry; the closest pair lies 86 apart
 _PURE = 0.75  # share of an object's inner pixels that must be nearest to its colour
 _SPECK = 24  # components below (side / 24)^2 pixels are noise
@@ -87,12 +91,12 @@ def find_objects(image: np.ndarray) -> tuple[Found, ...]:
         raise ValueError("expected a uint8 RGB picture [H, W, 3]")
     nearest, coverage = _ink(image)
     labels: np.ndarray = np.empty(coverage.shape, dtype=np.int32)
-    count = int(ndimage.label(coverage > 0.5, output=labels))  # pyright: ignore[reportArgumentType]
+    count = int(ndimage.label(coverage > 0.5, _CROSS, output=labels))  # pyright: ignore[reportArgumentType]
     side = min(image.shape[:2])
     found = []
     for index, window in enumerate(ndimage.find_objects(labels, count), start=1):
         mask = labels[window] == index
-        if mask.sum() > (side / _SPECK) ** 2:
+        if np.count_nonzero(mask) > (side / _SPECK) ** 2:
             found.append(_describe(mask, window, _color(image[window], nearest[window], mask), image.shape[:2]))
     return tuple(found)
 
@@ -169,21 +173,31 @@ def _ink(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     colour is told by the direction from white, and true edges lie where the coverage is one half.
     """
     ink = np.subtract(BACKGROUND, image, dtype=np.float32)
-    lengths = np.linalg.norm(_FULL_INK, axis=-1)
-    along = ink @ (_FULL_INK / lengths[:, None]).T
-    nearest = along.argmax(axis=-1)
-    return nearest, along.max(axis=-1) / lengths[nearest]
+    along = ink.reshape(-1, 3) @ _DIRECTIONS
+    nearest = along.argmax(axis=1)
+    coverage = along[np.arange(len(nearest)), nearest] / _LENGTHS[nearest]
+    return nearest.reshape(image.shape[:2]), coverage.reshape(image.shape[:2])
 
 
 def _color(pixels: np.ndarray, nearest: np.ndarray, mask: np.ndarray) -> str:
     """Name of a component's colour, from its inner pixels; unknown where it is off the palette or of several."""
-    core: np.ndarray = np.asarray(ndimage.binary_erosion(mask), dtype=bool)
+    core = _inner(mask)
     core = core if core.any() else mask
-    best = int(np.bincount(nearest[core]).argmax())
-    gaps = np.linalg.norm(_COLORS - np.median(pixels[core], axis=0), axis=-1)
-    if gaps[best] > _COLOR_TOLERANCE or float(np.mean(nearest[core] == best)) < _PURE:
+    counts = np.bincount(nearest[core])
+    best = int(counts.argmax())
+    ordered = np.sort(pixels[core], axis=0)
+    median = (ordered[(len(ordered) - 1) // 2].astype(np.float64) + ordered[len(ordered) // 2]) / 2
+    if math.dist(_COLORS[best], median) > _COLOR_TOLERANCE or counts[best] < _PURE * len(ordered):
         return UNKNOWN
-    return list(PALETTE)[best]
+    return _NAMES[best]
+
+
+def _inner(mask: np.ndarray) -> np.ndarray:
+    """The pixels of a mask whose four neighbours are in it too; beyond its edges nothing is."""
+    inner = mask.copy()
+    inner[0], inner[-1], inner[:, 0], inner[:, -1] = False, False, False, False
+    inner[1:-1, 1:-1] &= mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
+    return inner
 
 
 def _describe(mask: np.ndarray, window: tuple[slice, slice], color: str, size: tuple[int, ...]) -> Found:
@@ -208,7 +222,8 @@ def _shape(box: np.ndarray) -> str:
 
 def _overlap(first: np.ndarray, second: np.ndarray) -> float:
     """Intersection over union."""
-    return float((first & second).sum() / (first | second).sum())
+    both = np.count_nonzero(first & second)
+    return both / (np.count_nonzero(first) + np.count_nonzero(second) - both)
 
 
 @lru_cache(maxsize=4096)
