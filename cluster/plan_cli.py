@@ -42,7 +42,7 @@ def plan(recipe: str, words: Sequence[str], calibration: Path | None) -> int:
     if gpus is not None:
         if gpus < 1:
             raise ConfigError(
-                f"gpus={own['gpus']:g}: {scoring} of them score rewards; give more, or fewer scorer_workers"
+                f"gpus={own['gpus']:g}: scorers of rewards take {scoring}; give more, or ask for fewer scorer_workers"
             )
         config = divide(config, sizes, device, assumed, gpus)
     made = make_plan(config, sizes, device, assumed, gpus)
@@ -150,7 +150,7 @@ def _heading(config: Config, device: Device, made: Plan, count: int) -> str:
 
 def _scorers_line(config: Config) -> str:
     names, count = ", ".join(sorted(config.rewards.apart)), scorers(config)
-    return f"\n{scorer_gpus(config):g} more for cluster.scorer_workers={count}: {names}" if count else ""
+    return f"\n{scorer_gpus(config):g} GPUs more for cluster.scorer_workers={count}: {names}" if count else ""
 
 
 def _tables(made: Plan, device: Device) -> list[Table]:

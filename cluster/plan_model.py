@@ -51,14 +51,15 @@ def saved_numbers(config: TransformerConfig) -> int:
     """Numbers that one layer keeps of one token for its gradient: the input of each operation, once.
 
     Two norms keep their input and their output each (the first input is the residual that is there anyway); attention
-    keeps queries, keys and values after rotation, its output and a row of sums; SwiGLU keeps both halves and products.
+    keeps queries, keys and values after rotation, its output and a row of sums; SwiGLU keeps both halves and their
+    product (``policies.recomputed``).
     """
     d, size = config.d_model, config.head_size
     wide, narrow = config.n_heads * size, config.kv_heads * size
     mlp = config.mlp_hidden_size
     if config.experts is not None:
         mlp = config.experts.hidden_size * (config.experts.per_token + config.experts.shared)
-    return 4 * d + 2 * wide + 2 * narrow + 4 * mlp
+    return 4 * d + 2 * wide + 2 * narrow + 3 * mlp
 
 
 def _table(config: TransformerConfig) -> int:

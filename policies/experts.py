@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from policies.recomputed import gated
+
 
 @dataclass(frozen=True, slots=True)
 class ExpertsConfig:
@@ -78,7 +80,7 @@ class SparseExperts(nn.Module):
 
     def _expert(self, index: int, tokens: Tensor) -> Tensor:
         gate, up = F.linear(tokens, self.gate_proj[index]), F.linear(tokens, self.up_proj[index])
-        return F.linear(F.silu(gate) * up, self.down_proj[index])
+        return F.linear(gated(gate, up), self.down_proj[index])
 
 
 class SharedExpert(nn.Module):
@@ -89,4 +91,4 @@ class SharedExpert(nn.Module):
         self.down_proj = nn.Linear(hidden_size, d_model, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return self.down_proj(gated(self.gate_proj(x), self.up_proj(x)))

@@ -96,10 +96,10 @@ def test_memory_of_eight_billion_parameters() -> None:
     assert learner_memory(LLADA_8B, training(dtype="float32"))["AdamW"] == 8 * 8_015_581_184
     eight_bit = learner_memory(LLADA_8B, training(optimizer="adamw8bit"))["AdamW"]
     assert eight_bit == (4 + 2 + 2 * 4 / 256) * 8_015_581_184  # float32 weights, two codes, two scales for every 256
-    # 4 x 512 tokens, 32 layers of 81,920 numbers (4 d + 2 d + 2 d + 4 * 12,288), 2 bytes
-    assert saved_numbers(LLADA_8B) == 81_920
-    assert activations(LLADA_8B, training()) == 4 * 512 * 32 * 81_920 * 2
-    assert activations(LLADA_8B, training(checkpointing=True)) == 4 * 512 * (32 * 4096 + 81_920) * 2
+    # 4 x 512 tokens, 32 layers of 69,632 numbers (4 d + 2 d + 2 d + 3 * 12,288), 2 bytes
+    assert saved_numbers(LLADA_8B) == 69_632
+    assert activations(LLADA_8B, training()) == 4 * 512 * 32 * 69_632 * 2
+    assert activations(LLADA_8B, training(checkpointing=True)) == 4 * 512 * (32 * 4096 + 69_632) * 2
     assert round(rollout_memory(LLADA_8B, "bfloat16", 8, 512, 32)["weights"] / 1e9, 2) == 16.03
 
 
