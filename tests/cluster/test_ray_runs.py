@@ -136,12 +136,9 @@ class OneCall(CallSizes):
         return [tuple(range(len(prompts)))] if prompts else []
 
 
-@pytest.mark.parametrize(("sizes", "restarts"), [(CallSizes(0.0), 1), (OneCall(0.0), 2)], ids=["alone", "together"])
-def test_a_function_that_never_returns_costs_its_group_and_not_the_run(
-    home: Path, expected: list[Group], sizes: CallSizes, restarts: int
-) -> None:
-    """Unisolated, it keeps its worker: the deadline ends that one, the scores are ``timeout``, and the next group is
-    scored by a new worker. Groups that were in one call with it are scored one by one after that."""
+def test_a_function_that_never_returns_costs_its_group_and_not_the_run(home: Path, expected: list[Group]) -> None:
+    """Unisolated, it keeps its worker: the deadline ends that one. Groups that were in one call with it are scored one by
+    one after that; alone it keeps one worker more, its scores are ``timeout``, and the next group is scored by a new one."""
     endless = home / "endless.py"
     endless.write_text(
         "def reward(completions, ids, **columns):\n"
@@ -153,9 +150,9 @@ def test_a_function_that_never_returns_costs_its_group_and_not_the_run(
     workers = RayWorkers(config, place(config))
     try:
         workers.wait_ready()
-        workers._sampling_sizes = workers._scoring_sizes = sizes
+        workers._sampling_sizes = workers._scoring_sizes = OneCall(0.0)
         groups = workers.rollout_and_score(PROMPTS[:3], workers.update_weights(FrozenLearner(config), 3), seed=11)
-        assert workers.timings()["perf/worker_restarts"] == restarts
+        assert workers.timings()["perf/worker_restarts"] == 2
     finally:
         workers.close()
     assert [group.rollouts[0].token_ids.tolist() for group in groups] == [
