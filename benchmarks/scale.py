@@ -22,6 +22,7 @@ import ray
 
 from cluster.actors import RewardActor, RolloutActor
 from cluster.ray_workers import RayWorkers
+from cluster.reward import Parts
 from cluster.session import Placement, ray_running
 from cluster.weights import Weights, digest
 from rl.config import Config, SourceConfig, build_config
@@ -264,7 +265,9 @@ class _Scorer:
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
 
-    def score(self, prompt: Prompt, rollouts: Sequence[Rollout], evaluate: bool) -> tuple[Score, ...]:
+    def score(
+        self, prompt: Prompt, rollouts: Sequence[Rollout], evaluate: bool, known: Sequence[Parts] = ()
+    ) -> tuple[Score, ...]:
         time.sleep(self._shape.reward_s)
         return tuple(Score(float(rollout.index % 2), parts={"correctness": 1.0}) for rollout in rollouts)
 
