@@ -30,6 +30,10 @@ class CallSizes:
         key = (prompt.task, evaluate)
         self._seconds[key] = (1 - WEIGHT) * self._seconds.get(key, seconds) + WEIGHT * seconds
 
+    def expected(self, prompt: Prompt, evaluate: bool) -> float:
+        """Seconds; 0 where nothing was measured."""
+        return self._seconds.get((prompt.task, evaluate), 0.0)
+
     def calls(self, prompts: Sequence[Prompt], evaluate: bool, workers: int | None = None) -> list[tuple[int, ...]]:
         """Places of the prompts of each call: each once, in their order. workers: who will share them, to be even."""
         expected = [self._seconds.get((prompt.task, evaluate), self._longest_s) for prompt in prompts]
@@ -44,3 +48,12 @@ class CallSizes:
             left -= seconds
             at = stop
         return calls
+
+
+def slowest_first(prompts: Sequence[Prompt], evaluate: bool, *after: CallSizes) -> list[int]:
+    """An order in which to sample: first what takes longest after that, so that it is done while others are sampled.
+
+    after: what knows the seconds of each part of it. Among equals the order stays.
+    """
+    seconds = [sum(sizes.expected(prompt, evaluate) for sizes in after) for prompt in prompts]
+    return sorted(range(len(prompts)), key=lambda index: -seconds[index])

@@ -14,7 +14,7 @@ from typing import Any
 import ray
 
 from cluster.actors import RewardActor, RolloutActor, ScorerActor
-from cluster.call_sizes import SAMPLING_S, SCORING_S, CallSizes
+from cluster.call_sizes import SAMPLING_S, SCORING_S, CallSizes, slowest_first
 from cluster.faults import FaultPlan
 from cluster.heart import OPTIONS
 from cluster.placement import scorers
@@ -114,9 +114,11 @@ class RayWorkers:
             self._faults.step = weights.version + 1
         number, ticket = next(self._numbers), Ticket(prompts, weights, evaluate)
         self._tickets[number] = ticket
-        for indices in self._sampling_sizes.calls(prompts, evaluate, self._config.cluster.rollout_workers):
-            of_call = [prompts[index] for index in indices]
-            self._rollouts.submit(_rollout_call((number, indices), of_call, weights, seed, evaluate))
+        order = slowest_first(prompts, evaluate, self._rating_sizes, self._scoring_sizes)
+        in_order = [prompts[index] for index in order]
+        for places in self._sampling_sizes.calls(in_order, evaluate, self._config.cluster.rollout_workers):
+            key = number, tuple(order[place] for place in places)
+            self._rollouts.submit(_rollout_call(key, [in_order[place] for place in places], weights, seed, evaluate))
         return number
 
     def finish(self, number: int) -> list[Group]:

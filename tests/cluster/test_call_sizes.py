@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.call_sizes import SHARES, CallSizes
+from cluster.call_sizes import SHARES, CallSizes, slowest_first
 from rl.types import Message, Prompt, Task
 
 LONGEST_S = 0.2
@@ -53,3 +53,14 @@ def test_a_group_that_got_slow_is_a_call_of_its_own_again() -> None:
     for _ in range(3):
         sizes.measured(prompts[0], False, 1.0)
     assert len(sizes.calls(prompts, False)) == 12
+
+
+@given(tasks=TASKS)
+def test_what_is_scored_longest_is_sampled_first(sizes: CallSizes, tasks: list[Task]) -> None:
+    prompts = prompts_of(tasks)
+    order = slowest_first(prompts, False, sizes)
+    assert sorted(order) == list(range(len(tasks)))
+    seconds = [SECONDS.get(tasks[index], 0.0) for index in order]
+    assert seconds == sorted(seconds, reverse=True)
+    assert all(first < second for first, second in zip(order, order[1:], strict=False) if tasks[first] == tasks[second])
+    assert slowest_first(prompts, True, sizes) == list(range(len(tasks)))  # nothing measured: as they come
