@@ -24,7 +24,7 @@ from typing import Any
 import ray
 
 from cluster import preflight
-from cluster.actors import Rated, RewardActor, RolloutActor, Sampled, Scored
+from cluster.actors import RewardActor, RolloutActor, Sampled, Scored
 from cluster.batch_wire import PackedBatch
 from cluster.heart import OPTIONS
 from cluster.rank_group import RankActor, RankGroup
@@ -83,17 +83,10 @@ class NotedRollout(RolloutActor):
 
 
 class NotedReward(RewardActor):
-    def score(
-        self,
-        prompts: Sequence[Prompt],
-        sampled: Sequence[Sampled],
-        places: Sequence[int],
-        evaluate: bool,
-        rated: Sequence[Rated] = (),
-    ) -> tuple[Scored, ...]:
+    def score(self, prompts: Sequence[Prompt], sampled: Sequence[Sampled], *more: Any) -> tuple[Scored, ...]:
         version = sampled[0].value[0].weight_version
         with noted(str(self._config.run_dir / "notes"), self._name, "score", version):
-            return super().score(prompts, sampled, places, evaluate, rated)
+            return super().score(prompts, sampled, *more)
 
 
 class NotedRank(RankActor):

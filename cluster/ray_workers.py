@@ -159,7 +159,7 @@ class RayWorkers:
             for index, group in zip(indices, sampled, strict=True):
                 ticket.sampled(index, group)
                 self._sampling_sizes.measured(ticket.prompts[index], ticket.evaluate, group.seconds)
-            self._score(ToScore(number, ticket, indices, tuple(range(len(indices))), sampled, ref))
+            self._score(ToScore(ticket, indices, tuple(range(len(indices))), sampled, ref))
         for call, rated, ref in self._scorers.finished(ready):
             groups: ToScore = call.key
             if rated is None:

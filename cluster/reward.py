@@ -65,7 +65,8 @@ def scored_apart(config: Config, prompt: Prompt, evaluate: bool) -> list[str]:
     """Names of the rewards of this row that a scorer worker does."""
     mix = config.evaluation.mix if evaluate else config.rewards.mix
     names = prompt.rewards or mix.get(str(prompt.task), {})
-    return [name for name in names if name in config.rewards.apart]
+    apart = config.rewards.apart
+    return [name for name in names if name in apart]
 
 
 def _mixes(

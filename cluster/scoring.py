@@ -24,14 +24,13 @@ from rl.types import Prompt, Score, ScoreStatus
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ToScore:
-    """Groups on their way through scoring: of the batch ``number``, at ``indices`` of it.
+    """Groups on their way through scoring, at ``indices`` of their batch.
 
     sampled, ref  the call that sampled them: as the driver has it, and as an object ref; ``places``: which of its groups
                   these are
     rated, rated_ref  what scorers made of them, once they have
     """
 
-    number: int
     ticket: Ticket
     indices: tuple[int, ...]
     places: tuple[int, ...]

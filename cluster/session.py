@@ -173,7 +173,7 @@ def place(config: Config) -> Placement:
     if needed > resources.get("CPU", 0):
         raise ConfigError(
             f"cluster.rollout_workers={cluster.rollout_workers}, reward_workers={cluster.reward_workers}, "
-            f"learner_ranks={cluster.learner_ranks}: need {needed} CPUs, the Ray cluster has "
+            f"scorers={scorers(config)}, learner_ranks={cluster.learner_ranks}: need {needed} CPUs, the Ray cluster has "
             f"{resources.get('CPU', 0):g}; ask for fewer workers or threads"
         )
     gpus = resources.get("GPU", 0)
