@@ -11,6 +11,7 @@ from functools import partial
 
 from cluster.adapters import AdapterWeights
 from cluster.heart import Beating
+from cluster.placement import Device, beside
 from cluster.reward import Parts, RewardWorker, ScorerWorker
 from cluster.rollout import RolloutWorker
 from cluster.session import enter
@@ -41,6 +42,13 @@ class RolloutActor(Beating):
     def receive_weights(self, ref: WeightRef, transfer: Transfer, rank: int) -> None:
         """As one of those that take part in a transfer. Raises TransferError where it breaks off."""
         self._worker().receive_weights(ref, transfer, rank)
+
+    def copy_weights(self, ref: WeightRef, handles: Mapping[Device, bytes]) -> None:
+        """handles: of the ranks, by their devices. Raises WorkerError where none of them is on this one's."""
+        self._worker().copy_weights(ref, beside(handles, self._name))
+
+    def sleep(self) -> int:
+        return self._worker().sleep()
 
     def rollout(
         self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, evaluate: bool = False

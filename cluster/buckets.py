@@ -40,6 +40,26 @@ class Slot:
         return count
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """device: where buckets are, and what they are sent by: gloo from hosts, NCCL between GPUs. dtype: of the numbers on
+    their way. on_device: the whole is checked by ``cluster.fingerprint`` when it is there, not by SHA-256 on its way."""
+
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
+    on_device: bool = False
+
+    def bucket(self, numbers: int) -> Tensor:
+        return torch.empty(numbers, dtype=self.dtype, device=self.device)
+
+    def numbers(self, slots: Sequence[Slot], bucket_mib: float) -> int:
+        """Of one bucket."""
+        return max(1, min(int(bucket_mib * 2**20) // self.dtype.itemsize, sum(slot.numel for slot in slots)))
+
+
+HOST = Way()
+
+
 def layout(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Slot, ...]:
     """The stream's order: by name, which is also that of ``cluster.weights.digest``."""
     return tuple(Slot(name, tuple(shapes[name])) for name in sorted(shapes))
@@ -56,24 +76,31 @@ def stream_digest(tensors: Iterable[Tensor], slots: Sequence[Slot], version: int
     return sha.hexdigest()
 
 
-def process_group(store: Any, rank: int, size: int, timeout_s: float, host: str = "127.0.0.1") -> Any:
-    """A gloo group of its own, beside whatever torch.distributed runs already: it may break without harm to that.
+def process_group(store: Any, rank: int, size: int, timeout_s: float, host: str = "127.0.0.1", way: Way = HOST) -> Any:
+    """A group of its own, beside whatever torch.distributed runs already: it may break without harm to that.
 
     host: the address of this machine under which the others reach it.
     """
+    if way.device == "cuda":
+        nccl: Any = dist.ProcessGroupNCCL  # pyright: ignore[reportAttributeAccessIssue]
+        options = nccl.Options()
+        options._timeout = timedelta(seconds=timeout_s)
+        return nccl(store, rank, size, options)
     gloo: Any = dist.ProcessGroupGloo  # pyright: ignore[reportAttributeAccessIssue]
     options = gloo._Options()
     options._devices, options._timeout = [gloo.create_device(hostname=host)], timedelta(seconds=timeout_s)
     return gloo(store, rank, size, options)
 
 
-def send(group: Any, tensors: Iterable[Tensor], slots: Sequence[Slot], bucket_mib: float = BUCKET_MIB) -> None:
+def send(
+    group: Any, tensors: Iterable[Tensor], slots: Sequence[Slot], bucket_mib: float = BUCKET_MIB, way: Way = HOST
+) -> None:
     """Broadcast from rank 0. tensors: in the order of ``slots``; each is read once, and let go two pieces later."""
-    size = _bucket_numbers(slots, bucket_mib)
-    buckets = [torch.empty(size) for _ in range(2)]
+    size = way.numbers(slots, bucket_mib)
+    buckets = [way.bucket(size) for _ in range(2)]
     flying: list[tuple[Any, Tensor] | None] = [None, None]
     source = zip(slots, tensors, strict=True)
-    flat: Tensor = torch.empty(0)
+    flat = way.bucket(0)
     for number, piece in enumerate(pieces(slots, size)):
         turn = number % 2
         if (flight := flying[turn]) is not None:
@@ -81,7 +108,7 @@ def send(group: Any, tensors: Iterable[Tensor], slots: Sequence[Slot], bucket_mi
         used = 0
         for span in piece:
             if span.low == 0:
-                flat = _flat(*next(source))
+                flat = _flat(*next(source)).to(way.dtype)
             if len(piece) > 1:
                 buckets[turn][used : used + span.numbers].copy_(flat)
             used += span.numbers
@@ -92,10 +119,10 @@ def send(group: Any, tensors: Iterable[Tensor], slots: Sequence[Slot], bucket_mi
             flight[0].wait()
 
 
-def receive(group: Any, slots: Sequence[Slot], into: Intake, bucket_mib: float = BUCKET_MIB) -> None:
+def receive(group: Any, slots: Sequence[Slot], into: Intake, bucket_mib: float = BUCKET_MIB, way: Way = HOST) -> None:
     """Raises what the group raises where the sender is gone."""
-    size = _bucket_numbers(slots, bucket_mib)
-    buckets = [torch.empty(size) for _ in range(2)]
+    size = way.numbers(slots, bucket_mib)
+    buckets = [way.bucket(size) for _ in range(2)]
     plan = list(pieces(slots, size))
 
     def ask(number: int) -> tuple[Any, Tensor]:
@@ -155,20 +182,22 @@ class Intake:
     piece travels. The order of the stream is that of the thread's work, so the digest is that of the whole.
     """
 
-    def __init__(self, targets: Mapping[str, Tensor], slots: Sequence[Slot], *, with_digest: bool = True) -> None:
+    def __init__(
+        self, targets: Mapping[str, Tensor], slots: Sequence[Slot], *, with_digest: bool = True, way: Way = HOST
+    ) -> None:
         found = {name: tuple(target.shape) for name, target in targets.items()}
         sent = {slot.name: slot.shape for slot in slots}
         if found != sent:
             odd = sorted(name for name in found.keys() | sent.keys() if found.get(name) != sent.get(name))
             raise WorkerError(f"weights: {len(odd)} tensors differ from the policy's, the first is {odd[0]!r}")
         self._targets = {name: target.detach().view(-1) for name, target in targets.items()}
-        self._shapes, self._sha = sent, hashlib.sha256()
+        self._shapes, self._sha, self._way = sent, hashlib.sha256(), way
         self._hashing = ThreadPoolExecutor(1, "digest") if with_digest else None
 
     def place(self, span: Span) -> Tensor | None:
         """Where these numbers belong, if they can be received right there."""
         target = self._targets[span.name]
-        in_place = target.dtype == torch.float32 and target.device.type == "cpu"
+        in_place = target.dtype == self._way.dtype and target.device.type == self._way.device
         return target[span.low : span.high] if in_place else None
 
     @torch.no_grad()
@@ -192,19 +221,15 @@ class Intake:
             self._hashing.shutdown()
         return self._sha.hexdigest()
 
-    def verify(self, ref: WeightRef) -> None:
-        """Raises WorkerError where the whole is not what ``ref`` names."""
-        found = self.digest()
+    def verify(self, ref: WeightRef, found: str | None = None) -> None:
+        """Raises WorkerError where the whole is not what ``ref`` names. found: its digest, where that was not made on the way."""
+        found = found or self.digest()
         if found != ref.digest:
             raise WorkerError(f"weights {ref.version}: digest {found[:12]}..., expected {ref.digest[:12]}...")
 
 
 def _header(name: str, shape: tuple[int, ...]) -> bytes:
     return f"{name} <f4 {shape or (1,)}\n".encode()  # NumPy makes a row of one out of a lone number
-
-
-def _bucket_numbers(slots: Sequence[Slot], bucket_mib: float) -> int:
-    return max(1, min(int(bucket_mib * 2**20) // 4, sum(slot.numel for slot in slots)))
 
 
 def _flat(slot: Slot, tensor: Tensor) -> Tensor:

@@ -54,7 +54,8 @@ class Device:
 def layout(config: Config, gpus: int | None = None) -> Layout:
     """The layout on so many GPUs; None: on as many as it asks for. On the CPU, GPUs are 0.
 
-    ``cluster.placement=auto`` is disaggregated where there are GPUs enough. Raises ConfigError where they are too few.
+    ``cluster.placement=auto`` is disaggregated where there are GPUs enough and nothing is asked for that only those who
+    share them can do. Raises ConfigError where they are too few.
     """
     cluster = config.cluster
     ranks, workers = cluster.learner_ranks, cluster.rollout_workers
@@ -63,7 +64,8 @@ def layout(config: Config, gpus: int | None = None) -> Layout:
     if not config.policy.device.startswith("cuda"):
         return Layout("disaggregated", 0, 0, 0, cpus)
     apart, together = ranks + workers, max(ranks, 1)
-    wanted = cluster.placement
+    together_by_choice = cluster.take_turns or cluster.weight_sync == "ipc"
+    wanted = "colocated" if cluster.placement == "auto" and together_by_choice else cluster.placement
     enough = gpus is None or gpus >= apart
     if wanted == "disaggregated" and not enough:
         raise ConfigError(
@@ -185,6 +187,18 @@ def this_device() -> Device:
     import ray
 
     return Device(ray.util.get_node_ip_address(), tuple(ray.get_runtime_context().get_accelerator_ids().get("GPU", ())))
+
+
+def beside(handles: Mapping[Device, bytes], name: str) -> bytes:
+    """What a rank on the asking actor's own device has to lend. Raises WorkerError where there is no such rank."""
+    device = this_device()
+    if device not in handles:
+        where = ", ".join(sorted(f"{each.node} {'/'.join(each.gpus) or 'CPU'}" for each in handles))
+        raise WorkerError(
+            f"cluster.weight_sync=ipc: {name} has {device.node} {'/'.join(device.gpus) or 'CPU'}, the learner's ranks have "
+            f"{where}; set cluster.placement=colocated and as many ranks as GPUs, or cluster.weight_sync=object_store"
+        )
+    return handles[device]
 
 
 def check_devices(devices: Mapping[str, Device]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from cluster.placement import Layout, layout
-from cluster.plan_memory import RESERVE, Training, learner_memory, rollout_memory
+from cluster.plan_memory import RESERVE, Training, learner_memory, rollout_memory, weight_bytes
 from cluster.plan_time import (
     Device,
     Efficiency,
@@ -20,6 +20,7 @@ from cluster.plan_time import (
     reduce_seconds,
     rounds,
     sync_seconds,
+    turn_seconds,
     update_seconds,
 )
 from policies.transformer import TransformerConfig
@@ -53,6 +54,7 @@ class Plan:
     device_memory: float
     seconds: Mapping[str, float]
     samples_per_hour: float
+    take_turns: bool = False
 
     @property
     def fits(self) -> bool:
@@ -60,10 +62,11 @@ class Plan:
 
     @property
     def used(self) -> float:
-        """Of the fullest device: colocated, a rank and its share of the workers are on one."""
+        """Of the fullest device: colocated, a rank and its share of the workers are on one, at once or in turn."""
         rank, worker = (sum(parts.values()) for parts in self.memory.values())
         if self.layout.mode == "colocated":
-            return rank + worker * rounds(self.workers, self.layout.gpus)
+            workers = worker * rounds(self.workers, self.layout.gpus)
+            return max(rank, workers) if self.take_turns else rank + workers
         return max(rank, worker)
 
 
@@ -76,14 +79,18 @@ def make_plan(
     longest = max(kinds, key=lambda kind: kind.length)
     group = config.rollout.n_samples_per_prompt
     where = layout(config, gpus)
-    seconds = step_seconds(config, sizes, device, assumed, kinds, where)
     memory = {
         "learner rank": learner_memory(sizes, training_of(config, longest)),
         "rollout worker": rollout_memory(sizes, config.policy.dtype, group, longest.length, longest.scored),
     }
+    seconds = step_seconds(config, sizes, device, assumed, kinds, where)
+    if config.cluster.take_turns:
+        seconds["taking turns"] = turn_seconds(memory["learner rank"], weight_bytes(sizes, config.policy.dtype))
     samples = config.rollout.batch_size * group / sum(seconds.values()) * 3600
     ranks, workers = config.cluster.learner_ranks, config.cluster.rollout_workers
-    return Plan(where, ranks, workers, memory, device.memory * (1 - RESERVE), seconds, samples)
+    return Plan(
+        where, ranks, workers, memory, device.memory * (1 - RESERVE), seconds, samples, config.cluster.take_turns
+    )
 
 
 def step_seconds(
@@ -187,10 +194,10 @@ def remedies(
     for setting, changed in _changes(config):
         if plan.fits:
             break
-        config = changed(config)
-        better = make_plan(config, sizes, device, assumed, gpus)
+        other = changed(config)
+        better = make_plan(other, sizes, device, assumed, gpus)
         if better.used < plan.used:
-            plan = better
+            config, plan = other, better
             chosen[setting.partition("=")[0]] = setting  # a later value of the same setting replaces it
     return list(chosen.values()), plan
 
@@ -201,6 +208,8 @@ def _changes(config: Config) -> Iterator[tuple[str, _Change]]:
         yield "policy.dtype=bfloat16", _Change("policy", {"dtype": "bfloat16"})
     for stage in range(config.learner.zero_stage + 1, 4):
         yield f"learner.zero_stage={stage}", _Change("learner", {"zero_stage": stage})
+    if config.cluster.placement != "disaggregated" and not config.max_staleness:
+        yield "cluster.take_turns=true", _Change("cluster", {"take_turns": True})
     if not config.learner.activation_checkpointing:
         yield "learner.activation_checkpointing=true", _Change("learner", {"activation_checkpointing": True})
     size = config.learner.micro_batch_size_per_gpu

@@ -14,6 +14,8 @@ from cluster.plan_memory import WIDTHS, weight_bytes
 from cluster.plan_model import forward_flops
 from policies.transformer import TransformerConfig
 
+HOST_LINK = 25e9  # bytes a second between a GPU and pinned memory of its host: PCIe 4.0 x16, one way
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -97,6 +99,12 @@ def reduce_seconds(
 def sync_seconds(config: TransformerConfig, device: Device) -> float:
     """Weights once over the network in float32, as the learner hands them out; nodes read at the same time."""
     return weight_bytes(config, "float32") / device.network
+
+
+def turn_seconds(rank: Mapping[str, float], worker_weights: float) -> float:
+    """With ``cluster.take_turns``: a rank's lasting memory to the host and back, and a worker's weights to the device."""
+    lasting = sum(rank[part] for part in ("weights", "gradients", "AdamW", "reference"))
+    return (2 * lasting + worker_weights) / HOST_LINK
 
 
 def rounds(groups: int, workers: int) -> int:

@@ -153,6 +153,19 @@ class ActorPool:
             if worker.has != key:
                 worker.announced = self._prepare(worker, key)
 
+    def put_to_sleep(self) -> None:
+        """Every worker that is free gives its device's memory back, and has no preparation any more. Waits for it."""
+        awake = {worker.name: worker for worker in self._idle if worker.has is not None}
+        calls = {worker.actor.sleep.remote(): name for name, worker in awake.items()}
+        for worker in awake.values():
+            worker.has = worker.announced = None
+
+        def start_again(name: str, error: LostWorkerError) -> Any:
+            self._replace(awake[name], error)
+            return awake[name].starting  # which ends asleep
+
+        gather(calls, "giving memory back", self._call_deadline_s, start_again, hearts=self._pulse)
+
     def submit(self, *calls: Call) -> None:
         self._queue.extend((call, 1) for call in calls)
         self._start_idle()

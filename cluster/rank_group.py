@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import ray
+import torch
+from torch import Tensor
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from cluster.adapters import AdapterWeights, adapter_weights, arrays
@@ -21,13 +23,17 @@ from cluster.batch_wire import PackedBatch, pack, unpack
 from cluster.buckets import layout, stream_digest
 from cluster.calls import Aside, gather, result
 from cluster.faults import FaultPlan
+from cluster.fingerprint import stream_fingerprint
 from cluster.heart import OPTIONS, Beating, Pulse, end
+from cluster.ipc import lend
 from cluster.learner import make_learner
 from cluster.lost import LostWorkerError
+from cluster.parking import Parking
 from cluster.placement import Device, RankPlaces, check_devices, this_device
 from cluster.pool import WorkerState
 from cluster.session import Placement, enter
-from cluster.transfer import Outgoing, Transfer
+from cluster.transfer import Outgoing, Transfer, way_for
+from cluster.turns import Turns
 from cluster.weights import digest, require_finite
 from policies import lora
 from rl.config import Config
@@ -51,6 +57,8 @@ class RankActor(Beating):
         self._learner: UniGRPOLearner | None = None
         self._outgoing: Outgoing | None = None
         self._base: str | None = None  # digest of the weights that an adapter is added to, which never change
+        self._parking = Parking()
+        self._lent: dict[str, Tensor] = {}
 
     def device(self) -> Device:
         return this_device()
@@ -67,6 +75,7 @@ class RankActor(Beating):
         self._learner = make_learner(self._config, self._rank, world_size, self._store)
 
     def update(self, batch: PackedBatch) -> StepReport:
+        self.take_back()
         return self.learner.update(unpack(batch))
 
     def weights(self) -> Mapping[str, np.ndarray]:
@@ -91,16 +100,33 @@ class RankActor(Beating):
                 self._base = digest(arrays(lora.base_state(module)))
             return adapter_weights(module, self._base)
 
-    def digest(self, version: int) -> str:
-        """Rank 0; the others only take part where the weights are parted."""
+    def digest(self, version: int, on_device: bool) -> str:
+        """Rank 0; the others only take part where the weights are parted. on_device: ``cluster.fingerprint``."""
         if self._rank:
             self._take_part()
             return ""
-        return stream_digest(self.learner.stream(), layout(self.learner.shapes()), version)
+        shapes = layout(self.learner.shapes())
+        if on_device:
+            return stream_fingerprint(self.learner.stream(moved=False), shapes, version)
+        return stream_digest(self.learner.stream(), shapes, version)
 
-    def open_transfer(self, takers: int, timeout_s: float) -> Transfer:
+    def lend_weights(self) -> tuple[Device, bytes]:
+        """Handles of this rank's weights, for workers on its device; they are not changed before ``take_back``."""
+        names = [slot.name for slot in layout(self.learner.shapes())]
+        self._lent = dict(zip(names, self.learner.stream(moved=False), strict=True))
+        return this_device(), lend(self._lent)
+
+    def take_back(self) -> None:
+        self._lent = {}
+
+    def sleep(self) -> int:
+        """Give the device's memory back until this rank works again; the bytes."""
+        return self._parking.park(self._learner, torch.device(self._config.policy.device).type)
+
+    def open_transfer(self, takers: int, timeout_s: float, on_device: bool) -> Transfer:
         """Rank 0: where those who want the weights find it."""
-        self._outgoing = Outgoing(ray.util.get_node_ip_address(), self.learner.shapes(), takers, timeout_s)
+        way = way_for(self.learner.policy.module, on_device)
+        self._outgoing = Outgoing(ray.util.get_node_ip_address(), self.learner.shapes(), takers, timeout_s, way)
         return self._outgoing.transfer
 
     def send_weights(self, *takers_are_ready: bool) -> None:
@@ -108,7 +134,8 @@ class RankActor(Beating):
         if self._rank:
             return self._take_part()
         assert self._outgoing is not None, "open_transfer comes first"
-        outgoing, self._outgoing, tensors = self._outgoing, None, self.learner.stream()
+        outgoing, self._outgoing = self._outgoing, None
+        tensors = self.learner.stream(moved=not outgoing.transfer.way.on_device)
         try:
             outgoing.send(tensors)
         finally:  # a worker that is gone must not leave the other ranks waiting in a collective
@@ -117,7 +144,7 @@ class RankActor(Beating):
 
     def _take_part(self) -> None:
         if self.learner.engine.parted:
-            for _ in self.learner.stream():
+            for _ in self.learner.stream(moved=False):
                 pass
 
     def save(self, folder: Path) -> None:
@@ -129,13 +156,15 @@ class RankActor(Beating):
     @property
     def learner(self) -> UniGRPOLearner:
         assert self._learner is not None, "start comes first"
+        self._parking.unpark()
         return self._learner
 
 
 class RankGroup:
     """Implements ``rl.protocols.Learner``. Starts its ranks at once; ``wait_ready`` waits until they can train.
 
-    aside: what goes on while the ranks are waited for. faults: accidents on purpose, of tests.
+    aside: what goes on while the ranks are waited for. turns: with the rollout workers, where they share devices and do not
+    work at once. faults: accidents on purpose, of tests.
     """
 
     rank_class = RankActor
@@ -146,8 +175,12 @@ class RankGroup:
         self._start_deadline_s = config.cluster.start_deadline_s
         self._pulse = Pulse(config.cluster.heartbeat_s, config.cluster.start_deadline_s)
         self._on_gpus = config.policy.device.startswith("cuda")
+        apart = self._on_gpus and placement.learner.get("num_gpus", 0) >= 1  # two ranks of NCCL never share a GPU
+        wire = config.cluster.weight_sync
+        self._on_device = wire == "ipc" or (wire == "collective" and apart)
         self._places = RankPlaces(config, placement.learner)
         self.aside: Aside | None = None
+        self.turns: Turns | None = None
         self.doing, self.since, self.rebuilds = "starting", time.monotonic(), 0
         self._ranks: dict[str, Any] = {}
         self._starting: dict[Any, str] | None = None
@@ -174,33 +207,49 @@ class RankGroup:
 
     def weights(self) -> Mapping[str, np.ndarray]:
         """Rank 0's. All are asked, since some engines part the weights."""
-        self._rebuild_if_lost()
+        self._take_turn()
         calls = {actor.weights.remote(): name for name, actor in self._ranks.items()}
         return self._gather(calls, "sending weights", self._deadline_s)[FIRST]
 
     def publish(self, version: int) -> tuple[WeightRef, Any]:
         """The weights' name, and the object ref of them: they go from rank 0 to the object store and from there to whoever
         wants them, not through this process."""
-        self._rebuild_if_lost()
+        self._take_turn()
         calls = {name: actor.publish.options(num_returns=2).remote(version) for name, actor in self._ranks.items()}
         named = {refs[0]: name for name, refs in calls.items()}
         return self._gather(named, "publishing weights", self._deadline_s)[FIRST], calls[FIRST][1]
 
     def digest(self, version: int) -> str:
         """Of rank 0's weights, where they are. Raises TrainingError for a NaN in them."""
-        self._rebuild_if_lost()
-        calls = {actor.digest.remote(version): name for name, actor in self._ranks.items()}
+        self._take_turn()
+        calls = {actor.digest.remote(version, self._on_device): name for name, actor in self._ranks.items()}
         return self._gather(calls, "hashing weights", self._deadline_s)[FIRST]
 
     def send_weights(self, actors: Sequence[Any], ref: WeightRef) -> list[Any]:
         """Start rank 0 on sending its weights to these rollout workers, all at once; the refs of their calls."""
         timeout_s = max(10.0, 2 * self._config.cluster.heartbeat_s)
-        call = self._ranks[FIRST].open_transfer.remote(len(actors), timeout_s)
+        call = self._ranks[FIRST].open_transfer.remote(len(actors), timeout_s, self._on_device)
         transfer = self._gather({call: FIRST}, "sending weights", self._deadline_s)[FIRST]
         ready = [actor.ready.remote() for actor in actors]
         for name, actor in self._ranks.items():  # what becomes of it, the other side tells
             actor.send_weights.remote(*(ready if name == FIRST else ()))
         return [actor.receive_weights.remote(ref, transfer, rank) for rank, actor in enumerate(actors, 1)]
+
+    def lend_weights(self, actors: Sequence[Any], ref: WeightRef) -> list[Any]:
+        """Have these rollout workers copy the weights from the rank on their device, all at once; the refs of their calls."""
+        calls = {actor.lend_weights.remote(): name for name, actor in self._ranks.items()}
+        lent = dict(self._gather(calls, "lending weights", self._deadline_s).values())
+        return [actor.copy_weights.remote(ref, lent) for actor in actors]
+
+    def take_back(self) -> None:
+        """What was lent is no longer needed: ranks may let go of what they gathered for it."""
+        for actor in self._ranks.values():
+            actor.take_back.remote()
+
+    def sleep(self) -> None:
+        """Every rank; the next call of any kind wakes it."""
+        calls = {actor.sleep.remote(): name for name, actor in self._ranks.items()}
+        self._gather(calls, "giving memory back", self._deadline_s)
 
     def save(self, folder: Path) -> None:
         """Raises CheckpointError where the disk is full, say; training may go on then."""
@@ -240,8 +289,10 @@ class RankGroup:
             self._pulse.watch(f"learner rank {rank}", actor)
         self._starting = self._start() if len(self._ranks) == 1 else None
 
-    def _rebuild_if_lost(self) -> None:
-        """Raises WorkerError where that was done too often."""
+    def _take_turn(self) -> None:
+        """All ranks are there, and the devices are theirs. Raises WorkerError where they were lost too often."""
+        if self.turns is not None:
+            self.turns.learn()
         if self._ranks:
             return
         self._count_rebuild(None)
@@ -265,7 +316,7 @@ class RankGroup:
         return {actor.start.remote(len(self._ranks), address, port): name for name, actor in self._ranks.items()}
 
     def _all(self, what: str, method: str, argument: Any) -> dict[str, Any]:
-        self._rebuild_if_lost()
+        self._take_turn()
         calls = {getattr(actor, method).remote(argument): name for name, actor in self._ranks.items()}
         for name in self._ranks if method == "update" else ():
             beat = self._pulse.beat(name)

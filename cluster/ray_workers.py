@@ -24,6 +24,7 @@ from cluster.reward import scored_apart
 from cluster.scoring import ToScore, named, rate_call, score_call
 from cluster.session import Placement
 from cluster.tickets import Ticket
+from cluster.turns import Turns
 from cluster.weights import digest, require_finite
 from rl.config import Config
 from rl.errors import WorkerError
@@ -49,15 +50,19 @@ class RayWorkers:
         self._rewards = self._pool("reward worker", self.reward_actors(config, placement), count, deadline_s)
         self._scorers = self._pool("scorer worker", self.scorer_actors(config, placement), scorers(config), deadline_s)
         self._pools = (self._rollouts, self._scorers, self._rewards)
-        self._collective = cluster.weight_sync == "collective"
         policy = config.rewards.on_failure
         self._score_attempts = policy.attempts if policy.action == "retry" else 1
         self._served: WeightRef | None = None
+        self.turns: Turns | None = None
         self._tickets: dict[int, Ticket] = {}
         self._numbers = itertools.count()
         self._sampling_sizes = CallSizes(SAMPLING_S)
         self._scoring_sizes, self._rating_sizes = CallSizes(SCORING_S), CallSizes(SCORING_S)
         self._timings: dict[str, float] = {}
+
+    def take_turns(self, learner: RankGroup) -> None:
+        """From now on, with a learner on the same devices."""
+        self.turns = learner.turns = Turns(self._rollouts, learner)
 
     def rollout_actors(self, config: Config, placement: Placement) -> Callable[[int], Any]:
         """What starts the actor of an index: the one thing that a simulation changes (``benchmarks.scale``)."""
@@ -78,10 +83,11 @@ class RayWorkers:
 
     def update_weights(self, learner: Learner, version: int) -> WeightRef:
         """By ``cluster.weight_sync``; either way every worker checks the digest of what it got."""
-        if self._collective and isinstance(learner, RankGroup):
+        wire = self._config.cluster.weight_sync
+        if wire != "object_store" and isinstance(learner, RankGroup):
             ref = WeightRef(version, learner.digest(version))
-            self._rollouts.provide(ref, lambda actor: learner.send_weights([actor], ref)[0])
-            together = partial(learner.send_weights, ref=ref)
+            together = partial(learner.send_weights if wire == "collective" else learner.lend_weights, ref=ref)
+            self._rollouts.provide(ref, lambda actor: together([actor])[0])
         elif isinstance(learner, RankGroup):
             return self._serve_published(*learner.publish(version))
         else:
@@ -91,6 +97,8 @@ class RayWorkers:
         self._served = ref
         self._rollouts.withdraw({ref, *(ticket.weights for ticket in self._tickets.values())})
         self._rollouts.prepare(ref, f"loading weights {version}", together)
+        if wire == "ipc":
+            learner.take_back()
         return ref
 
     def _serve_published(self, ref: WeightRef, stored: Any) -> WeightRef:
@@ -98,7 +106,8 @@ class RayWorkers:
         self._rollouts.provide(ref, lambda actor: actor.load_weights.remote(ref, stored))
         self._served = ref
         self._rollouts.withdraw({ref, *(ticket.weights for ticket in self._tickets.values())})
-        self._rollouts.announce(ref)
+        if self.turns is None:
+            self._rollouts.announce(ref)
         return ref
 
     def rollout_and_score(
@@ -110,6 +119,8 @@ class RayWorkers:
         if weights != self._served:
             served = "none" if self._served is None else self._served.version
             raise WorkerError(f"weights {weights.version}: the workers serve {served}; call update_weights first")
+        if self.turns is not None:
+            self.turns.sample()
         if not evaluate:
             self._faults.step = weights.version + 1
         number, ticket = next(self._numbers), Ticket(prompts, weights, evaluate)

@@ -11,6 +11,8 @@ from contextlib import ExitStack, contextmanager
 import torch
 
 from cluster.adapters import AdapterBase, AdapterWeights
+from cluster.ipc import copy_lent
+from cluster.parking import Parking
 from cluster.transfer import Transfer, receive_all
 from cluster.weights import Weights, copy_into, verify
 from policies import load_policy
@@ -56,8 +58,11 @@ class RolloutWorker:
             compile_layers(self.policy.module)
         self.weights: WeightRef | None = None
         self._packed = ExitStack()
+        self._parking = Parking()
         self._base: AdapterBase | None = None
         self._pristine = True  # the weights are those of policy.path
+        if config.cluster.take_turns:
+            self.sleep()
 
     def _adapter_base(self) -> AdapterBase:
         if self._base is None:
@@ -84,11 +89,27 @@ class RolloutWorker:
             self._base, self._pristine = None, False
             receive_all(transfer, rank, self.policy.module, ref)
 
+    def copy_weights(self, ref: WeightRef, handles: bytes) -> None:
+        """``load_weights`` from the memory of a learner rank on this device, see ``cluster.ipc``."""
+        with self._replacing(ref):
+            self._base, self._pristine = None, False
+            copy_lent(handles, self.policy.module, ref)
+
+    def sleep(self) -> int:
+        """Give the device's memory back until the next weights come; the bytes. Only an adapter's base is kept, on the host."""
+        self.weights = None
+        self._packed.close()
+        lora = self.config.learner.lora.on
+        refilled = [] if lora else self.policy.module.state_dict().values()
+        self._pristine = self._pristine and lora
+        return self._parking.park([self.policy, self._base], self.policy.device.type, refilled)
+
     @contextmanager
     def _replacing(self, ref: WeightRef) -> Iterator[None]:
         """New weights are written in this block: none are served where that fails."""
         self.weights = None
         self._packed.close()
+        self._parking.unpark()
         yield
         with torch.no_grad():  # once for all groups of this version: the sampler finds them packed
             self._packed.enter_context(packed(self.policy.module))

@@ -94,6 +94,8 @@ def _on_ray(config: Config, train: bool, faults: FaultPlan | None) -> Iterator[S
                 if isinstance(learner, RankGroup):
                     learner.wait_ready()
                     learner.aside = workers
+                    if served.cluster.take_turns:
+                        workers.take_turns(learner)
                 yield Session(workers, learner)
             finally:
                 workers.close()

@@ -13,9 +13,12 @@ class ClusterConfig:
     restart_budget    replacements of rollout workers, and as many of reward workers, in one run
     learner_rebuilds  times that a run starts its learner ranks anew and goes back to its last checkpoint
     grace_s           after SIGTERM, to finish or abandon the step and save; then the run just ends
-    weight_sync       how weights reach rollout workers: object_store, or collective (gloo, in buckets)
+    weight_sync       how weights reach rollout workers: object_store; collective (in buckets, by gloo, or by NCCL between
+                      GPUs of their own); ipc (from the memory of a rank on the same device)
     stall_s           a warning, with who is waited for, after so long without any answer
     placement         disaggregated: a GPU for each rank and rollout worker; colocated: they share; auto: as GPUs allow
+    take_turns        colocated: while rollout workers sample, the learner's memory waits on the host, and they have none
+                      while it learns
     scorer_workers    of the rewards that are scored apart (``rewards.scorers``), scorer_gpus each where one needs a GPU
     labels            rollout, reward, scorer or learner -> labels of the nodes where those actors go:
                       ``reward: {pool: cpu}``
@@ -39,4 +42,5 @@ class ClusterConfig:
     stall_s: float = 120.0
     weight_sync: str = "object_store"
     placement: str = "auto"
+    take_turns: bool = False
     labels: dict[str, dict[str, str]] = field(default_factory=dict)

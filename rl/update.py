@@ -108,12 +108,14 @@ class UniGRPOLearner:
         """Of ``weights``."""
         return self.trained.shapes()
 
-    def stream(self) -> Iterator[Tensor]:
+    def stream(self, moved: bool = True) -> Iterator[Tensor]:
         """What ``weights`` gives, one tensor at a time in the order of the names: from where it lies, or a copy where an
-        engine has it whole for that moment alone. Then a collective: every rank takes all of it."""
+        engine has it whole for that moment alone. Then a collective: every rank takes all of it.
+
+        moved: float32 on the host; else of the type and on the device that they have."""
         parted = self.engine.parted
         for value in self.trained.stream(lambda only: self.engine.whole(only=only)):
-            yield value.to("cpu", torch.float32, copy=parted)
+            yield value.to("cpu" if moved else value.device, torch.float32 if moved else value.dtype, copy=parted)
 
     def save(self, folder: Path) -> None:
         """The policy's own folder, the engine's files, the learner's counters. A collective: every rank calls it.

@@ -41,7 +41,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "sft.lr_schedule": ("constant", "cosine"),
     "sft.eos_fill": ("block", "canvas"),
     "cluster.mode": ("ray", "inline"),
-    "cluster.weight_sync": ("object_store", "collective"),
+    "cluster.weight_sync": ("object_store", "collective", "ipc"),
     "cluster.placement": ("auto", "colocated", "disaggregated"),
     "resume_mode": ("auto", "disable", "path"),
     "best_mode": ("max", "min"),
@@ -120,6 +120,7 @@ def validate(config: Config) -> None:
     )
     _validate_best(config)
     _validate_staleness(config)
+    _validate_sharing(config)
 
 
 def _validate_best(config: Config) -> None:
@@ -138,15 +139,44 @@ def _validate_best(config: Config) -> None:
 
 def _validate_staleness(config: Config) -> None:
     """Rollouts may run ahead only where it is known which weights sample which batch, and who still has them."""
-    if config.max_staleness and config.cluster.weight_sync == "collective":
+    wire = config.cluster.weight_sync
+    if config.max_staleness and wire != "object_store":
         raise ConfigError(
-            f"max_staleness={config.max_staleness} with cluster.weight_sync=collective: the learner holds its newest weights "
+            f"max_staleness={config.max_staleness} with cluster.weight_sync={wire}: the learner holds its newest weights "
             "alone, and a replaced worker may need earlier ones; set cluster.weight_sync=object_store"
         )
     if config.max_staleness and config.rollout.max_gen_batches > 1:
         raise ConfigError(
             f"max_staleness={config.max_staleness} with rollout.max_gen_batches={config.rollout.max_gen_batches}: how many "
             "batches a step takes is only known when it is sampled; set one of them to max_staleness=0 or max_gen_batches=1"
+        )
+
+
+def _validate_sharing(config: Config) -> None:
+    """What only processes on one device can do."""
+    cluster = config.cluster
+    if cluster.placement == "disaggregated" and config.policy.device.startswith("cuda"):
+        for setting, on in (("take_turns=true", cluster.take_turns), ("weight_sync=ipc", cluster.weight_sync == "ipc")):
+            if on:
+                raise ConfigError(
+                    f"cluster.{setting} with cluster.placement=disaggregated: learner ranks and rollout workers must share "
+                    "GPUs for it; set cluster.placement=colocated"
+                )
+    if not cluster.take_turns:
+        return
+    if cluster.mode != "ray":
+        raise ConfigError(
+            f"cluster.take_turns=true with cluster.mode={cluster.mode}: it is for processes; set mode=ray"
+        )
+    if config.max_staleness:
+        raise ConfigError(
+            f"cluster.take_turns=true with max_staleness={config.max_staleness}: rollouts that run ahead sample while the "
+            "learner learns; set one of them to take_turns=false or max_staleness=0"
+        )
+    if cluster.weight_sync != "object_store":
+        raise ConfigError(
+            f"cluster.take_turns=true with cluster.weight_sync={cluster.weight_sync}: the learner sleeps while rollout workers "
+            "wake, so their weights must wait elsewhere; set cluster.weight_sync=object_store"
         )
 
 

@@ -51,6 +51,8 @@ def test_a_layout_that_was_asked_for() -> None:
     assert layout(together) == Layout("colocated", 0.51, 0.245, 2, 2 * 2 + 4 + 3)
     assert layout(config(2, 4)) == Layout("disaggregated", 1, 1, 6, 2 * 2 + 4 + 3)
     assert layout(config(device="cpu"), 8).gpus == 0
+    assert layout(config(2, 4, take_turns=True), 16).mode == "colocated"  # what only those who share can do
+    assert layout(config(2, 4, weight_sync="ipc"), 16).mode == "colocated"
     with pytest.raises(
         ConfigError, match="placement=disaggregated: 2 ranks and 4 rollout workers need 6 GPUs, there are 5"
     ):

@@ -188,6 +188,19 @@ def test_what_does_not_fit_is_told_with_settings_that_do() -> None:
     assert not remedies(lone, LLADA_8B, H100, ROOFLINE, 2)[1].fits  # AdamW of 8B: nothing divides it
 
 
+def test_those_who_share_a_gpu_in_turn_need_the_room_of_one_and_pay_for_the_way() -> None:
+    config = config_8b(micro_batch_size_per_gpu=16)
+    shared = replace(config, cluster=replace(config.cluster, learner_ranks=8, rollout_workers=8, placement="colocated"))
+    at_once = make_plan(shared, LLADA_8B, H100, ROOFLINE, 8)
+    in_turn = make_plan(replace(shared, cluster=replace(shared.cluster, take_turns=True)), LLADA_8B, H100, ROOFLINE, 8)
+    rank, worker = (sum(parts.values()) for parts in at_once.memory.values())
+    assert (at_once.used, in_turn.used) == (rank + worker, max(rank, worker))
+    lasting = sum(at_once.memory["learner rank"][part] for part in ("weights", "gradients", "AdamW", "reference"))
+    assert in_turn.seconds["taking turns"] == pytest.approx((2 * lasting + 16.03e9) / 25e9, rel=1e-3)
+    assert at_once.seconds == {part: value for part, value in in_turn.seconds.items() if part != "taking turns"}
+    assert not at_once.fits and remedies(shared, LLADA_8B, H100, ROOFLINE, 8)[0][-1] == "cluster.take_turns=true"
+
+
 def test_the_command(tmp_path: Path) -> None:
     model = {
         "model_type": "llada", "d_model": 4096, "n_layers": 32, "n_heads": 32, "mlp_hidden_size": 12288,

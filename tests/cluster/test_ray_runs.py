@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
+import torch
 
 from cluster.actors import RolloutActor
 from cluster.call_sizes import CallSizes
 from cluster.calls import result
 from cluster.faults import KILL, FaultPlan
+from cluster.fingerprint import fingerprint
 from cluster.learner import FrozenLearner, make_learner
 from cluster.rank_group import RankGroup
 from cluster.ray_workers import RayWorkers
@@ -201,6 +203,12 @@ def test_two_ranks_learn_as_one_and_end_together(
         assert isinstance(live.workers, RayWorkers)
         (call,) = group.send_weights([live.workers._rollouts._workers[0].actor], ref)
         result(call, "rollout worker 0", "receiving")  # it has checked the digest of what came
+        group._on_device = True  # as between GPUs, but for what carries it
+        ref = WeightRef(4, group.digest(4))
+        assert ref.digest == fingerprint({name: torch.from_numpy(value) for name, value in final.items()})
+        for give in (group.send_weights, group.lend_weights):
+            (call,) = give([live.workers._rollouts._workers[0].actor], ref)
+            result(call, "rollout worker 0", "receiving")
         os.kill(process_of(group._ranks["learner rank 1"]), signal.SIGKILL)
         with pytest.raises(WorkerError, match="learner rank 1 was lost, training"):
             group.update(batches[0])
@@ -218,6 +226,37 @@ def test_two_ranks_learn_as_one_and_end_together(
     for name, value in resumed.weights().items():
         np.testing.assert_array_equal(middle[name], value, err_msg=name)
     assert_same_report(resumed.update(batches[2]), together[2])
+
+
+@pytest.mark.parametrize("settings", [("cluster.take_turns=true",), ("cluster.weight_sync=ipc",)])
+def test_on_one_device_in_turn_or_from_each_others_memory_with_a_worker_killed(
+    home: Path, settings: tuple[str, ...]
+) -> None:
+    inline = make_config(home, f"name=alone-{settings[0]}", "steps=2")
+    with session(inline) as parts:
+        expected, straight = run(inline, parts.workers, parts.learner)
+    config = make_config(home, f"name={settings[0]}", "steps=2", "save_freq=1", "cluster.mode=ray", *settings)
+    faults = FaultPlan().at(2, "rollout worker 0", KILL)
+    with session(config, faults=faults) as parts:
+        found, recorder = run(config, parts.workers, parts.learner)
+        assert found.weights.version == expected.weights.version
+        assert recorder.curve() == straight.curve()
+        weights, alone = parts.learner.weights(), parts.workers
+        assert digest(weights) == expected.weights.digest
+        assert isinstance(alone, RayWorkers) and alone._rollouts.restarts == 1
+        assert isinstance(parts.learner, RankGroup)
+        worker, rank = alone._rollouts._workers[0].actor, parts.learner._ranks["learner rank 0"]
+
+        def asleep(actor: Any, of: str) -> bool:
+            return ray.get(actor.__ray_call__.remote(lambda self: vars(self)[of]._parking.parked), timeout=60)
+
+        def rank_asleep() -> bool:
+            return ray.get(rank.__ray_call__.remote(lambda self: self._parking.parked), timeout=60)
+
+        turns = alone.turns is not None
+        assert (asleep(worker, "_made"), rank_asleep()) == (turns, False)  # the learner was asked last
+        alone.rollout_and_score(PROMPTS, alone.update_weights(parts.learner, 9), seed=1)
+        assert (asleep(worker, "_made"), rank_asleep()) == (False, turns)
 
 
 def assert_same_report(left: StepReport, right: StepReport) -> None:

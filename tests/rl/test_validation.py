@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from rl.config import build_config
+from rl.config import build_config, load_config
 from rl.errors import ConfigError
 
 PLACES = ["rollout.text", "evaluation.understand", "rollout.think_draw.think"]
@@ -66,3 +66,30 @@ def test_sizes_of_groups() -> None:
     layer = {"rollout": {"n_samples_by_task": {"draw": 32}}, "learner": {"mini_batch_size": 8}}
     with pytest.raises(ConfigError, match="learner.mini_batch_size=8 with rollout.n_samples_by_task"):
         build_config([("test", layer)])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ("cluster.take_turns=true", "cluster.mode=inline"),
+            r"take_turns=true with cluster.mode=inline: .*set mode=ray",
+        ),
+        (("cluster.take_turns=true", "max_staleness=1"), r"take_turns=true with max_staleness=1: .*max_staleness=0"),
+        (
+            ("cluster.take_turns=true", "cluster.weight_sync=ipc"),
+            r"take_turns=true with cluster.weight_sync=ipc: .*object_store",
+        ),
+        (
+            ("cluster.weight_sync=ipc", "max_staleness=2"),
+            r"max_staleness=2 with cluster.weight_sync=ipc: .*object_store",
+        ),
+        (
+            ("cluster.weight_sync=ipc", "policy.device=cuda", "cluster.placement=disaggregated"),
+            r"weight_sync=ipc with cluster.placement=disaggregated: .*placement=colocated",
+        ),
+    ],
+)
+def test_what_shares_a_device_says_what_it_cannot_go_with(overrides: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config("tiny", overrides)
