@@ -193,10 +193,21 @@ class ActorPool:
                 continue
             self._done(running)
             self._go_on(running.worker)  # before anybody looks at what it made
-            yield running.call, value, ref
+            if not running.recalled:
+                yield running.call, value, ref
         self._take_started(ready)
         yield from self._give_up_lost()
         self._start_idle()
+
+    def recall(self) -> list[Call]:
+        """Every call that is not finished, which will not be answered any more. A worker that has one is left to finish it
+        before it gets another; what waits for a worker is not begun."""
+        sent = [running for running in self._running.values() if not running.recalled]
+        for running in sent:
+            running.recalled = True
+        waiting = [call for call, _ in self._queue]
+        self._queue.clear()
+        return [*(running.call for running in sent), *waiting]
 
     def cancel(self) -> None:
         """Forget every call. Workers that are in the middle of one are left to finish it, which nobody waits for."""
@@ -292,7 +303,9 @@ class ActorPool:
         for each in (running, *behind):
             del self._running[each.ref]
         running.worker.calls.clear()
-        self._queue.extendleft((each.call, each.attempt) for each in behind)
+        self._queue.extendleft((each.call, each.attempt) for each in behind if not each.recalled)
+        if running.recalled:
+            return self._replace(running.worker, error, "nobody wants what it did any more")
         call = running.call
         attempts = call.overdue_attempts if isinstance(error, DeadlineError) else call.attempts
         over = running.attempt >= attempts

@@ -39,7 +39,8 @@ class RayWorkers:
     """Implements ``rl.protocols.RunsAhead``. Starts its actors at once; ``wait_ready`` waits until they serve.
 
     A batch is sampled at the version it was begun with, also when a newer one is served meanwhile: weights are kept as
-    long as a batch needs them, and a worker loads a version before its first call that does. faults: a test's accidents.
+    long as a batch needs them, and a worker loads a version before its first call that does. With
+    ``cluster.in_flight=restart`` what is not sampled by then is sampled at the newer one. faults: a test's accidents.
     """
 
     def __init__(self, config: Config, placement: Placement, faults: FaultPlan | None = None) -> None:
@@ -52,6 +53,7 @@ class RayWorkers:
         self._pools = (self._rollouts, self._scorers, self._rewards)
         policy = config.rewards.on_failure
         self._score_attempts = policy.attempts if policy.action == "retry" else 1
+        self._restarts = cluster.in_flight == "restart"
         self._served: WeightRef | None = None
         self.turns: Turns | None = None
         self._tickets: dict[int, Ticket] = {}
@@ -105,10 +107,21 @@ class RayWorkers:
         """One copy a node, which its workers share. They load it before their next call, and nobody waits for that."""
         self._rollouts.provide(ref, lambda actor: actor.load_weights.remote(ref, stored))
         self._served = ref
+        if self._restarts:
+            self._restart(ref)
         self._rollouts.withdraw({ref, *(ticket.weights for ticket in self._tickets.values())})
         if self.turns is None:
             self._rollouts.announce(ref)
         return ref
+
+    def _restart(self, ref: WeightRef) -> None:
+        """What is not sampled yet, of batches ahead, is sampled at these weights with the same seeds."""
+        for call in self._rollouts.recall():
+            number, indices = call.key
+            ticket = self._tickets[number]
+            ticket.weights = ref
+            prompts = [ticket.prompts[index] for index in indices]
+            self._rollouts.submit(_rollout_call(call.key, prompts, ref, ticket.seed, ticket.evaluate))
 
     def rollout_and_score(
         self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, *, evaluate: bool = False
@@ -123,7 +136,7 @@ class RayWorkers:
             self.turns.sample()
         if not evaluate:
             self._faults.step = weights.version + 1
-        number, ticket = next(self._numbers), Ticket(prompts, weights, evaluate)
+        number, ticket = next(self._numbers), Ticket(prompts, weights, evaluate, seed)
         self._tickets[number] = ticket
         order = slowest_first(prompts, evaluate, self._rating_sizes, self._scoring_sizes)
         in_order = [prompts[index] for index in order]

@@ -29,8 +29,10 @@ class Timed(Generic[T]):
 
 
 class Ticket:
-    def __init__(self, prompts: Sequence[Prompt], weights: WeightRef, evaluate: bool) -> None:
-        self.prompts, self.weights, self.evaluate = prompts, weights, evaluate
+    """weights: those that what is not sampled yet will be sampled at."""
+
+    def __init__(self, prompts: Sequence[Prompt], weights: WeightRef, evaluate: bool, seed: int = 0) -> None:
+        self.prompts, self.weights, self.evaluate, self.seed = prompts, weights, evaluate, seed
         self._rollouts: dict[int, Timed[tuple[Rollout, ...]]] = {}
         self._ratings: dict[int, Timed[tuple[Parts, ...]]] = {}
         self._scores: dict[int, Timed[tuple[Score, ...]]] = {}

@@ -65,3 +65,4 @@ class Running:
     ref: Any
     ends: float  # infinity while another call of its worker is before it
     preparing: Any = None  # the ref of what came before it on the same worker
+    recalled: bool = False  # its worker is left to finish it, and nobody wants the value

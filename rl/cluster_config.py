@@ -16,6 +16,8 @@ class ClusterConfig:
     weight_sync       how weights reach rollout workers: object_store; collective (in buckets, by gloo, or by NCCL between
                       GPUs of their own); ipc (from the memory of a rank on the same device)
     stall_s           a warning, with who is waited for, after so long without any answer
+    in_flight         new weights come while a batch ahead is sampled: finish it at its version, or restart what is not
+                      sampled yet at the new one (fresher; which groups those are depends on who was quick)
     placement         disaggregated: a GPU for each rank and rollout worker; colocated: they share; auto: as GPUs allow
     take_turns        colocated: while rollout workers sample, the learner's memory waits on the host, and they have none
                       while it learns
@@ -41,6 +43,7 @@ class ClusterConfig:
     grace_s: float = 30.0
     stall_s: float = 120.0
     weight_sync: str = "object_store"
+    in_flight: str = "finish"
     placement: str = "auto"
     take_turns: bool = False
     labels: dict[str, dict[str, str]] = field(default_factory=dict)

@@ -42,6 +42,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "sft.eos_fill": ("block", "canvas"),
     "cluster.mode": ("ray", "inline"),
     "cluster.weight_sync": ("object_store", "collective", "ipc"),
+    "cluster.in_flight": ("finish", "restart"),
     "cluster.placement": ("auto", "colocated", "disaggregated"),
     "resume_mode": ("auto", "disable", "path"),
     "best_mode": ("max", "min"),

@@ -259,6 +259,35 @@ def test_on_one_device_in_turn_or_from_each_others_memory_with_a_worker_killed(
         assert (asleep(worker, "_made"), rank_asleep()) == (False, turns)
 
 
+def test_what_is_in_flight_when_new_weights_come_starts_again_at_those_also_where_its_worker_dies(home: Path) -> None:
+    config = make_config(home, "cluster.mode=ray", "cluster.in_flight=restart")
+    inline, learner = InlineWorkers(config), FrozenLearner(config)
+    expected = {
+        version: inline.rollout_and_score(PROMPTS, inline.update_weights(learner, version), seed=11)
+        for version in (3, 4)
+    }
+    workers = RayWorkers(config, place(config))
+    try:
+        workers.wait_ready()
+        number = workers.begin(PROMPTS, workers.update_weights(learner, 3), seed=11)
+        while not workers._tickets[number]._rollouts:
+            ray.wait(workers.refs(), num_returns=1, timeout=60)
+            workers.drive()
+        newer = workers.update_weights(learner, 4)
+        beat = workers._rollouts._pulse.beat("rollout worker 0")
+        assert beat is not None and any(running.recalled for running in workers._rollouts._running.values())
+        os.kill(beat.pid, signal.SIGKILL)  # in the middle of what nobody wants any more
+        groups = workers.finish(number)
+        assert workers._rollouts.restarts == 1
+        versions = [{rollout.weight_version for rollout in group.rollouts} for group in groups]
+        assert all(len(each) == 1 for each in versions) and set().union(*versions) == {3, 4}
+        for place_, (group, (version,)) in enumerate(zip(groups, versions, strict=True)):
+            assert same([group], [expected[version][place_]])
+        assert set(workers._rollouts._preparations) == {newer}  # nobody needs the older weights
+    finally:
+        workers.close()
+
+
 def assert_same_report(left: StepReport, right: StepReport) -> None:
     for name in ("actor/pg_loss", "actor/kl_loss", "actor/ppo_kl", "actor/entropy", "actor/grad_norm"):
         assert math.isclose(left.metrics[name], right.metrics[name], rel_tol=1e-5, abs_tol=1e-5), name
