@@ -16,6 +16,8 @@ COMMANDS = ("train", "sft", "eval")
 CONFIG_FILE = "job.yaml"
 SECRETS_FILE = ".unigrpo-secrets.json"
 REFUSED = 2
+MOVED = "UNIGRPO_IN_RAYS_PYTHON"
+ANCESTORS = 6  # a shell or two lie between this process and Ray's
 
 # Import names of the packages in pyproject.toml.
 MODULES: Mapping[str, str] = {
@@ -45,6 +47,7 @@ MODULES: Mapping[str, str] = {
 
 
 def main(command: str) -> None:
+    go_to_rays_python(command)
     problem = why_not(command)
     if problem:
         print(f"error: {problem}", file=sys.stderr, flush=True)
@@ -73,6 +76,34 @@ def why_not(command: str, modules: Mapping[str, str] = MODULES) -> str | None:
             f"the cluster's Python ({sys.executable}) lacks {', '.join(missing)}: install unigrpo's dependencies on "
             "every node, or submit with --requirements FILE"
         )
+    return None
+
+
+def go_to_rays_python(command: str) -> None:
+    """Ray starts a job with whatever ``python`` is first on the PATH of the shell that started the head. Where that is not the
+    one that Ray itself runs in, this process becomes that one."""
+    if importlib.util.find_spec("ray") is not None or os.environ.get(MOVED):
+        return
+    python = rays_python(os.getppid())
+    if python is not None:
+        os.environ[MOVED] = "1"
+        os.execv(python, [python, "-m", "cluster.job", command])
+
+
+def rays_python(pid: int) -> str | None:
+    """The Python of the first process, from this one upwards, that has Ray's library loaded; None where none is found."""
+    for _ in range(ANCESTORS):
+        try:
+            maps = Path(f"/proc/{pid}/maps").read_text()
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError):
+            return None
+        for line in maps.splitlines():
+            place = Path(line.partition("/")[1] + line.partition("/")[2])
+            if place.name.startswith("_raylet") and place.parent.name == "ray":
+                prefix = place.parents[4]  # PREFIX/lib/python3.X/site-packages/ray/_raylet.so
+                found = [prefix / "bin" / name for name in ("python", "python3") if (prefix / "bin" / name).is_file()]
+                return str(found[0]) if found else None
     return None
 
 

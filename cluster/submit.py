@@ -25,6 +25,7 @@ from rl.config import Config, load_config
 from rl.errors import ConfigError, DeadlineError
 
 T = TypeVar("T")
+PYTHON = "$(command -v python || command -v python3)"  # in the head's shell; `cluster.job` goes on from there
 RETRY_S = 2.0  # between looks for a head that is gone
 
 
@@ -58,7 +59,7 @@ def submit(address: str, recipe: str, overrides: Sequence[str], options: Options
         def start(server: JobServer) -> str:
             job_id = f"{packed.config.name}-{secrets.token_hex(4)}"
             metadata = {"unigrpo": options.command, "run": packed.config.name}
-            server.submit(job_id, f"python -m cluster.job {options.command}", dict(runtime_env), metadata)
+            server.submit(job_id, f"{PYTHON} -m cluster.job {options.command}", dict(runtime_env), metadata)
             return job_id
 
         job_id = start(server)

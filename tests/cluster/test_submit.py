@@ -21,7 +21,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cluster.cli import app
-from cluster.job import MODULES, SECRETS_FILE, take_secrets, why_not
+from cluster.job import MODULES, MOVED, SECRETS_FILE, rays_python, take_secrets, why_not
 from cluster.job_files import Shipping, pack, secrets_of, stage
 from cluster.jobs import HeadLostError, Job, _told, checked_address
 from cluster.submit import Options, _Resumed, mlflow_link, prepare
@@ -106,13 +106,23 @@ def test_the_job_checks_for_every_dependency() -> None:
     bare = subprocess.run(
         [sys.executable, "-S", "-m", "cluster.job", "train"],
         cwd=HOME,
-        env={},
+        env={MOVED: "1"},  # or it would become the Python of this process, which has Ray
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert bare.returncode == 2 and bare.stderr.count("\n") == 1
     assert "lacks deepspeed, jinja2," in bare.stderr and "--requirements" in bare.stderr
+
+
+def test_the_python_that_has_ray_loaded_is_found_from_below() -> None:
+    import ray  # noqa: F401 - its library is in this process's memory then
+
+    assert rays_python(os.getpid()) == str(Path(sys.prefix) / "bin" / "python")
+    asks = "import os; from cluster.job import rays_python; print(rays_python(os.getpid()))"
+    child = subprocess.run([sys.executable, "-c", asks], cwd=HOME, capture_output=True, text=True, timeout=60)
+    assert child.stdout.strip() == str(Path(sys.prefix) / "bin" / "python")  # of its parent, which is this process
+    assert rays_python(2**22 + 1) is None  # there is no such process
 
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "head", "http://:8265", "head:port"])
@@ -179,11 +189,12 @@ def unigrpo(*args: str) -> Result:
 
 @contextmanager
 def head(folder: Path, token: str) -> Iterator[str]:
-    """``ray start --head --block`` with token authentication, in a process group that is ended with all it started."""
+    """``ray start --head --block`` with token authentication, and no Python of ours on its PATH, in a process group that is
+    ended with all it started."""
     ports = [_free_port() for _ in range(3)]
     flags = dict(zip(("--port", "--dashboard-port", "--dashboard-agent-listen-port"), ports, strict=True))
     env = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "RAY_USAGE_STATS_ENABLED": "0"}
-    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
+    env["PATH"] = ":".join(way for way in env["PATH"].split(":") if Path(way) != Path(sys.executable).parent)
     env.pop("RAY_ADDRESS", None)
     command = [
         sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=4",
