@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from policies.packed import packed
+import policies.packed
+from policies.packed import is_packed, packed
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["packed", "plain"])
+def faster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On any processor, as on those where it is faster and on the others."""
+    monkeypatch.setattr(policies.packed, "_faster", lambda: request.param)
 
 
 def network() -> nn.Sequential:
@@ -68,3 +75,16 @@ def test_other_precisions_are_left_alone() -> None:
     module = network().to(torch.bfloat16)
     with packed(module):
         assert all("forward" not in layer.__dict__ for layer in module)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("capability", "packs"), [("AVX2", False), ("AVX512", True), ("DEFAULT", False)])
+def test_weights_are_copied_only_where_that_is_faster(
+    monkeypatch: pytest.MonkeyPatch, capability: str, packs: bool
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    module = network()
+    with packed(module):
+        assert is_packed(module[0])
+        assert module[0].__dict__["forward"].weight.is_mkldnn == packs
