@@ -178,7 +178,25 @@ def report(finished: Mapping[tuple[str, int], dict[str, Any]], picture: Path) ->
     by_method = {name: runs for name, runs in by_method.items() if runs}
     plot(by_method, picture)
     used = ", ".join(f"{name} {statistics.mean(run['cpu_s'] for run in runs):.0f}" for name, runs in by_method.items())
-    return f"{table(by_method, 'method')}\n\nCPU-seconds of sampling and learning, mean over seeds: {used}."
+    parts = [table(by_method, "method"), f"CPU-seconds of sampling and learning, mean over seeds: {used}."]
+    return "\n\n".join([*parts, paired(by_method)] if len(by_method) > 1 else parts)
+
+
+def paired(by_method: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Markdown: held-out points after training beside the first method's, seed by seed, since seeds share a start, batches and
+    the evaluation's noise: mean, standard error of it, and in how many seeds it is more."""
+    first, *others = by_method
+    lines = [f"| less {first}, in points | task | mean | standard error | more in |", "|---|---|---|---|---|"]
+    for name in others:
+        runs = {run["seed"]: run["tasks"] for run in by_method[name]}
+        base = {run["seed"]: run["tasks"] for run in by_method[first]}
+        shared = sorted(runs.keys() & base.keys())
+        for task in runs[shared[0]] if shared else ():
+            less = [100 * (runs[seed][task]["after"] - base[seed][task]["after"]) for seed in shared]
+            error = f"{statistics.stdev(less) / len(less) ** 0.5:.1f}" if len(less) > 1 else "one seed"
+            more = sum(each > 0 for each in less)
+            lines.append(f"| {name} | {task} | {statistics.mean(less):+.1f} | {error} | {more} of {len(less)} |")
+    return "\n".join(lines)
 
 
 def over_budget(curves: Sequence[Sequence[Mapping[str, float]]], name: str) -> tuple[np.ndarray, np.ndarray]:

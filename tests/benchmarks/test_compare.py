@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import compare
-from benchmarks.compare import BEFORE, METHODS, Comparison, Meter, over_budget, report
+from benchmarks.compare import BEFORE, METHODS, Comparison, Meter, over_budget, paired, report
 from rl.objectives import objective
 
 SMALL = (
@@ -82,3 +82,11 @@ def test_the_report(tmp_path: Path) -> None:
         "| SPG | 2 | text | 25.0 / 25.0 | 50.0 / 75.0 | +37.5"
     )
     assert lines[-1].endswith("SPG 2.") and (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def test_seeds_are_compared_with_themselves() -> None:
+    def runs(*after: float) -> list[dict]:
+        return [{"seed": seed, "tasks": {"text": {"before": 0.0, "after": score}}} for seed, score in enumerate(after)]
+
+    found = paired({"a": runs(0.1, 0.5), "b": runs(0.2, 0.8), "c": runs(0.1)}).splitlines()
+    assert found[2:] == ["| b | text | +20.0 | 10.0 | 2 of 2 |", "| c | text | +0.0 | one seed | 0 of 1 |"]
