@@ -33,6 +33,7 @@ from rl.types import Group
 
 RUNS_FILE, STEPS_FILE = "runs.jsonl", "steps.json"
 BEFORE = "before"
+WINDOW = 0.2
 TIMED_STEPS = 4  # the first is not counted: it fills caches
 # Shared by all. The batch is smaller than the recipe's, so that the slowest method still takes tens of steps.
 COMMON = (
@@ -200,7 +201,7 @@ def paired(by_method: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 
 def over_budget(curves: Sequence[Sequence[Mapping[str, float]]], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps of several runs -> CPU-seconds [T] and a reward's running mean over 5 steps at each of them [runs, T].
+    """Steps of several runs -> CPU-seconds [T] and, at each, a reward's mean over the last ``WINDOW`` of a run [runs, T].
 
     A step without the task, whose groups all failed or were not drawn, has no value: the line goes over it.
     """
@@ -209,15 +210,17 @@ def over_budget(curves: Sequence[Sequence[Mapping[str, float]]], name: str) -> t
         seconds = np.cumsum([step["cpu_s"] for step in curve])
         there = [index for index, step in enumerate(curve) if name in step]
         values = np.array([curve[index][name] for index in there])
-        means = np.array([values[max(0, last - 4) : last + 1].mean() for last in range(len(values))])
-        lines.append((seconds[there], means))
+        at = seconds[there]
+        since = np.searchsorted(at, at - WINDOW * seconds[-1], "right")
+        means = np.array([values[low : last + 1].mean() for last, low in enumerate(since)])
+        lines.append((at, means))
     first, last = max(line[0][0] for line in lines), min(line[0][-1] for line in lines)
     grid = np.linspace(first, max(first, last), 100)
     return grid, np.stack([np.interp(grid, *line) for line in lines])
 
 
 def plot(by_method: Mapping[str, Sequence[Mapping[str, Any]]], picture: Path) -> None:
-    """Training reward by task over CPU-seconds: mean over seeds, and from the worst seed to the best."""
+    """Training reward by task over CPU-seconds: mean over seeds, and a standard deviation of them to either side."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -229,9 +232,10 @@ def plot(by_method: Mapping[str, Sequence[Mapping[str, Any]]], picture: Path) ->
         for name, runs in by_method.items():
             seconds, values = over_budget([run["curve"] for run in runs], f"rewards/{task}/mean")
             (line,) = axis.plot(seconds, values.mean(0), label=name)
-            axis.fill_between(seconds, values.min(0), values.max(0), color=line.get_color(), alpha=0.12, linewidth=0)
+            mean, spread = values.mean(0), values.std(0, ddof=1) if len(values) > 1 else 0.0
+            axis.fill_between(seconds, mean - spread, mean + spread, color=line.get_color(), alpha=0.1, linewidth=0)
         axis.set(title=task, xlabel="CPU-seconds", ylabel="training reward")
-    axes[0, 0].legend(fontsize=7)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(by_method), fontsize=8)
     figure.savefig(picture, dpi=110)
     pyplot.close(figure)
 

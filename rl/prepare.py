@@ -13,7 +13,7 @@ from rl.errors import RewardError
 from rl.masking import mask_ratios
 from rl.objectives import objective
 from rl.reward_config import FailureConfig
-from rl.seeds import derive_seed
+from rl.seeds import SeedPath, derive_seed
 from rl.types import Group, MaskDraw, RewardCall, Rollout, RolloutStatus, ScoreStatus, TrainBatch
 
 FAILURES = (ScoreStatus.TIMEOUT, ScoreStatus.CRASHED, ScoreStatus.INVALID)
@@ -111,11 +111,9 @@ def group_mask_draws(group: Group, algorithm: UniGRPOConfig, seed: int, step: in
     """
     where, block = (step, group.prompt.id), algorithm.spg_block_length.get(group.prompt.task)
     ratios = mask_ratios(algorithm.schedule, algorithm.mu, derive_seed(seed, "mask ratios", *where))
+    patterns = SeedPath(seed, "mask pattern", *where)
     return [
-        [
-            MaskDraw(derive_seed(seed, "mask pattern", *where, rollout.index, n), ratio, block)
-            for n, ratio in enumerate(ratios)
-        ]
+        [MaskDraw(patterns.derive(rollout.index, n), ratio, block) for n, ratio in enumerate(ratios)]
         for rollout in group.rollouts
     ]
 

@@ -63,11 +63,13 @@ def test_evaluation_is_no_part_of_the_budget() -> None:
 
 
 def test_curves_share_a_grid_and_go_over_steps_without_the_task() -> None:
-    quick = [{"cpu_s": 1.0, "r": float(step)} for step in range(3)]
+    quick = [{"cpu_s": 1.0, "r": float(step)} for step in range(10)]
     slow = [{"cpu_s": 2.0, "r": 10.0}, {"cpu_s": 2.0}]
     seconds, values = over_budget([quick, slow], "r")
     assert (seconds[0], seconds[-1]) == (2.0, 2.0) and values.shape == (2, 100)
-    np.testing.assert_allclose(values[:, 0], [0.5, 10.0])  # the running mean of 0 and 1, at 2 seconds
+    np.testing.assert_allclose(
+        values[:, 0], [0.5, 10.0]
+    )  # at 2 seconds the mean of the steps since 0 seconds: a fifth of 10
 
 
 def test_the_report(tmp_path: Path) -> None:

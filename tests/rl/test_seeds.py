@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl.seeds import derive_seed
+from rl.seeds import SeedPath, derive_seed
 
 PARTS = st.lists(st.one_of(st.integers(-(2**40), 2**70), st.text(max_size=8)), max_size=4)
 
@@ -39,3 +39,12 @@ def test_numpy_integers_count_as_integers_and_floats_are_refused() -> None:
     assert derive_seed(np.int64(7), np.int32(3)) == derive_seed(7, 3)  # pyright: ignore[reportArgumentType]
     with pytest.raises(TypeError):
         derive_seed(7, 3.0)  # pyright: ignore[reportArgumentType]
+
+
+@given(st.integers(0, 2**63 - 1), PARTS, PARTS)
+def test_a_beginning_that_is_hashed_once_gives_the_same_seeds(
+    seed: int, first: list[int | str], rest: list[int | str]
+) -> None:
+    path = SeedPath(seed, *first)
+    for _ in range(2):
+        assert path.derive(*rest) == derive_seed(seed, *first, *rest)
