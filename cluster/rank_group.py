@@ -85,9 +85,13 @@ class RankActor(Beating):
     def publish(self, version: int) -> tuple[WeightRef | None, Mapping[str, np.ndarray] | AdapterWeights]:
         """Rank 0: the weights, or what alone changes in them, under the name of the whole; the other ranks only take part.
         Raises TrainingError for a NaN in them."""
-        weights, adapter = self.weights(), self._adapter()
+        adapter = self._adapter()
         if self._rank:
+            self._take_part()
             return None, {}
+        names = [slot.name for slot in layout(self.learner.shapes())]
+        # Ray copies what is returned before anything else runs here: where it lies is good enough.
+        weights = {name: value.numpy() for name, value in zip(names, self.learner.stream(), strict=True)}
         require_finite(weights, version)
         return WeightRef(version, digest(weights)), weights if adapter is None else adapter
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -29,6 +29,8 @@ from rl.tracking import tracked
 from rl.types import Group, Prompt, WeightRef
 
 logger = logging.getLogger(__name__)
+
+HEAD_START_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,12 @@ def train(
             raise KeyboardInterrupt from None
 
 
+def _in_a_moment(work: Callable[[Sequence[Group]], dict[str, float]], groups: Sequence[Group]) -> dict[str, float]:
+    """Once the batch is on its way to the learner: both would share Python's lock, and all would wait for the later."""
+    time.sleep(HEAD_START_S)
+    return work(groups)
+
+
 @dataclass(frozen=True, slots=True)
 class _Run:
     config: Config
@@ -128,7 +136,7 @@ class _Run:
         groups = sampled.groups
         self.failures.tell(groups)
         batch = prepare(sampled.chosen, self.config, at.step, weight_version=weights.version)
-        rewarded = self.aside.submit(reward_metrics, groups)  # the learner is waited for in any case
+        rewarded = self.aside.submit(_in_a_moment, reward_metrics, groups)  # the learner is waited for in any case
         report = self.learner.update(batch)
         with clock("timing_s/update_weights"):
             weights = self.workers.update_weights(self.learner, weights.version + 1)
