@@ -24,7 +24,7 @@ from pathlib import Path
 from cluster.learner import FrozenLearner, make_learner
 from cluster.reward import RewardWorker
 from cluster.rollout import RolloutWorker
-from cluster.weights import digest
+from cluster.weights import digest, sha256
 from rl.config import Config, load_config
 from rl.data import PromptStream
 from rl.prepare import prepare
@@ -74,7 +74,7 @@ def learn(config: Config, step: int, folder: Path) -> float:
     learner.update(prepare(groups, config, step, weight_version=step))
     seconds = time.perf_counter() - began
     learner.save(folder / "learner")
-    (folder / "digest.txt").write_text(digest(learner.weights()))
+    (folder / "digest.txt").write_text(sha256(learner.weights()))
     learner.close()
     return seconds
 

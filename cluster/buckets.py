@@ -7,7 +7,6 @@ scattered over ranks can gather them as they are needed.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import xxhash
 from torch import Tensor
 
 from rl.errors import TrainingError, WorkerError
@@ -43,7 +43,7 @@ class Slot:
 @dataclass(frozen=True, slots=True)
 class Way:
     """device: where buckets are, and what they are sent by: gloo from hosts, NCCL between GPUs. dtype: of the numbers on
-    their way. on_device: the whole is checked by ``cluster.fingerprint`` when it is there, not by SHA-256 on its way."""
+    their way. on_device: the whole is checked by ``cluster.fingerprint`` when it is there, not by a hash on its way."""
 
     device: str = "cpu"
     dtype: torch.dtype = torch.float32
@@ -67,13 +67,13 @@ def layout(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Slot, ...]:
 
 def stream_digest(tensors: Iterable[Tensor], slots: Sequence[Slot], version: int) -> str:
     """What ``cluster.weights.digest`` gives for the whole, one tensor at a time. Raises TrainingError for a NaN in it."""
-    sha = hashlib.sha256()
+    found = xxhash.xxh3_128()
     for slot, tensor in zip(slots, tensors, strict=True):
         if not torch.isfinite(tensor).all():
             raise TrainingError(f"weights {version}: {slot.name} holds a NaN or an infinity; they are not served")
-        sha.update(_header(slot.name, slot.shape))
-        sha.update(tensor.detach().contiguous().numpy().data)
-    return sha.hexdigest()
+        found.update(_header(slot.name, slot.shape))
+        found.update(tensor.detach().contiguous().numpy().data)
+    return found.hexdigest()
 
 
 def process_group(store: Any, rank: int, size: int, timeout_s: float, host: str = "127.0.0.1", way: Way = HOST) -> Any:
@@ -178,8 +178,8 @@ def pieces(slots: Sequence[Slot], size: int) -> Iterator[list[Span]]:
 class Intake:
     """Copies a stream into a module's own tensors, cast to their type, and adds up its digest on the way.
 
-    SHA-256 lets other threads run: what has come is hashed by a thread of its own, from where it now lies, while the next
-    piece travels. The order of the stream is that of the thread's work, so the digest is that of the whole.
+    What has come is hashed by a thread of its own, from where it now lies, while the next piece travels. The order of the
+    stream is that of the thread's work, so the digest is that of the whole.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ class Intake:
             odd = sorted(name for name in found.keys() | sent.keys() if found.get(name) != sent.get(name))
             raise WorkerError(f"weights: {len(odd)} tensors differ from the policy's, the first is {odd[0]!r}")
         self._targets = {name: target.detach().view(-1) for name, target in targets.items()}
-        self._shapes, self._sha, self._way = sent, hashlib.sha256(), way
+        self._hashpes, self._hash, self._way = sent, xxhash.xxh3_128(), way
         self._hashing = ThreadPoolExecutor(1, "digest") if with_digest else None
 
     def place(self, span: Span) -> Tensor | None:
@@ -209,17 +209,17 @@ class Intake:
         if self._hashing is None:
             return
         if span.low == 0:
-            self._hashing.submit(self._sha.update, _header(span.name, self._shapes[span.name]))
+            self._hashing.submit(self._hash.update, _header(span.name, self._hashpes[span.name]))
         if self.place(span) is not None:
-            self._hashing.submit(self._sha.update, target.numpy().data)
+            self._hashing.submit(self._hash.update, target.numpy().data)
         else:  # the bucket is all that holds these numbers as they came, and is about to be filled again
-            self._hashing.submit(self._sha.update, numbers.contiguous().numpy().data).result()
+            self._hashing.submit(self._hash.update, numbers.contiguous().numpy().data).result()
 
     def digest(self) -> str:
         """Of all that came; nothing may come after this."""
         if self._hashing is not None:
             self._hashing.shutdown()
-        return self._sha.hexdigest()
+        return self._hash.hexdigest()
 
     def verify(self, ref: WeightRef, found: str | None = None) -> None:
         """Raises WorkerError where the whole is not what ``ref`` names. found: its digest, where that was not made on the way."""

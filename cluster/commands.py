@@ -17,7 +17,7 @@ from rl import report
 from rl.config import Config, load_config
 from rl.protocols import Tracker
 from rl.tracking import Trackers, tracked
-from rl.types import Prompt, WeightRef
+from rl.types import Prompt
 
 POLICY_FOLDER = "policy"
 SAME_TWICE = "one evaluation: before and after are the same number"
@@ -36,6 +36,7 @@ def train(recipe: str, overrides: Sequence[str]) -> int:
         tracker.phase(_starting(config))
         from cluster.session import session
         from cluster.stopping import stopping
+        from cluster.weights import sha256
         from rl.checkpoint import FolderCheckpoints
         from rl.data import PromptStream
         from rl.loop import train as loop
@@ -46,14 +47,15 @@ def train(recipe: str, overrides: Sequence[str]) -> int:
             board.watch(parts)
             saved = FolderCheckpoints(config)
             result = loop(config, stream, inputs.val, parts.workers, parts.learner, tracker, saved, stop)
-            _export(config, parts.learner.weights())
+            weights = parts.learner.weights()
+            _export(config, weights)
     summary = report.summarise(
         config,
         result.before,
         result.after,
         seconds=time.monotonic() - began,
         steps=result.steps,
-        weights_digest=result.weights.digest,
+        weights_digest=sha256(weights),
     )
     report.finish(screen, config, {"command": "train", "train_seconds": round(result.seconds, 1), **summary})
     return console.OK
@@ -85,9 +87,9 @@ def evaluate(recipe: str, overrides: Sequence[str]) -> int:
         config = dataclasses.replace(config, name=f"{config.name}-eval")
     inputs = preflight.check(config, needs_train=False, needs_val=True)
     with tracked(open_run(config, "eval", screen, 0)) as tracker:
-        metrics, weights = _held_out(config, inputs.val, tracker, 0)
+        metrics, digest = _held_out(config, inputs.val, tracker, 0)
     summary = report.summarise(
-        config, metrics, metrics, seconds=time.monotonic() - began, steps=0, weights_digest=weights.digest
+        config, metrics, metrics, seconds=time.monotonic() - began, steps=0, weights_digest=digest
     )
     report.finish(screen, config, {"command": "eval", "note": SAME_TWICE, **summary})
     return console.OK
@@ -95,10 +97,12 @@ def evaluate(recipe: str, overrides: Sequence[str]) -> int:
 
 def _held_out(
     config: Config, prompts: Sequence[Prompt], tracker: Tracker, step: int
-) -> tuple[Mapping[str, float], WeightRef]:
-    """Workers of their own for one evaluation of ``policy.path``, under the noise of every other evaluation."""
+) -> tuple[Mapping[str, float], str]:
+    """Workers of their own for one evaluation of ``policy.path``, under the noise of every other evaluation: its metrics, and
+    the weights' digest."""
     tracker.phase(_starting(config))
     from cluster.session import session
+    from cluster.weights import sha256
     from rl.evaluation import evaluate as held_out
     from rl.evaluation import evaluation_seed
 
@@ -106,16 +110,17 @@ def _held_out(
         weights = parts.workers.update_weights(parts.learner, 0)
         tracker.phase(f"evaluating {len(prompts)} held-out prompts")
         evaluation = held_out(parts.workers, prompts, weights, evaluation_seed(config.seed))
+        digest = sha256(parts.learner.weights())
     tracker.log(step, evaluation.metrics)
     tracker.samples(step, evaluation.groups, "val")
-    return evaluation.metrics, weights
+    return evaluation.metrics, digest
 
 
 def _fine_tune(config: Config, inputs: preflight.Inputs, tracker: Tracker) -> tuple[Mapping[str, float], str]:
     """Fine-tune ``policy.path``, or go on, and save the result: held-out scores from before, and its weights' digest."""
     import torch
 
-    from cluster.weights import digest
+    from cluster.weights import sha256
     from policies import load_policy
     from rl.checkpoint import FolderCheckpoints
     from rl.data import PromptStream
@@ -141,7 +146,7 @@ def _fine_tune(config: Config, inputs: preflight.Inputs, tracker: Tracker) -> tu
     tracker.phase("fine-tuning")
     run.run(tracker.log, before, evaluate)
     policy.save(config.run_dir / POLICY_FOLDER)
-    return before, digest({name: value.float().cpu().numpy() for name, value in policy.module.state_dict().items()})
+    return before, sha256({name: value.float().cpu().numpy() for name, value in policy.module.state_dict().items()})
 
 
 def _tuned(config: Config) -> Config:

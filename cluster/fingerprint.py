@@ -1,6 +1,6 @@
 """A digest of weights that is made where they are: a GPU reads its memory once, and only a number a tensor comes to the host.
 
-SHA-256 of an 8B policy takes a core 10 to 20 seconds and the way to the host on top. This is for the wires between devices,
+Hashing an 8B policy takes a core seconds, and the way to the host comes on top. This is for the wires between devices,
 and against accidents, not against enemies: any one changed element changes it.
 """
 

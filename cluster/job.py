@@ -43,6 +43,7 @@ MODULES: Mapping[str, str] = {
     "torchvision": "torchvision",
     "transformers": "transformers",
     "typer": "typer",
+    "xxhash": "xxhash",
 }
 
 

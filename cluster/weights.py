@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
+import xxhash
 from torch import nn
 
 from rl.errors import TrainingError, WorkerError
@@ -16,13 +18,22 @@ Weights = Mapping[str, np.ndarray]
 
 
 def digest(weights: Weights) -> str:
-    """SHA-256 (hex) over names, types, shapes and bytes, in the order of the names."""
-    sha = hashlib.sha256()
+    """XXH3-128 (hex) over names, types, shapes and bytes, in the order of the names. Every version is hashed where it leaves
+    and where it arrives: this is seven times as fast as SHA-256, and guards against accidents as well."""
+    return _hashed(xxhash.xxh3_128(), weights)
+
+
+def sha256(weights: Weights) -> str:
+    """The same as SHA-256, for what lasts: ``weights_digest`` of a summary."""
+    return _hashed(hashlib.sha256(), weights)
+
+
+def _hashed(found: Any, weights: Weights) -> str:
     for name in sorted(weights):
         array = np.ascontiguousarray(weights[name])
-        sha.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        sha.update(array.data)
-    return sha.hexdigest()
+        found.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        found.update(array.data)
+    return found.hexdigest()
 
 
 def require_finite(weights: Weights, version: int) -> None:

@@ -309,7 +309,7 @@ class LossOutput:
 
 @dataclass(frozen=True, slots=True)
 class WeightRef:
-    """Names one set of weights. Example: ``WeightRef(version=12, digest="9f2c...")`` (sha256, hex)."""
+    """Names one set of weights. Example: ``WeightRef(version=12, digest="9f2c...")`` (hex)."""
 
     version: int
     digest: str
