@@ -1,6 +1,6 @@
 """Weights from one process to another on this machine: buckets over gloo, Ray's object store, and a plain socket copy.
 
-    python -m benchmarks.weight_sync --numbers 100 --repeats 3 --out weight-sync.json
+    python -m benchmarks.weight_sync --numbers 100 --repeats 3 --out runs/weight-sync.json
 
     python -m benchmarks.weight_sync --hosts         # two network namespaces and a link between them; needs root
 
@@ -36,8 +36,9 @@ def main() -> None:
     parser.add_argument("--numbers", type=float, default=100.0, help="millions of parameters, float32")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--hosts", action="store_true", help="each process in a network namespace of its own")
-    parser.add_argument("--out", type=Path, default=Path("weight-sync.json"))
+    parser.add_argument("--out", type=Path, default=Path("runs/weight-sync.json"))
     options = parser.parse_args()
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     tensors = max(1, round(options.numbers * 1e6 / TENSOR))
     sides: dict[str, Callable[[int], tuple[float, float]]] = {
         "plain socket": _socket,
