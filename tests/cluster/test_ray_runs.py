@@ -203,6 +203,8 @@ def test_two_ranks_learn_as_one_and_end_together(
         assert isinstance(live.workers, RayWorkers)
         (call,) = group.send_weights([live.workers._rollouts._workers[0].actor], ref)
         result(call, "rollout worker 0", "receiving")  # it has checked the digest of what came
+        published, stored = group.publish(4)
+        assert published == ref and digest(ray.get(stored, timeout=60)) == ref.digest
         group._on_device = True  # as between GPUs, but for what carries it
         ref = WeightRef(4, group.digest(4))
         assert ref.digest == fingerprint({name: torch.from_numpy(value) for name, value in final.items()})
