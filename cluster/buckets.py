@@ -191,7 +191,7 @@ class Intake:
             odd = sorted(name for name in found.keys() | sent.keys() if found.get(name) != sent.get(name))
             raise WorkerError(f"weights: {len(odd)} tensors differ from the policy's, the first is {odd[0]!r}")
         self._targets = {name: target.detach().view(-1) for name, target in targets.items()}
-        self._hashpes, self._hash, self._way = sent, xxhash.xxh3_128(), way
+        self._shapes, self._hash, self._way = sent, xxhash.xxh3_128(), way
         self._hashing = ThreadPoolExecutor(1, "digest") if with_digest else None
 
     def place(self, span: Span) -> Tensor | None:
@@ -209,7 +209,7 @@ class Intake:
         if self._hashing is None:
             return
         if span.low == 0:
-            self._hashing.submit(self._hash.update, _header(span.name, self._hashpes[span.name]))
+            self._hashing.submit(self._hash.update, _header(span.name, self._shapes[span.name]))
         if self.place(span) is not None:
             self._hashing.submit(self._hash.update, target.numpy().data)
         else:  # the bucket is all that holds these numbers as they came, and is about to be filled again

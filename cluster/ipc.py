@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from cluster.fingerprint import fingerprint
 from cluster.lost import TransferError
+from cluster.weights import matching
 from rl.errors import WorkerError
 from rl.types import WeightRef
 
@@ -41,10 +42,7 @@ def copy_lent(handles: bytes, module: nn.Module, ref: WeightRef) -> None:
     found = fingerprint(lent)
     if found != ref.digest:
         raise WorkerError(f"weights {ref.version}: digest {found[:12]}..., expected {ref.digest[:12]}...")
-    targets = module.state_dict()
-    if targets.keys() != lent.keys():
-        odd = sorted(targets.keys() ^ lent.keys())
-        raise WorkerError(f"weights: {len(odd)} names differ from the policy's, the first is {odd[0]!r}")
+    targets = matching(module, lent)
     for name, target in targets.items():
         target.copy_(lent[name])
     if any(target.device.type == "cuda" for target in targets.values()):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import xxhash
-from torch import nn
+from torch import Tensor, nn
 
 from rl.errors import TrainingError, WorkerError
 from rl.types import WeightRef
@@ -53,16 +53,22 @@ def verify(ref: WeightRef, weights: Weights) -> None:
         raise WorkerError(f"weights {ref.version}: digest {found[:12]}..., expected {ref.digest[:12]}...")
 
 
+def matching(module: nn.Module, sent: Mapping[str, np.ndarray] | Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The module's own tensors. Raises WorkerError where names or shapes of what was sent differ from them."""
+    targets = module.state_dict()
+    if targets.keys() != sent.keys():
+        odd = sorted(targets.keys() ^ sent.keys())
+        raise WorkerError(f"weights: {len(odd)} names differ from the policy's, the first is {odd[0]!r}")
+    for name, target in targets.items():
+        if (shape := tuple(sent[name].shape)) != tuple(target.shape):
+            raise WorkerError(f"weights: {name} has shape {shape}, the policy's has {tuple(target.shape)}")
+    return targets
+
+
 @torch.no_grad()
 def copy_into(module: nn.Module, weights: Weights) -> None:
     """Copy into the module's own tensors, cast to their type. Raises WorkerError where names or shapes differ."""
-    targets = module.state_dict()
-    if targets.keys() != weights.keys():
-        odd = sorted(targets.keys() ^ weights.keys())
-        raise WorkerError(f"weights: {len(odd)} names differ from the policy's, the first is {odd[0]!r}")
-    for name, target in targets.items():
+    for name, target in matching(module, weights).items():
         array = weights[name]
-        if tuple(target.shape) != array.shape:
-            raise WorkerError(f"weights: {name} has shape {array.shape}, the policy's has {tuple(target.shape)}")
         # Arrays from Ray's object store are read-only, which torch cannot express: hand it a copy, one at a time.
         target.copy_(torch.from_numpy(np.array(array)))

@@ -82,8 +82,11 @@ def test_another_process_copies_what_the_owner_has_at_that_moment() -> None:
     assert ask(WeightRef(3, "0" * 64)).startswith("weights 3: digest")
 
 
-def test_other_names_are_refused_by_their_first(tmp_path: Path) -> None:
+def test_other_names_and_shapes_are_refused_by_their_first(tmp_path: Path) -> None:
     module = network()
     lent = {"weight": module.weight.detach()}
     with pytest.raises(WorkerError, match="1 names differ from the policy's, the first is 'bias'"):
+        copy_lent(lend(lent), module, WeightRef(1, fingerprint(lent)))
+    lent = {"weight": module.weight.detach(), "bias": torch.zeros(1)}  # which a copy would spread over all three
+    with pytest.raises(WorkerError, match=r"bias has shape \(1,\), the policy's has \(3,\)"):
         copy_lent(lend(lent), module, WeightRef(1, fingerprint(lent)))
