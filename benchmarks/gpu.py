@@ -26,12 +26,12 @@ from typing import Any
 import torch
 
 from benchmarks.policy import FIRST_PLAIN, bench_policy
-from benchmarks.rollout import Shape
-from cluster.plan_memory import Training, learner_memory
-from cluster.plan_model import forward_flops, parameters
-from cluster.plan_time import DEVICES, Device, Sampler, group_seconds, update_seconds
+from benchmarks.speed.rollout import Shape
+from cluster.plan.memory import Training, learner_memory
+from cluster.plan.seconds import DEVICES, Device, Sampler, group_seconds, update_seconds
+from cluster.plan.sizes import forward_flops, parameters
 from policies.base import EncodedPrompt
-from policies.compiled import compile_layers
+from policies.network.compiled import compile_layers
 from policies.noise import uniforms
 from policies.policy import MaskedDiffusionPolicy
 from policies.samplers.image import sample_image
@@ -118,7 +118,7 @@ class Bench:
         return found
 
     def calibrate(self) -> dict[str, Any]:
-        from cluster.plan_cli import rates
+        from cluster.cli.plan import rates
 
         found = rates(self.device, self.work.calibrate_s, self.work.calibrate_width)
         scale = 1 if self.dtype == torch.bfloat16 else 2  # the plan halves a rate for float32
@@ -201,12 +201,12 @@ class Bench:
 
     def learner(self) -> dict[str, Any]:
         """Whole UniGRPO steps with a reference, by DeepSpeed on one rank, against what the plan says of them."""
-        from benchmarks.learner import RATIOS, bench_batch
-        from benchmarks.learner import Shape as LearnerShape
-        from cluster.engine import DeepSpeedEngine, start_distributed
-        from rl.learner_config import LearnerConfig, UniGRPOConfig
-        from rl.reference import make_reference
-        from rl.update import UniGRPOLearner
+        from benchmarks.speed.learner import RATIOS, bench_batch
+        from benchmarks.speed.learner import Shape as LearnerShape
+        from cluster.learner.deepspeed_engine import DeepSpeedEngine, start_distributed
+        from rl.config.learner import LearnerConfig, UniGRPOConfig
+        from rl.learner.reference import make_reference
+        from rl.learner.update import UniGRPOLearner
 
         work, policy = self.work, self.policy(self.work.learner)
         sizes, length = policy.module.config, work.prompt + work.new_tokens

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import torch
 
 from policies.base import EncodedPrompt, Vocabulary
-from policies.build import train_tokenizer
-from policies.empty import empty_module
+from policies.files.fresh_policy import train_tokenizer
+from policies.files.tokenizer import ChatTokenizer
+from policies.files.uninitialised import empty_module
+from policies.network.transformer import Transformer, TransformerConfig
 from policies.policy import MaskedDiffusionPolicy
-from policies.tokenizer import ChatTokenizer
-from policies.transformer import Transformer, TransformerConfig
 
 MASK, EOS, FIRST_PLAIN = 0, -1, 16  # no token ends a text: both sides write all tokens
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from policies.checkpoints import load_policy
+    from policies.files.checkpoints import load_policy
     from policies.generate import generate_image, generate_text
     from policies.infill import infill_image, infill_text
 
 __all__ = ["generate_image", "generate_text", "infill_image", "infill_text", "load_policy"]
 
 _HOMES = {
-    "load_policy": "policies.checkpoints",
+    "load_policy": "policies.files.checkpoints",
     "generate_text": "policies.generate",
     "generate_image": "policies.generate",
     "infill_text": "policies.infill",

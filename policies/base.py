@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from policies.cache import KeyValueCache
-from policies.rows import Rows
+from policies.network.cache import KeyValueCache
+from policies.network.rows import Rows
 from rl.types import Prompt
 
 
@@ -117,7 +117,7 @@ class Policy(Protocol):
         The last layer then computes queries, output and MLP for those positions only, which is exact. The state at a
         position predicts the token at that position, in every family.
 
-        rows may be policies.rows.Rows instead, where the host knows how many there are.
+        rows may be policies.network.rows.Rows instead, where the host knows how many there are.
 
         With a cache, token_ids are what follows its settled tokens, which they attend to; the cache stays as it was.
 

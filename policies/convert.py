@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from policies.folders import INDEX, PICKLED, SINGLE, read_config
+from policies.files.folders import INDEX, PICKLED, SINGLE, read_config
 from rl.errors import PolicyError, UniGRPOError
 
 BIN_INDEX = "pytorch_model.bin.index.json"

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from policies.checkpoints import family_tensors
+from policies.files.checkpoints import family_tensors
 from policies.policy import MaskedDiffusionPolicy
 from rl.errors import PolicyError
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from policies.base import EncodedPrompt, ImageTokenizer, Vocabulary
-from policies.cache import KeyValueCache
-from policies.rows import Rows
-from policies.tokenizer import ChatTokenizer
-from policies.transformer import Transformer
+from policies.files.tokenizer import ChatTokenizer
+from policies.network.cache import KeyValueCache
+from policies.network.rows import Rows
+from policies.network.transformer import Transformer
 from rl.errors import DataError, PolicyError
 from rl.types import Prompt
 
@@ -95,7 +95,7 @@ class MaskedDiffusionPolicy:
         return frozen
 
     def save(self, path: str | Path) -> None:
-        from policies.checkpoints import save_policy
+        from policies.files.checkpoints import save_policy
 
         save_policy(self, Path(path))
 

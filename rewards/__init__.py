@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rewards.base import Reward, load_reward
-    from rewards.math import verify_math
+    from rewards.math.verify import verify_math
 
 __all__ = ["Reward", "load_reward", "verify_math"]
 
-_HOMES = {"Reward": "rewards.base", "load_reward": "rewards.base", "verify_math": "rewards.math"}
+_HOMES = {"Reward": "rewards.base", "load_reward": "rewards.base", "verify_math": "rewards.math.verify"}
 
 
 def __getattr__(name: str) -> Any:

@@ -34,8 +34,8 @@ _REGISTRY: dict[str, str] = {
     "format": "rewards.format:FormatReward",
     "sudoku": "rewards.sudoku:SudokuReward",
     "sudoku_cells": "rewards.sudoku:SudokuCellsReward",
-    "clip": "rewards.clip:ClipReward",
-    "composition": "rewards.composition:CompositionReward",
+    "clip": "rewards.pictures.clip:ClipReward",
+    "composition": "rewards.pictures.composition:CompositionReward",
     "custom": "rewards.custom:CustomReward",
     "service": "rewards.service:ServiceReward",
     "judge": "rewards.judge:JudgeReward",
@@ -45,11 +45,11 @@ _REGISTRY: dict[str, str] = {
     "tags": "rewards.style:TagsReward",
     "reasoning_gym": "rewards.gym:ReasoningGymReward",
     "code": "rewards.code:CodeReward",
-    "aesthetic": "rewards.preference:AestheticReward",
-    "pickscore": "rewards.preference:PickScoreReward",
-    "hpsv2": "rewards.preference:Hpsv2Reward",
-    "imagereward": "rewards.imagereward:ImageRewardReward",
-    "ocr": "rewards.ocr:OcrReward",
+    "aesthetic": "rewards.pictures.preference:AestheticReward",
+    "pickscore": "rewards.pictures.preference:PickScoreReward",
+    "hpsv2": "rewards.pictures.preference:Hpsv2Reward",
+    "imagereward": "rewards.pictures.imagereward:ImageRewardReward",
+    "ocr": "rewards.pictures.ocr:OcrReward",
 }
 _ENTRY_POINTS = "unigrpo.rewards"  # installed packages offer rewards under this group: a class, or a function
 

@@ -33,12 +33,12 @@ from pathlib import Path
 from typing import Any
 
 from rewards.base import absent, invalid
-from rewards.custom_child import plain
-from rewards.text import split_response
+from rewards.response import split_response
+from rewards.sandbox.custom import plain
 from rl.errors import RewardError
 from rl.types import RewardItem, Score, ScoreStatus
 
-_CHILD = Path(__file__).with_name("code_child.py")
+_CHILD = Path(__file__).parent / "sandbox" / "program.py"
 _FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
 _MAX_PROGRAM, _MAX_OUTPUT, _MAX_TESTS = 100_000, 1 << 20, 64
 _NAMESPACES = ("where possible", "required")

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rewards.answers import SOURCES
 from rewards.base import invalid
-from rewards.math import score_answer
-from rewards.quantities import Rules
-from rewards.text import split_response
+from rewards.math.answers import SOURCES
+from rewards.math.quantities import Rules
+from rewards.math.verify import score_answer
+from rewards.response import split_response
 from rl.errors import RewardError
 from rl.types import RewardItem, Score, ScoreStatus
 
@@ -32,7 +32,7 @@ class CorrectnessReward:
     extract      how an answer may be marked, in order of trust: ``boxed``, ``hash`` (####), ``tag`` (<answer>), ``bare``,
                  ``phrase`` ("the answer is"), ``formula``, ``last_number``; empty: all, in this order
     tolerance    largest relative difference of two numbers that still counts as equal; 0: exact
-    units        ``optional``, ``required`` or ``ignored``: see ``rewards.quantities.Rules``
+    units        ``optional``, ``required`` or ``ignored``: see ``rewards.math.quantities.Rules``
     percent      ``either``: 50% is also 50 and 0.5; or ``strict``
     """
 

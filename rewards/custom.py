@@ -10,7 +10,7 @@ verl's sees one response:
 
 ``None`` says that an item has no such reward. An exception, a NaN, or anything but a number is a failure with a status
 and the user's own line in its detail, never a 0. The function runs in this process: it is the user's code, and trusted;
-with ``isolate`` it runs in a child process (``rewards.custom_child``), so that an endless loop, a crash or too much
+with ``isolate`` it runs in a child process (``rewards.sandbox.custom``), so that an endless loop, a crash or too much
 memory costs one batch and has a line of its own.
 """
 
@@ -160,7 +160,7 @@ class CustomReward:
         self.check(path, function, reward_kwargs)
         extra = dict(reward_kwargs or {})
         if isolate:
-            from rewards.custom_child import IsolatedFunction
+            from rewards.sandbox.custom import IsolatedFunction
 
             self._function: Any = IsolatedFunction(path, function, extra, deadline_s, memory_mb)
         else:

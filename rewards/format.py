@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rewards.text import split_response
+from rewards.response import split_response
 from rl.types import RewardItem, Score, ScoreStatus
 
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rewards.base import absent, failed, invalid
-from rewards.custom_child import plain
-from rewards.isolate import Isolated
-from rewards.text import split_response
+from rewards.response import split_response
+from rewards.sandbox.custom import plain
+from rewards.sandbox.parent import Isolated
 from rl.errors import RewardError
 from rl.types import RewardItem, Score, ScoreStatus
 
@@ -35,7 +35,7 @@ class ReasoningGymReward:
     def __init__(self, partial: bool = False, deadline_s: float = 2.0, memory_mb: int = 2048) -> None:
         self.check(partial, deadline_s, memory_mb)
         self.partial, self.deadline_s = partial, deadline_s
-        self._child = Isolated("rewards.gym_child:grade", memory_mb=memory_mb)
+        self._child = Isolated("rewards.sandbox.gym:grade", memory_mb=memory_mb)
 
     @staticmethod
     def check(partial: bool = False, deadline_s: float = 2.0, memory_mb: int = 2048) -> None:

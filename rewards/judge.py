@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rewards.base import failed, invalid
-from rewards.http import JsonClient, RequestFailed, Retry, check_url
+from rewards.json_client import JsonClient, RequestFailed, Retry, check_url
 from rewards.service import png
 from rl.errors import RewardError
 from rl.types import RewardItem, Score

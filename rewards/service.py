@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from rewards.base import absent, failed, invalid
-from rewards.custom_child import plain
-from rewards.http import JsonClient, RequestFailed, Retry, check_url
+from rewards.json_client import JsonClient, RequestFailed, Retry, check_url
+from rewards.sandbox.custom import plain
 from rl.errors import RewardError
 from rl.types import RewardItem, Score, ScoreStatus
 

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from rewards.text import split_response
+from rewards.response import split_response
 from rl.errors import RewardError
 from rl.types import RewardItem, Score, ScoreStatus
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 from rewards.base import absent
-from rewards.text import split_response
+from rewards.response import split_response
 from rl.types import RewardItem, Score
 
 _LINES = (

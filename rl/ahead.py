@@ -13,13 +13,13 @@ from typing import Any
 from rl.config import Config
 from rl.prepare import check_failures
 from rl.protocols import RunsAhead
-from rl.sampling import Sampled, Stream
+from rl.rollouts import Sampled, Stream
 from rl.seeds import derive_seed
 from rl.types import WeightRef
 
 
 class RolloutAhead:
-    """Implements ``rl.sampling.Sampler``. At most ``max_staleness`` batches wait besides the one that is taken; a batch is
+    """Implements ``rl.rollouts.Sampler``. At most ``max_staleness`` batches wait besides the one that is taken; a batch is
     handed out whole."""
 
     def __init__(self, workers: RunsAhead, stream: Stream, config: Config) -> None:

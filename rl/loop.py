@@ -16,16 +16,16 @@ from typing import Any, cast
 
 from rl.ahead import RolloutAhead
 from rl.config import Config
+from rl.data.stream import PromptStream
 from rl.errors import CheckpointError, LearnerLostError
 from rl.evaluation import evaluate, evaluation_seed
-from rl.failures import FailureNotes
 from rl.prepare import prepare, reward_metrics
 from rl.protocols import Checkpoints, Learner, RunsAhead, Tracker, Workers
-from rl.sampling import Sampler, StepByStep
-from rl.speed import StepClock, orchestration, throughput
+from rl.rollouts import Sampler, StepByStep
 from rl.stop import Stop, StopRequested
-from rl.stream import PromptStream
-from rl.tracking import tracked
+from rl.tracking.clock import StepClock, orchestration, throughput
+from rl.tracking.failures import FailureNotes
+from rl.tracking.trackers import tracked
 from rl.types import Group, Prompt, WeightRef
 
 logger = logging.getLogger(__name__)

@@ -9,10 +9,10 @@ import numpy as np
 
 from rl.advantages import best_and_worst, frac_reward_zero_std, group_advantages, scores_differ, wd1_weights
 from rl.config import Config, LearnerConfig, UniGRPOConfig
+from rl.config.rewards import FailureConfig
 from rl.errors import RewardError
 from rl.masking import mask_ratios
 from rl.objectives import objective
-from rl.reward_config import FailureConfig
 from rl.seeds import SeedPath, derive_seed
 from rl.types import Group, MaskDraw, RewardCall, Rollout, RolloutStatus, ScoreStatus, TrainBatch
 

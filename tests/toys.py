@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from policies.build import build, train_tokenizer
-from policies.checkpoints import load_policy
-from policies.images import LFQConfig, LFQTokenizer
+from policies.files.checkpoints import load_policy
+from policies.files.fresh_policy import build, train_tokenizer
+from policies.images.lfq import LFQConfig, LFQTokenizer
 from policies.policy import MaskedDiffusionPolicy
 from rl.scenes import SceneObject, SceneSpec
 from rl.types import Message, Prompt, Task

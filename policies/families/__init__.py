@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from policies.base import EncodedPrompt, Vocabulary
-from policies.keys import Tensors
+from policies.families.tensor_names import Tensors
+from policies.network.transformer import Transformer, TransformerConfig
 from policies.policy import MaskedDiffusionPolicy
-from policies.transformer import Transformer, TransformerConfig
 from rl.errors import PolicyError
 from rl.types import Prompt
 

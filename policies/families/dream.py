@@ -12,7 +12,7 @@ from typing import Any
 
 from policies.base import Vocabulary
 from policies.families import Family, llada, qwen
-from policies.transformer import TransformerConfig
+from policies.network.transformer import TransformerConfig
 
 
 def sizes(config: Mapping[str, Any]) -> TransformerConfig:

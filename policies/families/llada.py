@@ -10,9 +10,9 @@ from typing import Any
 
 from policies.base import EncodedPrompt, Vocabulary
 from policies.families import Family
-from policies.keys import Tensors, prefixed
+from policies.families.tensor_names import Tensors, prefixed
+from policies.network.transformer import Transformer, TransformerConfig
 from policies.policy import MaskedDiffusionPolicy
-from policies.transformer import Transformer, TransformerConfig
 from rl.errors import DataError, PolicyError
 from rl.types import Prompt, Task
 

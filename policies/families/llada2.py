@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from policies.base import Vocabulary
-from policies.experts import ExpertsConfig
 from policies.families import Family, llada, qwen
-from policies.keys import Tensors, renamed
-from policies.transformer import Transformer, TransformerConfig
+from policies.families.tensor_names import Tensors, renamed
+from policies.network.experts import ExpertsConfig
+from policies.network.transformer import Transformer, TransformerConfig
 from rl.errors import PolicyError
 
 MASK_ID, EOS_ID = 156895, 156892

@@ -16,8 +16,8 @@ from typing import Any
 
 from policies.base import EncodedPrompt, Vocabulary
 from policies.families import Family, llada
+from policies.network.transformer import TransformerConfig
 from policies.policy import MaskedDiffusionPolicy
-from policies.transformer import TransformerConfig
 from rl.errors import DataError, PolicyError
 from rl.types import Prompt, Task
 
@@ -105,7 +105,7 @@ def _codes_per_image(policy: MaskedDiffusionPolicy, prompt: Prompt) -> int:
 
 def image_codes(policy: MaskedDiffusionPolicy, prompt: Prompt) -> list[int]:
     """Codebook indices of the prompt's image. Raises DataError where there is none to look at."""
-    from policies.pixels import load_pixels
+    from rl.pixels import load_pixels
 
     if policy.image_tokenizer is None:
         raise DataError(f"prompt {prompt.id}: task={prompt.task}: {policy.name} has no image tokenizer")

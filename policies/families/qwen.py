@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from policies.base import Vocabulary
-from policies.keys import Tensors, renamed
-from policies.transformer import Transformer, TransformerConfig
+from policies.families.tensor_names import Tensors, renamed
+from policies.network.transformer import Transformer, TransformerConfig
 from rl.errors import PolicyError
 
 TOP = {"wte": "model.embed_tokens", "ln_f": "model.norm", "ff_out": "lm_head"}

@@ -11,7 +11,7 @@ from typing import Any
 
 from policies.base import Vocabulary
 from policies.families import Family, llada, qwen
-from policies.transformer import TransformerConfig
+from policies.network.transformer import TransformerConfig
 
 MASK_ID = 151669  # of the released tokenizers, for folders whose config does not say
 BLOCK_LENGTH = 4

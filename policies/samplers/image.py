@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from policies.base import EncodedPrompt, Policy
+from policies.network.prepacked_weights import packed
+from policies.network.rows import Rows
 from policies.noise import ORDER, TOKEN, gumbel, uniforms
-from policies.packed import packed
-from policies.rows import Rows
 from policies.samplers.tokens import FREE, candidates, copies, keep_surest, seedless
 from rl.types import ImageSampling, Sample
 

@@ -4,7 +4,7 @@ The canvas of mask tokens is filled block by block, left to right. In each denoi
 block gets a candidate, and the surest ones are kept: a fixed number, and with a threshold all that are sure enough
 (Fast-dLLM, arXiv 2505.22618, section 3.3). The head, the softmax, the noise and the last layer are computed only for
 the positions in play; a sequence that has ended leaves the batch. Any position of the canvas may be given. What the
-positions in play see, and what of it is computed anew, is the business of ``policies.samplers.states``.
+positions in play see, and what of it is computed anew, is the business of ``policies.samplers.states.base``.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from policies.base import Policy
+from policies.network.prepacked_weights import packed
+from policies.network.rows import Rows
 from policies.noise import ORDER, TOKEN, uniforms
-from policies.packed import packed
-from policies.rows import Rows
-from policies.samplers.states import Shown, States, states_of
+from policies.samplers.states.base import Shown, States, states_of
 from policies.samplers.tokens import FREE, candidates, copies, keep_surest, penalise_repetition, seedless
 from rl.types import Sample, TextSampling
 

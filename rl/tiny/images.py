@@ -23,8 +23,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from policies.images import LFQConfig, LFQTokenizer, to_float
-from policies.pixels import load_pixels
+from policies.images.lfq import LFQConfig, LFQTokenizer, to_float
+from rl.pixels import load_pixels
 from rl.tasks import GENERATORS
 from rl.tasks.easy_vqa import SHAPES
 from rl.tasks.scenes import scene_image

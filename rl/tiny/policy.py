@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from policies.build import build, train_tokenizer
+from policies.files.fresh_policy import build, train_tokenizer
 from rl.tasks import GENERATORS
 
 

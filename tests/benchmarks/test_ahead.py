@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.ahead import allowed, report
+from benchmarks.speed.ahead import allowed, report
 
 
 def test_a_step_is_as_long_as_its_slowest_part_or_half_of_its_way() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.cache_reward import _change, prompts_of, run
+from benchmarks.learning.cache_reward import _change, prompts_of, run
 from rl.config import load_config
 from rl.errors import ConfigError
 from rl.types import Task

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import compare
-from benchmarks.compare import BEFORE, METHODS, Comparison, Meter, over_budget, paired, report
+from benchmarks.learning import compare
+from benchmarks.learning.compare import BEFORE, METHODS, Comparison, Meter, over_budget, paired, report
 from rl.objectives import objective
 
 SMALL = (

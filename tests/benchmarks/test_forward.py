@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.forward import KINDS, products, run
 from benchmarks.policy import bench_policy
+from benchmarks.speed.forward import KINDS, products, run
 from tests.benchmarks.test_rollout import SMALL
 
 

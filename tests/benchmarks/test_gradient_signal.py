@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.gradient_signal import signal_and_noise
+from benchmarks.learning.gradient_signal import signal_and_noise
 
 
 def test_two_gradients_by_hand():

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import estimators, learner
-from benchmarks.learner import Bench, Shape
-from cluster import bench
+from benchmarks.learning import estimators
+from benchmarks.speed import learner
+from benchmarks.speed.learner import Bench, Shape
+from cluster.cli import bench
 from rl.config import UniGRPOConfig
 from rl.errors import ConfigError
 from tests.toys import toy_draw_prompt, toy_policy, toy_text_prompt

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.matrix import BASE, LOSS_TOLERANCE, WEIGHT_TOLERANCE, layouts
+from benchmarks.parity.matrix import BASE, LOSS_TOLERANCE, WEIGHT_TOLERANCE, layouts
 
 
 @pytest.mark.timeout(900)
 def test_the_short_matrix(tmp_path: Path) -> None:
     """In a process of its own: its ranks are forked, and torch.distributed starts once a process."""
     out = tmp_path / "matrix.json"
-    command = [sys.executable, "-m", "benchmarks.matrix", "--short", "--out", str(out)]
+    command = [sys.executable, "-m", "benchmarks.parity.matrix", "--short", "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr[-2000:] + done.stdout[-2000:]
     rows = json.loads(out.read_text())["layouts"]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.process_per_stage import STAGES
-from cluster.cli import app
+from benchmarks.speed.process_per_stage import STAGES
+from cluster.cli.app import app
 from rl.config import load_config
 from tests.cluster.recipe import write_recipe
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from benchmarks.plain import llada_generate, mmada_draw
-from benchmarks.plain_cache import PlainDualCache, dual_cache_generate
 from benchmarks.policy import FIRST_PLAIN, MASK, bench_policy
-from benchmarks.rollout import Shape, run
+from benchmarks.speed.plain import llada_generate, mmada_draw
+from benchmarks.speed.plain_cache import PlainDualCache, dual_cache_generate
+from benchmarks.speed.rollout import Shape, run
 from policies.base import EncodedPrompt
 from policies.samplers.image import sample_image
 from policies.samplers.text import sample_text

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks.seeds import given_steps, run_name, table, train
+from benchmarks.learning.seeds import given_steps, run_name, table, train
 
 
 def summary(before: float, after: float) -> dict:

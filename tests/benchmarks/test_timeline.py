@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.timeline import Event, drawn, exposed_s, report
+from benchmarks.speed.timeline import Event, drawn, exposed_s, report
 
 EVENTS = [
     Event("learner rank 0", "publish", 1, 0.0, 1.0),

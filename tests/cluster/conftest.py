@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from cluster.session import ray_running
+from cluster.run.session import ray_running
 from tests.cluster.runs import make_config
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from rl.checkpoint import FolderCheckpoints
+from rl.checkpoints.folder import FolderCheckpoints
 from rl.config import Config, SourceConfig, build_config
+from rl.data.stream import PromptStream
 from rl.loop import TrainResult, train
 from rl.protocols import Learner, Workers
-from rl.stream import PromptStream
 from rl.types import Group
 from tests.toys import toy_draw_prompt, toy_policy, toy_text_prompt, toy_understand_prompt
 

@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.faults import FREEZE, KILL
-from cluster.session import ray_running
-from rl.checkpoint import steps_in
-from rl.tracking import JsonlTracker, MlflowTracker, Trackers
+from cluster.actors.faults import FREEZE, KILL
+from cluster.run.session import ray_running
+from rl.checkpoints.folder import steps_in
+from rl.tracking.trackers import JsonlTracker, MlflowTracker, Trackers
 from tests.faults import soak
 from tests.faults.judge import Judge
 from tests.faults.runs import Outcome, fault_config, plan_of, read_record, run

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.faults import Fault, FaultPlan, Kind
-from cluster.session import session
-from cluster.stopping import stopping
-from rl.checkpoint import FolderCheckpoints
+from cluster.actors.faults import Fault, FaultPlan, Kind
+from cluster.run.session import session
+from cluster.run.sigterm import stopping
+from rl.checkpoints.folder import FolderCheckpoints
 from rl.config import Config, SourceConfig
+from rl.data.stream import PromptStream
 from rl.loop import train
 from rl.protocols import Learner, RunsAhead
-from rl.stream import PromptStream
-from rl.tracking import JsonlTracker
+from rl.tracking.trackers import JsonlTracker
 from rl.types import Group, Prompt, WeightRef
 from tests.cluster.runs import HELD_OUT, MAKERS, make_config
 

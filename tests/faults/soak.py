@@ -24,7 +24,7 @@ from pathlib import Path
 
 import psutil
 
-from cluster.session import ray_running
+from cluster.run.session import ray_running
 from tests.faults.runs import Outcome, fault_config, read_record, run
 
 STEPS = 24

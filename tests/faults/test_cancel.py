@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from rl.checkpoint import damage
+from rl.checkpoints.folder import damage
 from tests.faults.runs import fault_config, record_file
 
 MARK = "UNIGRPO_TEST_MARK"

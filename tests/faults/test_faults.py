@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.faults import FREEZE, KILL
-from cluster.session import ray_running
+from cluster.actors.faults import FREEZE, KILL
+from cluster.run.session import ray_running
 from tests.faults.runs import Outcome, fault_config, plan_of, run
 
 STEPS = "steps=3"

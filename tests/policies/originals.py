@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from policies.empty import empty_module
 from policies.families import family_of
-from policies.transformer import Transformer
+from policies.files.uninitialised import empty_module
+from policies.network.transformer import Transformer
 from tests.toys import toy_folder
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -11,10 +11,10 @@ from rewards.base import _REGISTRY, absent, failed
 from rewards.mix import RewardMix
 from rewards.shaping import Curve, Gate, Shaping
 from rl.config import build_config
+from rl.config.rewards import FailureConfig
 from rl.errors import ConfigError, RewardError
-from rl.failures import FailureNotes
 from rl.prepare import check_failures
-from rl.reward_config import FailureConfig
+from rl.tracking.failures import FailureNotes
 from rl.types import Group, Score, ScoreStatus
 from tests.rewards.makers import text_item
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.session import session
+from cluster.run.session import session
 from rl.ahead import RolloutAhead
 from rl.config import Config, RolloutConfig
 from rl.errors import ConfigError

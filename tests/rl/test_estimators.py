@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 
 from policies.policy import MaskedDiffusionPolicy
 from rl.config import UniGRPOConfig
+from rl.config.checks import CHOICES
 from rl.errors import ConfigError
 from rl.estimators import ESTIMATORS, Views, estimator
 from rl.estimators.prompt import prompt_pattern
 from rl.estimators.spg import sandwich
-from rl.likelihood import token_values
+from rl.learner.likelihood import token_values
+from rl.learner.microbatches import MicroBatch, collate
 from rl.masking import mask_pattern
-from rl.microbatches import MicroBatch, collate
 from rl.types import MaskDraw, Task, TrainBatch
-from rl.validation import CHOICES
-from tests.rl.test_update import SETTINGS, make_batch, make_learner
+from tests.rl.learner.test_update import SETTINGS, make_batch, make_learner
 from tests.toys import toy_policy
 
 PREFIX, STEPS = 5, np.array([3, 1, 1, 0, 4, 2])

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from policies.generate import rollout_group
-from rl.checkpoint import FolderCheckpoints
+from rl.checkpoints.folder import FolderCheckpoints
+from rl.checkpoints.ratings import Ratings
 from rl.config import (
     Config,
     EvaluationConfig,
@@ -19,16 +20,15 @@ from rl.config import (
     TrackingConfig,
     UniGRPOConfig,
 )
-from rl.engine import TorchEngine
+from rl.data.stream import PromptStream
 from rl.errors import TrainingError
+from rl.learner.engine import TorchEngine
+from rl.learner.update import UniGRPOLearner
 from rl.loop import TrainResult, train
 from rl.protocols import Learner
-from rl.ratings import Ratings
 from rl.seeds import derive_seed
-from rl.speed import orchestration
-from rl.stream import PromptStream
+from rl.tracking.clock import orchestration
 from rl.types import Group, ImageSampling, Prompt, Rollout, Score, ScoreStatus, Task, TextSampling, WeightRef
-from rl.update import UniGRPOLearner
 from tests.toys import toy_draw_prompt, toy_policy, toy_text_prompt
 
 TEXT, DRAW = TextSampling(8, 4, 4), ImageSampling(steps=2, guidance=0.0)

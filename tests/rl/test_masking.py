@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rl.config.checks import CHOICES
 from rl.errors import ConfigError
 from rl.masking import SCHEDULES, mask_pattern, mask_ratios, timesteps
 from rl.types import MaskDraw
-from rl.validation import CHOICES
 
 SEEDS = st.integers(0, 2**63 - 1)
 MUS = st.integers(1, 12)

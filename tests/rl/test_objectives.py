@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rl.config import Config, UniGRPOConfig, build_config
+from rl.config.checks import CHOICES
 from rl.errors import ConfigError
+from rl.learner.microbatches import plan
 from rl.losses import unigrpo
-from rl.microbatches import plan
 from rl.objectives import OBJECTIVES, Terms, loss_of, objective
 from rl.prepare import prepare
 from rl.types import RolloutStatus, Score
-from rl.validation import CHOICES
-from tests.rl.test_update import SETTINGS, assert_same_gradients, groups, make_batch, make_learner, recorded
+from tests.rl.learner.test_update import SETTINGS, assert_same_gradients, groups, make_batch, make_learner, recorded
 
 # Inputs and results of IGPO's `compute_loss` (trainer_baseline.py: mean over all masked tokens, k3, beta 0.04, clip 0.2
 # and 0.28) and of dLLM-RL's `forward_process` (train/rl_llada.py: beta 0, eps 0.2), both run on these tensors.

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from cluster.session import session
-from rl.checkpoint import FolderCheckpoints
+from cluster.run.session import session
+from rl.checkpoints.folder import FolderCheckpoints
 from rl.config import SourceConfig
+from rl.data.stream import PromptStream
 from rl.loop import train
 from rl.stop import Stop, StopRequested
-from rl.stream import PromptStream
 from tests.cluster.runs import MAKERS, Recorder, make_config, run
 
 SETTINGS = ("steps=3", "learner.engine=torch", "val_before_train=false", "val_after_train=false")

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rl import scenes
-from rl.data import check_disjoint, load_image
+from rl.data.rows import check_disjoint, load_image
 from rl.errors import ConfigError, DataError
 from rl.scenes import SceneSpec
 from rl.tasks import GENERATORS

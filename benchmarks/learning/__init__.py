@@ -1,0 +1,1 @@
+"""How well it learns: methods, seeds, gradients."""

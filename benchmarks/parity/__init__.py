@@ -1,0 +1,1 @@
+"""Whether it equals the originals and labelled references."""

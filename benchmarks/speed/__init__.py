@@ -1,0 +1,1 @@
+"""How fast: samplers, learner, weight transfer, orchestration."""

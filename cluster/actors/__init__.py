@@ -1,0 +1,1 @@
+"""Supervised Ray actors: pools, calls, heartbeats, resources."""

@@ -1,0 +1,286 @@
+"""The command line, and the one place where a run is put together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cluster import console
+from cluster.cli import jobs, status
+
+app = typer.Typer(
+    help="UniGRPO: reinforcement learning for masked-diffusion models that reason, see and draw.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Recipe = Annotated[str, typer.Option(help="A shipped recipe's name, or the path of a .yaml file.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings that differ.")]
+
+
+@app.command()
+def train(overrides: Overrides = None, recipe: Recipe = "tiny") -> None:
+    """Post-train a policy with UniGRPO on all tasks of the recipe; resumes a run that was cut off."""
+
+    def body() -> int:
+        from cluster.cli import runs
+
+        return runs.train(recipe, overrides or [])
+
+    console.run(body)
+
+
+@app.command()
+def sft(overrides: Overrides = None, recipe: Recipe = "tiny_sft") -> None:
+    """Mixed Long-CoT fine-tuning: the cold start before reinforcement learning."""
+
+    def body() -> int:
+        from cluster.cli import runs
+
+        return runs.sft(recipe, overrides or [])
+
+    console.run(body)
+
+
+@app.command("eval")
+def evaluate(overrides: Overrides = None, recipe: Recipe = "tiny") -> None:
+    """Score a policy (policy.path=FOLDER) on the recipe's held-out data."""
+
+    def body() -> int:
+        from cluster.cli import runs
+
+        return runs.evaluate(recipe, overrides or [])
+
+    console.run(body)
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="The question, or the caption to draw.")],
+    overrides: Overrides = None,
+    recipe: Recipe = "tiny",
+    task: Annotated[str, typer.Option(help="text, understand, draw or think_draw.")] = "text",
+    image: Annotated[Path | None, typer.Option(help="The image to look at (task understand).")] = None,
+    out: Annotated[Path, typer.Option(help="Where a drawing goes; several are numbered.")] = Path("drawing.png"),
+    n: Annotated[int, typer.Option(min=1, help="How many samples.")] = 1,
+    given: Annotated[
+        str | None, typer.Option(help="What is known of the answer: text with [mask:N] holes, or a picture (draw).")
+    ] = None,
+    mask: Annotated[Path | None, typer.Option(help="White where the given picture is drawn anew (draw).")] = None,
+    trace: Annotated[Path | None, typer.Option(help="Write an HTML page that plays the denoising.")] = None,
+) -> None:
+    """Answer one prompt, draw it, or fill in what is missing of an answer or a picture.
+
+    Sampling settings are those of evaluation.{task}; seed=N gives other noise.
+    """
+
+    def body() -> int:
+        from cluster.cli.generate import Request
+        from cluster.cli.generate import generate as run
+
+        return run(recipe, overrides or [], Request(prompt, task, image, out, n, given, mask, trace))
+
+    console.run(body)
+
+
+@app.command()
+def export(
+    source: Annotated[Path, typer.Argument(metavar="RUN_OR_CHECKPOINT", help="A run's folder, or a global_step_N.")],
+    out: Annotated[Path, typer.Option(help="The folder to write: new, or empty.")],
+    best: Annotated[
+        str | None, typer.Option(help="The best checkpoint by this held-out metric, e.g. val/text/score.")
+    ] = None,
+    mode: Annotated[str, typer.Option(help="Whether max or min of that metric is best.")] = "max",
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; default: as it was trained.")] = None,
+    adapter: Annotated[bool, typer.Option("--adapter", help="A LoRA adapter alone, in PEFT's format.")] = False,
+) -> None:
+    """Write a trained policy in its family's own format: safetensors with the original names, config and tokenizers."""
+
+    def body() -> int:
+        from cluster.cli.export import export as run
+
+        return run(source, out, best, mode, dtype, adapter)
+
+    console.run(body)
+
+
+@app.command()
+def doctor() -> None:
+    """One screen about this machine: versions, cores, memory, GPU, compiler."""
+
+    def body() -> int:
+        from rich.console import Console
+
+        from cluster.cli.doctor import report
+
+        table, healthy = report()
+        Console().print(table)
+        return console.OK if healthy else console.CRASHED
+
+    console.run(body)
+
+
+rewards_app = typer.Typer(help="Reward functions.", no_args_is_help=True)
+app.add_typer(rewards_app, name="rewards")
+
+
+@rewards_app.command("check")
+def rewards_check(
+    spec: Annotated[str, typer.Argument(metavar="FILE.py:FUNCTION", help="The function to look at.")],
+    kwargs: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="reward_kwargs.")] = None,
+    recipe: Recipe = "tiny",
+    rows: Annotated[Path | None, typer.Option(help="Your own rows (.jsonl or .parquet) instead of samples.")] = None,
+    deadline: Annotated[float, typer.Option(min=0.1, help="Seconds for all checks.")] = 30.0,
+    memory_mb: Annotated[int, typer.Option(min=64, help="Address space of the function, MiB.")] = 2048,
+) -> None:
+    """Run a reward function on sample rows: signature, values, determinism, threads, and what a step would cost."""
+
+    def body() -> int:
+        from cluster.cli.rewards_check import check
+
+        return check(spec, recipe, rows, deadline, memory_mb, kwargs or [])
+
+    console.run(body)
+
+
+@rewards_app.command("list")
+def rewards_list() -> None:
+    """Names that a mix may use; installed packages add theirs under the entry point group unigrpo.rewards."""
+
+    def body() -> int:
+        from rewards.base import reward_names
+
+        typer.echo("\n".join(reward_names()))
+        return console.OK
+
+    console.run(body)
+
+
+bench = typer.Typer(help="Side-by-side measurements on this machine.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+
+
+@bench.command("rollout")
+def bench_rollout(
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-rollout.json"),
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of each side; medians are reported.")] = 5,
+    vocabulary: Annotated[list[int] | None, typer.Option(min=2048, help="Default: 4096 and 32768.")] = None,
+    group: Annotated[list[int] | None, typer.Option(min=1, help="Rollouts a group of text. Default: 1 and 8.")] = None,
+    case: Annotated[list[str] | None, typer.Option(help="text, image, cached or block. Default: all.")] = None,
+) -> None:
+    """Samplers against the plain algorithms, with and without caches: same random weights, one thread, taking turns."""
+
+    def body() -> int:
+        from cluster.cli.bench import rollout
+
+        return rollout(out, repeats, vocabulary, group, case)
+
+    console.run(body)
+
+
+@bench.command("learner")
+def bench_learner(
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-learner.json"),
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of each side; medians are reported.")] = 5,
+    vocabulary: Annotated[list[int] | None, typer.Option(min=2048, help="Default: 4096 and 32768.")] = None,
+) -> None:
+    """The learner against the plain full-logits loss: same random weights and masks, one thread, taking turns."""
+
+    def body() -> int:
+        from cluster.cli.bench import learner
+
+        return learner(out, repeats, vocabulary)
+
+    console.run(body)
+
+
+@bench.command("estimators")
+def bench_estimators(
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-estimators.json"),
+    plot: Annotated[Path | None, typer.Option(help="Where a plot goes (.png).")] = None,
+    policy: Annotated[str, typer.Option(help="A policy folder, or a shipped policy's name.")] = "tiny",
+    prompts: Annotated[int, typer.Option(min=1, help="Prompts of text, and as many of images.")] = 2,
+    draws: Annotated[int, typer.Option(min=2, help="Estimates of each kind.")] = 16,
+    passes: Annotated[int, typer.Option(min=6, help="Forward passes of one estimate; a multiple of 6.")] = 6,
+) -> None:
+    """Bias and variance of every likelihood estimator, and of its policy gradient, at equal forward passes."""
+
+    def body() -> int:
+        from cluster.cli.bench import estimators
+
+        return estimators(out, plot, policy, prompts, draws, passes)
+
+    console.run(body)
+
+
+@bench.command("forward")
+def bench_forward(
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-forward.json"),
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of each side; medians are reported.")] = 5,
+    vocabulary: Annotated[list[int] | None, typer.Option(min=2048, help="Default: 4096.")] = None,
+) -> None:
+    """A forward pass against the plain matrix products in it, and where the rest of its time goes."""
+
+    def body() -> int:
+        from cluster.cli.bench import forward
+
+        return forward(out, repeats, vocabulary)
+
+    console.run(body)
+
+
+@bench.command("scale")
+def bench_scale(
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-scale.json"),
+    workers: Annotated[list[int] | None, typer.Option(min=1, help="Default: 1, 4, 16, 64, 256 and 1024.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Seconds that a group takes to sample.")] = 10.0,
+    groups: Annotated[int, typer.Option(min=1, help="Groups that a worker samples in a step.")] = 4,
+    steps: Annotated[int, typer.Option(min=2, help="Steps; the first is a warm-up.")] = 2,
+) -> None:
+    """The real loop, scheduler and Ray over simulated workers that sleep: how far one controller goes."""
+
+    def body() -> int:
+        from cluster.cli.bench import scale
+
+        return scale(out, workers, seconds, groups, steps)
+
+    console.run(body)
+
+
+@app.command()
+def plan(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="gpus=64 gpu=h100, and settings that differ.")
+    ] = None,
+    recipe: Recipe = "tiny",
+    calibration: Annotated[Path | None, typer.Option(help="What plan --calibrate wrote on such a GPU.")] = None,
+    calibrate: Annotated[Path | None, typer.Option(help="Measure this machine's device into a file, and end.")] = None,
+    device: Annotated[str, typer.Option(help="What --calibrate measures.")] = "cuda",
+) -> None:
+    """Whether a run fits on a GPU, and how long its steps take: memory and seconds by part, from sizes alone."""
+
+    def body() -> int:
+        from cluster.cli import plan
+
+        if calibrate is not None:
+            return plan.calibrate(calibrate, device)
+        return plan.plan(recipe, words or [], calibration)
+
+    console.run(body)
+
+
+status.register(app)
+app.command("submit")(jobs.submit)
+app.add_typer(jobs.jobs, name="jobs")
+app.add_typer(jobs.manifest, name="manifest")
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

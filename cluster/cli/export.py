@@ -1,0 +1,128 @@
+"""``unigrpo export``: the policy of a run or of a checkpoint, in its family's own format."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from cluster import console
+from policies.files.folders import read_config
+from rl.checkpoints.folder import newest_whole, step_of, steps_in
+from rl.checkpoints.manifest import STATE, damage
+from rl.checkpoints.ratings import Ratings
+from rl.errors import CheckpointError, ConfigError
+
+POLICY_FOLDER, ADAPTER_FOLDER = "policy", "adapter"
+
+
+def export(source: Path, out: Path, best: str | None, mode: str, dtype: str | None, adapter: bool = False) -> int:
+    """Write the folder that the authors' code, ``transformers`` and ``policy.path`` take.
+
+    source  a run's folder: its newest whole checkpoint, or the best by a held-out metric; a ``global_step_N``; or a
+            policy's folder
+    best    held-out metric, such as val/text/score; None: the newest
+    mode    max or min, of ``best``
+    dtype   float32 or bfloat16; None: as it was saved
+    adapter  the adapter alone, in PEFT's format; otherwise it is merged into its base
+
+    Raises ConfigError, CheckpointError or PolicyError. ``out`` is there when it is whole, or not at all.
+    """
+    if mode not in ("max", "min"):
+        raise ConfigError(f"--mode {mode}: allowed: max, min")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"--out {out}: is there already; give a new folder")
+    if not out.parent.is_dir():
+        raise ConfigError(f"--out {out}: no such folder: {out.parent}; make it first")
+    checkpoint = find(source, best, mode)
+    beside = out.with_name(f".unfinished_{out.name}")
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        if adapter:
+            _copy_adapter(checkpoint, beside)
+        else:
+            write(checkpoint, beside, dtype)
+        if out.is_dir():
+            out.rmdir()
+        beside.rename(out)
+    except OSError as error:
+        raise CheckpointError(f"--out {out}: cannot be written: {error}") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    print(f"{out}: {'adapter' if adapter else read_config(out)['model_type']}, from {checkpoint}{_steps(checkpoint)}")
+    return console.OK
+
+
+def find(source: Path, best: str | None = None, mode: str = "max") -> Path:
+    """The whole checkpoint, or the policy's folder, that is meant. Raises CheckpointError or ConfigError."""
+    if step_of(source) >= 0:
+        problem = damage(source)
+        if problem:
+            raise CheckpointError(f"{source}: {problem}; give another checkpoint, or its run's folder")
+        return source
+    checkpoints = source / "checkpoints"
+    if steps_in(checkpoints):
+        return _best(checkpoints, best, mode) if best else _newest(checkpoints)
+    for folder in (source, source / POLICY_FOLDER):  # a run of sft has no checkpoints
+        if (folder / "config.json").is_file():
+            return folder
+    raise ConfigError(f"{source}: no run, checkpoint or policy; give a run's folder or a global_step_N in it")
+
+
+def write(source: Path, folder: Path, dtype: str | None) -> None:
+    """The policy's folder of a checkpoint, or a policy's folder, copied; through memory where the dtype is another."""
+    from policies import load_policy
+    from policies.files.checkpoints import check_policy
+
+    saved = source / POLICY_FOLDER if (source / STATE).is_file() else source
+    if (source / ADAPTER_FOLDER).is_dir():
+        _merge(source, folder, dtype)
+    elif dtype is None:
+        shutil.copytree(saved, folder)
+    else:
+        load_policy(saved, dtype=dtype).save(folder)
+    check_policy(folder)
+
+
+def _copy_adapter(checkpoint: Path, folder: Path) -> None:
+    if not (checkpoint / ADAPTER_FOLDER).is_dir():
+        raise ConfigError(f"--adapter: {checkpoint} has none: its run trained all weights; leave --adapter out")
+    shutil.copytree(checkpoint / ADAPTER_FOLDER, folder)
+
+
+def _merge(checkpoint: Path, folder: Path, dtype: str | None) -> None:
+    """The base that the run started from, with the checkpoint's adapter added in."""
+    from policies import load_policy, lora
+
+    policy_settings = json.loads((checkpoint / STATE).read_text())["config"]["policy"]
+    base, adapted = (load_policy(policy_settings["path"], dtype=dtype or policy_settings["dtype"]) for _ in range(2))
+    lora.load_adapter(adapted, checkpoint / ADAPTER_FOLDER)
+    base.module.load_state_dict(lora.merged_state(adapted.module))
+    base.save(folder)
+
+
+def _newest(checkpoints: Path) -> Path:
+    found, skipped = newest_whole(checkpoints)
+    for folder, problem in skipped:
+        print(f"passed over {folder}: {problem}")
+    if found is None:
+        raise CheckpointError(f"{checkpoints}: no whole checkpoint in it")
+    return found
+
+
+def _best(checkpoints: Path, metric: str, mode: str) -> Path:
+    ratings, folders = Ratings(checkpoints), dict(steps_in(checkpoints))
+    for step in ratings.best(folders, metric, mode, len(folders)):
+        problem = damage(folders[step])
+        if not problem:
+            return folders[step]
+        print(f"passed over {folders[step]}: {problem}")
+    known = sorted({name for values in ratings.read().values() for name in values})
+    raise ConfigError(
+        f"--best {metric}: no whole checkpoint in {checkpoints} has it; measured were: {', '.join(known) or 'none'}"
+    )
+
+
+def _steps(checkpoint: Path) -> str:
+    state = checkpoint / STATE
+    return f" (weights {json.loads(state.read_text())['weight_version']})" if state.is_file() else ""

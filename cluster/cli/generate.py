@@ -1,0 +1,142 @@
+"""One prompt, answered by a policy in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cluster import console
+from cluster.run.preflight import check_device
+from policies.files.folders import check_files
+from rl.config import load_config
+from rl.errors import ConfigError, DataError, PolicyError
+from rl.types import Message, Prompt, Task
+
+if TYPE_CHECKING:
+    from policies.base import Policy
+
+DRAWN = (Task.DRAW, Task.THINK_DRAW)
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asks for.
+
+    out    where an image goes; several are numbered
+    given  the response as far as it is known: text with [mask:N] holes, or for draw the file of a picture
+    mask   for draw: a picture of the same view, white where the given one is drawn anew
+    trace  where the page that plays the denoising goes
+    """
+
+    text: str
+    task: str = Task.TEXT
+    image: Path | None = None
+    out: Path = Path("drawing.png")
+    count: int = 1
+    given: str | None = None
+    mask: Path | None = None
+    trace: Path | None = None
+
+
+def generate(recipe: str, overrides: Sequence[str], request: Request) -> int:
+    """Print the answers, or write as many images and print where they are; a plan is printed before its image.
+
+    Raises ConfigError, DataError, PolicyError.
+    """
+    config = load_config(recipe, overrides)
+    prompt = _prompt(request)
+    folder = check_files(config.policy.path)
+    check_device(config.policy)
+    if prompt.task is not Task.TEXT and not (folder / "image_tokenizer").is_dir():
+        raise PolicyError(f"{folder}: no image_tokenizer, which --task {prompt.task} needs")
+    if prompt.task in DRAWN:
+        _check_writable("--out", request.out, PICTURES)
+    if request.trace is not None:
+        _check_writable("--trace", request.trace, (".html",))
+
+    import torch
+
+    from cluster.cli.trace import page
+    from cluster.workers.rollout import sampling_for
+    from policies import load_policy
+    from policies.generate import rollout_group
+    from policies.network.compiled import compile_layers
+    from rl.seeds import derive_seed
+
+    torch.set_num_threads(config.rollout.threads)
+    policy = load_policy(folder, device=config.policy.device, dtype=config.policy.dtype)
+    if config.policy.compile:
+        compile_layers(policy.module)
+    seeds = [derive_seed(config.seed, prompt.id, index) for index in range(request.count)]
+    sampling = sampling_for(config.evaluation, prompt)
+    rollouts = rollout_group(policy, prompt, sampling, seeds, weight_version=0, given=_given(policy, request))
+    for rollout in rollouts:
+        if rollout.text or rollout.image is None:
+            print(rollout.text)
+        if rollout.image is not None:
+            print(_write(rollout.image, request.out, rollout.index, request.count))
+    if request.trace is not None:
+        request.trace.write_text(page(policy, prompt, rollouts), encoding="utf-8")
+        print(request.trace)
+    return console.OK
+
+
+def _prompt(request: Request) -> Prompt:
+    task, image = request.task, request.image
+    if task not in tuple(Task):
+        raise ConfigError(f"--task {task}: allowed: {', '.join(Task)}")
+    if not request.text.strip():
+        raise DataError("the prompt is empty; give a question, or a caption to draw")
+    if (task == Task.UNDERSTAND) != (image is not None):
+        raise DataError(f"--task {task} with --image {image}: --task understand looks at an --image, and no other does")
+    if task == Task.THINK_DRAW and request.given is not None:
+        raise ConfigError("--given with --task think_draw: allowed for text, understand and draw; use --task draw")
+    if (request.mask is not None) != (task == Task.DRAW and request.given is not None):
+        raise ConfigError(
+            f"--task {task} with --given {request.given} and --mask {request.mask}: a picture that is drawn anew in part "
+            "needs --task draw, --given PICTURE and --mask PICTURE"
+        )
+    if task != Task.DRAW and request.given is not None and "[mask:" not in request.given:
+        raise DataError(f"--given {request.given!r}: nothing to fill; write [mask:N] where N tokens are to stand")
+    for picture in (image, request.mask, request.given if task == Task.DRAW else None):
+        if picture is not None:
+            from rl.pixels import open_image
+
+            open_image(picture)
+    identity = f"generate/{request.text}"
+    return Prompt(identity, Task(task), (Message("user", request.text),), image=str(image) if image else None)
+
+
+def _given(policy: Policy, request: Request) -> list[int] | None:
+    """The given response as ids or codes, FREE where the policy writes."""
+    if request.given is None:
+        return None
+    from policies.infill import masked_codes, parse_template
+    from rl.pixels import load_pixels
+
+    if request.mask is None:
+        return parse_template(policy, request.given)
+    assert policy.image_tokenizer is not None
+    size = policy.image_tokenizer.image_size
+    white = load_pixels(request.mask, size).mean(axis=2) > 127
+    if not white.any():
+        raise DataError(f"--mask {request.mask}: nothing to draw: no pixel is white")
+    return masked_codes(policy.image_tokenizer, load_pixels(request.given, size), white)
+
+
+def _check_writable(option: str, path: Path, suffixes: Sequence[str]) -> None:
+    if not path.parent.is_dir():
+        raise ConfigError(f"{option} {path}: no such folder: {path.parent}")
+    if path.suffix.lower() not in suffixes:
+        raise ConfigError(f"{option} {path}: allowed: a name that ends in {' or '.join(suffixes)}")
+
+
+def _write(pixels, out: Path, index: int, count: int) -> Path:
+    from PIL import Image
+
+    path = out if count == 1 else out.with_stem(f"{out.stem}-{index}")
+    Image.fromarray(pixels).save(path)
+    return path

@@ -1,0 +1,182 @@
+"""The command ``unigrpo plan``: reads the policy's config.json, prints the plan. Nothing is started."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from cluster import console
+from cluster.plan.layout import scorer_gpus, scorers
+from cluster.plan.plan import Assumed, Plan, divide, make_plan, remedies, samplers
+from cluster.plan.seconds import DEVICES, Device, Efficiency
+from cluster.plan.sizes import parameters
+from policies.families import family_of
+from policies.files.folders import find_policy, read_config
+from rl.config import Config, load_config
+from rl.errors import ConfigError
+
+OWN = ("gpus", "gpu", "prompt_tokens", "image_codes", "reward_s", "sampler_efficiency", "learner_efficiency")
+GIB = 2**30
+
+
+def plan(recipe: str, words: Sequence[str], calibration: Path | None) -> int:
+    """0 where it fits, 1 where it does not. Raises ConfigError, PolicyError."""
+    own, overrides = _own(words)
+    config = load_config(recipe, overrides)
+    folder = read_config(find_policy(config.policy.path))
+    sizes = family_of(folder.get("model_type")).sizes(folder)
+    device = _device(str(own.get("gpu", "h100")), calibration)
+    efficiency = Efficiency(own.get("sampler_efficiency", 0.4), own.get("learner_efficiency", 0.4))
+    codes = int(own.get("image_codes", folder.get("num_vq_tokens", 1024)))
+    assumed = Assumed(int(own.get("prompt_tokens", 256)), codes, float(own.get("reward_s", 0)), efficiency)
+    scoring = math.ceil(scorer_gpus(config))
+    gpus = int(own["gpus"]) - scoring if "gpus" in own else None
+    if gpus is not None:
+        if gpus < 1:
+            raise ConfigError(
+                f"gpus={own['gpus']:g}: scorers of rewards take {scoring}; give more, or ask for fewer scorer_workers"
+            )
+        config = divide(config, sizes, device, assumed, gpus)
+    made = make_plan(config, sizes, device, assumed, gpus)
+    screen = Console()
+    screen.print(_heading(config, device, made, parameters(sizes)), highlight=False)
+    for table in _tables(made, device):
+        screen.print(table)
+    screen.print(_basis(config, device, assumed), highlight=False)
+    if made.fits:
+        return console.OK
+    chosen, mended = remedies(config, sizes, device, assumed, gpus)
+    if mended.fits:
+        how = (
+            f"It fits with: {' '.join(chosen)} ({mended.used / 1e9:,.1f} GB, {mended.samples_per_hour:,.0f} samples/h)"
+        )
+    else:
+        how = f"No setting makes it fit on {device.name}: at best {mended.used / 1e9:,.1f} GB; take more ranks or a larger GPU"
+    screen.print(f"[red]Does not fit.[/red] {how}", highlight=False, soft_wrap=True)
+    return console.CRASHED
+
+
+def calibrate(out: Path, device: str, seconds: float = 2.0, width: int = 4096) -> int:
+    """Write what this machine's device reaches."""
+    found = rates(device, seconds, width)
+    out.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+    print(f"{out}: {found['flops'] / 1e12:.3g} T operations/s in {found['dtype']}, {found['bandwidth'] / 1e9:.3g} GB/s")
+    return console.OK
+
+
+def rates(device: str, seconds: float = 2.0, width: int = 4096) -> dict[str, Any]:
+    """Operations and bytes a second: products as in a layer of an 8B model, and a copy of the device's memory."""
+    import torch
+
+    dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    a, b = (
+        torch.randn(2048, width, device=device, dtype=dtype),
+        torch.randn(width, 3 * width, device=device, dtype=dtype),
+    )
+    flops = 2 * a.shape[0] * a.shape[1] * b.shape[1] / _best(lambda: a @ b, device, seconds)
+    source = torch.zeros(width * 2**14, device=device, dtype=torch.float32)
+    target = torch.empty_like(source)
+    bandwidth = 2 * source.numel() * 4 / _best(lambda: target.copy_(source), device, seconds)
+    return {"gpu": device, "flops": flops, "bandwidth": bandwidth, "dtype": str(dtype).removeprefix("torch.")}
+
+
+def _best(work: Any, device: str, seconds: float) -> float:
+    """Seconds of the fastest of several turns: what the hardware can do, not what the machine was busy with."""
+    import torch
+
+    best, ends = float("inf"), time.monotonic() + seconds
+    while time.monotonic() < ends or best == float("inf"):
+        began = time.perf_counter()
+        work()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - began)
+    return best
+
+
+def _own(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """``gpus=64 gpu=h100`` and the like are the plan's; the rest are the config's."""
+    own: dict[str, Any] = {}
+    rest = []
+    for word in words:
+        key, _, value = word.partition("=")
+        if key not in OWN:
+            rest.append(word)
+            continue
+        if key == "gpu":
+            own[key] = value.lower()
+            continue
+        try:
+            own[key] = float(value)
+        except ValueError as error:
+            raise ConfigError(f"{key}={value}: expected a number") from error
+        if own[key] <= 0 and key != "reward_s":
+            raise ConfigError(f"{key}={value}: must be above 0")
+    return own, rest
+
+
+def _device(name: str, calibration: Path | None) -> Device:
+    if name not in DEVICES:
+        raise ConfigError(f"gpu={name}: allowed: {', '.join(DEVICES)}")
+    if calibration is None:
+        return DEVICES[name]
+    try:
+        found = json.loads(calibration.read_text("utf-8"))
+        flops, bandwidth = float(found["flops"]), float(found["bandwidth"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"--calibration {calibration}: not what plan --calibrate writes: {error}") from error
+    if found.get("dtype") != "bfloat16":
+        raise ConfigError(f"--calibration {calibration}: measured in {found.get('dtype')}: measure on the GPU itself")
+    return dataclasses.replace(DEVICES[name], flops=flops, bandwidth=bandwidth, measured=True)
+
+
+def _heading(config: Config, device: Device, made: Plan, count: int) -> str:
+    where = made.layout
+    return (
+        f"{config.policy.path}: {count:,} parameters, {config.policy.dtype}\n"
+        f"{where.gpus} x {device.name}, {where.mode}: cluster.learner_ranks={made.ranks} "
+        f"cluster.rollout_workers={made.workers} cluster.reward_workers={config.cluster.reward_workers} "
+        f"({where.cpus} CPUs)" + _scorers_line(config)
+    )
+
+
+def _scorers_line(config: Config) -> str:
+    names, count = ", ".join(sorted(config.rewards.apart)), scorers(config)
+    return f"\n{scorer_gpus(config):g} GPUs more for cluster.scorer_workers={count}: {names}" if count else ""
+
+
+def _tables(made: Plan, device: Device) -> list[Table]:
+    memory = Table(title=f"GB of {made.device_memory / 1e9:.1f} (of {device.memory / 1e9:g}; the rest is CUDA's own)")
+    for name in ("", *made.memory):
+        memory.add_column(name, justify="right" if name else "left")
+    parts = list(dict.fromkeys(part for column in made.memory.values() for part in column))
+    for part in parts:
+        memory.add_row(part, *(f"{column.get(part, 0.0) / 1e9:,.2f}" for column in made.memory.values()))
+    memory.add_row("together", *(f"{sum(column.values()) / 1e9:,.2f}" for column in made.memory.values()), style="bold")
+    step = Table(title="seconds of a step")
+    step.add_column("")
+    step.add_column("", justify="right")
+    for part, seconds in made.seconds.items():
+        step.add_row(part, f"{seconds:,.2f}")
+    step.add_row("together", f"{sum(made.seconds.values()):,.2f}", style="bold")
+    step.add_row("samples an hour", f"{made.samples_per_hour:,.0f}", style="bold")
+    return [memory, step]
+
+
+def _basis(config: Config, device: Device, assumed: Assumed) -> str:
+    peak = "measured on the device" if device.measured else "the vendor's figures"
+    shares = ", ".join(f"{kind.task} {kind.share:.0%}" for kind in samplers(config, assumed))
+    return (
+        f"Arithmetic from sizes; peaks are {peak}; assumed: {assumed.efficiency.sampler:.0%} of the roofline in sampling, "
+        f"{assumed.efficiency.learner:.0%} in learning, {assumed.efficiency.wire:.0%} of links; prompts of "
+        f"{assumed.prompt_tokens} tokens, images of {assumed.image_codes} codes, a group scored in {assumed.reward_s:g} s; "
+        f"tasks: {shares}."
+    )

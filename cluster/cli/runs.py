@@ -1,0 +1,177 @@
+"""``unigrpo train``, ``sft`` and ``eval``: cheap checks first, then trackers, workers and learner, then the work."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from cluster import console
+from cluster.run import cache_gate, preflight
+from cluster.run.folder import already_finished, open_run
+from cluster.run.status import StatusBoard
+from rl.config import Config, load_config
+from rl.protocols import Tracker
+from rl.tracking import report
+from rl.tracking.trackers import Trackers, tracked
+from rl.types import Prompt
+
+POLICY_FOLDER = "policy"
+SAME_TWICE = "one evaluation: before and after are the same number"
+
+
+def train(recipe: str, overrides: Sequence[str]) -> int:
+    """A whole run, or the rest of one; the trained policy goes to ``run_dir/policy``."""
+    began = time.monotonic()
+    config, screen = load_config(recipe, overrides), Console()
+    if already_finished(config, screen):
+        return console.OK
+    inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config))
+    preflight.check_messages(inputs.all)
+    board = StatusBoard(config)
+    with tracked(Trackers(open_run(config, "train", screen, config.steps), board)) as tracker:
+        tracker.phase(_starting(config))
+        from cluster.run.session import session
+        from cluster.run.sigterm import stopping
+        from cluster.weights.digest import sha256
+        from rl.checkpoints.folder import FolderCheckpoints
+        from rl.data.rows import PromptStream
+        from rl.loop import train as loop
+
+        cache_gate.check(config, inputs.train, tracker)
+        stream = PromptStream(config.data.train, config.seed, inputs.train)
+        with session(config) as parts, stopping(config.cluster.grace_s) as stop:
+            board.watch(parts)
+            saved = FolderCheckpoints(config)
+            result = loop(config, stream, inputs.val, parts.workers, parts.learner, tracker, saved, stop)
+            weights = parts.learner.weights()
+            _export(config, weights)
+    summary = report.summarise(
+        config,
+        result.before,
+        result.after,
+        seconds=time.monotonic() - began,
+        steps=result.steps,
+        weights_digest=sha256(weights),
+    )
+    report.finish(screen, config, {"command": "train", "train_seconds": round(result.seconds, 1), **summary})
+    return console.OK
+
+
+def sft(recipe: str, overrides: Sequence[str]) -> int:
+    """Fine-tuning in this process, held-out evaluation before and after; the policy goes to ``run_dir/policy``."""
+    began = time.monotonic()
+    config, screen = load_config(recipe, overrides), Console()
+    inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config))
+    preflight.check_solutions(inputs)
+    preflight.check_messages(inputs.val)
+    steps = config.sft.steps
+    with tracked(open_run(config, "sft", screen, steps)) as tracker:
+        before, digest = _fine_tune(config, inputs, tracker)
+        after = _held_out(_tuned(config), inputs.val, tracker, steps)[0] if config.val_after_train else {}
+    summary = report.summarise(
+        config, before, after, seconds=time.monotonic() - began, steps=steps, weights_digest=digest
+    )
+    report.finish(screen, config, {"command": "sft", **summary})
+    return console.OK
+
+
+def evaluate(recipe: str, overrides: Sequence[str]) -> int:
+    """One held-out evaluation of ``policy.path``, in a run folder of its own (``NAME-eval`` unless named)."""
+    began = time.monotonic()
+    config, screen = load_config(recipe, overrides), Console()
+    if not any(override.strip().startswith("name=") for override in overrides):
+        config = dataclasses.replace(config, name=f"{config.name}-eval")
+    inputs = preflight.check(config, needs_train=False, needs_val=True)
+    with tracked(open_run(config, "eval", screen, 0)) as tracker:
+        metrics, digest = _held_out(config, inputs.val, tracker, 0)
+    summary = report.summarise(
+        config, metrics, metrics, seconds=time.monotonic() - began, steps=0, weights_digest=digest
+    )
+    report.finish(screen, config, {"command": "eval", "note": SAME_TWICE, **summary})
+    return console.OK
+
+
+def _held_out(
+    config: Config, prompts: Sequence[Prompt], tracker: Tracker, step: int
+) -> tuple[Mapping[str, float], str]:
+    """Workers of their own for one evaluation of ``policy.path``, under the noise of every other evaluation: its metrics, and
+    the weights' digest."""
+    tracker.phase(_starting(config))
+    from cluster.run.session import session
+    from cluster.weights.digest import sha256
+    from rl.evaluation import evaluate as held_out
+    from rl.evaluation import evaluation_seed
+
+    with session(config, train=False) as parts:
+        weights = parts.workers.update_weights(parts.learner, 0)
+        tracker.phase(f"evaluating {len(prompts)} held-out prompts")
+        evaluation = held_out(parts.workers, prompts, weights, evaluation_seed(config.seed))
+        digest = sha256(parts.learner.weights())
+    tracker.log(step, evaluation.metrics)
+    tracker.samples(step, evaluation.groups, "val")
+    return evaluation.metrics, digest
+
+
+def _fine_tune(config: Config, inputs: preflight.Inputs, tracker: Tracker) -> tuple[Mapping[str, float], str]:
+    """Fine-tune ``policy.path``, or go on, and save the result: held-out scores from before, and its weights' digest."""
+    import torch
+
+    from cluster.weights.digest import sha256
+    from policies import load_policy
+    from rl.checkpoints.folder import FolderCheckpoints
+    from rl.data.rows import PromptStream
+    from rl.learner.engine import TorchEngine
+    from rl.sft.run import SftRun
+
+    torch.set_num_threads(config.sft.threads)
+    policy = load_policy(config.policy.path, device=config.policy.device, dtype=config.policy.dtype)
+    engine = TorchEngine(policy.module, config.sft, config.sft.lr_decay_steps or config.sft.steps)
+    stream = PromptStream(config.data.train, config.seed, inputs.train)
+    run = SftRun(policy, engine, stream, config, FolderCheckpoints(config))
+    before = run.resume()
+    if before is None:
+        before = _held_out(config, inputs.val, tracker, 0)[0] if config.val_before_train else {}
+
+    def evaluate(step: int) -> Mapping[str, float]:
+        policy.save(config.run_dir / POLICY_FOLDER)
+        metrics = _held_out(_tuned(config), inputs.val, tracker, step)[0]
+        tracker.phase("fine-tuning")
+        torch.set_num_threads(config.sft.threads)
+        return metrics
+
+    tracker.phase("fine-tuning")
+    run.run(tracker.log, before, evaluate)
+    policy.save(config.run_dir / POLICY_FOLDER)
+    return before, sha256({name: value.float().cpu().numpy() for name, value in policy.module.state_dict().items()})
+
+
+def _tuned(config: Config) -> Config:
+    """The config of an evaluation of what was fine-tuned."""
+    return dataclasses.replace(
+        config, policy=dataclasses.replace(config.policy, path=str(config.run_dir / POLICY_FOLDER))
+    )
+
+
+def _export(config: Config, weights: Mapping[str, np.ndarray]) -> Path:
+    """The trained policy as a folder that ``policy.path`` takes."""
+    from cluster.weights.digest import copy_into
+    from policies import load_policy
+
+    policy = load_policy(config.policy.path, dtype=config.policy.dtype)
+    copy_into(policy.module, weights)
+    folder = config.run_dir / POLICY_FOLDER
+    policy.save(folder)
+    return folder
+
+
+def _evaluates(config: Config) -> bool:
+    return config.val_before_train or config.val_after_train or config.test_freq > 0
+
+
+def _starting(config: Config) -> str:
+    return "starting Ray" if config.cluster.mode == "ray" else "loading the policy"

@@ -1,0 +1,71 @@
+"""``unigrpo status RUN``: where a run is, whom it waits for, and on request where a stuck process stands."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cluster import console
+
+Run = Annotated[Path, typer.Argument(help="A run's folder, or its name in runs/.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("status")(status)
+
+
+def status(
+    run: Run,
+    stacks: Annotated[
+        str | None, typer.Option(help="An actor's name, or driver: print where its threads stand.")
+    ] = None,
+) -> None:
+    """Where a run is: its actors, their queues, and the one that is waited for."""
+
+    def body() -> int:
+        folder = run if run.is_dir() else Path("runs") / run
+        return show(folder) if stacks is None else show_stacks(folder, stacks)
+
+    console.run(body)
+
+
+def show(run_dir: Path) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from cluster.run.status import driver_state, read_status
+
+    found = read_status(run_dir)
+    table = Table(box=None, pad_edge=False)
+    for column in ("actor", "doing", "s", "weights", "last beat s", "process"):
+        table.add_column(column, justify="right" if column in ("s", "weights", "last beat s") else "left")
+    for actor in found.actors:
+        version = "" if actor.version is None else str(actor.version)
+        beat = "none" if actor.beat_age_s is None else f"{actor.beat_age_s:.1f}"
+        where = "" if actor.pid is None else f"{actor.pid} on {actor.host}"
+        table.add_row(actor.name, actor.doing, f"{actor.seconds:.0f}", version, beat, where)
+    screen = Console(highlight=False, soft_wrap=True)
+    driver = driver_state(found)
+    screen.print(f"{found.phase}, step {found.step} of {found.steps}; driver {found.pid} on {found.host}: {driver}")
+    if found.actors:
+        screen.print(table)
+    if found.queues:
+        screen.print("waiting: " + ", ".join(f"{count} {name}" for name, count in found.queues.items()))
+    screen.print(found.sentence if found.actors else "no actors", markup=False)
+    return console.OK
+
+
+def show_stacks(run_dir: Path, name: str) -> int:
+    from cluster.run.status import DRIVER, ActorStatus, dump_stacks, read_status
+    from rl.errors import ConfigError
+
+    found = read_status(run_dir)
+    driver = ActorStatus(DRIVER, found.phase, 0.0, pid=found.pid, host=found.host)
+    actors = {actor.name: dataclasses.replace(actor) for actor in (*found.actors, driver)}
+    if name not in actors:
+        raise ConfigError(f"--stacks {name!r}: no such actor; allowed: {', '.join(actors)}")
+    typer.echo(dump_stacks(run_dir, actors[name]))
+    return console.OK

@@ -1,0 +1,210 @@
+"""``unigrpo submit``: a recipe as a Ray job, followed to its end and started again where it is lost.
+
+Ray never retries a job. A job here is lost when its head forgot it, or its process was killed: then the same files are
+submitted again, and the run goes on from its last checkpoint, since its folder is the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from cluster import console
+from cluster.jobs.entry import COMMANDS
+from cluster.jobs.server import KILLED, HeadLostError, Job, JobServer
+from cluster.jobs.shipping import Packed, Shipping, pack, secrets_of, stage
+from rl.config import Config, load_config
+from rl.errors import ConfigError, DeadlineError
+
+T = TypeVar("T")
+PYTHON = "$(command -v python || command -v python3)"  # in the head's shell; `cluster.jobs.entry` goes on from there
+RETRY_S = 2.0  # between looks for a head that is gone
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """command: train, sft or eval. env: names of variables whose values the job gets, and no log or metadata does.
+
+    resubmits     how often a lost job is started again
+    head_wait_s   how long a head that went away is waited for
+    """
+
+    command: str = "train"
+    wait: bool = True
+    env: tuple[str, ...] = ()
+    requirements: Path | None = None
+    shipping: Shipping = Shipping()
+    resubmits: int = 3
+    head_wait_s: float = 600.0
+
+
+def submit(address: str, recipe: str, overrides: Sequence[str], options: Options) -> int:
+    """The job's exit code, or 0 at once without ``wait``. Every mistake that can be found here is found before anything is
+    sent. Raises ConfigError, DataError, DeadlineError."""
+    packed = prepare(recipe, overrides, options)
+    values, pip = secrets_of(options.env), _pip(options.requirements)
+    server = JobServer(address)
+    with tempfile.TemporaryDirectory(prefix="unigrpo-submit-") as folder:
+        code = stage(packed, values, Path(folder))
+        runtime_env = {**pip, "working_dir": f"{folder}/work", "py_modules": [str(package) for package in code]}
+
+        def start(server: JobServer) -> str:
+            job_id = f"{packed.config.name}-{secrets.token_hex(4)}"
+            metadata = {"unigrpo": options.command, "run": packed.config.name}
+            server.submit(job_id, f"{PYTHON} -m cluster.jobs.entry {options.command}", dict(runtime_env), metadata)
+            return job_id
+
+        job_id = start(server)
+        _say(welcome(packed.config, server.address, job_id))
+        if not options.wait:
+            _say(f"follow    unigrpo jobs logs {job_id} --follow --address {server.address}")
+            return console.OK
+        return Supervisor(server, start, options).run(job_id)
+
+
+def prepare(recipe: str, overrides: Sequence[str], options: Options) -> Packed:
+    """The recipe as the cluster gets it: attached to the cluster that runs the job. Raises ConfigError."""
+    if options.command not in COMMANDS:
+        raise ConfigError(f"--command {options.command}: allowed: {', '.join(COMMANDS)}")
+    config = load_config(recipe, overrides)
+    if config.cluster.address is not None:
+        raise ConfigError(
+            f"cluster.address={config.cluster.address}: a submitted job attaches to its own cluster; leave it out"
+        )
+    attached = dataclasses.replace(config, cluster=dataclasses.replace(config.cluster, address="auto"))
+    if options.command == "eval" and not any(text.strip().startswith("name=") for text in overrides):
+        attached = dataclasses.replace(attached, name=f"{config.name}-eval")
+    return pack(attached, options.shipping)
+
+
+def welcome(config: Config, address: str, job_id: str) -> str:
+    """What was submitted, and where to look."""
+    return "\n".join(
+        (
+            f"job       {job_id}",
+            f"dashboard {address}/#/jobs/{job_id}",
+            f"MLflow    {mlflow_link(config)}",
+            f"run       {config.run_dir} (on the cluster)",
+        )
+    )
+
+
+def mlflow_link(config: Config) -> str:
+    """The tracking server, without a password that its address may hold; or the store in the run folder."""
+    if not config.tracking.mlflow:
+        return "off (tracking.mlflow=false)"
+    if config.tracking.uri is None:
+        return f"{config.run_dir}/mlflow.db (on the cluster; tracking.uri=http://... for a server)"
+    scheme, _, rest = config.tracking.uri.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if rest else config.tracking.uri
+
+
+class Supervisor:
+    """Follows a job, and starts it again where it is lost, within a budget."""
+
+    def __init__(self, server: JobServer, start: Callable[[JobServer], str], options: Options) -> None:
+        self._server, self._start, self._options = server, start, options
+        self._left = options.resubmits
+
+    def run(self, job_id: str) -> int:
+        written = _Resumed(sys.stdout.write)
+        while True:
+            try:
+                job = self._server.follow(job_id, written)
+            except HeadLostError as error:
+                self._wait_for_head(error)
+                written.again()
+                if (job := self._insist(partial(JobServer.job, job_id=job_id))).running:
+                    continue
+            except KeyboardInterrupt:
+                where = f"--address {self._server.address}"
+                _say(f"\nthe job goes on; end it with: unigrpo jobs stop {job_id} {where}")
+                return console.INTERRUPTED
+            if not (job.lost and self._left):
+                return self._end(job)
+            self._left -= 1
+            _say(f"warning: job {job_id} was lost ({why(job)}); submitted again, {self._left} times left")
+            job_id, written = self._insist(self._start), _Resumed(sys.stdout.write)
+            _say(f"job       {job_id}")
+
+    def _insist(self, ask: Callable[[JobServer], T]) -> T:
+        """Ask a head that may go away again meanwhile."""
+        while True:
+            try:
+                return ask(self._server)
+            except HeadLostError as error:
+                self._wait_for_head(error)
+
+    def _wait_for_head(self, lost: HeadLostError) -> None:
+        _say(f"warning: {lost}; waiting for the head")
+        ends = time.monotonic() + self._options.head_wait_s
+        while True:
+            try:
+                self._server = JobServer(self._server.address)
+                return
+            except (DeadlineError, HeadLostError, ConfigError) as error:  # a head that starts answers nonsense at first
+                if time.monotonic() > ends:
+                    waited = f"the head did not come back within {self._options.head_wait_s:g} s"
+                    raise DeadlineError(f"{waited}: {error}") from error
+            time.sleep(RETRY_S)
+
+    def _end(self, job: Job) -> int:
+        if job.status == "SUCCEEDED":
+            return console.OK
+        if job.status == "STOPPED":
+            _say(f"job {job.id} was stopped")
+            return console.INTERRUPTED
+        if job.exit_code is None or job.lost:
+            spent = f"; lost {self._options.resubmits + 1} times" if job.lost and self._options.resubmits else ""
+            _say(f"error: job {job.id} did not end by itself: {why(job)}{spent}")
+            return console.CRASHED
+        return job.exit_code  # it has said why itself
+
+
+def why(job: Job) -> str:
+    if job.exit_code in KILLED:
+        return f"its process was ended by {KILLED[job.exit_code]}"
+    return (job.message or job.error or job.status)[:300]
+
+
+class _Resumed:
+    """A writer that leaves out what it has written, when the log starts over after a lost connection."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write, self._seen, self._skip = write, 0, 0
+
+    def __call__(self, text: str) -> None:
+        skipped = min(self._skip, len(text))
+        self._skip -= skipped
+        self._seen += len(text) - skipped
+        if text[skipped:]:
+            self._write(text[skipped:])
+            sys.stdout.flush()
+
+    def again(self) -> None:
+        self._skip = self._seen
+
+
+def _pip(requirements: Path | None) -> dict[str, object]:
+    """Ray makes a virtual environment of these on every node, over the one that it runs in."""
+    if requirements is None:
+        return {}
+    if not requirements.is_file():
+        raise ConfigError(f"--requirements {requirements}: no such file")
+    lines = [line.strip() for line in requirements.read_text("utf-8").splitlines()]
+    packages = [line for line in lines if line and not line.startswith("#")]
+    if not packages:
+        raise ConfigError(f"--requirements {requirements}: names no package")
+    return {"pip": {"packages": packages}}
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""The learner as processes: ranks, DeepSpeed, what travels to them."""

@@ -1,0 +1,31 @@
+"""Whose turn it is on devices that learner ranks and rollout workers share: those who wait have given their memory back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cluster.actors.pool import ActorPool
+    from cluster.learner.rank_group import RankGroup
+
+
+class Turns:
+    """The learner has the first turn: rollout workers are made asleep, and wake when they get weights.
+
+    Each side takes its turn before it works, which waits until the other sleeps: never are both awake. A rollout worker
+    that sleeps keeps no weights, so it is given them again; a rank's memory waits on the host.
+    """
+
+    def __init__(self, rollouts: ActorPool, learner: RankGroup) -> None:
+        self._rollouts, self._learner = rollouts, learner
+        self._learning = True
+
+    def sample(self) -> None:
+        if self._learning:
+            self._learner.sleep()
+            self._learning = False
+
+    def learn(self) -> None:
+        if not self._learning:
+            self._rollouts.put_to_sleep()
+            self._learning = True

@@ -1,0 +1,1 @@
+"""One run: its session, its checks before, its folder, its status."""

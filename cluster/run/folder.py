@@ -1,0 +1,115 @@
+"""A run's folder: whose it is, how far it got, and what listens to the run."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import logging
+import math
+import os
+import socket
+from pathlib import Path
+from typing import IO
+
+from rich.console import Console
+
+from cluster import console
+from rl.config import Config, to_yaml
+from rl.errors import ConfigError
+from rl.protocols import Tracker
+from rl.tracking import report
+from rl.tracking.live_table import LiveTable
+from rl.tracking.trackers import JsonlTracker, MlflowTracker, Trackers
+
+COMMAND_FILE = "command"
+LOCK_FILE = "lock"
+
+_log = logging.getLogger(__name__)
+_locks: dict[Path, IO[str]] = {}
+
+
+def open_run(config: Config, command: str, screen: Console, steps: int) -> Trackers:
+    """The folder with its log and whole config, and the trackers of the run.
+
+    Raises ConfigError where the folder holds a run of another command: an evaluation must not write over training.
+    """
+    run_dir = config.run_dir
+    _check_command(run_dir, command)
+    lock_folder(run_dir)
+    keep_until = _history(config) if command in ("train", "sft") else -1.0
+    console.log_to(run_dir)
+    _log.info("unigrpo %s: %s", command, run_dir.absolute())
+    trackers: list[Tracker] = [JsonlTracker(run_dir, keep_until=keep_until), LiveTable(steps, console=screen)]
+    (run_dir / COMMAND_FILE).write_text(command + "\n", "utf-8")
+    (run_dir / "config.yaml").write_text(to_yaml(config), "utf-8")
+    (run_dir / report.SUMMARY_FILE).unlink(missing_ok=True)
+    if config.tracking.mlflow:
+        trackers.append(
+            MlflowTracker(
+                run_dir,
+                name=config.name,
+                params={"command": command, **dataclasses.asdict(config)},
+                experiment=config.tracking.experiment,
+                uri=config.tracking.uri,
+                resume=math.isinf(keep_until),
+            )
+        )
+    return Trackers(*trackers)
+
+
+def already_finished(config: Config, screen: Console) -> bool:
+    """Whether the training run in this folder has done all its steps; says so, and how to go on."""
+    summary = report.read_summary(config.run_dir)
+    if summary is None or summary.get("command") != "train" or config.resume_mode != "auto":
+        return False
+    if summary["steps"] < config.steps:
+        return False  # asked to go on
+    screen.print(report.results_table(summary))
+    screen.print(
+        f"{config.run_dir} finished its {summary['steps']} steps before. Start a new run with name=NAME, go on with "
+        "steps=N, or start it over with resume_mode=disable.",
+        markup=False,
+        soft_wrap=True,
+        highlight=False,
+    )
+    return True
+
+
+def lock_folder(run_dir: Path) -> None:
+    """This process owns the folder until it ends, however it ends: the system gives the lock back. Raises ConfigError."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    path = (run_dir / LOCK_FILE).absolute()
+    if path in _locks:
+        return
+    file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.seek(0)
+        raise ConfigError(
+            f"{run_dir}: {file.read().strip()} works in it; wait for it, or give this run name=NAME"
+        ) from error
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    file.flush()
+    _locks[path] = file  # closing the file would give the lock back
+
+
+def _check_command(run_dir: Path, command: str) -> None:
+    file = run_dir / COMMAND_FILE
+    other = file.read_text("utf-8").strip() if file.is_file() else command
+    if other != command:
+        raise ConfigError(f"{run_dir}: holds a run of `unigrpo {other}`; give this one another name, e.g. name=new")
+
+
+def _history(config: Config) -> float:
+    """Up to which step the numbers of an earlier process belong to this run; see ``JsonlTracker``."""
+    checkpoints = config.run_dir / "checkpoints"
+    if config.resume_mode == "auto" and any(checkpoints.glob("global_step_*/manifest.json")):
+        return math.inf
+    if config.resume_mode == "path":
+        start = Path(str(config.resume_path)).absolute()
+        number = start.name.removeprefix("global_step_")
+        if start.is_relative_to(checkpoints.absolute()) and number.isdigit():
+            return float(number)
+    return -1.0

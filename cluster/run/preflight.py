@@ -1,0 +1,212 @@
+"""Every mistake that can be found without starting anything is found here (law 11): before Ray, before weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.workers.judge_server import check_judge, pointed_at
+from policies.files.folders import check_files, read_config
+from rewards.mix import RewardMix
+from rewards.shaping import shaping_from
+from rl.config import Config, PolicyConfig, SourceConfig
+from rl.data.rows import check_disjoint, load_rows
+from rl.errors import ConfigError, DataError, PolicyError
+from rl.tasks import GENERATORS
+from rl.types import Prompt, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Checked rows: ``train`` by source, in the order of the config; ``val`` as one list."""
+
+    train: tuple[tuple[Prompt, ...], ...]
+    val: tuple[Prompt, ...]
+
+    @property
+    def all(self) -> Iterator[Prompt]:
+        return (prompt for rows in (*self.train, self.val) for prompt in rows)
+
+
+def check(config: Config, *, needs_train: bool, needs_val: bool) -> Inputs:
+    """The policy's files, the rewards' names and settings, the data, and whether they fit together.
+
+    What is quick comes first: files before generators, and torch is imported only for the last check.
+    Raises ConfigError, DataError, PolicyError or RewardError: one line each.
+    """
+    folder = check_files(config.policy.path)
+    _check_adapter(config)
+    check_judge(config)
+    if config.judge.serve is not None:
+        config = pointed_at(config, "http://127.0.0.1:1/v1")  # its port comes later
+    _check_rewards(config)
+    inputs = _load(config, needs_train, needs_val)
+    _check_coverage(config, inputs)
+    tasks = {prompt.task for prompt in inputs.all}
+    _check_abilities(folder, tasks)
+    _check_canvas(config, folder, tasks)
+    if config.cluster.address is None:  # on a cluster, the devices are elsewhere
+        check_device(config.policy)
+
+    from policies.files.checkpoints import check_policy
+
+    check_policy(folder)
+    _check_blocks(config, folder, tasks)
+    return inputs
+
+
+def _check_adapter(config: Config) -> None:
+    path = config.learner.lora.path
+    for name in () if path is None else ("adapter_config.json", "adapter_model.safetensors"):
+        if not (Path(str(path)) / name).is_file():
+            raise PolicyError(
+                f"learner.lora.path={path}: no {name} in it; give a folder with an adapter as PEFT saves it"
+            )
+
+
+def check_messages(prompts: Iterable[Prompt]) -> None:
+    """Nothing can be asked of a row of plain text. Raises DataError."""
+    for prompt in prompts:
+        if not prompt.messages:
+            raise DataError(
+                f"prompt {prompt.id!r}: plain text without a message, which only sft's training data may have"
+            )
+
+
+def check_solutions(inputs: Inputs) -> None:
+    """Fine-tuning needs a worked answer wherever the answer is words. Raises DataError."""
+    for rows in inputs.train:
+        for prompt in rows:
+            if prompt.task is not Task.DRAW and not prompt.solution:
+                raise DataError(f"data.train: prompt {prompt.id!r} has no worked answer; sft needs a column solution")
+
+
+def _load(config: Config, needs_train: bool, needs_val: bool) -> Inputs:
+    wanted: list[tuple[str, SourceConfig, frozenset[Task]]] = []
+    for name, needed, sources, mix in (
+        ("train", needs_train, config.data.train, config.rewards.mix),
+        ("val", needs_val, config.data.val, config.evaluation.mix),
+    ):
+        if needed and not sources:
+            way_out = "; or set val_before_train=false, val_after_train=false and test_freq=0" if name == "val" else ""
+            raise ConfigError(f"data.{name}=[]: must have at least one source, e.g. [{{source: sudoku4x4}}]{way_out}")
+        compared = _compared_tasks(mix)
+        wanted += [(f"data.{name}[{index}]", source, compared) for index, source in enumerate(sources) if needed]
+    rows: dict[str, tuple[Prompt, ...]] = {}
+    for where, source, compared in sorted(wanted, key=lambda item: item[1].source in GENERATORS):
+        rows[where] = tuple(load_rows(source, compared))
+        if not rows[where]:
+            raise DataError(f"{where}: source {source.source!r} gave no rows; check its args and limit")
+    train = tuple(rows[where] for where, _, _ in wanted if where.startswith("data.train"))
+    val = tuple(prompt for where, _, _ in wanted if where.startswith("data.val") for prompt in rows[where])
+    check_disjoint([prompt for source in train for prompt in source], val)
+    _check_ids(val)
+    return Inputs(train, val)
+
+
+def _compared_tasks(mix: Mapping[str, Mapping[str, float]]) -> frozenset[Task]:
+    """Tasks whose rewards compare with a reference."""
+    return frozenset(Task(task) for task, parts in mix.items() if "correctness" in parts)
+
+
+def _check_ids(prompts: Sequence[Prompt]) -> None:
+    """One seed belongs to one id, and results are told apart by it."""
+    seen: set[str] = set()
+    for prompt in prompts:
+        if prompt.id in seen:
+            raise DataError(f"data.val: prompt id {prompt.id!r} comes from two sources; list the source once")
+        seen.add(prompt.id)
+
+
+def _check_rewards(config: Config) -> None:
+    shaping = shaping_from(dataclasses.asdict(config.rewards))
+    for mix, rules in ((config.rewards.mix, shaping), (config.evaluation.mix, None)):
+        RewardMix.check(mix, config.rewards.settings, _custom(config), rules)
+
+
+def _check_coverage(config: Config, inputs: Inputs) -> None:
+    """Every row has rewards: its own, or those of its task."""
+    own = {name for prompt in inputs.all for name in prompt.rewards}
+    RewardMix.check(
+        {"rows with rewards of their own": dict.fromkeys(own, 1.0)}, config.rewards.settings, _custom(config)
+    )
+    train = [prompt for rows in inputs.train for prompt in rows]
+    for section, mix, prompts in (
+        ("rewards.mix", config.rewards.mix, train),
+        ("evaluation.mix", config.evaluation.mix, inputs.val),
+    ):
+        for prompt in prompts:
+            if not prompt.rewards and str(prompt.task) not in mix:
+                raise ConfigError(
+                    f"{section}: no rewards for task {prompt.task}, which prompt {prompt.id!r} has; "
+                    f"add e.g. {section}.{prompt.task}.format=1.0"
+                )
+
+
+def _custom(config: Config) -> dict[str, Any] | None:
+    return dataclasses.asdict(config.custom_reward_function)
+
+
+def _check_abilities(folder: Path, tasks: set[Task]) -> None:
+    seeing = sorted(tasks - {Task.TEXT})
+    if seeing and not (folder / "image_tokenizer").is_dir():
+        raise PolicyError(
+            f"{folder}: no image_tokenizer, which task {seeing[0]} needs; leave that task's data out, or use a policy "
+            "with one"
+        )
+
+
+def _check_canvas(config: Config, folder: Path, tasks: set[Task]) -> None:
+    settings = read_config(folder)
+    limit = settings.get("max_sequence_length") or settings.get("max_position_embeddings")
+    for section, part in (("rollout", config.rollout), ("evaluation", config.evaluation)):
+        written = {
+            "text": part.text,
+            "understand": part.understand,
+            "think_draw": part.think_draw.think,
+        }
+        for task in sorted(tasks & set(written)):
+            length, where = written[task].max_new_tokens, f"{task}.think" if task is Task.THINK_DRAW else task
+            if limit is not None and length >= limit:
+                raise ConfigError(
+                    f"{section}.{where}.max_new_tokens={length}: must leave room for a prompt, and {folder} takes "
+                    f"{limit} tokens in all"
+                )
+
+
+def _check_blocks(config: Config, folder: Path, tasks: set[Task]) -> None:
+    """A block-causal policy's own blocks must fit the sampling."""
+    from policies.files.checkpoints import own_block_length
+    from policies.samplers.states.base import check_blocks
+
+    own = own_block_length(folder)
+    if own is not None and config.learner.algorithm.prompt_mask_prob:
+        raise ConfigError(
+            f"learner.algorithm.prompt_mask_prob={config.learner.algorithm.prompt_mask_prob}: {folder} is block-causal, and "
+            "sees a prompt as it was written; leave it at 0"
+        )
+    for section, part in (("rollout", config.rollout), ("evaluation", config.evaluation)):
+        if own is not None and Task.TEXT in tasks:
+            try:
+                check_blocks(str(folder), own, part.text)
+            except PolicyError as error:
+                raise ConfigError(f"{section}.text: {error}") from error
+
+
+def check_device(policy: PolicyConfig) -> None:
+    """That this machine has what ``policy.device`` and ``policy.compile`` name. Raises ConfigError."""
+    import torch
+
+    from policies.network.compiled import missing
+
+    try:
+        device = torch.device(policy.device)
+    except RuntimeError as error:
+        raise ConfigError(f"policy.device={policy.device!r}: allowed: cpu, cuda, cuda:0, ...") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"policy.device={policy.device!r}: no GPU is visible here; set policy.device=cpu")
+    if policy.compile and (lacking := missing(policy.device)):
+        raise ConfigError(f"policy.compile=true: torch.compile finds no {lacking}; install it, or set it to false")

@@ -1,0 +1,141 @@
+"""Where a run lives: in this process, in a Ray of its own, or in a Ray cluster that is there already."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cluster.actors.resources import place
+from cluster.plan.layout import scorers
+from cluster.workers.judge_server import judge_serving
+from rl.config import Config
+from rl.errors import ConfigError, DeadlineError, WorkerError
+from rl.protocols import Learner, RunsAhead
+
+if TYPE_CHECKING:
+    from cluster.actors.faults import FaultPlan
+
+SWITCH_S = 0.0005
+PROBE_S = 5.0  # to reach a cluster's head: Ray itself would try for two minutes
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    workers: RunsAhead
+    learner: Learner
+
+
+@contextmanager
+def session(config: Config, *, train: bool = True, faults: FaultPlan | None = None) -> Iterator[Session]:
+    """Workers and learner as ``cluster.mode`` says, ready to serve; everything is given back at the end, also on error.
+
+    train=False: the learner only hands out the weights of ``policy.path``, for evaluation. faults: a test's accidents.
+
+    Raises ConfigError, PolicyError, RewardError, WorkerError, DeadlineError.
+    """
+    inline = config.cluster.mode == "inline"
+    with _inline(config, train) if inline else _on_ray(config, train, faults) as parts:
+        yield parts
+
+
+@contextmanager
+def _inline(config: Config, train: bool) -> Iterator[Session]:
+    with judge_serving(config) as served:
+        from cluster.learner.one_rank import FrozenLearner, make_learner
+        from cluster.workers.inline import InlineWorkers
+
+        learner = make_learner(served) if train else FrozenLearner(served)
+        workers = InlineWorkers(served)
+        try:
+            yield Session(workers, learner)
+        finally:
+            workers.close()
+            learner.close()
+
+
+@contextmanager
+def _on_ray(config: Config, train: bool, faults: FaultPlan | None) -> Iterator[Session]:
+    with ray_running(config), quick_turns():
+        from cluster.learner.one_rank import FrozenLearner
+        from cluster.learner.rank_group import RankGroup
+        from cluster.workers.judge_actor import judge_on_ray
+        from cluster.workers.on_ray import RayWorkers
+
+        with judge_on_ray(config, place(config)) as (served, placement):
+            workers = RayWorkers(served, placement, faults)  # all actors start at once; only then are they waited for
+            learner = RankGroup(served, placement, faults) if train else FrozenLearner(served)
+            try:
+                workers.wait_ready()
+                if isinstance(learner, RankGroup):
+                    learner.wait_ready()
+                    learner.aside = workers
+                    if served.cluster.take_turns:
+                        workers.take_turns(learner)
+                yield Session(workers, learner)
+            finally:
+                workers.close()
+                learner.close()
+
+
+@contextmanager
+def quick_turns() -> Iterator[None]:
+    """The driver waits for Ray some hundred times a step, and gives Python's lock away each time. Whoever computes meanwhile,
+    as the thread that writes to MLflow does, keeps it for 5 ms by default before it is asked to give it back."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+@contextmanager
+def ray_running(config: Config) -> Iterator[None]:
+    """Ray, started for this run or attached to. One that was there before is left running."""
+    import ray
+
+    address = config.cluster.address
+    check_address(address)
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    try:
+        if address is None:
+            ray.init(address="local", num_cpus=_actor_count(config), include_dashboard=False, **quiet)
+        else:
+            ray.init(address=address, **quiet)
+    except (ConnectionError, OSError, RuntimeError, ValueError, SystemExit) as error:
+        where = "a local Ray" if address is None else f"cluster.address={address}"
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise WorkerError(f"{where}: could not be started or reached: {reason[0]}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def check_address(address: str | None) -> None:
+    """Raises ConfigError or DeadlineError, within seconds, where no Ray head can be there."""
+    if address in (None, "auto"):
+        return
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdigit():
+        raise ConfigError(f"cluster.address={address!r}: expected HOST:PORT of a Ray head, auto, or null")
+    try:
+        socket.create_connection((host, int(port)), timeout=PROBE_S).close()
+    except (OSError, OverflowError) as error:
+        text = f"cluster.address={address}: no Ray head answers within {PROBE_S:g} s: {error}"
+        raise DeadlineError(text) from error
+
+
+def _actor_count(config: Config) -> int:
+    cluster = config.cluster
+    return cluster.rollout_workers + cluster.reward_workers + scorers(config) + cluster.learner_ranks

@@ -1,0 +1,225 @@
+"""Where a run is, and whom it waits for: a small file in its folder, written each second by a thread of the driver.
+
+It is readable while the driver is stuck, and its age tells that the driver itself is stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from cluster.actors.process import register_stacks, stacks_file
+from cluster.run.session import Session
+from rl.config import Config
+from rl.errors import ConfigError
+from rl.types import Group
+
+STATUS_FILE = "status.json"
+DRIVER = "driver"
+WRITE_EVERY_S = 1.0
+DUMP_S = 3.0  # for a dump of stacks to arrive
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ActorStatus:
+    """doing: a call, or idle. seconds: for how long. version: of its weights. beat_age_s: since its last sign of life."""
+
+    name: str
+    doing: str
+    seconds: float
+    attempt: int = 0
+    version: int | None = None
+    pid: int | None = None
+    host: str = ""
+    beat_age_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """time: when it was written, seconds since 1970. step: the one being made. sentence: what matters of all this."""
+
+    time: float
+    pid: int
+    host: str
+    phase: str
+    step: int
+    steps: int
+    sentence: str
+    queues: Mapping[str, int]
+    actors: Sequence[ActorStatus]
+
+    @property
+    def age_s(self) -> float:
+        return time.time() - self.time
+
+
+class StatusBoard:
+    """Implements ``rl.protocols.Tracker``: what the loop says is half of the status, what the actors do the other."""
+
+    def __init__(self, config: Config) -> None:
+        self._config, self._step, self._phase = config, 0, "starting"
+        self._session: Session | None = None
+        self._closing = threading.Event()
+        self._warned = ""
+        self._thread = threading.Thread(target=self._write_on, name="status", daemon=True)
+
+    def watch(self, session: Session) -> None:
+        """From now on; SIGUSR1 writes the driver's own stacks."""
+        self._session = session
+        register_stacks(self._config.run_dir, DRIVER)
+        self._thread.start()
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        self._step = step
+
+    def samples(self, step: int, groups: Sequence[Group], name: str) -> None:
+        """Not of interest here."""
+
+    def phase(self, text: str) -> None:
+        self._phase = text
+
+    def close(self, status: str) -> None:
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(2 * WRITE_EVERY_S)
+        self._session, self._phase = None, status.lower()
+        write_status(self._config.run_dir, self.now())
+
+    def now(self) -> Status:
+        parts = self._session
+        actors = [] if parts is None else [*_states(parts.workers), *_states(parts.learner)]
+        queues = getattr(parts.workers, "queues", dict)() if parts is not None else {}
+        training = self._phase == "training"
+        step = min(self._step + training, self._config.steps)
+        return Status(
+            time=time.time(),
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            phase=self._phase,
+            step=step,
+            steps=self._config.steps,
+            sentence=sentence(f"step {step}" if training else self._phase, actors),
+            queues=queues,
+            actors=actors,
+        )
+
+    def _write_on(self) -> None:
+        while not self._closing.wait(WRITE_EVERY_S):
+            try:
+                status = self.now()
+                write_status(self._config.run_dir, status)
+                self._warn_of_stall(status)
+            except (OSError, RuntimeError) as error:  # a full disk; a pool that changed while it was looked at
+                _log.debug("status not written: %r", error)
+
+    def _warn_of_stall(self, status: Status) -> None:
+        """Once for each wait: who is waited for, and where that one stands."""
+        awaited = longest_wait(status.actors)
+        if awaited is None or awaited.seconds < self._config.cluster.stall_s:
+            return
+        what = f"{awaited.name}: {awaited.doing}"
+        if what != self._warned:
+            self._warned = what
+            found = dump_stacks(self._config.run_dir, awaited)
+            _log.warning("%s; its stacks are in %s", status.sentence, stacks_file(self._config.run_dir, awaited.name))
+            _log.info("%s", found)
+
+
+def longest_wait(actors: Sequence[ActorStatus]) -> ActorStatus | None:
+    """Whom the others wait for: who shows no sign of life, else who is at one thing longest."""
+    busy = [actor for actor in actors if actor.doing != "idle"]
+    return max(busy, key=lambda actor: (silent(actor), actor.seconds), default=None)
+
+
+def silent(actor: ActorStatus) -> bool:
+    return actor.beat_age_s is not None and actor.beat_age_s > 5.0
+
+
+def sentence(where: str, actors: Sequence[ActorStatus]) -> str:
+    """Example: ``step 41 waits 38 s for reward worker 3: scoring gsm8k/train/17``."""
+    awaited = longest_wait(actors)
+    if awaited is None:
+        return f"{where}: nobody is waited for"
+    text = f"{where} waits {awaited.seconds:.0f} s for {awaited.name}: {awaited.doing}"
+    if awaited.attempt > 1:
+        text += f" (attempt {awaited.attempt})"
+    if silent(awaited):
+        text += f"; no sign of life for {awaited.beat_age_s:.0f} s"
+    return text
+
+
+def write_status(run_dir: Path, status: Status) -> None:
+    """Whole or not at all: a reader never sees half of it."""
+    unfinished = run_dir / f".{STATUS_FILE}.{os.getpid()}"
+    unfinished.write_text(json.dumps(dataclasses.asdict(status), indent=1), "utf-8")
+    unfinished.replace(run_dir / STATUS_FILE)
+
+
+def read_status(run_dir: Path) -> Status:
+    """Raises ConfigError where the folder has none."""
+    file = run_dir / STATUS_FILE
+    try:
+        found = json.loads(file.read_text("utf-8"))
+        return Status(**{**found, "actors": [ActorStatus(**actor) for actor in found["actors"]]})
+    except OSError as error:
+        raise ConfigError(f"{file}: no such file; give the folder of a training run, e.g. runs/tiny") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{file}: not a status of this version: {error}") from error
+
+
+def driver_state(status: Status) -> str:
+    """What is known of the driver: ``alive``, ``silent for 40 s``, or ``gone``."""
+    here = status.host == socket.gethostname()
+    if here and not psutil.pid_exists(status.pid):
+        return "gone"
+    return "alive" if status.age_s < 5 * WRITE_EVERY_S else f"silent for {status.age_s:.0f} s"
+
+
+def dump_stacks(run_dir: Path, actor: ActorStatus) -> str:
+    """The stacks of an actor's threads, or one line about how to get them. It is not disturbed in its work."""
+    if actor.pid is None:
+        return f"{actor.name}: its process is not known yet"
+    if actor.host != socket.gethostname():
+        return f"{actor.name}: process {actor.pid} on {actor.host}; there: py-spy dump --pid {actor.pid}"
+    file = stacks_file(run_dir, actor.name)
+    before = file.read_text("utf-8", "replace") if file.is_file() else ""
+    if not before.startswith(f"process {actor.pid}\n"):  # not ready for the signal, which would end it
+        return f"{actor.name}: process {actor.pid} is still starting; py-spy dump --pid {actor.pid}"
+    os.kill(actor.pid, signal.SIGUSR1)
+    ends = time.monotonic() + DUMP_S
+    while time.monotonic() < ends:
+        time.sleep(0.05)
+        now = file.read_text("utf-8", "replace")
+        if len(now) > len(before) and now.endswith("\n"):
+            return now[len(before) :]
+    return f"{actor.name}: process {actor.pid} does not answer signals: it is stopped, or waits for a device"
+
+
+def _states(part: Any) -> list[ActorStatus]:
+    return [
+        ActorStatus(
+            state.name,
+            state.doing,
+            round(state.seconds, 1),
+            state.attempt,
+            None if state.has is None else state.has.version,
+            None if state.beat is None else state.beat.pid,
+            "" if state.beat is None else state.beat.host,
+            None if state.beat_age_s is None else round(state.beat_age_s, 1),
+        )
+        for state in getattr(part, "states", list)()
+    ]

@@ -1,0 +1,1 @@
+"""Workers that sample and score, inline and over Ray."""

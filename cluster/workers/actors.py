@@ -1,0 +1,128 @@
+"""The actors of a run's workers: what ``cluster.workers.rollout`` and ``cluster.workers.reward`` do, elsewhere.
+
+Each worker is made at its actor's first call: what a constructor raises, Ray passes on only as text.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from cluster.actors.device import Device, beside
+from cluster.actors.heartbeat import Beating
+from cluster.actors.process import enter
+from cluster.weights.adapters import AdapterWeights
+from cluster.weights.collective import Transfer
+from cluster.weights.digest import Weights
+from cluster.workers.batch_in_flight import Timed
+from cluster.workers.reward import Parts, RewardWorker, ScorerWorker
+from cluster.workers.rollout import RolloutWorker
+from rl.config import Config
+from rl.types import Prompt, Rollout, Score, WeightRef
+
+Sampled = Timed[tuple[Rollout, ...]]  # one group, as its worker made it
+Rated = Timed[tuple[Parts, ...]]
+Scored = Timed[tuple[Score, ...]]
+
+
+class RolloutActor(Beating):
+    """A ``RolloutWorker``."""
+
+    def __init__(self, config: Config, name: str, folder: str) -> None:
+        self._config, self._name, self._folder = config, name, folder
+        self._made: RolloutWorker | None = None
+
+    def ready(self) -> bool:
+        return self._worker() is not None
+
+    def load_weights(self, ref: WeightRef, weights: Weights | AdapterWeights) -> None:
+        self._worker().load_weights(ref, weights)
+
+    def receive_weights(self, ref: WeightRef, transfer: Transfer, rank: int) -> None:
+        """As one of those that take part in a transfer. Raises TransferError where it breaks off."""
+        self._worker().receive_weights(ref, transfer, rank)
+
+    def copy_weights(self, ref: WeightRef, handles: Mapping[Device, bytes]) -> None:
+        """handles: of the ranks, by their devices. Raises WorkerError where none of them is on this one's."""
+        self._worker().copy_weights(ref, beside(handles, self._name))
+
+    def sleep(self) -> int:
+        return self._worker().sleep()
+
+    def rollout(
+        self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, evaluate: bool = False
+    ) -> tuple[Sampled, ...]:
+        """One group after the other."""
+        worker = self._worker()
+        return tuple(
+            Timed.of(self._name, partial(worker.rollout, prompt, weights, seed, evaluate)) for prompt in prompts
+        )
+
+    def _worker(self) -> RolloutWorker:
+        if self._made is None:
+            enter(self._folder, self._config.run_dir, self._name)
+            self._made = RolloutWorker(self._config, self._name)
+        return self._made
+
+
+class RewardActor(Beating):
+    """A ``RewardWorker``."""
+
+    def __init__(self, config: Config, name: str, folder: str, secrets: Mapping[str, str]) -> None:
+        self._config, self._name, self._folder = config, name, folder
+        os.environ.update(secrets)
+        self._made: RewardWorker | None = None
+
+    def ready(self) -> bool:
+        return self._worker() is not None
+
+    def score(
+        self,
+        prompts: Sequence[Prompt],
+        sampled: Sequence[Sampled],
+        places: Sequence[int],
+        evaluate: bool,
+        rated: Sequence[Rated] = (),
+    ) -> tuple[Scored, ...]:
+        """One group after the other: those at these places of a call's, of which the prompts are given. rated: what a
+        scorer made of each of these, where one did."""
+        worker = self._worker()
+        known = [each.value for each in rated] or [()] * len(places)
+        return tuple(
+            Timed.of(self._name, partial(worker.score, prompt, sampled[place].value, evaluate, parts))
+            for prompt, place, parts in zip(prompts, places, known, strict=True)
+        )
+
+    def _worker(self) -> RewardWorker:
+        if self._made is None:
+            enter(self._folder, self._config.run_dir, self._name)
+            self._made = RewardWorker(self._config, self._config.rewards.apart)
+        return self._made
+
+
+class ScorerActor(Beating):
+    """A ``ScorerWorker``."""
+
+    def __init__(self, config: Config, name: str, folder: str) -> None:
+        self._config, self._name, self._folder = config, name, folder
+        self._made: ScorerWorker | None = None
+
+    def ready(self) -> bool:
+        return self._worker() is not None
+
+    def rate(
+        self, prompts: Sequence[Prompt], sampled: Sequence[Sampled], places: Sequence[int], evaluate: bool
+    ) -> tuple[Rated, ...]:
+        """As ``RewardActor.score``."""
+        worker = self._worker()
+        return tuple(
+            Timed.of(self._name, partial(worker.parts, prompt, sampled[place].value, evaluate))
+            for prompt, place in zip(prompts, places, strict=True)
+        )
+
+    def _worker(self) -> ScorerWorker:
+        if self._made is None:
+            enter(self._folder, self._config.run_dir, self._name)
+            self._made = ScorerWorker(self._config)
+        return self._made

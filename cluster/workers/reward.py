@@ -1,0 +1,90 @@
+"""The reward worker and the scorer worker: one group at a time. Nothing here knows Ray, as in ``cluster.workers.rollout``.
+
+Where rewards are scored apart (``RewardsConfig.apart``), a scorer worker scores them, and a reward worker the others, with
+which it puts them together.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from rewards.mix import Mix, RewardMix
+from rewards.shaping import Shaping, shaping_from
+from rl.config import Config
+from rl.threads import torch_threads
+from rl.types import Prompt, RewardItem, Rollout, Score
+
+Parts = Mapping[str, Score]  # one rollout's, by reward
+
+
+def seconds_of(groups: Iterable[Sequence[Score]]) -> float:
+    """What scoring took, added up over all items: wherever it ran, and whether or not anything waited for it."""
+    return sum(score.seconds for scores in groups for score in scores)
+
+
+class RewardWorker:
+    """Scores by the mix of training, or of held-out evaluation. elsewhere: rewards that scorer workers do."""
+
+    def __init__(self, config: Config, elsewhere: Collection[str] = ()) -> None:
+        shaping = shaping_from(dataclasses.asdict(config.rewards))
+        self._train, self._evaluation = _mixes(config, config.rewards.mix, config.evaluation.mix, shaping, elsewhere)
+
+    def score(
+        self, prompt: Prompt, rollouts: Sequence[Rollout], evaluate: bool = False, known: Sequence[Parts] = ()
+    ) -> tuple[Score, ...]:
+        """One score a rollout, in their order. A reward that fails gives a score that says so; it does not raise.
+
+        known: what a scorer worker made of each of them.
+        """
+        mix = self._evaluation if evaluate else self._train
+        with torch_threads(1):
+            return tuple(mix.score(_items(prompt, rollouts), known))
+
+
+class ScorerWorker:
+    """Scores the rewards that are scored apart, and no others."""
+
+    def __init__(self, config: Config) -> None:
+        self._names = config.rewards.apart
+        train, evaluation = (self._own(mix) for mix in (config.rewards.mix, config.evaluation.mix))
+        self._train, self._evaluation = _mixes(config, train, evaluation)
+
+    def parts(self, prompt: Prompt, rollouts: Sequence[Rollout], evaluate: bool = False) -> tuple[Parts, ...]:
+        """One a rollout, in their order."""
+        mix = self._evaluation if evaluate else self._train
+        with torch_threads(1):
+            return tuple(mix.parts(_items(prompt, rollouts), only=self._names))
+
+    def _own(self, mix: Mix) -> Mix:
+        own = {task: {name: weights[name] for name in weights if name in self._names} for task, weights in mix.items()}
+        return {task: weights for task, weights in own.items() if weights}
+
+
+def scored_apart(config: Config, prompt: Prompt, evaluate: bool) -> list[str]:
+    """Names of the rewards of this row that a scorer worker does."""
+    mix = config.evaluation.mix if evaluate else config.rewards.mix
+    names = prompt.rewards or mix.get(str(prompt.task), {})
+    apart = config.rewards.apart
+    return [name for name in names if name in apart]
+
+
+def _mixes(
+    config: Config, train: Mix, evaluation: Mix, shaping: Shaping | None = None, elsewhere: Collection[str] = ()
+) -> tuple[RewardMix, RewardMix]:
+    """Of training, and of evaluation with the same models."""
+    custom = dataclasses.asdict(config.custom_reward_function)
+    policy = config.rewards.on_failure
+    made = RewardMix(
+        train,
+        config.rewards.settings,
+        custom,
+        shaping=shaping,
+        attempts=policy.attempts if policy.action == "retry" else 1,
+        elsewhere=elsewhere,
+    )
+    return made, RewardMix(evaluation, config.rewards.settings, custom, made.rewards, elsewhere=elsewhere)
+
+
+def _items(prompt: Prompt, rollouts: Sequence[Rollout]) -> list[RewardItem]:
+    return [RewardItem(prompt, rollout.text, rollout.image) for rollout in rollouts]

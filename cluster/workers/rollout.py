@@ -1,0 +1,126 @@
+"""The rollout worker: a policy at one weight version, which samples one group at a time.
+
+Nothing here knows Ray: an actor is this class on another machine, and the inline mode is this class in this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+
+from cluster.learner.parking import Parking
+from cluster.weights.adapters import AdapterBase, AdapterWeights
+from cluster.weights.collective import Transfer, receive_all
+from cluster.weights.digest import Weights, copy_into, verify
+from cluster.weights.ipc import copy_lent
+from policies import load_policy
+from policies.generate import rollout_group
+from policies.network.compiled import compile_layers
+from policies.network.prepacked_weights import packed
+from rl.config import Config, EvaluationConfig, RolloutConfig
+from rl.errors import WorkerError
+from rl.seeds import derive_seed
+from rl.threads import torch_threads
+from rl.types import Prompt, Rollout, Sampling, Task, WeightRef
+
+
+def sampling_for(part: RolloutConfig | EvaluationConfig, prompt: Prompt) -> Sampling:
+    """How a prompt of this task is sampled."""
+    by_task: dict[Task, Sampling] = {
+        Task.TEXT: part.text,
+        Task.UNDERSTAND: part.understand,
+        Task.DRAW: part.draw,
+        Task.THINK_DRAW: part.think_draw,
+    }
+    return by_task[prompt.task]
+
+
+def group_seeds(seed: int, prompt: Prompt, size: int) -> list[int]:
+    """A rollout's noise depends on (seed, prompt, index) alone: not on which worker samples it, or when."""
+    return [derive_seed(seed, prompt.id, index) for index in range(size)]
+
+
+def group_size(part: RolloutConfig | EvaluationConfig, prompt: Prompt) -> int:
+    """How many rollouts a prompt of this task has."""
+    by_task = part.n_samples_by_task if isinstance(part, RolloutConfig) else {}
+    return by_task.get(prompt.task, part.n_samples_per_prompt)
+
+
+class RolloutWorker:
+    """Has no weights to serve until ``load_weights``, and then serves that version and no other (law 8)."""
+
+    def __init__(self, config: Config, name: str = "rollout worker") -> None:
+        self.config, self.name = config, name
+        self.policy = load_policy(config.policy.path, device=config.policy.device, dtype=config.policy.dtype)
+        if config.policy.compile:
+            compile_layers(self.policy.module)
+        self.weights: WeightRef | None = None
+        self._packed = ExitStack()
+        self._parking = Parking()
+        self._base: AdapterBase | None = None
+        self._pristine = True  # the weights are those of policy.path
+        if config.cluster.take_turns:
+            self.sleep()
+
+    def _adapter_base(self) -> AdapterBase:
+        if self._base is None:
+            if not self._pristine:
+                again = load_policy(self.config.policy.path, dtype=self.config.policy.dtype)
+                self.policy.module.load_state_dict(again.module.state_dict())
+            self._base, self._pristine = AdapterBase(self.policy.module), False
+        return self._base
+
+    def load_weights(self, ref: WeightRef, weights: Weights | AdapterWeights) -> None:
+        """All of them, or the adapter alone, beside the base that this worker loaded itself. Raises WorkerError where the
+        digest does not match; the worker then serves nothing."""
+        with self._replacing(ref):
+            if isinstance(weights, AdapterWeights):
+                self._adapter_base().merge(ref, weights)
+                return
+            verify(ref, weights)
+            self._base, self._pristine = None, False
+            copy_into(self.policy.module, weights)
+
+    def receive_weights(self, ref: WeightRef, transfer: Transfer, rank: int) -> None:
+        """``load_weights`` from the learner itself, bucket by bucket, into the policy's own memory."""
+        with self._replacing(ref):
+            self._base, self._pristine = None, False
+            receive_all(transfer, rank, self.policy.module, ref)
+
+    def copy_weights(self, ref: WeightRef, handles: bytes) -> None:
+        """``load_weights`` from the memory of a learner rank on this device, see ``cluster.weights.ipc``."""
+        with self._replacing(ref):
+            self._base, self._pristine = None, False
+            copy_lent(handles, self.policy.module, ref)
+
+    def sleep(self) -> int:
+        """Give the device's memory back until the next weights come; the bytes. Only an adapter's base is kept, on the host."""
+        self.weights = None
+        self._packed.close()
+        lora = self.config.learner.lora.on
+        refilled = [] if lora else self.policy.module.state_dict().values()
+        self._pristine = self._pristine and lora
+        return self._parking.park([self.policy, self._base], self.policy.device.type, refilled)
+
+    @contextmanager
+    def _replacing(self, ref: WeightRef) -> Iterator[None]:
+        """New weights are written in this block: none are served where that fails."""
+        self.weights = None
+        self._packed.close()
+        self._parking.unpark()
+        yield
+        with torch.no_grad():  # once for all groups of this version: the sampler finds them packed
+            self._packed.enter_context(packed(self.policy.module))
+        self.weights = ref
+
+    def rollout(self, prompt: Prompt, weights: WeightRef, seed: int, evaluate: bool = False) -> tuple[Rollout, ...]:
+        """One group, as one batch. Raises WorkerError where the weights asked for are not the ones loaded."""
+        if self.weights != weights:
+            has = "no weights" if self.weights is None else f"weights {self.weights.version}"
+            raise WorkerError(f"{self.name}: has {has}, was asked for prompt {prompt.id} at weights {weights.version}")
+        part = self.config.evaluation if evaluate else self.config.rollout
+        seeds = group_seeds(seed, prompt, group_size(part, prompt))
+        with torch_threads(self.config.rollout.threads):
+            return rollout_group(self.policy, prompt, sampling_for(part, prompt), seeds, weights.version)

@@ -1,0 +1,1 @@
+"""Weights, tokenizers and folders on disk."""

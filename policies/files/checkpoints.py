@@ -1,0 +1,220 @@
+"""Policies in and out of Hugging Face-layout folders: config.json, safetensors, tokenizer files, an image tokenizer."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from policies.base import ImageTokenizer, Vocabulary
+from policies.families import Family, family_of
+from policies.families.tensor_names import Tensors
+from policies.files.folders import INDEX, SINGLE, check_files, read_config, weight_files
+from policies.files.shards import check_weights, read_weights
+from policies.files.tokenizer import ChatTokenizer
+from policies.files.uninitialised import empty_module
+from policies.images.lfq import load_image_tokenizer
+from policies.network.transformer import Transformer, TransformerConfig
+from policies.policy import MaskedDiffusionPolicy
+from rl.errors import PolicyError
+
+IMAGE_TOKENIZER = "image_tokenizer"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+MAX_SHARD_BYTES = 5_000_000_000
+# Beside the weights: what load_policy reads, and the model's own code, which others need to load what we save.
+COMPANIONS = (".json", ".jinja", ".txt", ".model", ".py")
+
+
+def check_policy(path_or_name: str | Path) -> Path:
+    """check_files, and that config, tokenizer and the headers of the weights make sense together.
+
+    No weights are read, and no memory is taken: for use before anything starts. Raises PolicyError.
+    """
+    folder = check_files(path_or_name)
+    family, config = _family(folder)
+    sizes, vocabulary = _interpret(folder, family, config, ChatTokenizer.load(folder, family.aliases))
+    _image_tokenizer(folder, vocabulary, "meta")
+    module = empty_module(partial(Transformer, sizes), torch.float32, "meta")
+    check_weights(weight_files(folder), family.tensors(module))
+    return folder
+
+
+def own_block_length(folder: Path) -> int | None:
+    """Of a block-causal family's blocks, from config.json alone; None where all tokens see each other."""
+    family, config = _family(folder)
+    return family.sizes(config).block_length
+
+
+def load_policy(
+    path_or_name: str | Path, *, device: str | torch.device = "cpu", dtype: str | torch.dtype | None = None
+) -> MaskedDiffusionPolicy:
+    """A Hugging Face-layout folder, or a shipped name, as a policy in evaluation mode.
+
+    The module has no memory until the weights are read, which go from the files straight into place: loading needs the
+    model's own memory, in the dtype asked for, and one piece of a tensor. Raises PolicyError where the folder is missing
+    or incomplete, a tensor is missing or has the wrong shape, or the config contradicts itself.
+    """
+    wanted = DTYPES.get(str(dtype), dtype) if dtype is not None else torch.float32
+    if not isinstance(wanted, torch.dtype):
+        raise PolicyError(f"policy.dtype={dtype!r}: allowed: {', '.join(DTYPES)}")
+    folder = check_files(path_or_name)
+    family, config = _family(folder)
+    tokenizer = ChatTokenizer.load(folder, family.aliases)
+    sizes, vocabulary = _interpret(folder, family, config, tokenizer)
+    image_tokenizer = _image_tokenizer(folder, vocabulary, device)
+    module = empty_module(partial(Transformer, sizes), wanted, device)
+    files, tensors = weight_files(folder), family.tensors(module)
+    check_weights(files, tensors)
+    read_weights(files, tensors)
+    return MaskedDiffusionPolicy(
+        name=folder.name,
+        module=module.eval(),
+        vocabulary=vocabulary,
+        tokenizer=tokenizer,
+        image_tokenizer=image_tokenizer,
+        layout=family.layout,
+        source=folder,
+    )
+
+
+def save_policy(policy: MaskedDiffusionPolicy, folder: Path, max_shard_bytes: int = MAX_SHARD_BYTES) -> None:
+    """Write the folder that ``load_policy`` reads: weights of now, and config and tokenizers of where it came from.
+
+    More than ``max_shard_bytes`` are split over files with an index, as transformers does.
+    """
+    if policy.source is None:
+        raise PolicyError("save: this policy was not loaded from a folder, so there is no config to save with it")
+    folder.mkdir(parents=True, exist_ok=True)
+    if policy.source.resolve() != folder.resolve():
+        for file in policy.source.iterdir():
+            if file.suffix in COMPANIONS and file.name != INDEX:
+                shutil.copyfile(file, folder / file.name)
+        if (policy.source / IMAGE_TOKENIZER).is_dir():
+            shutil.copytree(policy.source / IMAGE_TOKENIZER, folder / IMAGE_TOKENIZER, dirs_exist_ok=True)
+    family, _ = _family(folder)
+    write_weights(folder, family.tensors(policy.module), max_shard_bytes)
+
+
+def family_tensors(policy: MaskedDiffusionPolicy) -> Tensors:
+    """The policy's tensors under its family's names. Raises PolicyError where it was not loaded from a folder."""
+    if policy.source is None:
+        raise PolicyError(f"{policy.name}: was not loaded from a folder, so its family is not known")
+    return _family(policy.source)[0].tensors(policy.module)
+
+
+def write_weights(folder: Path, tensors: Tensors, max_shard_bytes: int) -> None:
+    """One file, or shards and then their index, which stands only when all of them do; older weights are removed."""
+    shards = _split(tensors, max_shard_bytes)
+    names = [SINGLE] if len(shards) == 1 else [_shard_name(index, len(shards)) for index in range(len(shards))]
+    (folder / INDEX).unlink(missing_ok=True)
+    for name, keys in zip(names, shards, strict=True):
+        save_file({key: _joined(tensors[key]) for key in keys}, str(folder / name), metadata={"format": "pt"})
+    for file in folder.glob("model*.safetensors"):
+        if file.name not in names:
+            file.unlink()
+    if len(names) > 1:
+        total = sum(_bytes(parts) for parts in tensors.values())
+        placed = {key: name for name, keys in zip(names, shards, strict=True) for key in keys}
+        index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(placed.items()))}
+        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+
+
+def _family(folder: Path) -> tuple[Family, Mapping[str, Any]]:
+    config = read_config(folder)
+    return family_of(config.get("model_type")), config
+
+
+def _image_tokenizer(folder: Path, vocabulary: Vocabulary, device: str | torch.device) -> ImageTokenizer | None:
+    images = folder / IMAGE_TOKENIZER
+    if not images.is_dir():
+        return None
+    tokenizer = load_image_tokenizer(images, device)
+    if tokenizer.codebook_size != vocabulary.codebook_size:
+        raise PolicyError(
+            f"{images}: codebook of {tokenizer.codebook_size} codes, but {folder / 'config.json'} says "
+            f"codebook_size={vocabulary.codebook_size}"
+        )
+    return tokenizer
+
+
+def _interpret(
+    folder: Path, family: Family, config: Mapping[str, Any], tokenizer: ChatTokenizer
+) -> tuple[TransformerConfig, Vocabulary]:
+    try:
+        sizes, vocabulary = family.sizes(config), family.vocabulary(config, len(tokenizer))
+    except KeyError as error:
+        raise PolicyError(
+            f"{folder / 'config.json'}: no {error.args[0]!r}, which a {family.model_type} needs"
+        ) from error
+    except (TypeError, ValueError) as error:
+        if isinstance(error, PolicyError):
+            raise
+        raise PolicyError(f"{folder / 'config.json'}: not what a {family.model_type} has: {error}") from error
+    if sizes.n_heads % sizes.kv_heads:
+        raise PolicyError(
+            f"{folder / 'config.json'}: {sizes.kv_heads} key-value heads cannot be shared by {sizes.n_heads} heads; their "
+            "number must divide it"
+        )
+    _check_vocabulary(folder, vocabulary, tokenizer)
+    return sizes, vocabulary
+
+
+def _check_vocabulary(folder: Path, vocabulary: Vocabulary, tokenizer: ChatTokenizer) -> None:
+    where, first = folder / "config.json", vocabulary.image_offset
+    for name, value in (("mask_token_id", vocabulary.mask_id), ("eos_token_id", vocabulary.eos_id)):
+        if not 0 <= value < vocabulary.size:
+            raise PolicyError(
+                f"{where}: {name}={value}: outside the vocabulary of {vocabulary.size}; allowed: 0..{vocabulary.size - 1}; is "
+                "this the config of these weights?"
+            )
+        if first <= value < first + vocabulary.codebook_size:
+            raise PolicyError(f"{where}: {name}={value}: lies among the image codes from {first}; take a text id")
+    if vocabulary.mask_id == vocabulary.eos_id:
+        raise PolicyError(
+            f"{where}: mask_token_id and eos_token_id are both {vocabulary.mask_id}; they must differ: take "
+            "both from the tokenizer that these weights were trained with"
+        )
+    if first + vocabulary.codebook_size > vocabulary.size:
+        raise PolicyError(
+            f"{where}: image codes {first}..{first + vocabulary.codebook_size - 1} run past the vocabulary of "
+            f"{vocabulary.size}"
+        )
+    if tokenizer.last_id >= first:
+        room = "image codes begin at" if vocabulary.codebook_size else "the vocabulary ends before"
+        raise PolicyError(
+            f"{where}: {room} {first}, but the tokenizer's text goes up to {tokenizer.last_id}; the config and the "
+            "tokenizer are of two models; copy both from one checkpoint"
+        )
+
+
+def _split(tensors: Tensors, max_shard_bytes: int) -> list[list[str]]:
+    """Keys in order, as many a shard as fit; a tensor larger than a shard has one of its own."""
+    shards, room = [[]], max_shard_bytes
+    for key, parts in tensors.items():
+        size = _bytes(parts)
+        if shards[-1] and size > room:
+            shards.append([])
+            room = max_shard_bytes
+        shards[-1].append(key)
+        room -= size
+    return shards
+
+
+def _shard_name(index: int, count: int) -> str:
+    return f"model-{index + 1:05d}-of-{count:05d}.safetensors"
+
+
+def _bytes(parts: Sequence[Tensor]) -> int:
+    return sum(part.numel() * part.element_size() for part in parts)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    whole = parts[0] if len(parts) == 1 else torch.cat(list(parts))
+    return whole.detach().cpu().contiguous()

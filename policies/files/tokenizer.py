@@ -1,0 +1,156 @@
+"""Text tokenizer: a Hugging Face ``tokenizer.json``, with the folder's own chat template."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jinja2 import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer
+
+from policies.files.bpe_files import MERGES, VOCABULARY, tokenizer_from_vocabulary
+from rl.errors import DataError, PolicyError
+from rl.types import Message
+
+# Rewards read these; every other special token is layout and is not shown.
+KEPT = ("<think>", "</think>")
+
+
+class ChatTokenizer:
+    """Wraps ``tokenizers.Tokenizer``. The template is rendered in Jinja's sandbox, as transformers does.
+
+    special  what the template may write out, such as ``bos_token``
+    aliases  other names under which ``token_id`` looks a token up where the tokenizer has no such token
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        chat_template: str,
+        special: Mapping[str, str] | None = None,
+        aliases: Mapping[str, str] | None = None,
+    ) -> None:
+        self._tokenizer = tokenizer
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
+        environment.globals["raise_exception"] = _refuse
+        try:
+            self._template = environment.from_string(chat_template)
+        except TemplateError as error:
+            raise PolicyError(f"chat template: not a Jinja template: {error}") from error
+        self._special, self._aliases = dict(special or {}), dict(aliases or {})
+        added = tokenizer.get_added_tokens_decoder()
+        self._hidden = frozenset(index for index, token in added.items() if token.special and token.content not in KEPT)
+
+    @classmethod
+    def load(cls, folder: Path, aliases: Mapping[str, str] | None = None) -> ChatTokenizer:
+        """Reads tokenizer.json (or vocab.json and merges.txt) and chat_template.jinja (or tokenizer_config.json's)."""
+        return cls(load_tokenizer(folder), _chat_template(folder), _special_tokens(folder), aliases)
+
+    def __len__(self) -> int:
+        """How many tokens there are, added ones too."""
+        return self._tokenizer.get_vocab_size(with_added_tokens=True)
+
+    @property
+    def last_id(self) -> int:
+        return max(self._tokenizer.get_vocab(with_added_tokens=True).values())
+
+    def encode(self, text: str) -> list[int]:
+        """Special tokens written out in the text are recognised; none are added."""
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        kept = [int(index) for index in token_ids if int(index) not in self._hidden]
+        return self._tokenizer.decode(kept, skip_special_tokens=False)
+
+    def chat(self, messages: Sequence[Message]) -> list[int]:
+        """The template's text, up to where the assistant begins to speak, as ids.
+
+        Users' text cannot write special tokens: the library would parse them, so they are broken up first. Raises
+        DataError where the template refuses the turns.
+        """
+        turns = [{"role": turn.role, "content": self._plain(turn.content)} for turn in messages]
+        return self.encode(self.render(turns))
+
+    def render(self, turns: Sequence[Mapping[str, str]]) -> str:
+        """The chat as the template writes it, special tokens and all."""
+        try:
+            return self._template.render(messages=turns, add_generation_prompt=True, **self._special)
+        except TemplateError as error:
+            roles = ", ".join(turn["role"] for turn in turns)
+            raise DataError(f"chat template: it refuses turns of {roles or 'nobody'}: {error}") from error
+
+    def token_id(self, token: str) -> int:
+        index = self._tokenizer.token_to_id(token)
+        if index is None and token in self._aliases:
+            index = self._tokenizer.token_to_id(self._aliases[token])
+        if index is None:
+            raise PolicyError(f"tokenizer.json: no token {token!r}, which the prompt layout needs")
+        return index
+
+    def plain(self, text: str) -> list[int]:
+        """Ids of a user's text in which special tokens have no power."""
+        return self.encode(self._plain(text))
+
+    def _plain(self, text: str) -> str:
+        for token in self._tokenizer.get_added_tokens_decoder().values():
+            if token.special and token.content in text:
+                text = text.replace(token.content, token.content[:1] + " " + token.content[1:])
+        return text
+
+    def save(self, folder: Path) -> None:
+        self._tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """Raises PolicyError where the folder has none, or a broken one."""
+    file = folder / "tokenizer.json"
+    try:
+        if file.is_file():
+            return Tokenizer.from_file(str(file))
+        if (folder / VOCABULARY).is_file() and (folder / MERGES).is_file():
+            return tokenizer_from_vocabulary(folder)
+    except Exception as error:  # the tokenizers library raises plain Exception
+        raise PolicyError(f"{file if file.is_file() else folder / VOCABULARY}: not a tokenizer: {error}") from error
+    raise PolicyError(f"{folder}: no tokenizer.json; save the tokenizer with transformers' fast tokenizer first")
+
+
+def _refuse(message: str) -> NoReturn:
+    raise TemplateError(message)
+
+
+def _chat_template(folder: Path) -> str:
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    template = _read(folder / "tokenizer_config.json").get("chat_template")
+    if not isinstance(template, str):
+        raise PolicyError(
+            f"{folder}: no chat template; add chat_template.jinja, or chat_template in tokenizer_config.json"
+        )
+    return template
+
+
+def _special_tokens(folder: Path) -> dict[str, str]:
+    """bos_token, eos_token and the like, from either file: plain text, or an object with its content."""
+    found = {}
+    for file in ("special_tokens_map.json", "tokenizer_config.json"):
+        for name, value in _read(folder / file).items():
+            content = value.get("content") if isinstance(value, dict) else value
+            if name.endswith("_token") and isinstance(content, str):
+                found[name] = content
+    return found
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise PolicyError(f"{file}: not JSON: {error}") from error
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,1 @@
+"""Verifying answers to mathematics."""

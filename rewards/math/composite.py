@@ -1,0 +1,164 @@
+r"""Answers of several parts: lists, tuples, intervals and their unions, sets, matrices, inequalities, assignments."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from rewards.math.notation import canonical
+
+MAX_ITEMS = 64
+
+JOINT = re.compile(
+    r"\s*(?:\\text\s*\{\s*,?\s*(?:and|or)\s*\}|(?:,?\s+|(?<=\}))(?:and|or)\s+|\\(?:lor|vee|land|wedge)(?![A-Za-z]))\s*"
+)
+_TEXT_LIST = re.compile(r"^\\text\{([^{}]*(?:,| and | or )[^{}]*)\}$")
+_BUILDER = re.compile(r"^\\\{ ?[a-z](?:\\in ?\\mathbb\{?R\}?)? ?(?:\||:|\\mid) ?(.*)\\\}$")
+_MATRIX = re.compile(r"^[(\[]?\\begin\{([pbB]?matrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}[)\]]?$", re.DOTALL)
+_EXCEPT = re.compile(
+    r"^(?:\\text\{ ?)?all real numbers?,? except(?: for)? ?\}? ?(?:[a-z] ?= ?)?(.{1,60})$", re.IGNORECASE
+)
+_NAME = r"[A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?'?"
+_SIGN = r"(<|>|\\le(?![A-Za-z])|\\ge(?![A-Za-z])|\\ne(?![A-Za-z]))"
+_CHAIN = re.compile(rf"^(.{{1,60}}?) ?{_SIGN} ?({_NAME}) ?{_SIGN} ?(.{{1,60}})$")
+_RIGHT = re.compile(rf"^({_NAME}) ?{_SIGN} ?(.{{1,60}})$")
+_LEFT = re.compile(rf"^(.{{1,60}}?) ?{_SIGN} ?({_NAME})$")
+_FLIP = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", r"\ne": r"\ne"}
+_ASSIGNED = re.compile(r"^([A-Za-z]) ?= ?([^=]+)$")
+_REALS = re.compile(
+    r"^(?:\\text\{)?\s*(?:all real numbers?|all reals?|\\mathbb\{R\}|\\mathbb R|\\R|[a-z]\\in ?\\mathbb\{R\})\s*\}?\.?$",
+    re.I,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    r"""kind: ``list`` (bare, or ``\{\}``; no order), the brackets of a tuple or interval such as ``(]``, ``union``, or
+    ``matrix RxC`` with its cells row by row."""
+
+    kind: str
+    items: tuple[str, ...]
+
+
+def parse_collection(text: str) -> Collection | None:
+    r"""``1, 2``, ``\{1, 2\}``, ``(1, 2)``, ``[1, 2)``; ``a \pm b`` is two values. None for a single value."""
+    matrix = _MATRIX.match(text)
+    if matrix is not None:
+        return _matrix(matrix.group(2))
+    text = JOINT.sub(", ", _TEXT_LIST.sub(r"\1", text))
+    if r"\cup" in text:
+        parts = split(text, r"\cup")
+        return Collection("union", tuple(parts)) if parts and len(parts) > 1 else None
+    for opening, closing, kind in (
+        (r"\{", r"\}", "list"),
+        ("(", ")", "()"),
+        ("(", "]", "(]"),
+        ("[", ")", "[)"),
+        ("[", "]", "[]"),
+    ):
+        if text.startswith(opening) and text.endswith(closing):
+            items = split(text[len(opening) : -len(closing)])
+            if items is not None and (len(items) > 1 or kind == "list"):
+                if kind == "list":
+                    items = [value for item in items for value in both_signs(item)]
+                return Collection(kind, tuple(items))
+    items = split(text)
+    if items is None:
+        return None
+    items = [value for item in items for value in both_signs(item)]
+    return Collection("list", tuple(items)) if len(items) > 1 else None
+
+
+def split(text: str, separator: str = "") -> list[str] | None:
+    """At commas (or another separator) outside brackets; None where brackets do not pair."""
+    depth, start, items = 0, 0, []
+    for position, char in enumerate(text):
+        if char in "([{":
+            depth += 1
+        elif char in ")]}":
+            depth -= 1
+            if depth < 0:
+                return None
+        elif depth == 0 and (text.startswith(separator, position) if separator else char in ",;"):
+            items.append(text[start:position])
+            start = position + (len(separator) or 1)
+    if depth and not separator:
+        return None
+    items.append(text[start:])
+    return [canonical(item) for item in items] if len(items) <= MAX_ITEMS + 1 else None
+
+
+def both_signs(text: str) -> list[str]:
+    text = text.replace(r"\mp", r"\pm") if r"\pm" not in text else text
+    if text.count(r"\pm") != 1:
+        return [text]
+    plus = text.replace(r"\pm", "+")
+    return [canonical(value) for value in (plus.replace("=+", "=").removeprefix("+"), text.replace(r"\pm", "-"))]
+
+
+def as_interval(text: str) -> tuple[str, str] | None:
+    r"""A solution set written with inequalities, as (variable, interval): ``1 < x \le 3`` is ``("x", "(1,3]")``."""
+    if _REALS.match(text):
+        return "", r"(-\infty,\infty)"
+    text = _EXCEPT.sub(r"x\\ne \1", _BUILDER.sub(r"\1", text))
+    pieces = re.split(
+        r"\s*(?:\\text\s*\{\s*(?:or)\s*\}|(?<![A-Za-z])or(?![A-Za-z])|\\(?:lor|vee)(?![A-Za-z]))\s*", text
+    )
+    found = [_one_interval(canonical(piece)) for piece in pieces]
+    if any(part is None for part in found) or len(found) > MAX_ITEMS:
+        return None
+    names = {part[0] for part in found if part}
+    return (names.pop(), r"\cup".join(part[1] for part in found if part)) if len(names) == 1 else None
+
+
+def _one_interval(text: str) -> tuple[str, str] | None:
+    chain = _CHAIN.match(text)
+    if chain is not None:
+        low, first, name, second, high = chain.groups()
+        if first in (">", r"\ge") and second in (">", r"\ge"):
+            low, high, first, second = high, low, _FLIP[second], _FLIP[first]
+        if first not in ("<", r"\le") or second not in ("<", r"\le"):
+            return None
+        return name, f"{_open(first, low, '([')}{low},{high}{_open(second, high, ')]')}"
+    right, left = _RIGHT.match(text), _LEFT.match(text)
+    if right is not None:
+        name, sign, bound = right.groups()
+    elif left is not None:
+        bound, sign, name = left.groups()
+        sign = _FLIP[sign]
+    else:
+        return None
+    if re.search(r"[<>=]|\\le|\\ge|,", bound.replace(r"\left", "")):
+        return None
+    if sign == r"\ne":
+        return name, rf"(-\infty,{bound})\cup({bound},\infty)"
+    if sign in ("<", r"\le"):
+        return name, rf"(-\infty,{bound}{')' if sign == '<' else ']'}"
+    return name, rf"{'(' if sign == '>' else '['}{bound},\infty)"
+
+
+def _open(sign: str, bound: str, brackets: str) -> str:
+    return brackets[0] if sign == "<" or r"\infty" in bound else brackets[1]
+
+
+def assigned_tuple(text: str) -> str | None:
+    """``x=1, y=2`` as ``(1,2)``, by the order of the names; None where the names are not different."""
+    items = split(JOINT.sub(", ", text))
+    if items is None or not 2 <= len(items) <= 8:
+        return None
+    pairs = [_ASSIGNED.match(item) for item in items]
+    if any(pair is None for pair in pairs):
+        return None
+    named = {pair.group(1): pair.group(2) for pair in pairs if pair}
+    return "(" + ",".join(named[name] for name in sorted(named)) + ")" if len(named) == len(items) else None
+
+
+def _matrix(body: str) -> Collection | None:
+    body = re.sub(r"\\hline", "", body).strip().removesuffix(r"\\")
+    if r"\begin" in body:
+        return None
+    rows = [[canonical(cell) for cell in row.split("&")] for row in body.split(r"\\")]
+    width = len(rows[0])
+    if any(len(row) != width for row in rows) or len(rows) * width > MAX_ITEMS:
+        return None
+    return Collection(f"matrix {len(rows)}x{width}", tuple(cell for row in rows for cell in row))

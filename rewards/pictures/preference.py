@@ -1,0 +1,252 @@
+"""CLIP-shaped scorers of drawn pictures that were trained on people's choices: HPSv2, PickScore, and LAION's aesthetic head.
+
+Each reads the checkpoint in the form in which it was published, from a local file or folder; nothing is fetched, and no
+pickle is run (``weights_only``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rewards.base import one_line
+from rewards.pictures.base import EmbeddingReward, PictureReward, picture_of
+from rewards.pictures.clip import ClipReward
+from rl.errors import RewardError
+from rl.types import RewardItem
+
+_MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+class Hpsv2Reward(ClipReward):
+    """Human Preference Score v2 (arXiv 2306.09341): the cosine of a fine-tuned ViT-H-14, about 0.2 to 0.35.
+
+    pretrained   the published file, ``HPS_v2.1_compressed.pt`` or its state dict as safetensors
+    Pictures are made to fit with black bars, not cropped, as in the original.
+    """
+
+    name = "hpsv2"
+    scale = 1.0
+
+    def __init__(
+        self,
+        pretrained: str,
+        model: str = "ViT-H-14",
+        device: str = "cpu",
+        batch_size: int = 32,
+        threads: int = 1,
+        precision: str = "fp32",
+    ) -> None:
+        self.check(pretrained, model, device, batch_size, threads, precision)
+        super().__init__(model, pretrained, device, batch_size, threads, precision)
+        size = self.model.visual.image_size
+        self.preprocess = letterbox(size[0] if isinstance(size, tuple | list) else size)
+
+    @staticmethod
+    def check(
+        pretrained: str,
+        model: str = "ViT-H-14",
+        device: str = "cpu",
+        batch_size: int = 32,
+        threads: int = 1,
+        precision: str = "fp32",
+    ) -> None:
+        _check_path("hpsv2", "pretrained", pretrained)
+        ClipReward.check(model, pretrained, device, batch_size, threads, precision)
+
+
+class PickScoreReward(EmbeddingReward):
+    """PickScore (arXiv 2305.01569): exp(logit scale) times the cosine of a fine-tuned CLIP-H, about 18 to 24.
+
+    path   a folder in Hugging Face layout, as ``PickScore_v1`` is published: config.json, safetensors and tokenizer
+    """
+
+    name = "pickscore"
+
+    def __init__(self, path: str, device: str = "cpu", batch_size: int = 32, threads: int = 1) -> None:
+        self.check(path, device, batch_size, threads)
+        super().__init__(device, batch_size, threads)
+        try:
+            self.model = _HuggingFaceClip(path, device)
+        except Exception as error:
+            raise RewardError(f"reward 'pickscore': path={path!r}: {one_line(error)}") from error
+        self.tokenizer, self.scale = self.model.tokenize, self.model.scale
+        self.preprocess = crop(self.model.image_size)
+
+    @staticmethod
+    def check(path: str, device: str = "cpu", batch_size: int = 32, threads: int = 1) -> None:
+        _check_path("pickscore", "path", path)
+        if not (Path(path) / "config.json").is_file():
+            raise RewardError(f"reward 'pickscore': path={path!r}: the folder has no config.json")
+
+    def image_dtype(self) -> Any:
+        return self.model.dtype
+
+
+class AestheticReward(PictureReward):
+    """LAION's aesthetic predictor v2: a small head on a CLIP image embedding of length 1; about 1 to 10. No caption is read.
+
+    model, pretrained   the CLIP that the head was trained on, as for the reward ``clip``: ViT-L-14 with openai's weights
+    head                the published file, ``sac+logos+ava1-l14-linearMSE.pth``, or the same as safetensors
+    """
+
+    name = "aesthetic"
+
+    def __init__(
+        self,
+        head: str,
+        model: str = "ViT-L-14",
+        pretrained: str | None = None,
+        device: str = "cpu",
+        batch_size: int = 64,
+        threads: int = 1,
+    ) -> None:
+        self.check(head, model, pretrained, device, batch_size, threads)
+        super().__init__(device, batch_size, threads)
+        self._clip = ClipReward(model, pretrained, device, batch_size, threads)
+        self.preprocess = self._clip.preprocess
+        self._layers = linear_chain(load_tensors(head), device, f"reward 'aesthetic': head={head!r}")
+
+    @staticmethod
+    def check(
+        head: str,
+        model: str = "ViT-L-14",
+        pretrained: str | None = None,
+        device: str = "cpu",
+        batch_size: int = 64,
+        threads: int = 1,
+    ) -> None:
+        _check_path("aesthetic", "head", head)
+        ClipReward.check(model, pretrained, device, batch_size, threads)
+
+    def pair(self, item: RewardItem) -> tuple[Any, str]:
+        if item.image is None:
+            raise ValueError("no picture to score")
+        return picture_of(item.image), ""
+
+    def values(self, images: Sequence[Any], captions: Sequence[str]) -> Any:
+        import torch
+
+        found = []
+        for _, pixels in self.batches(images, self._clip.image_dtype()):
+            features = self._clip.model.encode_image(pixels, normalize=True).float()
+            found.append(through(self._layers, features)[:, 0].cpu())
+        return torch.cat(found).numpy()
+
+
+class _HuggingFaceClip:
+    """``transformers.CLIPModel`` with open_clip's two methods."""
+
+    def __init__(self, path: str, device: str) -> None:
+        _ready()
+        from transformers import AutoTokenizer, CLIPModel
+
+        self._model = CLIPModel.from_pretrained(path, local_files_only=True).to(device).eval()  # pyright: ignore
+        self._tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        self.scale = float(self._model.logit_scale.detach().exp())
+        config: Any = self._model.config
+        self.image_size = int(config.vision_config.image_size)
+        self._longest = int(config.text_config.max_position_embeddings)
+        self.dtype = self._model.dtype
+
+    def tokenize(self, texts: Sequence[str]) -> Any:
+        return self._tokenizer(
+            list(texts), padding="max_length", truncation=True, max_length=self._longest, return_tensors="pt"
+        )
+
+    def encode_text(self, tokens: Any, normalize: bool) -> Any:
+        pooled = self._model.text_model(tokens.input_ids, attention_mask=tokens.attention_mask).pooler_output
+        return _normalised(self._model.text_projection(pooled))
+
+    def encode_image(self, pixels: Any, normalize: bool) -> Any:
+        pooled = self._model.vision_model(pixel_values=pixels).pooler_output
+        return _normalised(self._model.visual_projection(pooled))
+
+
+def letterbox(size: int) -> Any:
+    """A PIL picture -> [3, size, size]: scaled until its longer side fits, the rest black."""
+    _ready()
+    import torchvision.transforms.functional as images
+    from torchvision.transforms import InterpolationMode
+
+    def prepare(picture: Any) -> Any:
+        width, height = picture.size
+        scale = size / max(height, width)
+        if scale != 1.0:
+            height, width = round(height * scale), round(width * scale)
+            picture = images.resize(picture, [height, width], InterpolationMode.BICUBIC)
+        across, down = size - width, size - height
+        picture = images.pad(picture, [across // 2, down // 2, across - across // 2, down - down // 2], fill=0)
+        return images.normalize(images.to_tensor(picture), list(_MEAN), list(_STD))
+
+    return prepare
+
+
+def crop(size: int) -> Any:
+    """A PIL picture -> [3, size, size]: scaled until its shorter side fits, then its middle."""
+    _ready()
+    from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
+
+    scale = Resize(size, interpolation=InterpolationMode.BICUBIC)
+    return Compose([scale, CenterCrop(size), ToTensor(), Normalize(_MEAN, _STD)])
+
+
+def load_tensors(path: str | Path) -> dict[str, Any]:
+    """Tensors by name, from safetensors or a ``.pt`` of tensors alone. Raises RewardError."""
+    import torch
+    from safetensors.torch import load_file
+
+    try:
+        found = load_file(path) if str(path).endswith(".safetensors") else torch.load(path, "cpu", weights_only=True)
+    except Exception as error:
+        raise RewardError(f"{path}: cannot be read as weights: {one_line(error)}") from error
+    while isinstance(found, Mapping) and isinstance(inner := found.get("state_dict"), Mapping):
+        found = inner
+    return {str(name): value for name, value in found.items() if isinstance(value, torch.Tensor)}
+
+
+def linear_chain(tensors: Mapping[str, Any], device: str, where: str) -> list[tuple[Any, Any]]:
+    """The (weight, bias) pairs of ``layers.N``, in order: dropout between them does nothing when scoring."""
+    names = sorted(
+        {int(m.group(1)) for name in tensors if (m := re.fullmatch(r"(?:.*\.)?layers\.(\d+)\.weight", name))}
+    )
+    prefix = next((name.split("layers.")[0] for name in tensors if "layers." in name), "")
+    chain = [
+        tuple(tensors[f"{prefix}layers.{n}.{kind}"].float().to(device) for kind in ("weight", "bias")) for n in names
+    ]
+    widths = [(weight.shape[1], weight.shape[0]) for weight, _ in chain]
+    if (
+        not chain
+        or any(out != into for (_, out), (into, _) in zip(widths, widths[1:], strict=False))
+        or widths[-1][1] != 1
+    ):
+        raise RewardError(f"{where}: expected linear layers 'layers.N' that end in one number; found {widths}")
+    return chain
+
+
+def through(chain: Sequence[tuple[Any, Any]], features: Any) -> Any:
+    import torch
+
+    for weight, bias in chain:
+        features = torch.nn.functional.linear(features, weight, bias)
+    return features
+
+
+def _ready() -> None:
+    """Before torchvision or transformers' models are imported."""
+    from rewards.pictures.torchvision_ops import ensure_torchvision_ops
+
+    ensure_torchvision_ops()
+
+
+def _normalised(features: Any) -> Any:
+    return features / features.norm(dim=-1, keepdim=True)
+
+
+def _check_path(reward: str, key: str, value: Any) -> None:
+    if not isinstance(value, str) or not Path(value).exists():
+        raise RewardError(
+            f"reward {reward!r}: {key}={value!r}: no such file or folder; give the published checkpoint's"
+        )

@@ -1,0 +1,1 @@
+"""Child processes in which foreign text and code run."""

@@ -1,0 +1,227 @@
+"""A killable child process with limits: the only place where foreign text meets a computer algebra system.
+
+``Isolated("module:function")`` runs that function on JSON in a worker process with a wall deadline, a CPU limit and an
+address-space limit. Workers are forked from a template process that has imported everything and has one thread, so a
+killed one is replaced in milliseconds and no process with threads is ever forked. Any thread may call it.
+
+A worker cannot write or make files, start programs or reach a network, where the kernel has Landlock (5.13) and user
+namespaces; ``network=True`` leaves the last two, and temporary files in a folder of its own. What this is NOT: a sandbox
+for hostile code. A worker can read files; it is for our own functions on hostile input.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rewards.sandbox.template import receive_frame, send_frame
+from rl.errors import DeadlineError, RewardError
+from rl.types import ScoreStatus
+
+_START_S = 120.0  # importing a computer algebra system on a busy machine
+_CONTROL_S = 20.0
+_GRACE_S = 5.0
+_LIVE: weakref.WeakSet[Isolated] = weakref.WeakSet()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one call: ``ok`` with the function's JSON value, or ``timeout`` or ``crashed`` with a reason."""
+
+    status: ScoreStatus
+    value: Any = None
+    detail: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class _Worker:
+    channel: socket.socket
+    pid: int
+    template: subprocess.Popen[bytes] | None
+    served: int = 0
+
+
+class Isolated:
+    """Calls ``module:function`` in worker processes; one worker per concurrent call, reused up to ``recycle_after``."""
+
+    def __init__(self, target: str, memory_mb: int = 768, recycle_after: int = 500, *, network: bool = False) -> None:
+        self.target, self.network = target, network
+        self.memory = memory_mb << 20
+        self.recycle_after = recycle_after
+        self._forget()
+        _LIVE.add(self)
+
+    def call(self, payload: Any, deadline_s: float) -> Outcome:
+        """The function's value, or why there is none. Never raises for what the function does.
+
+        Raises RewardError where the function cannot be imported, DeadlineError where the template does not start.
+        """
+        try:
+            worker = self._take()
+        except (OSError, EOFError) as error:
+            return Outcome(ScoreStatus.CRASHED, detail=f"no worker process: {type(error).__name__}: {error}")
+        begin = time.monotonic()
+        status, value, detail = self._exchange(worker, payload, deadline_s)
+        seconds = time.monotonic() - begin
+        if status is not ScoreStatus.OK or worker.served >= self.recycle_after or not self._keep(worker):
+            code = self._drop(worker)
+            if status is ScoreStatus.CRASHED and not detail:
+                detail = f"the process ended with {_describe_exit(code)}"
+        return Outcome(status, value, detail, seconds)
+
+    def warm(self) -> None:
+        """Start the template and one worker now, so that the first call does not wait."""
+        self._keep(self._take())
+
+    def close(self) -> None:
+        """End the template and all workers."""
+        with self._lock:
+            if self._control is not None:
+                self._control.close()
+            if self._template is not None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._template.wait(_GRACE_S)  # it collects its workers, then ends
+            self._control = None
+            self._abandon()
+
+    def _forget(self) -> None:
+        """The state before anything was started; also that of a fork of this process, which owns none of it."""
+        self._lock = threading.Lock()
+        self._idle: list[_Worker] = []
+        self._template: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    def _exchange(self, worker: _Worker, payload: Any, deadline_s: float) -> tuple[ScoreStatus, Any, str]:
+        worker.served += 1
+        worker.channel.settimeout(deadline_s)
+        try:
+            send_frame(worker.channel, {"payload": payload, "deadline_s": deadline_s})
+            reply = receive_frame(worker.channel)
+        except TimeoutError:
+            return ScoreStatus.TIMEOUT, None, f"no result within {deadline_s:g} s"
+        except (OSError, EOFError, ValueError):
+            return ScoreStatus.CRASHED, None, ""
+        if "crashed" in reply:
+            return ScoreStatus.CRASHED, None, str(reply["crashed"])
+        return ScoreStatus.OK, reply["value"], ""
+
+    def _take(self) -> _Worker:
+        with self._lock:
+            if self._template is not None and self._template.poll() is not None:
+                self._abandon()
+            if self._idle:
+                return self._idle.pop()
+            try:
+                return self._spawn()
+            except (OSError, EOFError):  # the template was killed from outside: once more with a new one
+                self._abandon()
+                return self._spawn()
+
+    def _spawn(self) -> _Worker:
+        control = self._control or self._start()
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                socket.send_fds(control, [b"spawn"], [theirs.fileno()])
+            return _Worker(ours, int(receive_frame(control)["pid"]), self._template)
+        except BaseException:
+            ours.close()
+            raise
+
+    def _keep(self, worker: _Worker) -> bool:
+        """Ready for the next call, unless its template is gone and it with it."""
+        with self._lock:
+            if worker.template is self._template:
+                self._idle.append(worker)
+            return worker.template is self._template
+
+    def _drop(self, worker: _Worker) -> int:
+        worker.channel.close()
+        with self._lock:
+            if self._control is None or worker.template is not self._template:
+                return 0
+            try:
+                self._control.sendall(f"drop {worker.pid}".encode())
+                return int(receive_frame(self._control)["code"])
+            except (OSError, EOFError):
+                self._abandon()
+                return 0
+
+    def _abandon(self) -> None:
+        """Let go of a template that does not answer; its workers die with it."""
+        if self._control is not None:
+            self._control.close()
+        if self._template is not None:
+            self._template.kill()
+            self._template.wait()
+        while self._idle:
+            self._idle.pop().channel.close()
+        self._template = self._control = None
+
+    def _start(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        child = [sys.executable, "-m", "rewards.sandbox.template"]
+        with theirs:
+            self._template = subprocess.Popen(
+                [*child, str(theirs.fileno()), self.target, str(self.memory), "network" if self.network else "sealed"],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env=_environment(),
+                start_new_session=True,  # an interrupt from the terminal is for the parent, whose end ends this too
+            )
+        ours.settimeout(_START_S)
+        try:
+            receive_frame(ours)
+        except TimeoutError as error:
+            self._template.kill()
+            raise DeadlineError(f"{self.target}: its process did not start within {_START_S:g} s") from error
+        except (OSError, EOFError) as error:
+            reason = self._template.communicate()[1].decode(errors="replace").strip().splitlines()
+            raise RewardError(f"{self.target}: its process did not start: {reason[-1] if reason else ''}") from error
+        ours.settimeout(_CONTROL_S)
+        self._control = ours
+        return ours
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of the parent's environment but where Python finds modules: no tokens, no proxies."""
+    roots = [str(Path(__file__).parents[2]), *(entry or os.getcwd() for entry in sys.path)]
+    threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    return {
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(roots)),
+        "PATH": os.environ.get("PATH", ""),
+        "LANG": "C.UTF-8",
+        "PYTHONHASHSEED": "0",
+        **threads,
+    }
+
+
+def _describe_exit(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _close_all() -> None:
+    for isolated in list(_LIVE):
+        isolated.close()
+
+
+def _forget_all() -> None:
+    for isolated in list(_LIVE):
+        isolated._forget()
+
+
+atexit.register(_close_all)
+os.register_at_fork(after_in_child=_forget_all)

@@ -1,0 +1,115 @@
+"""What ``unigrpo rewards check`` wants to know of a reward function; runs in a killable child process.
+
+Each check is a row: its name, ``ok``, ``note`` or ``wrong``, and a line that says what was found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import math
+import pickle
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from rewards.custom import FunctionReward, load_function
+from rewards.sandbox.custom import unpack
+from rl.types import RewardItem, Score
+
+OK, NOTE, WRONG = "ok", "note", "wrong"
+_THREADS = 4
+
+
+def probe(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"path", "function", "extra", "items"}`` -> ``{"rows": [[check, verdict, line]], "seconds_per_item", "printed"}``."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        function = load_function(payload["path"], payload["function"])
+        reward = FunctionReward(function, payload["path"], payload["extra"])
+        reward.function_name = payload["function"]
+        items = [unpack(item) for item in payload["items"]]
+        began = time.perf_counter()
+        scores = reward.score(items)
+        seconds: float | None = (time.perf_counter() - began) / len(items)
+        rows = [_signature(function, reward.per_item), _values(scores)]
+        if any(not score.usable and score.status != "ok" for score in scores):
+            seconds = None  # of what failed: says nothing
+        else:
+            began = time.perf_counter()
+            reward.score(items)  # again: the first call also imports and loads
+            seconds = (time.perf_counter() - began) / len(items)
+            rows += [
+                _determinism(reward, items, scores),
+                _batches(reward, items, scores),
+                _threads(reward, items, scores),
+            ]
+        rows.append(_pickles(function))
+    return {"rows": rows, "seconds_per_item": seconds, "printed": printed.getvalue()[:4_000]}
+
+
+def _signature(function: Callable[..., Any], per_item: bool) -> list[str]:
+    kind = "verl's: one response at a time" if per_item else "TRL's: a batch at a time"
+    awaited = ", async" if inspect.iscoroutinefunction(function) else ""
+    return ["signature", OK, f"{getattr(function, '__name__', function)}{inspect.signature(function)}: {kind}{awaited}"]
+
+
+def _values(scores: Sequence[Score]) -> list[str]:
+    for score in scores:
+        if not score.usable and score.detail and score.status != "ok":
+            return ["values", WRONG, f"{score.status}: {score.detail}"]
+    numbers = [score.value for score in scores if score.usable]
+    absent = len(scores) - len(numbers)
+    if not numbers:
+        return ["values", NOTE, f"None for all {len(scores)} sample rows: is this reward for other rows?"]
+    spread = "" if len(set(numbers)) > 1 else "; all are the same: a group without differences teaches nothing"
+    line = f"{len(scores)} numbers from {min(numbers):g} to {max(numbers):g}" + (f", {absent} None" if absent else "")
+    return ["values", NOTE if spread else OK, line + spread]
+
+
+def _determinism(reward: FunctionReward, items: Sequence[RewardItem], scores: Sequence[Score]) -> list[str]:
+    again = reward.score(items)
+    changed = [index for index, pair in enumerate(zip(scores, again, strict=True)) if not _same(*pair)]
+    if not changed:
+        return ["determinism", OK, "the same scores twice"]
+    first = changed[0]
+    line = f"{len(changed)} of {len(scores)} scores changed on a second call, e.g. {scores[first].value:g} and then "
+    return ["determinism", NOTE, line + f"{again[first].value:g}: two runs of a recipe will differ"]
+
+
+def _batches(reward: FunctionReward, items: Sequence[RewardItem], scores: Sequence[Score]) -> list[str]:
+    alone = [reward.score([item])[0] for item in items]
+    changed = sum(not _same(*pair) for pair in zip(scores, alone, strict=True))
+    if not changed:
+        return ["batching", OK, "a row's score is the same alone and in a batch"]
+    return ["batching", NOTE, f"{changed} of {len(scores)} scores depend on the other rows of the batch"]
+
+
+def _threads(reward: FunctionReward, items: Sequence[RewardItem], scores: Sequence[Score]) -> list[str]:
+    with ThreadPoolExecutor(_THREADS) as threads:
+        runs = list(threads.map(lambda _: reward.score(items), range(_THREADS)))
+    for run in runs:
+        for score, other in zip(scores, run, strict=True):
+            if not _same(score, other):
+                said = other.detail or f"{score.value:g} became {other.value:g}"
+                return ["threads", NOTE, f"{_THREADS} threads at once give other scores ({said}); workers use one"]
+    return ["threads", OK, f"the same scores from {_THREADS} threads at once"]
+
+
+def _pickles(function: Callable[..., Any]) -> list[str]:
+    try:
+        pickle.dumps(function)
+    except Exception as error:
+        return [
+            "pickle",
+            NOTE,
+            f"does not pickle ({type(error).__name__}); workers load the file instead, which is fine",
+        ]
+    return ["pickle", OK, "the function pickles"]
+
+
+def _same(left: Score, right: Score) -> bool:
+    both_absent = math.isnan(left.value) and math.isnan(right.value)
+    return left.status == right.status and (both_absent or left.value == right.value)

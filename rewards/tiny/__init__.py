@@ -1,0 +1,1 @@
+"""The shipped small CLIP, and how it is trained."""

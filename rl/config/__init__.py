@@ -1,0 +1,42 @@
+"""The config of a run: its sections, how it is loaded, and its checks."""
+
+from rl.config.cluster import ClusterConfig
+from rl.config.learner import LearnerConfig, UniGRPOConfig
+from rl.config.load import build_config, load_config, recipe_path, to_yaml
+from rl.config.lora import LoraConfig
+from rl.config.rewards import CustomRewardConfig, FailureConfig, JudgeConfig, RewardsConfig
+from rl.config.sections import (
+    CacheGateConfig,
+    Config,
+    DataConfig,
+    EvaluationConfig,
+    PolicyConfig,
+    RolloutConfig,
+    SftConfig,
+    SourceConfig,
+    TrackingConfig,
+)
+
+__all__ = [
+    "CacheGateConfig",
+    "ClusterConfig",
+    "Config",
+    "CustomRewardConfig",
+    "DataConfig",
+    "EvaluationConfig",
+    "FailureConfig",
+    "JudgeConfig",
+    "LearnerConfig",
+    "LoraConfig",
+    "PolicyConfig",
+    "RewardsConfig",
+    "RolloutConfig",
+    "SftConfig",
+    "SourceConfig",
+    "TrackingConfig",
+    "UniGRPOConfig",
+    "build_config",
+    "load_config",
+    "recipe_path",
+    "to_yaml",
+]

@@ -1,0 +1,379 @@
+"""The checks of a config: ranges, choices and relations between settings. All run before the first process starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rl.config.lora import TARGETS
+from rl.config.sections import Config, SourceConfig
+from rl.errors import ConfigError
+from rl.types import ImageSampling, Task, TextSampling
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "policy.dtype": ("float32", "bfloat16"),
+    "learner.algorithm.kl_estimator": ("k1", "k2", "k3"),
+    "learner.algorithm.normalizer": ("masked", "length", "token_mean", "constant"),
+    "learner.algorithm.objective": ("unigrpo", "policy_gradient", "wd1", "dpo"),
+    "learner.algorithm.ratio": ("token", "sequence"),
+    "learner.algorithm.importance_level": ("token", "sequence"),
+    "learner.advantage_baseline": ("mean", "leave_one_out"),
+    "learner.algorithm.schedule": ("stratified", "algorithm1", "random", "middle", "full"),
+    "learner.algorithm.estimator": (
+        "masked",
+        "coupled",
+        "trajectory",
+        "elbo",
+        "elbo_stratified",
+        "elbo_antithetic",
+        "spg",
+        "left_to_right",
+    ),
+    "rewards.on_failure.action": ("drop", "retry", "fail"),
+    "learner.engine": ("deepspeed", "torch"),
+    "learner.zero_stage": (0, 1, 2, 3),  # pyright: ignore[reportAssignmentType]
+    "learner.lr_schedule": ("constant", "cosine"),
+    "learner.optimizer": ("adamw", "adamw8bit"),
+    "sft.optimizer": ("adamw", "adamw8bit"),
+    "sft.lr_schedule": ("constant", "cosine"),
+    "sft.eos_fill": ("block", "canvas"),
+    "cluster.mode": ("ray", "inline"),
+    "cluster.weight_sync": ("object_store", "collective", "ipc"),
+    "cluster.in_flight": ("finish", "restart"),
+    "cluster.placement": ("auto", "colocated", "disaggregated"),
+    "resume_mode": ("auto", "disable", "path"),
+    "best_mode": ("max", "min"),
+}
+
+POSITIVE = (
+    "steps rollout.batch_size rollout.n_samples_per_prompt rollout.threads learner.algorithm.mu learner.lr "
+    "learner.micro_batch_size_per_gpu learner.mini_batch_size learner.max_grad_norm learner.max_skipped_updates "
+    "learner.algorithm.estimator_samples learner.algorithm.trajectory_shrink learner.algorithm.spg_beta "
+    "rollout.max_gen_batches learner.logits_mib learner.algorithm.dual_clip learner.algorithm.normalizer_length "
+    "learner.algorithm.importance_cap learner.algorithm.importance_versions "
+    "learner.algorithm.kl_clip learner.lora.alpha learner.threads learner.reference_sync_freq "
+    "sft.steps sft.batch_size sft.lr sft.lr_decay_steps sft.threads sft.max_grad_norm "
+    "cluster.rollout_workers cluster.reward_workers cluster.scorer_workers cluster.scorer_gpus cluster.learner_ranks "
+    "cluster.start_deadline_s "
+    "cluster.rollout_deadline_s cluster.reward_deadline_s cluster.learner_deadline_s evaluation.n_samples_per_prompt "
+    "keep_checkpoints keep_best tracking.samples_freq rewards.on_failure.attempts "
+    "custom_reward_function.deadline_s custom_reward_function.memory_mb judge.start_deadline_s "
+    "rollout.cache_gate.prompts cluster.heartbeat_s cluster.grace_s cluster.stall_s"
+).split()
+NOT_NEGATIVE = (
+    "learner.algorithm.clip_low learner.algorithm.clip_high learner.algorithm.kl_coef learner.weight_decay "
+    "learner.algorithm.entropy_coef learner.lora.rank learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq "
+    "save_freq seed judge.port judge.restarts judge.gpus rollout.cache_gate.max_reward_drop "
+    "max_staleness cluster.restart_budget cluster.learner_rebuilds"
+).split()
+REMASKING = ("low_confidence", "random", "entropy", "margin")
+SCHEDULES = ("cosine", "linear")
+CACHES = ("none", "prefix", "dual")
+
+
+def validate(config: Config) -> None:
+    """Check ranges and relations. Raises ConfigError."""
+    flat = dict(flatten(dataclasses.asdict(config)))
+    for key, allowed in CHOICES.items():
+        _require_choice(key, flat[key], allowed)
+    for key in POSITIVE:
+        _require(flat[key] is None or flat[key] > 0, key, flat[key], "a number above 0")
+    for key in NOT_NEGATIVE:
+        _require(flat[key] >= 0, key, flat[key], "0 or more")
+    for key, value in flat.items():
+        if isinstance(value, float):
+            _require(math.isfinite(value), key, value, "a finite number")
+    _validate_group_sizes(config)
+    for section, part in (("rollout", config.rollout), ("evaluation", config.evaluation)):
+        for name in ("text", "understand"):
+            _validate_text(f"{section}.{name}", getattr(part, name))
+        _validate_image(f"{section}.draw", part.draw)
+        _validate_text(f"{section}.think_draw.think", part.think_draw.think)
+        _validate_image(f"{section}.think_draw.draw", part.think_draw.draw)
+    _validate_rewards(config)
+    _validate_scorers(config)
+    _validate_learner(config)
+    for probability in (
+        "learner.algorithm.spg_mixture",
+        "learner.algorithm.prompt_mask_prob",
+        "rollout.cache_gate.min_agreement",
+        "sft.canvas_prob",
+        "sft.semi_autoregressive_prob",
+        "sft.prompt_dropout",
+    ):
+        _require(0 <= flat[probability] <= 1, probability, flat[probability], "a probability, 0 to 1")
+    share = config.rewards.on_failure.max_failed_share
+    _require(0 <= share < 1, "rewards.on_failure.max_failed_share", share, "a share, from 0 to below 1")
+    for which in ("train", "val"):
+        for index, source in enumerate(getattr(config.data, which)):
+            _validate_source(f"data.{which}[{index}]", source)
+    if config.resume_mode == "path" and not config.resume_path:
+        raise ConfigError("resume_mode=path: also give resume_path=FOLDER (a global_step_N folder)")
+    decay = config.sft.lr_decay_steps
+    _require(
+        decay is None or decay >= config.sft.steps,
+        "sft.lr_decay_steps",
+        decay,
+        f"null, or sft.steps={config.sft.steps} or more",
+    )
+    _validate_best(config)
+    _validate_staleness(config)
+    _validate_sharing(config)
+
+
+def _validate_best(config: Config) -> None:
+    """A checkpoint can be told to be the best only where it was measured."""
+    metric, save, test = config.best_metric, config.save_freq, config.test_freq
+    if metric is None:
+        return
+    if not metric.startswith("val/"):
+        raise ConfigError(f"best_metric={metric}: must be of held-out evaluation, e.g. val/text/score")
+    if not save or not test or save % test:
+        raise ConfigError(
+            f"best_metric={metric}: every saved step must be evaluated: set save_freq={save} and test_freq={test} "
+            "above 0, save_freq a multiple of test_freq"
+        )
+
+
+def _validate_staleness(config: Config) -> None:
+    """Rollouts may run ahead only where it is known which weights sample which batch, and who still has them."""
+    wire = config.cluster.weight_sync
+    if config.max_staleness and wire != "object_store":
+        raise ConfigError(
+            f"max_staleness={config.max_staleness} with cluster.weight_sync={wire}: the learner holds its newest weights "
+            "alone, and a replaced worker may need earlier ones; set cluster.weight_sync=object_store"
+        )
+    if config.max_staleness and config.rollout.max_gen_batches > 1:
+        raise ConfigError(
+            f"max_staleness={config.max_staleness} with rollout.max_gen_batches={config.rollout.max_gen_batches}: how many "
+            "batches a step takes is only known when it is sampled; set one of them to max_staleness=0 or max_gen_batches=1"
+        )
+
+
+def _validate_sharing(config: Config) -> None:
+    """What only processes on one device can do."""
+    cluster = config.cluster
+    if cluster.placement == "disaggregated" and config.policy.device.startswith("cuda"):
+        for setting, on in (("take_turns=true", cluster.take_turns), ("weight_sync=ipc", cluster.weight_sync == "ipc")):
+            if on:
+                raise ConfigError(
+                    f"cluster.{setting} with cluster.placement=disaggregated: learner ranks and rollout workers must share "
+                    "GPUs for it; set cluster.placement=colocated"
+                )
+    if not cluster.take_turns:
+        return
+    if cluster.mode != "ray":
+        raise ConfigError(
+            f"cluster.take_turns=true with cluster.mode={cluster.mode}: it is for processes; set mode=ray"
+        )
+    if config.max_staleness:
+        raise ConfigError(
+            f"cluster.take_turns=true with max_staleness={config.max_staleness}: rollouts that run ahead sample while the "
+            "learner learns; set one of them to take_turns=false or max_staleness=0"
+        )
+    if cluster.weight_sync != "object_store":
+        raise ConfigError(
+            f"cluster.take_turns=true with cluster.weight_sync={cluster.weight_sync}: the learner sleeps while rollout workers "
+            "wake, so their weights must wait elsewhere; set cluster.weight_sync=object_store"
+        )
+
+
+def _validate_text(where: str, sampling: TextSampling) -> None:
+    for name in ("max_new_tokens", "block_length", "steps"):
+        _require(getattr(sampling, name) > 0, f"{where}.{name}", getattr(sampling, name), "a number above 0")
+    _require(sampling.temperature >= 0, f"{where}.temperature", sampling.temperature, "0 (greedy) or more")
+    if sampling.max_new_tokens % sampling.block_length:
+        raise ConfigError(
+            f"{where}.block_length={sampling.block_length}: must divide max_new_tokens={sampling.max_new_tokens}"
+        )
+    _require_choice(f"{where}.remasking", sampling.remasking, REMASKING)
+    _require_choice(f"{where}.cache", sampling.cache, CACHES)
+    _validate_tail(where, sampling)
+    threshold = sampling.confidence_threshold
+    _require(
+        threshold is None or 0 < threshold <= 1,
+        f"{where}.confidence_threshold",
+        threshold,
+        "above 0, at most 1, or null",
+    )
+    if threshold is not None and sampling.remasking == "random":
+        raise ConfigError(
+            f"{where}.confidence_threshold={threshold}: a random order is never sure; set {where}.remasking=low_confidence"
+        )
+    _require(
+        sampling.repetition_penalty > 0,
+        f"{where}.repetition_penalty",
+        sampling.repetition_penalty,
+        "above 0 (1 is off)",
+    )
+    blocks = sampling.max_new_tokens // sampling.block_length
+    if sampling.steps % blocks:
+        raise ConfigError(f"{where}.steps={sampling.steps}: must be a multiple of the {blocks} blocks")
+
+
+def _validate_image(where: str, sampling: ImageSampling) -> None:
+    _require(sampling.steps > 0, f"{where}.steps", sampling.steps, "a number above 0")
+    for name in ("guidance", "temperature", "remask_temperature"):
+        _require(getattr(sampling, name) >= 0, f"{where}.{name}", getattr(sampling, name), "0 or more")
+    _require_choice(f"{where}.schedule", sampling.schedule, SCHEDULES)
+    _require_choice(f"{where}.remasking", sampling.remasking, REMASKING)
+    _validate_tail(where, sampling)
+
+
+def _validate_tail(where: str, sampling: TextSampling | ImageSampling) -> None:
+    _require(sampling.top_k >= 0, f"{where}.top_k", sampling.top_k, "0 (all tokens) or more")
+    _require(0 < sampling.top_p <= 1, f"{where}.top_p", sampling.top_p, "above 0, at most 1 (all tokens)")
+
+
+def _validate_rewards(config: Config) -> None:
+    tasks = [str(task) for task in Task]
+    for section, mix in (("rewards.mix", config.rewards.mix), ("evaluation.mix", config.evaluation.mix)):
+        for task, parts in mix.items():
+            if task not in tasks:
+                raise ConfigError(f"{section}.{task}: unknown task; allowed: {', '.join(tasks)}{closest(task, tasks)}")
+            _require(bool(parts), f"{section}.{task}", parts, "at least one reward, e.g. {correctness: 1.0}")
+            custom = config.custom_reward_function
+            if "custom" in parts and not (custom.path or custom.url):
+                raise ConfigError(
+                    f"{section}.{task}.custom: also give custom_reward_function.path=FILE.py (or .url=URL)"
+                )
+            if custom.path and custom.url:
+                raise ConfigError("custom_reward_function: path and url are both given; give one")
+
+
+def _validate_scorers(config: Config) -> None:
+    mixes = (*config.rewards.mix.values(), *config.evaluation.mix.values())
+    known = sorted({name for parts in mixes for name in parts} | set(config.rewards.settings))
+    for name in config.rewards.scorers:
+        _require_choice("rewards.scorers", name, known)
+        if config.rewards.settings.get(name, {}).get("name", name) == "judge":
+            raise ConfigError(f"rewards.scorers: {name}: a judge's server is beside the reward workers; leave it out")
+    gpus = config.cluster.scorer_gpus
+    _require(gpus <= 1 or gpus.is_integer(), "cluster.scorer_gpus", gpus, "a share of a GPU, or a whole number of them")
+
+
+def _validate_group_sizes(config: Config) -> None:
+    by_task, tasks = config.rollout.n_samples_by_task, [str(task) for task in Task]
+    sizes = {"n_samples_per_prompt": config.rollout.n_samples_per_prompt}
+    for task, size in by_task.items():
+        if task not in tasks:
+            raise ConfigError(f"rollout.n_samples_by_task.{task}: unknown task; allowed: {', '.join(tasks)}")
+        sizes[f"n_samples_by_task.{task}"] = size
+    for name, size in sizes.items():
+        _require(size >= 2, f"rollout.{name}", size, "2 or more (an advantage compares members of a group)")
+    if by_task and config.learner.mini_batch_size is not None:
+        raise ConfigError(
+            f"learner.mini_batch_size={config.learner.mini_batch_size} with rollout.n_samples_by_task: steps would differ "
+            "in their number of updates; leave mini_batch_size out, or give all tasks n_samples_per_prompt"
+        )
+
+
+def _validate_learner(config: Config) -> None:
+    learner, rollouts = config.learner, config.rollout.batch_size * config.rollout.n_samples_per_prompt
+    _require(len(learner.betas) == 2, "learner.betas", learner.betas, "two numbers")
+    if learner.engine == "torch" and config.cluster.learner_ranks > 1:
+        raise ConfigError(
+            f"learner.engine=torch with cluster.learner_ranks={config.cluster.learner_ranks}: the torch engine has "
+            "one rank; set learner.engine=deepspeed"
+        )
+    if learner.lora.on and learner.reference_sync_freq is not None:
+        raise ConfigError(
+            f"learner.reference_sync_freq={learner.reference_sync_freq} with learner.lora: the reference is the policy "
+            "without its adapter; set learner.reference_sync_freq=null"
+        )
+    if learner.lora.rank and not learner.lora.target:
+        raise ConfigError("learner.lora.target=[]: name at least one layer, e.g. [q_proj, v_proj]")
+    for name in learner.lora.target:
+        _require_choice("learner.lora.target", name, TARGETS)
+    if learner.offload_optimizer and (learner.engine != "deepspeed" or learner.zero_stage == 0):
+        raise ConfigError(
+            f"learner.offload_optimizer=true with learner.engine={learner.engine}, zero_stage={learner.zero_stage}: "
+            "only ZeRO offloads; set learner.engine=deepspeed and learner.zero_stage=1, 2 or 3"
+        )
+    if config.cluster.mode == "inline" and config.cluster.learner_ranks > 1:
+        raise ConfigError("cluster.mode=inline with cluster.learner_ranks > 1: one process has one rank; use mode=ray")
+    for kind in config.cluster.labels:
+        _require_choice("cluster.labels", kind, ("rollout", "reward", "scorer", "learner"))
+    if config.cluster.learner_ranks > rollouts:
+        raise ConfigError(
+            f"cluster.learner_ranks={config.cluster.learner_ranks}: more ranks than the {rollouts} rollouts of a step"
+        )
+    _validate_algorithm(config)
+    if learner.mini_batch_size is not None and learner.mini_batch_size > rollouts:
+        raise ConfigError(
+            f"learner.mini_batch_size={learner.mini_batch_size}: a step has rollout.batch_size * "
+            f"rollout.n_samples_per_prompt = {rollouts} rollouts"
+        )
+
+
+def _validate_algorithm(config: Config) -> None:
+    learner, algorithm = config.learner, config.learner.algorithm
+    where = "learner.algorithm"
+    samples = algorithm.estimator_samples
+    if algorithm.estimator == "elbo_antithetic" and samples is not None and samples % 2:
+        raise ConfigError(f"{where}.estimator_samples={samples}: elbo_antithetic draws masks in pairs: even")
+    if algorithm.normalizer == "constant" and algorithm.normalizer_length is None:
+        raise ConfigError(f"{where}.normalizer=constant: also give {where}.normalizer_length, e.g. the canvas's length")
+    if algorithm.ratio != "token" and algorithm.objective != "unigrpo":
+        raise ConfigError(f"{where}.ratio={algorithm.ratio}: only objective=unigrpo has a ratio")
+    if algorithm.importance_cap is not None and algorithm.objective != "unigrpo":
+        raise ConfigError(f"{where}.importance_cap={algorithm.importance_cap}: only objective=unigrpo has such weights")
+    if algorithm.dual_clip is not None and algorithm.dual_clip <= 1:
+        raise ConfigError(f"{where}.dual_clip={algorithm.dual_clip}: must be above 1, e.g. 3")
+    if algorithm.objective == "dpo":
+        _require(
+            algorithm.kl_coef > 0, f"{where}.kl_coef", algorithm.kl_coef, "above 0: it is the beta of objective=dpo"
+        )
+        for name in ("mini_batch_size", "micro_batch_size_per_gpu"):
+            size = getattr(learner, name)
+            _require(size is None or size % 2 == 0, f"learner.{name}", size, "even: objective=dpo learns from pairs")
+    tasks = [str(task) for task in Task]
+    for task, length in algorithm.spg_block_length.items():
+        _require_choice(f"{where}.spg_block_length", task, tasks)
+        _require(length >= 1, f"{where}.spg_block_length.{task}", length, "1 or more tokens")
+    if algorithm.spg_block_length and algorithm.estimator != "spg":
+        raise ConfigError(f"{where}.spg_block_length: estimator={algorithm.estimator} has no blocks; only spg does")
+    for task, weight in learner.task_weights.items():
+        if task not in tasks:
+            raise ConfigError(f"learner.task_weights.{task}: unknown task; allowed: {', '.join(tasks)}")
+        _require(weight >= 0, f"learner.task_weights.{task}", weight, "0 or more")
+
+
+def _validate_source(where: str, source: SourceConfig) -> None:
+    if source.task is not None and source.task not in tuple(Task):
+        raise ConfigError(f"{where}.task={source.task!r}: allowed: {', '.join(Task)}")
+    if source.split not in ("train", "val"):
+        raise ConfigError(f"{where}.split={source.split!r}: allowed: train, val")
+    _require(source.weight > 0, f"{where}.weight", source.weight, "a number above 0")
+    _require(source.limit is None or source.limit > 0, f"{where}.limit", source.limit, "a number above 0")
+
+
+def _require_choice(key: str, value: Any, allowed: Sequence[Any]) -> None:
+    if value not in allowed:
+        hint = closest(str(value), [str(choice) for choice in allowed])
+        raise ConfigError(f"{key}={value!r}: allowed: {', '.join(map(str, allowed))}{hint}")
+
+
+def _require(condition: bool, key: str, value: Any, allowed: str) -> None:
+    if not condition:
+        raise ConfigError(f"{key}={value}: must be {allowed}")
+
+
+def closest(value: str, known: Sequence[str]) -> str:
+    """``; did you mean ...?``, or nothing where nothing is close."""
+    matches = difflib.get_close_matches(value, known, n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "", leaves_only: bool = True) -> Iterator[tuple[str, Any]]:
+    """Dotted names and values of a tree of settings."""
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        is_section = isinstance(value, Mapping)
+        if not is_section or not leaves_only or not value:
+            yield name, value
+        if is_section:
+            yield from flatten(value, f"{name}.", leaves_only)

@@ -1,0 +1,110 @@
+"""Loading a config: a recipe, merged with ``key=value`` overrides, validated once, then frozen.
+
+Every mistake is found here or in the checks of ``cluster/run/preflight.py``, before the first process starts (law 11).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rl.config.checks import closest, flatten, validate
+from rl.config.sections import Config
+from rl.errors import ConfigError
+
+
+def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """A shipped recipe's name or a YAML file's path, merged with ``key=value`` overrides, validated and frozen.
+
+    Raises ConfigError, with one line that says what, where, the value, what is allowed and how to mend it.
+    """
+    path = recipe_path(recipe)
+    try:
+        loaded = OmegaConf.load(path)
+    except Exception as error:  # YAML errors have many classes; all are the user's file
+        raise ConfigError(f"{path}: not a YAML mapping: {_first_line(error)}") from error
+    if not isinstance(loaded, DictConfig):
+        raise ConfigError(f"{path}: expected a mapping of settings, got {type(loaded).__name__}")
+    return build_config([(str(path), loaded), *(_parse_override(text) for text in overrides)])
+
+
+def build_config(layers: Sequence[tuple[str, DictConfig | Mapping[str, Any]]]) -> Config:
+    """Merge named layers over the defaults, in order, and validate.
+
+    Mappings merge key by key, but for the mixes of the first layer, the recipe: they replace the default ones, since
+    nobody asks for a reward by leaving it out.
+    """
+    merged = _writable(OmegaConf.structured(Config))
+    for _, layer in layers[:1]:
+        for section in ("rewards", "evaluation"):
+            if isinstance(part := layer.get(section), Mapping | DictConfig) and part.get("mix"):
+                merged[section].mix = {}
+    for where, layer in layers:
+        try:
+            merged = OmegaConf.merge(merged, layer)
+        except OmegaConfBaseException as error:
+            raise ConfigError(_explain(where, error)) from error
+    try:
+        config = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_explain("config", error)) from error
+    assert isinstance(config, Config)
+    validate(config)
+    return config
+
+
+def recipe_path(recipe: str | Path) -> Path:
+    """The file of a shipped recipe or of a path. Raises ConfigError with the names that exist."""
+    path = Path(recipe)
+    if path.suffix in (".yaml", ".yml"):
+        if path.is_file():
+            return path
+        raise ConfigError(f"recipe: no such file: {path}")
+    folder = Path(str(resources.files("rl") / "recipes"))
+    names = sorted(file.stem for file in folder.glob("*.yaml"))
+    if str(recipe) in names:
+        return folder / f"{recipe}.yaml"
+    raise ConfigError(f"recipe: unknown {str(recipe)!r}; allowed: {', '.join(names)}, or the path of a .yaml file")
+
+
+def to_yaml(config: Config) -> str:
+    """The whole config as YAML; ``load_config`` of it gives an equal config."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def _writable(config: DictConfig) -> DictConfig:
+    """OmegaConf marks nodes made from frozen dataclasses read-only, at every level; merging needs them open."""
+    OmegaConf.set_readonly(config, False)
+    for key in config:
+        child = config._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none():
+            _writable(child)
+    return config
+
+
+def _parse_override(text: str) -> tuple[str, DictConfig]:
+    if "=" not in text or not text.split("=", 1)[0].strip():
+        raise ConfigError(f"override {text!r}: expected key=value, e.g. rollout.n_samples_per_prompt=8")
+    try:
+        return f"override {text!r}", OmegaConf.from_dotlist([text])
+    except Exception as error:
+        raise ConfigError(f"override {text!r}: {_first_line(error)}") from error
+
+
+def _explain(where: str, error: OmegaConfBaseException) -> str:
+    key = str(error.full_key or error.key or "")
+    known = [name for name, _ in flatten(dataclasses.asdict(Config()), leaves_only=False)]
+    if "not in" in str(error) or type(error).__name__ == "ConfigKeyError":
+        return f"{where}: unknown setting {key!r}{closest(key, known)}"
+    return f"{where}: {key}: {_first_line(error)}"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

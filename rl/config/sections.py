@@ -1,0 +1,191 @@
+"""The sections of a config: frozen dataclasses with their defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rl.config.cluster import ClusterConfig
+from rl.config.learner import LearnerConfig
+from rl.config.rewards import CustomRewardConfig, JudgeConfig, RewardsConfig
+from rl.types import ImageSampling, TextSampling, ThinkDrawSampling
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """path is a Hugging Face-layout folder, or the name of a shipped policy (``tiny``).
+
+    compile  samplers run layers through torch.compile; see docs/performance.md
+    """
+
+    path: str = "tiny"
+    device: str = "cpu"
+    dtype: str = "float32"
+    compile: bool = False
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """One source of rows.
+
+    source   a generator (sudoku4x4, chain_sum, gsm_symbolic, easy_vqa, scenes), a .jsonl or .parquet file, or a folder
+             written by Hugging Face datasets
+    split    train or val; generators keep the two apart, files are taken whole
+    task     for rows that do not say: text, understand, draw or think_draw
+    weight   share of training prompts that come from here, relative to the other sources
+    limit    use at most this many rows
+    args     passed to the generator
+    """
+
+    source: str = "???"
+    split: str = "train"
+    task: str | None = None
+    weight: float = 1.0
+    limit: int | None = None
+    args: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    train: list[SourceConfig] = field(default_factory=list)
+    val: list[SourceConfig] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class CacheGateConfig:
+    """What an approximate key-value cache (``text.cache``) must show before a run trains with it; see docs/sampling.md.
+
+    prompts          training prompts, answered greedily with the cache and without
+    min_agreement    least share of tokens that are the same
+    max_reward_drop  how much less the mean reward may be with the cache
+    """
+
+    prompts: int = 64
+    min_agreement: float = 0.9
+    max_reward_drop: float = 0.05
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    """How training rollouts are sampled. batch_size counts prompts. threads: CPU threads of one rollout worker.
+
+    max_gen_batches  above 1: dynamic sampling (DAPO): at most so many batches of prompts a step, until batch_size of them
+                     have scores that differ within their group
+    n_samples_by_task  task -> rollouts a prompt, where a task needs more or fewer than n_samples_per_prompt
+    """
+
+    batch_size: int = 12
+    n_samples_per_prompt: int = 8
+    text: TextSampling = field(default_factory=TextSampling)
+    understand: TextSampling = field(default_factory=TextSampling)
+    draw: ImageSampling = field(default_factory=ImageSampling)
+    think_draw: ThinkDrawSampling = field(default_factory=ThinkDrawSampling)
+    threads: int = 1
+    max_gen_batches: int = 1
+    n_samples_by_task: dict[str, int] = field(default_factory=dict)
+    cache_gate: CacheGateConfig = field(default_factory=CacheGateConfig)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Held-out evaluation. The score of a task is its weighted mix; weight 0 reports a curve beside it."""
+
+    n_samples_per_prompt: int = 1
+    text: TextSampling = field(default_factory=lambda: TextSampling(temperature=0.0))
+    understand: TextSampling = field(default_factory=lambda: TextSampling(temperature=0.0))
+    draw: ImageSampling = field(default_factory=ImageSampling)
+    think_draw: ThinkDrawSampling = field(
+        default_factory=lambda: ThinkDrawSampling(think=TextSampling(temperature=0.0))
+    )
+    mix: dict[str, dict[str, float]] = field(
+        default_factory=lambda: {
+            "text": {"correctness": 1.0, "format": 0.0},
+            "understand": {"correctness": 1.0, "format": 0.0},
+            "draw": {"composition": 1.0, "clip": 0.0},
+        }
+    )
+
+
+@dataclass(frozen=True)
+class SftConfig:
+    """Mixed Long-CoT fine-tuning (arXiv 2505.15809, section 2.2): masked cross-entropy on worked answers.
+
+    canvas_prob   share of examples padded with end-of-text to the sampler's canvas; the rest end at their first one
+    semi_autoregressive_prob  share of those in which one block is in play, as in the sampler; else any token may be
+    eos_fill     block: end-of-text fills the block in which an answer ends, as the sampler sees it; canvas: all of the
+                 canvas, every one of them learned (LLaDA, arXiv 2502.09992, appendix B)
+    packing      examples of a micro-batch share one stream of tokens, as in learner.packing
+    optimizer    adamw or adamw8bit, as in learner.optimizer
+    prompt_dropout  share of draw examples without their caption, which classifier-free guidance needs
+    lr_decay_steps  length of the cosine, null for ``steps``: a leg that another one follows may stop before its end
+    """
+
+    steps: int = 1000
+    batch_size: int = 64
+    lr: float = 1e-3
+    lr_schedule: str = "cosine"
+    lr_decay_steps: int | None = None
+    warmup_steps: int = 50
+    weight_decay: float = 0.01
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.98])
+    max_grad_norm: float = 1.0
+    canvas_prob: float = 0.75
+    semi_autoregressive_prob: float = 0.5
+    prompt_dropout: float = 0.1
+    threads: int = 2
+    eos_fill: str = "block"
+    packing: bool = False
+    optimizer: str = "adamw"
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """uri: an MLflow server; null keeps a SQLite store in the run folder. samples_freq: steps between sample tables."""
+
+    mlflow: bool = True
+    uri: str | None = None
+    experiment: str = "unigrpo"
+    samples_freq: int = 10
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run. ``resume_mode``: auto (newest whole checkpoint of this run), disable, or path (``resume_path``).
+
+    keep_checkpoints  the newest so many are kept
+    best_metric       of held-out evaluation, such as val/text/score: the best keep_best checkpoints by it are kept as well
+    best_mode         max or min: which values of it are better
+    max_staleness  by how many weight versions rollouts may be behind the weights that they train; 0 is on-policy
+    """
+
+    name: str = "run"
+    output_dir: str = "runs"
+    seed: int = 0
+    steps: int = 100
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    rewards: RewardsConfig = field(default_factory=RewardsConfig)
+    custom_reward_function: CustomRewardConfig = field(default_factory=CustomRewardConfig)
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    sft: SftConfig = field(default_factory=SftConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    val_before_train: bool = True
+    val_after_train: bool = True
+    test_freq: int = 0
+    save_freq: int = 0
+    keep_checkpoints: int = 2
+    resume_mode: str = "auto"
+    resume_path: str | None = None
+    best_metric: str | None = None
+    best_mode: str = "max"
+    keep_best: int = 1
+    max_staleness: int = 0
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(self.output_dir) / self.name

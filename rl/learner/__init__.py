@@ -1,0 +1,1 @@
+"""The learner: masked log-probabilities, updates, engines."""

@@ -1,0 +1,288 @@
+"""Masked log-likelihood: how probable each masked token is, given the prompt and the rest of the response.
+
+The head and the last layer run on masked rows only, and image rows are normalised over the codebook alone, as the
+sampler of images does; the [B, L, V] logits of the plain definition are never formed. Where even the logits of masked
+rows are many, they are formed a chunk at a time (``rl.learner.chunked_head``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from policies.base import Policy
+from rl.config import UniGRPOConfig
+from rl.estimators import estimator
+from rl.learner.chunked_head import Targets, linear_log_probs, linear_loss
+from rl.learner.microbatches import MicroBatch
+from rl.types import LossOutput
+
+LOGITS_MIB = 64.0
+
+
+@dataclass(frozen=True, slots=True)
+class LogProbs:
+    """values   [B, L] log p(token | masked input) where masked, 0 elsewhere
+    entropy  mean entropy of the same M distributions, in nats, detached; NaN where it was not asked for
+    token_entropy  [B, L] entropy of each of them, with its gradient, 0 elsewhere; None where it was not asked for
+    """
+
+    values: Tensor
+    entropy: Tensor
+    token_entropy: Tensor | None = None
+
+
+def token_values(
+    policy: Policy,
+    data: MicroBatch,
+    n: int,
+    algorithm: UniGRPOConfig,
+    *,
+    logits_mib: float = LOGITS_MIB,
+    with_entropy: bool = False,
+) -> LogProbs:
+    """Each response token's value under inner update n's passes, as the configured estimator puts them together.
+
+    values [b, L] are log-probs where there is one pass; times ``data.scales[n]`` their sum over a response estimates its
+    log-likelihood. The entropy is the mean over all terms that the passes score; ``token_entropy`` is there where
+    ``entropy_coef`` is not 0, a token's mean over the passes that score it.
+    """
+    options = {
+        "logits_mib": logits_mib, "with_entropy": with_entropy,
+        "with_token_entropy": with_entropy and algorithm.entropy_coef != 0,
+    }  # fmt: skip
+    weights = data.term_weights[n]
+    passes = zip(data.hidden[n], weights > 0, strict=True)
+    found = [_one_pass(policy, data, hidden, scored, options) for hidden, scored in passes]
+    logp = torch.stack([part.values for part in found])
+    values = estimator(algorithm.estimator).combine(logp, weights, data.advantages, algorithm)
+    if len(found) == 1:
+        return LogProbs(values, found[0].entropy, found[0].token_entropy)
+    counts = (weights > 0).sum((1, 2))
+    entropy = torch.where(counts > 0, torch.stack([part.entropy for part in found]), 0.0)
+    return LogProbs(values, (entropy * counts).sum() / counts.sum().clamp(min=1), _mean_entropy(found, weights > 0))
+
+
+def _mean_entropy(found: list[LogProbs], scored: Tensor) -> Tensor | None:
+    """[K] parts, [K, b, L] -> [b, L]: a token's entropy, over the passes that score it."""
+    parts = [part.token_entropy for part in found if part.token_entropy is not None]
+    return torch.stack(parts).sum(0) / scored.sum(0).clamp(min=1) if parts else None
+
+
+def _one_pass(policy: Policy, data: MicroBatch, hidden: Tensor, scored: Tensor, options: Mapping[str, Any]) -> LogProbs:
+    """One pass over the rollouts that take part in it; hidden and scored [b, L]."""
+    rows = scored.any(1).nonzero().squeeze(1)
+    token_ids = data.token_ids.masked_fill(hidden & ~scored, policy.vocabulary.mask_id)
+    if len(rows) == len(scored):
+        return masked_log_probs(
+            policy, token_ids, data.attention, scored, draws=data.draws, clean=data.token_ids, **options
+        )
+    attention = None if data.attention is None else data.attention[rows]
+    part = masked_log_probs(
+        policy, token_ids[rows], attention, scored[rows], draws=data.draws[rows], clean=data.token_ids[rows], **options
+    )
+
+    def spread(values: Tensor) -> Tensor:
+        return values.new_zeros(scored.shape).index_copy(0, rows, values)
+
+    entropy = None if part.token_entropy is None else spread(part.token_entropy)
+    return LogProbs(spread(part.values), part.entropy, entropy)
+
+
+def masked_log_probs(
+    policy: Policy,
+    token_ids: Tensor,
+    attention_mask: Tensor | None,
+    mask: Tensor,
+    *,
+    draws: Tensor | None = None,
+    clean: Tensor | None = None,
+    logits_mib: float = LOGITS_MIB,
+    with_entropy: bool = False,
+    with_token_entropy: bool = False,
+) -> LogProbs:
+    """Log-probs of ``token_ids`` at ``mask``, with exactly those positions hidden from the policy.
+
+    token_ids       [B, L] int64
+    attention_mask  [B, L] bool, False at padding, or None
+    mask            [B, L] bool
+    draws           [B] or [B, L] bool, the sequences or positions whose image codes the sampler of images wrote; None: all
+    clean           [B, L] int64, the sequence that was written, where token_ids has mask tokens already; None: token_ids.
+                    Block-causal policies see the blocks before a block in it
+    logits_mib      where the logits would take more, they are formed a chunk at a time, and again for the gradient
+
+    Those codes are normalised over the codebook. All other tokens are normalised over the whole vocabulary, as the
+    sampler of text does: also an image code that strayed into a text. Values are float32 at least.
+    """
+    if not mask.any():
+        nothing = torch.zeros(mask.shape, device=mask.device)
+        return LogProbs(nothing, nothing.new_tensor(torch.nan), nothing if with_token_entropy else None)
+    rows = masked_rows(policy, token_ids, attention_mask, mask, draws, clean)
+    return _log_probs_of(policy, rows, logits_mib, with_entropy, with_token_entropy)
+
+
+def _log_probs_of(
+    policy: Policy, rows: MaskedRows, logits_mib: float, with_entropy: bool, with_token_entropy: bool = False
+) -> LogProbs:
+    parts = []
+    for part in rows.parts:
+        size = chunk_rows(policy, part.image, logits_mib)
+        if len(part.states) > size and not with_token_entropy:
+            weight = policy.head_weight(part.image)
+            found = linear_log_probs(rows.hidden[part.states], weight, part.of_states, size, with_entropy)
+            parts.append((*found, None))
+        else:
+            logits = policy.head(rows.hidden[part.states], image=part.image)
+            parts.append(_score(logits, part, with_entropy, with_token_entropy))
+    entropy = torch.stack([summed for _, summed, _ in parts]).sum() / len(rows.positions)
+    values = rows.spread([logp for logp, _, _ in parts])
+    return LogProbs(
+        values, entropy, rows.spread([e for _, _, e in parts if e is not None]) if with_token_entropy else None
+    )
+
+
+def masked_loss(
+    policy: Policy, data: MicroBatch, n: int, logits_mib: float, loss: Callable[[Tensor], LossOutput]
+) -> tuple[LossOutput, Tensor]:
+    """A loss of the log-probs [b, L] of inner update n's one pass, and their mean entropy.
+
+    Where the logits of the states that differ would take more than ``logits_mib``, none are kept. ``loss`` must be
+    separable: its derivative by one log-prob depends on no other's. It is then known as soon as a chunk's log-probs
+    are, so the chunk's gradient is taken at once.
+    """
+    mask = data.masks[n]
+    shown = data.token_ids.masked_fill(data.hidden[n, 0] & ~mask, policy.vocabulary.mask_id)
+    rows = masked_rows(policy, shown, data.attention, mask, data.draws, data.token_ids)
+    if all(len(part.states) <= chunk_rows(policy, part.image, logits_mib) for part in rows.parts):
+        found = _log_probs_of(policy, rows, logits_mib, with_entropy=True)
+        return loss(found.values), found.entropy
+    values = rows.hidden.new_zeros(mask.numel(), dtype=torch.promote_types(rows.hidden.dtype, torch.float32))
+    zero, entropy = values.new_zeros(()), values.new_zeros(())
+    for part in rows.parts:
+        where = rows.positions[part.rows]
+
+        def slope(which: Tensor, logp: Tensor, where: Tensor = where) -> Tensor:
+            values[where[which]] = logp
+            leaf = values.view(mask.shape).clone().requires_grad_()
+            with torch.enable_grad():
+                (gradient,) = torch.autograd.grad(loss(leaf).loss, leaf)
+            return gradient.flatten()[where[which]]
+
+        weight, size = policy.head_weight(part.image), chunk_rows(policy, part.image, logits_mib)
+        added, _, entropies = linear_loss(rows.hidden[part.states], weight, part.of_states, size, slope)
+        zero, entropy = zero + added, entropy + entropies
+    output = loss(values.view(mask.shape))
+    return LossOutput(output.loss + zero, output.metrics), entropy / max(1, len(rows.positions))
+
+
+def chunk_rows(policy: Policy, image: bool, logits_mib: float) -> int:
+    """Rows whose float32 logits fill ``logits_mib``."""
+    width = policy.vocabulary.codebook_size if image else policy.vocabulary.size
+    return max(1, int(logits_mib * 2**20 / (4 * width)))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The rows that share a normalisation: which of the M, and their targets in what they are normalised over.
+
+    states  which of the hidden states predict them, each once
+    source  which of ``states`` predicts each target
+    """
+
+    image: bool
+    rows: Tensor
+    targets: Tensor
+    states: Tensor
+    source: Tensor
+
+    @property
+    def of_states(self) -> Targets:
+        return Targets(self.targets, self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedRows:
+    """positions [M] in the flattened [B, L]; hidden states [S, D], S <= M; parts that are not empty, text first."""
+
+    shape: torch.Size
+    positions: Tensor
+    hidden: Tensor
+    parts: tuple[Part, ...]
+
+    def spread(self, found: Sequence[Tensor]) -> Tensor:
+        """One tensor a part -> [B, L], 0 elsewhere."""
+        values = found[0].new_zeros(self.shape.numel())
+        for part, of_part in zip(self.parts, found, strict=True):
+            values = values.index_copy(0, self.positions[part.rows], of_part)
+        return values.view(self.shape)
+
+
+def masked_rows(
+    policy: Policy,
+    token_ids: Tensor,
+    attention_mask: Tensor | None,
+    mask: Tensor,
+    draws: Tensor | None,
+    clean: Tensor | None = None,
+) -> MaskedRows:
+    """The hidden states at ``mask``, split by what their tokens are normalised over."""
+    vocabulary = policy.vocabulary
+    positions = mask.flatten().nonzero().squeeze(1)
+    targets = token_ids.flatten()[positions]
+    codes = targets - vocabulary.image_offset
+    is_image = (codes >= 0) & (codes < vocabulary.codebook_size)
+    if draws is not None:
+        is_image &= (draws if draws.dim() == 2 else draws[:, None].expand_as(mask)).flatten()[positions]
+    noisy, clean = token_ids.masked_fill(mask, vocabulary.mask_id), token_ids if clean is None else clean
+    hidden, state = _hidden(policy, noisy, attention_mask, mask, clean)
+    parts = []
+    for image, wanted in ((False, targets), (True, codes)):
+        rows = (is_image == image).nonzero().squeeze(1)
+        if len(rows):
+            states, source = torch.unique(state[rows], return_inverse=True)
+            parts.append(Part(image, rows, wanted[rows], states, source))
+    return MaskedRows(mask.shape, positions, hidden, tuple(parts))
+
+
+def _hidden(
+    policy: Policy, inputs: Tensor, attention_mask: Tensor | None, mask: Tensor, clean: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Final states [S, D] at ``mask``, and which of them is that of each of the M masked positions in row-major order.
+
+    Sequences that are equal go through the network once: under a full mask the rollouts of a prompt differ in their
+    targets alone, so that a group is one sequence. Not so for a block-causal policy, which sees what was written.
+    """
+    parts = [inputs, mask] if attention_mask is None else [inputs, mask, attention_mask]
+    if policy.block_length is not None:
+        parts.append(clean)
+    distinct, same_as = torch.unique(torch.cat(parts, dim=1), dim=0, return_inverse=True)
+    first, counts = torch.arange(len(inputs), device=inputs.device), mask.sum(1)
+    if len(distinct) == len(inputs):
+        same_as = first
+    else:
+        first = same_as.new_zeros(len(distinct)).scatter_reduce(0, same_as, first, "amin", include_self=False)
+        inputs, clean = inputs[first], clean[first]
+        attention_mask = None if attention_mask is None else attention_mask[first]
+    hidden = policy.hidden(inputs, attention_mask, rows=mask[first], clean=clean)
+    # The k-th masked position of a sequence is the k-th of the sequence that stands for it.
+    starts = counts[first].cumsum(0) - counts[first]
+    return hidden, starts[same_as].repeat_interleave(counts) + (mask.cumsum(1) - 1)[mask]
+
+
+def _score(
+    logits: Tensor, part: Part, with_entropy: bool, with_token_entropy: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """logits [S, V] of a part's states -> log-probs [M] of its targets, the sum of the M entropies, and each of them
+    with its gradient."""
+    logp = torch.log_softmax(logits, -1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    entropy, token_entropy = logp.new_tensor(torch.nan), None
+    if with_token_entropy:
+        token_entropy = -(logp.exp() * logp).sum(-1)[part.source]
+    if with_entropy:
+        detached = logp.detach()
+        entropy = -(detached.exp() * detached).sum(-1)[part.source].sum()
+    return logp[part.source, part.targets], entropy, token_entropy

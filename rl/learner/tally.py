@@ -1,0 +1,87 @@
+"""One training step's numbers: gathered over micro-batches, inner updates and ranks, and the seconds of its phases."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from rl.learner.engine import Engine, StepResult
+
+LARGEST = "actor/ratio_max_deviation"
+
+
+class Tally:
+    """Metrics of one training step. Tensors stay where they are until ``metrics``: reading one waits for its device."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.stepped = 0
+        self._engine = engine
+        self._sums: dict[str, Tensor] = {}
+        self._largest: list[Tensor] = []
+        self._entropy: list[Tensor] = []
+        self._rows = 0
+        self._norms: list[float] = []
+        self._skipped = 0
+
+    def add_micro_batch(self, metrics: Mapping[str, Tensor], entropy: Tensor, rows: int) -> None:
+        """A loss's metrics, which add up over micro-batches and ranks, and the mean entropy of its masked rows."""
+        for name, value in metrics.items():
+            if name == LARGEST:
+                self._largest.append(value)
+            else:
+                self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._entropy.append(entropy * rows)
+        self._rows += rows
+
+    def add_step(self, result: StepResult) -> None:
+        self.stepped += result.stepped
+        self._skipped += not result.stepped
+        if math.isfinite(result.grad_norm):
+            self._norms.append(result.grad_norm)
+
+    def metrics(self) -> dict[str, float]:
+        """By public name: means over the optimizer steps, over all ranks. A collective. What is not finite is left out:
+        ``actor/skipped_updates`` has counted it."""
+        names = sorted(self._sums)
+        entropy = float(torch.stack(self._entropy).sum())
+        summed = self._engine.all_reduce_sum([*(float(self._sums[name]) for name in names), entropy, float(self._rows)])
+        steps = self.stepped + self._skipped
+        metrics = {name: value / steps for name, value in zip(names, summed, strict=False)}
+        metrics["actor/entropy"] = summed[-2] / max(1.0, summed[-1])
+        if self._largest:
+            metrics[LARGEST] = max_over_ranks(self._engine, float(torch.stack(self._largest).max()))
+        if self._norms:
+            metrics["actor/grad_norm"] = sum(self._norms) / len(self._norms)
+        metrics["actor/skipped_updates"] = float(self._skipped)
+        return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+
+def max_over_ranks(engine: Engine, value: float) -> float:
+    """The largest of all ranks' values. A collective: each rank sums into a place of its own."""
+    places = [0.0] * engine.world_size
+    places[engine.rank] = value
+    return max(engine.all_reduce_sum(places))
+
+
+class Clock:
+    """Seconds by name: ``with clock("timing_s/ref"): ...``. Work that a GPU still owes is waited for."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.seconds: dict[str, float] = {}
+        self._device = device
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = self._now()
+        yield
+        self.seconds[name] = self._now() - start
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()

@@ -1,0 +1,1 @@
+"""Mixed Long-CoT fine-tuning: the cold start before RL."""

@@ -1,0 +1,99 @@
+"""A whole fine-tuning run: steps, checkpoints to go on from, and evaluations on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from policies.base import Policy
+from policies.network.packed_sequences import pack_sequences
+from rl.config import Config
+from rl.learner.engine import Engine
+from rl.learner.trained import trained
+from rl.protocols import Checkpoints
+from rl.sft.examples import ExampleMaker, Stream, train_steps
+
+
+class ResumableStream(Stream, Protocol):
+    def state(self) -> Mapping[str, Any]: ...
+    def restore(self, state: Mapping[str, Any]) -> None: ...
+
+
+class FineTuner:
+    """What checkpoints hold of a fine-tuning run: ``rl.protocols.Restorable``."""
+
+    def __init__(self, policy: Policy, engine: Engine) -> None:
+        self._parts = trained(policy), engine
+
+    def save(self, folder: Path) -> None:
+        for part in self._parts:
+            part.save(folder)
+
+    def load(self, folder: Path) -> None:
+        for part in self._parts:
+            part.load(folder)
+
+
+class SftRun:
+    """``resume`` first, which says where the run is; then ``run``."""
+
+    def __init__(
+        self, policy: Policy, engine: Engine, stream: ResumableStream, config: Config, checkpoints: Checkpoints
+    ) -> None:
+        self.policy, self.engine, self.stream, self.config = policy, engine, stream, config
+        self.checkpoints, self.maker = checkpoints, ExampleMaker(policy, config)
+        self.tuner = FineTuner(policy, engine)
+        self.step = 0
+        if config.sft.packing:
+            pack_sequences(policy.module)
+
+    def resume(self) -> Mapping[str, float] | None:
+        """Held-out scores from before training where an earlier process measured them; None for a fresh start."""
+        state = self.checkpoints.resume(self.tuner)
+        if not state:
+            return None
+        self.stream.restore(state["data"])
+        self.maker.restore(state["pictures"])
+        self.step = state["step"]
+        return state["before"]
+
+    def run(
+        self,
+        log: Callable[[int, Mapping[str, float]], None],
+        before: Mapping[str, float],
+        evaluate: Callable[[int], Mapping[str, float]] | None = None,
+    ) -> None:
+        """The steps that are left, each logged. A checkpoint every ``save_freq`` steps; ``evaluate(steps done)`` every
+        ``test_freq``, but not after the last, which is the caller's."""
+        config, last = self.config, self.config.sft.steps
+        self.policy.module.train()
+        steps = range(self.step, last)
+        for step, metrics in train_steps(self.policy, self.engine, self.stream, config, steps, self.maker):
+            log(step, metrics)
+            self.step = step + 1
+            if config.save_freq and (self.step % config.save_freq == 0 or self.step == last):
+                self._save(before)
+            if evaluate is not None and config.test_freq and self.step % config.test_freq == 0 and self.step < last:
+                self.policy.module.eval()
+                self.checkpoints.rate(self.step, evaluate(self.step))
+                self.policy.module.train()
+        self.policy.module.eval()
+
+    def _save(self, before: Mapping[str, float]) -> None:
+        state = {
+            "data": self.stream.state(), "pictures": self.maker.state(), "weight_version": 0, "before": dict(before),
+        }  # fmt: skip
+        self.checkpoints.save(self.step, self.tuner, state)
+
+
+def run_sft(
+    policy: Policy, engine: Engine, stream: Stream, config: Config, log: Callable[[int, Mapping[str, float]], None]
+) -> None:
+    """The whole run in one go: config.sft.steps steps, each logged. No checkpoints."""
+    if config.sft.packing:
+        pack_sequences(policy.module)
+    policy.module.train()
+    for step, metrics in train_steps(policy, engine, stream, config, range(config.sft.steps)):
+        log(step, metrics)
+    policy.module.eval()

@@ -1,0 +1,1 @@
+"""What a run reports: metrics, samples, pictures, and the live table."""

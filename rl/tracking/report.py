@@ -1,0 +1,246 @@
+"""What a run leaves for people: a before/after table, curves and drawings as PNG, summary.json, the MLflow command."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from rl.config import Config
+from rl.tracking.contact_sheet import side_by_side
+from rl.tracking.metrics_file import SAMPLES_FOLDER, Point, curve, read_metrics
+from rl.tracking.mlflow_tracker import store_uri
+from rl.tracking.samples import load_drawings
+from rl.types import Task
+
+SUMMARY_FILE, CURVES_FILE, DRAWINGS_FILE = "summary.json", "curves.png", "drawings.png"
+_COUNTS = ("n", "failed")
+
+
+def finish(console: Console, config: Config, summary: Mapping[str, Any]) -> None:
+    """Write summary.json and the pictures into the run folder, and print what came of the run."""
+    run_dir = config.run_dir
+    write_summary(run_dir, summary)
+    points = read_metrics(run_dir)
+    files = [run_dir / SUMMARY_FILE, plot_curves(points, run_dir / CURVES_FILE), montage(run_dir)]
+    if summary["tasks"]:
+        console.print(results_table(summary))
+    for task, count in summary.get("failed", {}).items():
+        console.print(f"{task}: {count} held-out scores failed; they are in no mean", style="yellow")
+    for file in files:
+        if file is not None:
+            console.print(str(file), soft_wrap=True, highlight=False)
+    if config.tracking.mlflow:
+        console.print(mlflow_command(run_dir, config.tracking.uri), soft_wrap=True, highlight=False, markup=False)
+
+
+def before_and_after(points: Sequence[Point]) -> tuple[Mapping[str, float], Mapping[str, float]]:
+    """Held-out metrics before the first step, and after the last evaluated one; empty where there was none."""
+    held_out = {
+        point.step: {name: value for name, value in point.metrics.items() if name.startswith("val/")}
+        for point in points
+    }
+    steps = [step for step, metrics in held_out.items() if metrics and step > 0]
+    return held_out.get(0, {}), held_out[max(steps)] if steps else {}
+
+
+def summarise(
+    config: Config,
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+    *,
+    seconds: float,
+    steps: int,
+    weights_digest: str,
+) -> dict[str, Any]:
+    """The content of summary.json.
+
+    tasks           {task: {before, after}}: mean held-out score; None where that evaluation was switched off or had
+                    no usable score
+    sources, parts  the same per source, and per reward under ``{task}/{reward}``
+    failed          {task: held-out scores that failed, before and after together}, where there were any
+    weights_digest  SHA-256 over the final weights
+    """
+    tasks, sources, parts = _names(before.keys() | after.keys())
+    counts = {task: sum(int(side.get(f"val/{task}/failed", 0)) for side in (before, after)) for task in tasks}
+    return {
+        "tasks": {task: _pair(f"val/{task}/score", before, after) for task in tasks},
+        "sources": {source: _pair(f"val/{source}/score", before, after) for source in sources},
+        "parts": {part: _pair(f"val/{part}", before, after) for part in parts},
+        "failed": {task: count for task, count in counts.items() if count},
+        "seconds": round(seconds, 1),
+        "steps": steps,
+        "weights_digest": weights_digest,
+        "seed": config.seed,
+        "schedule": config.learner.algorithm.schedule,
+        "judges": {
+            task: sorted(k for k, weight in mix.items() if weight) for task, mix in config.evaluation.mix.items()
+        },
+        "trained_on": {
+            task: sorted(k for k, weight in mix.items() if weight) for task, mix in config.rewards.mix.items()
+        },
+    }
+
+
+def write_summary(run_dir: Path, summary: Mapping[str, Any]) -> Path:
+    """Whole or absent."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    partial = run_dir / f".{SUMMARY_FILE}.partial"
+    partial.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", "utf-8")
+    return partial.replace(run_dir / SUMMARY_FILE)
+
+
+def read_summary(run_dir: Path) -> dict[str, Any] | None:
+    """None where the run has not finished."""
+    try:
+        return json.loads((run_dir / SUMMARY_FILE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def results_table(summary: Mapping[str, Any]) -> Table:
+    """Held-out means: tasks in percent, then each other reward on its own scale, then sources in percent."""
+    table = Table(title="Held-out sets: scores in percent, other rewards on their own scale", title_justify="left")
+    for name in ("", "before", "after", "change"):
+        table.add_column(name, justify="left" if not name else "right")
+    judges, trained_on = summary.get("judges", {}), summary.get("trained_on", {})
+    for task, pair in summary["tasks"].items():
+        by = " + ".join(judges.get(task, ()))
+        table.add_row(f"{task} ({by})" if by else task, *_cells(pair), style="bold")
+    table.add_section()
+    for name, pair in summary["parts"].items():
+        task, part = name.split("/", 1)
+        if judges.get(task) != [part]:
+            table.add_row(
+                f"{task}: {part}{', trained on' if part in trained_on.get(task, ()) else ''}", *_cells(pair, 1, 3)
+            )
+    table.add_section()
+    for source, pair in summary["sources"].items():
+        table.add_row(source, *_cells(pair))
+    return table
+
+
+def plot_curves(points: Sequence[Point], path: Path) -> Path | None:
+    """A column a task: training reward (or fine-tuning loss) above; held-out score and every other reward below.
+
+    Where the judge stands still while the reward that is trained on rises, the reward is being hacked: the lower
+    picture shows both. None where no task has a number.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = {name for point in points for name in point.metrics}
+    tasks = [task for task in map(str, Task) if {*_training_curves(task), f"val/{task}/score"} & names]
+    if not tasks:
+        return None
+    figure = Figure(figsize=(4.6 * len(tasks), 6.4), layout="constrained")
+    axes = figure.subplots(2, len(tasks), squeeze=False)
+    for column, task in enumerate(tasks):
+        _plot_training(axes[0, column], points, task)
+        _plot_held_out(axes[1, column], points, task, sorted(names))
+    FigureCanvasAgg(figure).print_png(path)
+    return path
+
+
+def montage(run_dir: Path) -> Path | None:
+    """The same held-out captions drawn before the first step and after the last; None where nothing was drawn."""
+    evaluated = {int(folder.name[4:]): folder for folder in (run_dir / SAMPLES_FOLDER).glob("val-*")}
+    drawn = {step: load_drawings(folder) for step, folder in sorted(evaluated.items())}
+    steps = [step for step, found in drawn.items() if found]
+    if not steps:
+        return None
+    shown = dict.fromkeys((steps[0], steps[-1]))
+    titled = [("before training" if step == 0 else f"after {step} steps", drawn[step]) for step in shown]
+    path = run_dir / DRAWINGS_FILE
+    side_by_side(titled).save(path)
+    return path
+
+
+def mlflow_command(run_dir: Path, uri: str | None = None) -> str:
+    """The shell command that opens MLflow on the run, or where its server is."""
+    if uri and not uri.startswith(("sqlite:", "file:", "postgresql", "mysql", "mssql")):
+        return f"MLflow: {uri}"
+    program = "mlflow" if shutil.which("mlflow") else str(Path(sys.executable).with_name("mlflow"))
+    return shlex.join([program, "ui", "--backend-store-uri", uri or store_uri(run_dir)])
+
+
+def _names(metrics: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
+    """Tasks, sources and ``{task}/{reward}`` among names of held-out metrics."""
+    known = [str(task) for task in Task]
+    inner = sorted(name.removeprefix("val/") for name in metrics if name.startswith("val/"))
+    scored = [name.removesuffix("/score") for name in inner if name.endswith("/score")]
+    parts = [name for name in inner if name.split("/", 1)[0] in known and not _is_count_or_score(name)]
+    tasks = [task for task in known if task in scored]
+    return tasks, [name for name in scored if name.split("/", 1)[0] not in known], parts
+
+
+def _is_count_or_score(name: str) -> bool:
+    last = name.split("/", 1)[1]
+    return last in (*_COUNTS, "score") or last.startswith("failed_")
+
+
+def _pair(name: str, before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float | None]:
+    return {"before": before.get(name), "after": after.get(name)}
+
+
+def _cells(pair: Mapping[str, float | None], scale: int = 100, places: int = 1) -> tuple[str, str, str]:
+    before, after = pair["before"], pair["after"]
+    change = "-" if before is None or after is None else f"{scale * (after - before):+.{places}f}"
+    return _cell(before, scale, places), _cell(after, scale, places), change
+
+
+def _cell(value: float | None, scale: int, places: int) -> str:
+    return "-" if value is None else f"{scale * value:.{places}f}"
+
+
+def _plot_training(axes: Any, points: Sequence[Point], task: str) -> None:
+    curves = {label: curve(list(points), name) for name, label in _training_curves(task).items()}
+    label = next((label for label, (steps, _) in curves.items() if steps), "training reward")
+    steps, values = curves[label]
+    axes.set_title(f"{task}: {label}")
+    axes.set_xlabel("step")
+    axes.grid(alpha=0.3)
+    axes.plot(steps, values, color="tab:blue", alpha=0.3, linewidth=1)
+    axes.plot(steps, _smooth(values), color="tab:blue", linewidth=2)
+
+
+def _training_curves(task: str) -> dict[str, str]:
+    return {f"rewards/{task}/mean": "training reward", f"sft/loss/{task}": "training loss"}
+
+
+def _plot_held_out(axes: Any, points: Sequence[Point], task: str, names: Sequence[str]) -> None:
+    axes.set_title(f"{task}: held out")
+    axes.set_xlabel("step")
+    axes.set_ylabel("score")
+    axes.grid(alpha=0.3)
+    steps, values = curve(list(points), f"val/{task}/score")
+    axes.plot(steps, values, color="tab:green", marker="o", label="score")
+    others = [name for name in names if name.startswith(f"val/{task}/") and not _is_count_or_score(name[4:])]
+    lines = list(axes.get_lines())
+    beside = None
+    for index, name in enumerate(others):
+        part = curve(list(points), name)
+        if part == (steps, values):
+            lines[0].set_label(f"{lines[0].get_label()} = {name.rsplit('/', 1)[1]}")
+            continue
+        beside = beside or axes.twinx()
+        lines += beside.plot(*part, color=f"C{index + 3}", marker=".", linestyle="--", label=name.rsplit("/", 1)[1])
+    if beside is not None:
+        beside.set_ylabel("other rewards, before weighting")
+    axes.legend(handles=lines, loc="best", fontsize="small")
+
+
+def _smooth(values: Sequence[float], window: int = 9) -> np.ndarray:
+    """Mean over the last ``window`` values."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(0, ends - window)
+    return (sums[ends] - sums[starts]) / (ends - starts)

@@ -1,0 +1,89 @@
+"""The same job for KubeRay and Slurm: what Kubernetes would refuse, what bash would, and what the job finds there."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from omegaconf import OmegaConf
+from typer.testing import CliRunner, Result
+
+from cluster.cli.app import app
+from cluster.jobs.kuberay import KubeRay, Machines, kuberay
+from cluster.jobs.submit import Options, prepare
+from rl.config import build_config
+from rl.errors import ConfigError
+from tests.cluster.recipe import write_recipe
+
+SCHEMA = json.loads((Path(__file__).parents[1] / "golden" / "rayjob_schema.json").read_text("utf-8"))
+ON_NODES = Options()
+
+
+def run(*args: str) -> Result:
+    return CliRunner().invoke(app, ["manifest", *args])
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return write_recipe(tmp_path, policy="/models/mmada")
+
+
+def test_a_rayjob_fits_the_schema_and_carries_its_files(recipe: Path) -> None:
+    settings = "policy.device=cuda cluster.learner_ranks=4 cluster.rollout_workers=12 learner.engine=deepspeed".split()
+    machine = "--image registry/unigrpo:1 --claim disk:/data --secret tokens".split()
+    done = run("kuberay", *machine, "--recipe", str(recipe), *settings, "name=My run/1")
+    assert done.exit_code == 0, done.stderr
+    files, job = yaml.safe_load_all(done.stdout)
+    jsonschema.Draft7Validator(SCHEMA).validate(job)
+    assert job["metadata"]["name"] == "my-run-1"
+    cluster = job["spec"]["rayClusterSpec"]
+    assert cluster["authOptions"] == {"mode": "token"}
+    worker = cluster["workerGroupSpecs"][0]
+    assert worker["replicas"] == worker["minReplicas"] == worker["maxReplicas"] == 2  # 16 GPUs, 8 a node
+    container = worker["template"]["spec"]["containers"][0]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "8"
+    assert container["envFrom"] == [{"secretRef": {"name": "tokens"}}]
+    places = {item["key"]: item["path"] for item in worker["template"]["spec"]["volumes"][0]["configMap"]["items"]}
+    content = {places[key]: base64.b64decode(data) for key, data in files["binaryData"].items()}
+    config = build_config([("job", OmegaConf.create(content["job.yaml"].decode()))])  # pyright: ignore[reportArgumentType]
+    assert config.output_dir == "/data/runs" and config.cluster.address == "auto"
+    assert content[str(config.custom_reward_function.path)] == (recipe.parent / "my_reward.py").read_bytes()
+    assert config.policy.path == "/models/mmada"
+
+
+@pytest.mark.parametrize("field", ["entryPoint", "replicas", "rayClusterSpecs"])
+def test_the_schema_refuses_what_kubernetes_would(recipe: Path, field: str) -> None:
+    packed = prepare(str(recipe), [], ON_NODES)
+    _, job = yaml.safe_load_all(kuberay(packed, "train", KubeRay("image", "disk:/data"), Machines()))
+    job["spec"][field] = "x"
+    with pytest.raises(jsonschema.ValidationError, match=field):
+        jsonschema.Draft7Validator(SCHEMA).validate(job)
+
+
+def test_what_fits_into_no_config_map_is_refused(recipe: Path) -> None:
+    (recipe.parent / "train.jsonl").write_text(json.dumps({"prompt": "x" * 800_000, "answer": "1"}) + "\n")
+    done = run("kuberay", "--image", "image", "--claim", "disk:/data", "--recipe", str(recipe))
+    assert done.exit_code == 2 and "train.jsonl and what goes with it take" in done.stderr
+    assert done.stderr.count("\n") == 1
+    packed = prepare(str(recipe), [], ON_NODES)
+    with pytest.raises(ConfigError, match="--claim disk: expected NAME:/path"):
+        kuberay(packed, "train", KubeRay("image", "disk"), Machines())
+
+
+def test_a_batch_script_is_bash_and_holds_the_config(recipe: Path, tmp_path: Path) -> None:
+    done = run("slurm", "--recipe", str(recipe), "--gpus-per-node", "4", "policy.device=cuda", "name='a b'")
+    assert done.exit_code == 0, done.stderr
+    subprocess.run(["bash", "-n"], input=done.stdout, text=True, check=True)
+    assert "#SBATCH --nodes=1\n" in done.stdout and "#SBATCH --gpus-per-node=4\n" in done.stdout
+    start = done.stdout.index("cat > ")
+    upto = done.stdout.index("\nnodes=(")
+    subprocess.run(["bash", "-c", f'job="$1"; {done.stdout[start:upto]}', "x", str(tmp_path)], check=True)
+    written = build_config([("job", OmegaConf.load(tmp_path / "job.yaml"))])  # pyright: ignore[reportArgumentType]
+    assert written.data.train[0].source == str(tmp_path / "train.jsonl")  # the nodes see this disk
+    assert written.name == "a b"

@@ -1,0 +1,164 @@
+"""The child process: limits, recovery, threads, and that nothing is left behind."""
+
+import math
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from rewards.sandbox.parent import Isolated
+from rl.errors import RewardError
+from rl.types import ScoreStatus
+
+HERE = "tests.rewards.isolated_functions"
+
+
+@pytest.fixture(scope="module")
+def misbehave():
+    isolated = Isolated(f"{HERE}:misbehave", memory_mb=512)
+    isolated.warm()
+    yield isolated
+    isolated.close()
+
+
+def test_returns_json_values_from_another_process(misbehave):
+    outcome = misbehave.call({"do": "echo", "value": [1, "ä\0", None]}, 5.0)
+    assert outcome.status is ScoreStatus.OK and outcome.value == [1, "ä\0", None]
+    assert misbehave.call({"do": "pid"}, 5.0).value != os.getpid()
+
+
+def test_an_endless_loop_is_killed_at_its_deadline_and_replaced_at_once(misbehave):
+    begin = time.monotonic()
+    outcome = misbehave.call({"do": "loop"}, 0.2)
+    assert outcome.status is ScoreStatus.TIMEOUT and "0.2 s" in outcome.detail
+    again = misbehave.call({"do": "echo", "value": 1}, 5.0)
+    assert again.value == 1
+    assert time.monotonic() - begin < 2.0  # on a busy machine; the replacement itself takes milliseconds
+
+
+def test_a_deadline_holds_in_code_that_ignores_signals(misbehave):
+    assert misbehave.call({"do": "ignore_signals"}, 0.2).status is ScoreStatus.TIMEOUT
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("raise", "ValueError: as asked"),
+        ("exit", "exit code 3"),
+        ("allocate", "out of memory"),
+        ("recurse", "Recursion"),
+    ],
+)
+def test_a_crash_is_reported_and_the_next_call_works(misbehave, what, said):
+    outcome = misbehave.call({"do": what}, 5.0)
+    assert outcome.status is ScoreStatus.CRASHED and said in outcome.detail
+    assert misbehave.call({"do": "echo", "value": 2}, 5.0).value == 2
+
+
+def test_a_worker_cannot_write_a_file(misbehave, tmp_path):
+    canary = tmp_path / "canary"
+    outcome = misbehave.call({"do": "write", "path": str(canary)}, 5.0)
+    assert outcome.status is not ScoreStatus.OK
+    assert not canary.exists() or canary.stat().st_size == 0
+
+
+def test_the_parents_secrets_are_not_in_its_environment(misbehave, monkeypatch):
+    assert "HOME" in os.environ
+    assert misbehave.call({"do": "environment"}, 5.0).value.get("HOME") is None
+
+
+def test_calls_from_many_threads_get_their_own_answers(misbehave):
+    answers = {}
+
+    def ask(number):
+        what = {"do": "loop"} if number % 4 == 0 else {"do": "echo", "value": number}
+        answers[number] = misbehave.call(what, 0.3 if number % 4 == 0 else 10.0)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, outcome in answers.items():
+        if number % 4 == 0:
+            assert outcome.status is ScoreStatus.TIMEOUT
+        else:
+            assert outcome.value == number
+
+
+def test_workers_are_recycled():
+    isolated = Isolated(f"{HERE}:misbehave", recycle_after=3)
+    pids = [isolated.call({"do": "pid"}, 5.0).value for _ in range(7)]
+    isolated.close()
+    assert len(set(pids[:3])) == len(set(pids[3:6])) == 1 and len(set(pids)) == 3
+
+
+def test_a_killed_template_is_replaced(misbehave):
+    template = misbehave._template
+    template.kill()
+    template.wait()
+    outcomes = [misbehave.call({"do": "echo", "value": 5}, 5.0) for _ in range(3)]
+    assert outcomes[-1].value == 5 and misbehave._template.pid != template.pid
+
+
+def test_a_missing_function_is_the_callers_mistake():
+    with pytest.raises(RewardError, match="no_such_name"):
+        Isolated(f"{HERE}:no_such_name").call({}, 1.0)
+
+
+def test_nothing_is_left_running_when_the_parent_dies_in_the_middle(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import os, threading, time\n"
+        "from rewards.sandbox.parent import Isolated\n"
+        f"isolated = Isolated('{HERE}:misbehave')\n"
+        "pid = isolated.call({'do': 'pid'}, 5.0).value\n"
+        "threading.Thread(target=isolated.call, args=({'do': 'loop'}, 60.0), daemon=True).start()\n"
+        "time.sleep(0.2)\n"
+        "print(pid, isolated._template.pid, flush=True)\n"
+        "os._exit(1)\n"
+    )
+    root = str(Path(__file__).parents[3])
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": root}
+    )
+    pids = [int(pid) for pid in done.stdout.split()]
+    assert len(pids) == 2, done.stderr
+    deadline = time.monotonic() + 5.0
+    while any(_running(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(_running(pid) for pid in pids)
+
+
+def test_a_fork_of_this_process_starts_its_own(misbehave):
+    misbehave.warm()
+    ours = misbehave._template.pid
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(writer, b"ok" if misbehave._template is None and not misbehave._idle else b"no")
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert os.read(reader, 2) == b"ok"
+    assert misbehave._template.pid == ours and math.isfinite(misbehave.call({"do": "echo", "value": 1.5}, 5.0).value)
+
+
+def _running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_worker_makes_no_file_starts_no_program_and_reaches_no_network(tmp_path):
+    sealed = Isolated(f"{HERE}:try_to_leave")
+    try:
+        outcome = sealed.call({"file": str(tmp_path / "canary")}, 20.0)
+    finally:
+        sealed.close()
+    assert outcome.value == {"file": "PermissionError", "program": "PermissionError", "network": "OSError"}, outcome
+    assert not list(tmp_path.iterdir())

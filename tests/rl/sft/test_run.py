@@ -1,0 +1,170 @@
+"""Fine-tuning runs: resumed bit for bit, evaluated on the way, plain text, LLaDA's end of text, packed batches."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.run import preflight
+from policies import load_policy
+from policies.files.fresh_policy import build, train_tokenizer
+from policies.images.lfq import LFQConfig, LFQTokenizer
+from policies.network.packed_sequences import pack_sequences
+from rl.checkpoints.folder import FolderCheckpoints
+from rl.config import Config, RolloutConfig, SftConfig, SourceConfig
+from rl.data.rows import PromptStream, load_rows
+from rl.errors import DataError
+from rl.learner.engine import TorchEngine
+from rl.sft.examples import ExampleMaker, batch_loss, text_example
+from rl.sft.run import SftRun
+from rl.types import Message, Prompt, Task, TextSampling
+from tests.toys import toy_draw_prompt, toy_policy
+
+CANVAS = TextSampling(max_new_tokens=24, block_length=8, steps=12)
+EOS = 99
+LESSONS = [
+    Prompt(f"l{i}", Task.TEXT, (Message("user", f"{i} + 1 ="),), solution=f"{i + 1}" * (1 + i)) for i in range(5)
+]
+DRAWINGS = [toy_draw_prompt(index) for index in range(3)]  # their scenes are rendered, several pictures a caption
+
+
+def config(folder: Path, **settings) -> Config:
+    values = {
+        "name": "run", "output_dir": str(folder), "rollout": RolloutConfig(text=CANVAS),
+        "sft": SftConfig(steps=8, batch_size=4, lr=5e-3, warmup_steps=2), **settings,
+    }  # fmt: skip
+    return Config(**values)
+
+
+@cache
+def scenes_folder() -> Path:
+    """A toy whose pictures have a size that scenes can be drawn at."""
+    folder = Path(tempfile.mkdtemp(prefix="unigrpo-scenes-"))
+    torch.manual_seed(0)
+    LFQTokenizer(LFQConfig(image_size=24, bits=6, width=16)).save(folder / "images")
+    sizes = {"d_model": 32, "n_layers": 2, "n_heads": 2, "mlp_hidden_size": 64}
+    build(folder / "policy", train_tokenizer(["1 + 1 ="], 300), folder / "images", max_length=128, **sizes)
+    return folder / "policy"
+
+
+def make(settings: Config) -> SftRun:
+    policy = load_policy(scenes_folder())
+    engine = TorchEngine(policy.module, settings.sft, settings.sft.steps)
+    stream = PromptStream([SourceConfig("lessons"), SourceConfig("drawings")], settings.seed, [LESSONS, DRAWINGS])
+    return SftRun(policy, engine, stream, settings, FolderCheckpoints(settings))
+
+
+def kept(task: SftRun) -> FolderCheckpoints:
+    assert isinstance(task.checkpoints, FolderCheckpoints)
+    return task.checkpoints
+
+
+def run(settings: Config, evaluate=None, before: Mapping[str, float] | None = None) -> tuple[SftRun, dict[int, float]]:
+    """The run, and its losses by step; ``before`` where it does not resume."""
+    task, losses = make(settings), {}
+    found = task.resume()
+    task.run(lambda step, metrics: losses.update({step: metrics["sft/loss"]}), found or before or {}, evaluate)
+    return task, losses
+
+
+def test_a_run_that_was_cut_off_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    straight, curve = run(config(tmp_path / "straight"))
+    half = config(tmp_path / "cut", save_freq=3, keep_checkpoints=9)
+    cut = make(half)
+
+    def stop(step: int, metrics: Mapping[str, float]) -> None:
+        if step == 4:
+            raise KeyboardInterrupt
+
+    assert cut.resume() is None
+    with pytest.raises(KeyboardInterrupt):
+        cut.run(stop, {"val/text/score": 0.25})
+    again = make(half)
+    assert again.resume() == {"val/text/score": 0.25} and again.step == 3
+    rest: dict[int, float] = {}
+    again.run(lambda step, metrics: rest.update({step: metrics["sft/loss"]}), {})
+    assert rest == {step: loss for step, loss in curve.items() if step >= 3}
+    for name, value in straight.policy.module.state_dict().items():
+        assert torch.equal(value, again.policy.module.state_dict()[name])
+    saved = sorted(path.name for path in kept(again).folder.glob("global_step_*"))
+    assert saved == ["global_step_3", "global_step_6", "global_step_8"]
+
+
+def test_evaluations_on_the_way_rate_the_checkpoints(tmp_path: Path) -> None:
+    scores = {2: 0.1, 4: 0.9, 6: 0.3}
+    settings = config(tmp_path, save_freq=2, test_freq=2, keep_checkpoints=1, best_metric="val/text/score")
+    task, _ = run(settings, lambda step: {"val/text/score": scores[step]})
+    assert kept(task).best() == [4]
+    assert {path.name for path in kept(task).folder.glob("global_*")} == {"global_step_4", "global_step_8"}
+
+
+def test_packed_examples_have_the_same_loss_and_gradient(tmp_path: Path) -> None:
+    gradients, losses = [], []
+    for packed in (False, True):
+        policy = load_policy(scenes_folder(), dtype=torch.float64)
+        pack_sequences(policy.module, packed)
+        maker, rng = ExampleMaker(policy, config(tmp_path)), np.random.default_rng(3)
+        loss = batch_loss(policy, [maker.make(prompt, rng) for prompt in [*LESSONS, *DRAWINGS]])
+        gradients.append(torch.autograd.grad(loss, list(policy.module.parameters())))
+        losses.append(loss.detach())
+    torch.testing.assert_close(losses[0], losses[1], rtol=0, atol=1e-10)
+    for left, right in zip(*gradients, strict=True):
+        torch.testing.assert_close(left, right, rtol=0, atol=1e-10)
+    task = make(config(tmp_path, sft=SftConfig(steps=1, batch_size=4, packing=True)))
+    assert task.policy.module.packing
+
+
+@given(st.integers(1, 30), st.integers(0, 1000))
+def test_end_of_text_fills_the_canvas_as_llada_does(length: int, seed: int) -> None:
+    """Every token after the answer is end-of-text, and any of them may be hidden and is then scored."""
+    response = [*range(10, 10 + length - 1), EOS]
+    example = text_example([7], response, EOS, CANVAS, 0.0, np.random.default_rng(seed), whole_canvas=True)
+    total = max(24, -(-length // 8) * 8)
+    assert example.token_ids.tolist() == [7, *response, *[EOS] * (total - length)]
+    assert (example.hidden == example.scored).all() and example.scored.any() and not example.hidden[0]
+
+
+def test_the_config_chooses_how_end_of_text_fills(tmp_path: Path) -> None:
+    policy, lesson = toy_policy(), LESSONS[0]
+    sft = SftConfig(canvas_prob=1.0, semi_autoregressive_prob=0.0)
+    scored = {}
+    for fill in ("block", "canvas"):
+        maker = ExampleMaker(policy, config(tmp_path, sft=replace(sft, eos_fill=fill)))
+        examples = [maker.make(lesson, np.random.default_rng(seed)) for seed in range(30)]
+        prefix = len(policy.encode_prompt(lesson).prefix)
+        scored[fill] = max(int(np.flatnonzero(example.scored).max()) - prefix for example in examples)
+    assert scored["block"] < 8 <= scored["canvas"]
+
+
+def test_plain_text_is_learned_as_a_whole(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    texts = ["a red circle", "what is the colour? " * 40]
+    rows.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    short, long = load_rows(SourceConfig(str(rows)))
+    assert short.messages == () and short.solution == texts[0]
+    policy = toy_policy()
+    maker, rng = ExampleMaker(policy, config(tmp_path)), np.random.default_rng(0)
+    whole = [*policy.tokenizer.encode(texts[0]), policy.vocabulary.eos_id]
+    hidden = np.zeros(len(whole), dtype=bool)
+    for _ in range(50):
+        example = maker.make(short, rng)
+        assert example.token_ids.tolist() == whole and (example.hidden == example.scored).all()
+        hidden |= example.hidden
+    assert hidden.all()  # there is no prompt: any token may be hidden
+    everything = [*policy.tokenizer.encode(texts[1]), policy.vocabulary.eos_id]
+    window = maker.make(long, rng).token_ids.tolist()
+    assert len(everything) > len(window) == policy.max_length
+    assert any(everything[i : i + len(window)] == window for i in range(len(everything)))
+    preflight.check_solutions(preflight.Inputs(((short, long),), ()))
+    with pytest.raises(DataError, match="plain text without a message, which only sft's training data may have"):
+        preflight.check_messages([short])

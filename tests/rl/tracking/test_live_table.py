@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from rl.tracking.live_table import LiveTable, duration, number, waited_for
+from tests.rl.examples import draw_group, score
+
+STEP = {
+    "critic/rewards/mean": 1.0,
+    "rewards/text/mean": 1.25,
+    "rewards/draw/mean": 0.0275,
+    "actor/kl_loss": 0.0123,
+    "actor/pg_clipfrac": 0.0625,
+    "perf/throughput": 1234.6,
+    "perf/images_per_s": 0.5,
+}
+
+
+def make(terminal: bool, steps: int = 10) -> tuple[LiveTable, io.StringIO, list[float]]:
+    stream, now = io.StringIO(), [0.0]
+    console = Console(file=stream, force_terminal=terminal, width=160)
+    return LiveTable(steps, console=console, clock=lambda: now[0]), stream, now
+
+
+def test_without_a_terminal_there_is_one_plain_line_a_step():
+    table, stream, now = make(terminal=False)
+    table.phase("starting Ray")
+    for step in (1, 2):
+        now[0] += 30
+        table.phase("training")
+        table.log(step, STEP)
+    table.samples(2, [draw_group("a", score(1.0))], "train")
+    table.log(2, {"val/text/score": 0.5, "val/draw/score": 0.25, "val/draw/failed": 2.0})
+    table.close("FINISHED")
+    lines = stream.getvalue().splitlines()
+    assert lines[:2] == ["starting Ray ...", "training ..."]
+    assert lines[3] == (
+        "step 2/10  text reward 1.250  draw reward 0.028  KL 0.0123  clip 0.062  tokens/s 1,235  images/s 0.50  "
+        "left 4:00"
+    )
+    assert lines[4] == "step 2/10  held out: text 0.500  draw 0.250  draw failed 2"
+    assert len(lines) == 5 and "\x1b" not in stream.getvalue()
+
+
+def test_in_a_terminal_the_table_has_every_column_the_phase_and_the_time_left():
+    table, stream, now = make(terminal=True)
+    table.phase("training")
+    for step in range(1, 5):
+        now[0] += 60
+        table.log(step, STEP)
+    table.close("FINISHED")
+    shown = stream.getvalue()
+    for text in (
+        "text reward",
+        "draw reward",
+        "KL",
+        "clip",
+        "tokens/s",
+        "images/s",
+        "4/10",
+        "time left 6:00",
+        "finished",
+    ):
+        assert text in shown
+
+
+def test_time_left_follows_the_pace_of_the_last_steps():
+    table, _, now = make(terminal=False, steps=100)
+    assert table.seconds_left() is None
+    for step in range(1, 61):
+        now[0] += 10 if step <= 30 else 2  # it became faster
+        table.log(step, STEP)
+    assert table.seconds_left() == pytest.approx(40 * 2)
+
+
+def test_a_step_without_a_task_has_a_gap_there():
+    table, stream, _ = make(terminal=False)
+    table.log(1, STEP)
+    table.log(2, {"critic/rewards/mean": 0.5, "rewards/text/mean": 0.5})
+    assert "text reward 0.500  draw reward -  KL -" in stream.getvalue().splitlines()[1]
+
+
+def test_fine_tuning_shows_its_losses():
+    table, stream, _ = make(terminal=False)
+    table.log(1, {"actor/lr": 0.1, "sft/loss": 2.0, "sft/loss/text": 1.5})
+    assert stream.getvalue().splitlines() == ["step 1/10  text loss 1.500  left -"]
+
+
+def test_nothing_is_drawn_after_the_end():
+    table, stream, _ = make(terminal=True)
+    table.log(1, STEP)
+    table.close("FINISHED")
+    size = len(stream.getvalue())
+    table.phase("saving")
+    table.close("FAILED")
+    assert len(stream.getvalue()) == size
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(None, "-"), (0.4, "0:00"), (65, "1:05"), (3723, "1:02:03")])
+def test_durations(seconds: float | None, text: str):
+    assert duration(seconds) == text
+
+
+def test_a_step_says_which_reward_it_waited_for():
+    slow = {"timing_s/rewards/clip/total": 2.0, "timing_s/rewards/judge/total": 30.0, "timing_s/rewards/judge/p50": 0.5}
+    step = {**STEP, **slow, "timing_s/step": 10.0, "perf/exposed_reward_s": 4.0}
+    assert waited_for(step) == ("waited 4.0 s of 10.0 for reward judge",)
+    assert waited_for({**step, "perf/exposed_reward_s": 0.99}) == () and waited_for(STEP) == ()
+    for terminal in (False, True):
+        table, stream, _ = make(terminal)
+        table.log(1, step)
+        table.close("FINISHED")
+        assert "waited 4.0 s of 10.0 for reward judge" in stream.getvalue()
+
+
+def test_numbers():
+    assert (number(None), number(1234.5, 0), number(0.12345)) == ("-", "1,234", "0.123")

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import io
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+from rich.console import Console
+
+from rl.config import Config, build_config
+from rl.evaluation import summarise
+from rl.tracking import report
+from rl.tracking.contact_sheet import card, enlarge, sheet, side_by_side
+from rl.tracking.metrics_file import Point, read_metrics
+from rl.tracking.samples import Drawing, text_rows
+from rl.tracking.trackers import JsonlTracker, MlflowTracker, Trackers, tracked
+from tests.rl.examples import draw_group, failed, score, text_group
+
+BEFORE = [
+    text_group("a", score(0.0, correctness=0.0, format=1.0)),
+    text_group("b", score(1.0, correctness=1.0, format=1.0), source="sudoku4x4"),
+    draw_group("c", score(0.0, composition=0.0, clip=0.25)),
+]
+AFTER = [
+    text_group("a", score(1.0, correctness=1.0, format=1.0)),
+    text_group("b", score(1.0, correctness=1.0, format=1.0), source="sudoku4x4"),
+    draw_group("c", score(1.0, composition=1.0, clip=0.5), colour=(0, 255, 0)),
+]
+
+
+def make_config(tmp_path: Path, **settings) -> Config:
+    return build_config([("test", {"output_dir": str(tmp_path), "seed": 3, **settings})])
+
+
+def make_summary(config: Config) -> dict:
+    return report.summarise(
+        config, summarise(BEFORE), summarise(AFTER), seconds=12.34, steps=40, weights_digest="ab" * 32
+    )
+
+
+def log_run(tracker) -> None:
+    with tracked(tracker):
+        tracker.log(0, summarise(BEFORE))
+        tracker.samples(0, BEFORE, "val")
+        for step in (20, 40):
+            tracker.log(step, {"rewards/text/mean": step / 40, "rewards/draw/mean": 0.02, "critic/rewards/mean": 1.0})
+        tracker.log(40, summarise(AFTER))
+        tracker.samples(40, AFTER, "val")
+
+
+def test_summary_has_the_stable_surface(tmp_path: Path):
+    config = make_config(tmp_path)
+    report.write_summary(config.run_dir, make_summary(config))
+    summary = json.loads((config.run_dir / "summary.json").read_text())
+    assert summary["tasks"] == {"text": {"before": 0.5, "after": 1.0}, "draw": {"before": 0.0, "after": 1.0}}
+    assert summary["sources"]["sums"] == {"before": 0.0, "after": 1.0}
+    assert summary["parts"]["draw/clip"] == {"before": 0.25, "after": 0.5}
+    assert (summary["seconds"], summary["steps"], summary["weights_digest"]) == (12.3, 40, "ab" * 32)
+    assert (summary["seed"], summary["schedule"]) == (3, "stratified")
+    assert summary["failed"] == {}
+    assert report.read_summary(config.run_dir) == summary
+    assert [path.name for path in config.run_dir.iterdir()] == ["summary.json"]
+
+
+def test_summary_counts_failed_scores_and_has_no_number_where_there_was_none(tmp_path: Path):
+    after = summarise([text_group("a", failed()), draw_group("c", score(1.0))])
+    summary = report.summarise(make_config(tmp_path), {}, after, seconds=1, steps=1, weights_digest="")
+    assert summary["tasks"] == {"draw": {"before": None, "after": 1.0}}
+    shown = summarise([text_group("a", failed(), score(1.0))])
+    assert report.summarise(make_config(tmp_path), shown, {}, seconds=1, steps=1, weights_digest="")["failed"] == {
+        "text": 1
+    }
+
+
+def test_before_is_step_0_and_after_is_the_last_evaluation():
+    points = [Point(step, 0.0, {"val/text/score": step / 10, "lr": 1.0}) for step in (0, 4, 8)] + [
+        Point(9, 0.0, {"lr": 1.0})
+    ]
+    assert report.before_and_after(points) == ({"val/text/score": 0.0}, {"val/text/score": 0.8})
+    assert report.before_and_after(points[1:]) == ({}, {"val/text/score": 0.8})
+    assert report.before_and_after(points[:1]) == ({"val/text/score": 0.0}, {})
+
+
+def test_the_table_shows_both_draw_curves_and_says_which_is_trained_on(tmp_path: Path):
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(report.results_table(make_summary(make_config(tmp_path))))
+    rows = {line.split("  ")[0].strip("│ "): line for line in stream.getvalue().splitlines() if "│" in line}
+    assert rows["draw (composition)"].replace(" ", "") == "│draw(composition)│0.0│100.0│+100.0│"
+    assert rows["draw: clip, trained on"].replace(" ", "") == "│draw:clip,trainedon│0.250│0.500│+0.250│"
+    assert rows["sums"].replace(" ", "") == "│sums│0.0│100.0│+100.0│"
+
+
+def test_finish_leaves_every_file_and_a_command_that_opens_the_run(tmp_path: Path):
+    config, stream = make_config(tmp_path), io.StringIO()
+    log_run(Trackers(JsonlTracker(config.run_dir), MlflowTracker(config.run_dir, name="run")))
+    report.finish(Console(file=stream, width=100), config, make_summary(config))
+    lines = stream.getvalue().splitlines()
+    for name in ("summary.json", "curves.png", "drawings.png"):
+        assert str(config.run_dir / name) in lines
+    for name in ("curves.png", "drawings.png"):
+        with Image.open(config.run_dir / name) as picture:
+            picture.load()
+    words = shlex.split(lines[-1])
+    assert words[1:3] == ["ui", "--backend-store-uri"] and words[0].endswith("mlflow")
+    client = MlflowClient(words[3])
+    (run,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    assert run.data.metrics["val/draw/clip"] == 0.5
+
+
+def test_a_server_is_named_instead_of_a_command(tmp_path: Path):
+    assert report.mlflow_command(tmp_path, "https://mlflow.example.org") == "MLflow: https://mlflow.example.org"
+
+
+def test_the_montage_shows_the_same_captions_before_and_after(tmp_path: Path):
+    config = make_config(tmp_path)
+    log_run(JsonlTracker(config.run_dir))
+    path = report.montage(config.run_dir)
+    assert path is not None
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture)
+    middle = pixels.shape[1] // 2
+    red, green = np.array([255, 0, 0]), np.array([0, 255, 0])
+    assert (pixels[:, :middle] == red).all(-1).any() and not (pixels[:, middle:] == red).all(-1).any()
+    assert (pixels[:, middle:] == green).all(-1).any() and not (pixels[:, :middle] == green).all(-1).any()
+
+
+def test_a_run_without_drawings_or_numbers_has_no_pictures_of_them(tmp_path: Path):
+    JsonlTracker(tmp_path).samples(0, BEFORE[:2], "val")
+    assert report.montage(tmp_path) is None
+    assert report.plot_curves(read_metrics(tmp_path), tmp_path / "curves.png") is None
+
+
+def test_curves_have_a_column_a_task(tmp_path: Path):
+    log_run(JsonlTracker(tmp_path))
+    points = read_metrics(tmp_path)
+    both = report.plot_curves(points, tmp_path / "both.png")
+    only_text = [Point(p.step, p.time, {k: v for k, v in p.metrics.items() if "draw" not in k}) for p in points]
+    one = report.plot_curves(only_text, tmp_path / "one.png")
+    assert both and one
+    with Image.open(both) as wide, Image.open(one) as narrow:
+        assert wide.width == 2 * narrow.width
+
+
+def test_enlarging_keeps_every_pixel_sharp():
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    enlarged = np.asarray(enlarge(pixels, 60))
+    assert enlarged.shape == (64, 64, 3)
+    assert np.array_equal(enlarged[::8, ::8], pixels) and np.array_equal(enlarged[7::8, 7::8], pixels)
+
+
+def test_cards_of_any_size_and_shape_fit_one_grid():
+    shapes = [(8, 8), (200, 300), (512, 512), (64, 32)]
+    drawn = [
+        Drawing(str(i), "a very long caption " * 20, np.zeros((*shape, 3), np.uint8)) for i, shape in enumerate(shapes)
+    ]
+    assert {card(drawing).size for drawing in drawn} == {card(drawn[0]).size}
+    assert sheet(drawn, columns=2).height > sheet(drawn, columns=4).height
+    with pytest.raises(ValueError, match="no drawings"):
+        side_by_side([("before", [])])
+
+
+def test_sources_take_turns_in_the_table_of_texts():
+    groups = [text_group(str(i), score(1.0)) for i in range(40)] + [text_group("x", score(1.0), source="sudoku4x4")]
+    rows = text_rows(groups, limit=4)
+    assert [row["source"] for row in rows] == ["sums", "sudoku4x4", "sums", "sums"]
