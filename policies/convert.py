@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from policies.files.folders import INDEX, PICKLED, SINGLE, read_config
-from rl.errors import PolicyError, UniGRPOError
+from rl.errors import PolicyError, UniGRPOError, first_line
 
 BIN_INDEX = "pytorch_model.bin.index.json"
 
@@ -49,9 +49,7 @@ def _read(file: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise PolicyError(
-            f"{file}: more or less than tensors, so it is not read: {str(error).splitlines()[0]}"
-        ) from error
+        raise PolicyError(f"{file}: more or less than tensors, so it is not read: {first_line(error)}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise PolicyError(f"{file}: not a mapping of names to tensors")
     # Tied tensors share memory, which safetensors refuses: give each its own.

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from policies.files.checkpoints import family_tensors
 from policies.policy import MaskedDiffusionPolicy
-from rl.errors import PolicyError
+from rl.errors import PolicyError, first_line
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
@@ -201,7 +201,7 @@ def _read(folder: Path) -> tuple[Mapping, dict[str, Tensor]]:
         tensors = load_file(folder / WEIGHTS_FILE)
         rank, alpha = config["r"], config["lora_alpha"]
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise PolicyError(f"{folder}: not a PEFT adapter: {str(error).splitlines()[0]}") from error
+        raise PolicyError(f"{folder}: not a PEFT adapter: {first_line(error)}") from error
     if config.get("peft_type") != "LORA" or not rank or not alpha or config.get("bias", "none") != "none":
         raise PolicyError(
             f"{folder / CONFIG_FILE}: only LoRA without biases is supported, with r and lora_alpha above 0"

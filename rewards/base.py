@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, runtime_checkable
 
-from rl.errors import RewardError
+from rl.errors import RewardError, one_line
 from rl.types import RewardItem, Score, ScoreStatus
 
 
@@ -161,10 +161,3 @@ def absent(detail: str = "no such reward for this row") -> Score:
 
 def is_absent(score: Score) -> bool:
     return score.status is ScoreStatus.OK and math.isnan(score.value)
-
-
-def one_line(error: BaseException, limit: int = 300) -> str:
-    """``ValueError: first line of its message``, cut to a readable length."""
-    lines = str(error).strip().splitlines()
-    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    return text if len(text) <= limit else text[: limit - 3] + "..."

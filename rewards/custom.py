@@ -33,8 +33,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rewards.base import absent, failed, one_line
-from rl.errors import RewardError
+from rewards.base import absent, failed
+from rl.errors import RewardError, one_line
 from rl.types import Prompt, RewardItem, Score, ScoreStatus
 
 _COLUMNS = ("prompts", "completions", "images", "prompt_images", "ids", "tasks", "sources", "references")

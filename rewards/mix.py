@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rewards.base import Reward, check_reward, failed, invalid, is_absent, load_reward, one_line
+from rewards.base import Reward, check_reward, failed, invalid, is_absent, load_reward
 from rewards.shaping import Shaping
-from rl.errors import RewardError
+from rl.errors import RewardError, one_line
 from rl.types import RewardCall, RewardItem, Score, ScoreStatus
 
 CUSTOM = "custom"

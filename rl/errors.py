@@ -39,3 +39,16 @@ class TrainingError(UniGRPOError, RuntimeError):
 
 class LearnerLostError(WorkerError):
     """A learner's process is gone. Its next call starts a new one, from the policy that the run began with."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or the name of its class where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """``ValueError: first line of its message``, cut to ``limit`` characters."""
+    name, first = type(error).__name__, first_line(error)
+    text = name if first == name else f"{name}: {first}"
+    return text if len(text) <= limit else text[: limit - 3] + "..."

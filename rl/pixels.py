@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from rl.errors import DataError
+from rl.errors import DataError, first_line
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 64_000_000
@@ -33,7 +33,7 @@ def open_image(source: str | Path | bytes) -> Image.Image:
     except FileNotFoundError as error:
         raise DataError(f"{name}: no such image file") from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:  # what Pillow's readers raise
-        raise DataError(f"{name}: not a readable {', '.join(FORMATS)} image: {str(error).splitlines()[0]}") from error
+        raise DataError(f"{name}: not a readable {', '.join(FORMATS)} image: {first_line(error)}") from error
 
 
 def _too_large(name: str, pixels: str) -> DataError:

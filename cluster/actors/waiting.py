@@ -10,7 +10,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from cluster.actors.errors import LostWorkerError
-from rl.errors import DeadlineError, UniGRPOError, WorkerError
+from rl.errors import DeadlineError, UniGRPOError, WorkerError, first_line
 
 
 class Hearts(Protocol):
@@ -90,8 +90,3 @@ def kill(actor: Any) -> None:
         ray.kill(actor, no_restart=True)
     except (RayError, ValueError):
         return
-
-
-def first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

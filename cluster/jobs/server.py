@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from rl.errors import ConfigError, DeadlineError, UniGRPOError, WorkerError
+from rl.errors import ConfigError, DeadlineError, UniGRPOError, WorkerError, first_line
 
 PROBE_S = 5.0
 REQUEST_S = 60.0  # of one request; an upload of 500 MiB fits into it on a cluster's network
@@ -182,8 +182,6 @@ def _told(address: str) -> Iterator[None]:
     import aiohttp
     import requests
     from ray.exceptions import AuthenticationError
-
-    from cluster.actors.waiting import first_line
 
     try:
         yield

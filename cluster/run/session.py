@@ -15,7 +15,7 @@ from cluster.actors.resources import place
 from cluster.plan.layout import scorers
 from cluster.workers.judge_server import judge_serving
 from rl.config import Config
-from rl.errors import ConfigError, DeadlineError, WorkerError
+from rl.errors import ConfigError, DeadlineError, WorkerError, first_line
 from rl.protocols import Learner, RunsAhead
 
 if TYPE_CHECKING:
@@ -114,8 +114,7 @@ def ray_running(config: Config) -> Iterator[None]:
             ray.init(address=address, **quiet)
     except (ConnectionError, OSError, RuntimeError, ValueError, SystemExit) as error:
         where = "a local Ray" if address is None else f"cluster.address={address}"
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise WorkerError(f"{where}: could not be started or reached: {reason[0]}") from error
+        raise WorkerError(f"{where}: could not be started or reached: {first_line(error)}") from error
     try:
         yield
     finally:

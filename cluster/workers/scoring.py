@@ -16,9 +16,9 @@ from cluster.actors.pool import ATTEMPTS, Call
 from cluster.workers.actors import Rated, Sampled, Scored
 from cluster.workers.batch_in_flight import Ticket, Timed
 from cluster.workers.reward import scored_apart
-from rewards.base import failed, one_line
+from rewards.base import failed
 from rl.config import Config
-from rl.errors import DeadlineError, WorkerError
+from rl.errors import DeadlineError, WorkerError, one_line
 from rl.types import Prompt, Score, ScoreStatus
 
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from policies.base import ImageTokenizer
-from rl.errors import PolicyError
+from rl.errors import PolicyError, first_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def _load_lfq(folder: Path, settings: dict[str, Any]) -> LFQTokenizer:
         weights = load_file(str(folder / "model.safetensors"))
         tokenizer.load_state_dict({name: value.float() for name, value in weights.items()})
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise PolicyError(f"{folder / 'model.safetensors'}: {str(error).splitlines()[0]}") from error
+        raise PolicyError(f"{folder / 'model.safetensors'}: {first_line(error)}") from error
     return tokenizer.eval().requires_grad_(False)
 
 

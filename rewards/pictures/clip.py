@@ -11,9 +11,8 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from rewards.base import one_line
 from rewards.pictures.base import EmbeddingReward
-from rl.errors import RewardError
+from rl.errors import RewardError, one_line
 
 CONFIG = "open_clip_config.json"
 _SHIPPED = {"tiny": Path(__file__).parents[1] / "tiny" / "clip"}

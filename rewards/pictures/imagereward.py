@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from rewards.base import one_line
 from rewards.pictures.base import PictureReward
 from rewards.pictures.preference import crop, linear_chain, load_tensors, through
-from rl.errors import RewardError
+from rl.errors import RewardError, one_line
 
 MEAN, STD = 0.16717362830052426, 1.0333394966054072  # of the published model's scores on its data
 _MAX_TOKENS = 35

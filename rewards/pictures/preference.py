@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rewards.base import one_line
 from rewards.pictures.base import EmbeddingReward, PictureReward, picture_of
 from rewards.pictures.clip import ClipReward
-from rl.errors import RewardError
+from rl.errors import RewardError, one_line
 from rl.types import RewardItem
 
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rl.config.checks import closest, flatten, validate
 from rl.config.sections import Config
-from rl.errors import ConfigError
+from rl.errors import ConfigError, first_line
 
 
 def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -28,7 +28,7 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
     try:
         loaded = OmegaConf.load(path)
     except Exception as error:  # YAML errors have many classes; all are the user's file
-        raise ConfigError(f"{path}: not a YAML mapping: {_first_line(error)}") from error
+        raise ConfigError(f"{path}: not a YAML mapping: {first_line(error)}") from error
     if not isinstance(loaded, DictConfig):
         raise ConfigError(f"{path}: expected a mapping of settings, got {type(loaded).__name__}")
     return build_config([(str(path), loaded), *(_parse_override(text) for text in overrides)])
@@ -94,7 +94,7 @@ def _parse_override(text: str) -> tuple[str, DictConfig]:
     try:
         return f"override {text!r}", OmegaConf.from_dotlist([text])
     except Exception as error:
-        raise ConfigError(f"override {text!r}: {_first_line(error)}") from error
+        raise ConfigError(f"override {text!r}: {first_line(error)}") from error
 
 
 def _explain(where: str, error: OmegaConfBaseException) -> str:
@@ -102,9 +102,4 @@ def _explain(where: str, error: OmegaConfBaseException) -> str:
     known = [name for name, _ in flatten(dataclasses.asdict(Config()), leaves_only=False)]
     if "not in" in str(error) or type(error).__name__ == "ConfigKeyError":
         return f"{where}: unknown setting {key!r}{closest(key, known)}"
-    return f"{where}: {key}: {_first_line(error)}"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return f"{where}: {key}: {first_line(error)}"

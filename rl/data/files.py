@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rl.errors import DataError
+from rl.errors import DataError, first_line
 
 Row = Mapping[str, Any]
 KINDS = ".jsonl or .parquet file, or a folder written by datasets.save_to_disk"
@@ -68,7 +68,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
             for batch in file.iter_batches(batch_size=1024):
                 yield from batch.to_pylist()
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: not a readable Parquet file: {_first_line(error)}") from error
+        raise DataError(f"{path}: not a readable Parquet file: {first_line(error)}") from error
 
 
 def _folder_rows(path: Path, split: str) -> Iterator[Row]:
@@ -104,7 +104,7 @@ def _arrow_rows(path: Path) -> Iterator[Row]:
             for batch in stream:
                 yield from batch.to_pylist()
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: not a readable Arrow file: {_first_line(error)}") from error
+        raise DataError(f"{path}: not a readable Arrow file: {first_line(error)}") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -113,7 +113,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not readable: {error}") from error
     return dict(_json_row(str(path), text))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -13,7 +13,7 @@ from torch import nn
 
 from policies import lora
 from policies.base import Policy
-from rl.errors import CheckpointError
+from rl.errors import CheckpointError, first_line
 from rl.learner.trained import weights_digest
 
 WEIGHTS_FILE = "reference.safetensors"
@@ -55,7 +55,7 @@ class Reference:
                 return
             saved = json.loads((folder / DIGEST_FILE).read_text())["sha256"]
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise CheckpointError(f"{folder}: reference policy cannot be restored: {reason}") from error
         if saved != self._frozen_digest():
             raise CheckpointError(

@@ -18,7 +18,7 @@ from policies.base import Policy
 from policies.network.packed_sequences import pack_sequences
 from rl.checkpoints import rng_state
 from rl.config import LearnerConfig
-from rl.errors import CheckpointError, TrainingError
+from rl.errors import CheckpointError, TrainingError, first_line
 from rl.estimators import estimator
 from rl.learner.checkpointed_layers import checkpoint_layers
 from rl.learner.engine import Engine
@@ -129,7 +129,7 @@ class UniGRPOLearner:
             (folder / _generators_file(self.engine.rank)).write_text(json.dumps(rng_state.capture()))
             self.engine.save(folder)
         except (OSError, SafetensorError) as error:
-            raise CheckpointError(str(error).splitlines()[0]) from error
+            raise CheckpointError(first_line(error)) from error
 
     def _save_once(self, folder: Path) -> None:
         """What one rank writes for all."""

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from rl.errors import first_line
 from rl.tracking.contact_sheet import sheet
 from rl.tracking.metrics_file import read_metrics
 from rl.tracking.samples import Drawing, drawings, text_rows
@@ -155,13 +156,13 @@ class MlflowTracker:
                     raise
                 strikes += self._run.answers()
                 if _is_permanent(error) or strikes >= MAX_STRIKES or (strikes and self._closing.is_set()):
-                    _log.warning("MLflow refused %s: %s", _label(event), _first_line(error))
+                    _log.warning("MLflow refused %s: %s", _label(event), first_line(error))
                     return True
                 if self._closing.is_set():
-                    _log.warning("MLflow cannot be reached; resume logs what is missing: %s", _first_line(error))
+                    _log.warning("MLflow cannot be reached; resume logs what is missing: %s", first_line(error))
                     return False
                 level = logging.WARNING if pause == self._retry_s else logging.INFO  # one warning is enough
-                _log.log(level, "MLflow cannot be reached, trying again in %.1f s: %s", pause, _first_line(error))
+                _log.log(level, "MLflow cannot be reached, trying again in %.1f s: %s", pause, first_line(error))
             self._closing.wait(pause)
             pause = min(2 * pause, 30.0)
 
@@ -348,7 +349,3 @@ def _is_permanent(error: Exception) -> bool:
 def _label(event: _Event) -> str:
     kind = type(event).__name__.strip("_").lower()
     return kind if isinstance(event, _Close) else f"{kind} of step {event.step}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0] or type(error).__name__

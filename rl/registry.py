@@ -1,0 +1,108 @@
+"""Choices by name: estimators, objectives, schedules, rewards, families, wires and so on.
+
+Each kind has one ``Registry``. The config's checks and their messages read it, so that a choice is one file and one line.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
+
+from rl.errors import ConfigError, UniGRPOError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T], Mapping[str, T]):
+    """Members of one kind by name. A mapping: a member is imported when it is first asked for.
+
+    kind      what a member is, as messages call it, e.g. ``estimator``
+    built_in  name -> ``module:attribute``, or the member itself
+    group     entry-point group under which an installed package brings its own, e.g. ``unigrpo.estimators``
+    error     what an unknown name raises, a ``UniGRPOError``
+
+    Example: ``Registry("wire", {"ipc": "cluster.weights.ipc:IpcWire"}, group="unigrpo.wires")["ipc"]``.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        built_in: Mapping[str, str | T],
+        *,
+        group: str,
+        error: type[UniGRPOError] = ConfigError,
+    ) -> None:
+        self.kind, self.group, self._error = kind, group, error
+        self._targets: dict[str, str | T] = dict(built_in)
+        self._found: dict[str, T] = {}
+        self._points: dict[str, EntryPoint] | None = None
+
+    def register(self, name: str, member: str | T) -> None:
+        """Add a member, or ``module:attribute`` of it, to this process. Raises the registry's error for a name that is taken.
+
+        Ray's actors are other processes: what they need comes by an entry point.
+        """
+        if name in self and self._targets.get(name) != member:
+            raise self._error(f"{self.kind} {name!r}: already registered; choose another name")
+        self._targets[name] = member
+
+    def member(self, name: str) -> Callable[[T], T]:
+        """``register`` as a decorator."""
+
+        def add(found: T) -> T:
+            self.register(name, found)
+            return found
+
+        return add
+
+    def require(self, where: str, name: object) -> None:
+        """Raises the registry's error where no member has this name. where: the setting, e.g. ``learner.engine``."""
+        if name not in self:
+            raise self._error(f"{where}={name!r}: allowed: {', '.join(self)}{close_to(str(name), self)}")
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._found:
+            self.require(self.kind, name)
+            self._found[name] = self._load(name)
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Built-in names in their order, then those of installed packages."""
+        yield from self._targets
+        yield from (name for name in self._entry_points() if name not in self._targets)
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __contains__(self, name: object) -> bool:  # Mapping's own would import the member
+        return name in self._targets or name in self._entry_points()
+
+    def _load(self, name: str) -> T:
+        target: Any = self._targets.get(name, self._entry_points().get(name))
+        text = target.value if isinstance(target, EntryPoint) else target
+        try:
+            if isinstance(target, EntryPoint):
+                return target.load()
+            if not isinstance(target, str):
+                return target
+            module, _, attribute = target.partition(":")
+            return getattr(import_module(module), attribute)
+        except UniGRPOError:
+            raise
+        except Exception as error:  # a package's own code runs here
+            reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+            raise self._error(f"{self.kind} {name!r}: {text} cannot be imported: {reason}") from error
+
+    def _entry_points(self) -> Mapping[str, EntryPoint]:
+        if self._points is None:
+            self._points = {point.name: point for point in entry_points(group=self.group)}
+        return self._points
+
+
+def close_to(name: str, known: Iterable[str]) -> str:
+    """``; did you mean 'NAME'?`` for a likely slip of the keyboard, else nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,85 @@
+"""One registry a kind: members are imported when asked for, and come from a table, a call, or an installed package."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from rl.errors import ConfigError, RewardError
+from rl.registry import Registry
+
+
+def make(**built_in: object) -> Registry:
+    return Registry("gadget", built_in, group="unigrpo.gadgets")
+
+
+def test_a_member_is_imported_when_it_is_first_asked_for() -> None:
+    gadgets = make(lazy="rl.no_such_module:x", floor="math:floor")
+    assert list(gadgets) == ["lazy", "floor"] and len(gadgets) == 2 and "lazy" in gadgets
+    assert gadgets["floor"](2.5) == 2
+    with pytest.raises(ConfigError, match="gadget 'lazy': rl.no_such_module:x cannot be imported: ModuleNotFoundError"):
+        gadgets["lazy"]
+
+
+def test_an_unknown_name_is_one_line_with_what_is_allowed() -> None:
+    gadgets = make(floor="math:floor", ceil="math:ceil")
+    with pytest.raises(ConfigError, match="learner.gadget='flor': allowed: floor, ceil; did you mean 'floor'"):
+        gadgets.require("learner.gadget", "flor")
+    with pytest.raises(RewardError):
+        Registry("reward", {}, group="unigrpo.rewards", error=RewardError)["x"]
+
+
+def test_a_name_is_taken_once() -> None:
+    gadgets = make(floor="math:floor")
+    gadgets.register("floor", "math:floor")
+    with pytest.raises(ConfigError, match="gadget 'floor': already registered"):
+        gadgets.register("floor", "math:ceil")
+
+    @gadgets.member("twice")
+    def twice(value: int) -> int:
+        return 2 * value
+
+    assert gadgets["twice"](3) == 6 and twice(1) == 2
+
+
+def test_an_installed_package_brings_a_member(tmp_path: Path) -> None:
+    (tmp_path / "brought.py").write_text("def gadget(): return 'from outside'\n")
+    information = tmp_path / "brought-1.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: brought\nVersion: 1\n")
+    (information / "entry_points.txt").write_text("[unigrpo.gadgets]\nmine = brought:gadget\nbroken = brought:none\n")
+    code = (
+        "from rl.registry import Registry\n"
+        "found = Registry('gadget', {}, group='unigrpo.gadgets')\n"
+        "print(sorted(found), found['mine']())\n"
+        "try: found['broken']\n"
+        "except ValueError as error: print(error)\n"
+    )
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": f"{tmp_path}:{root}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    listed, broken = done.stdout.splitlines()
+    assert listed == "['broken', 'mine'] from outside"
+    assert broken.startswith("gadget 'broken': brought:none cannot be imported: AttributeError")
+
+
+def test_entry_points_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def points(group: str) -> list[EntryPoint]:
+        asked.append(group)
+        return []
+
+    monkeypatch.setattr("rl.registry.entry_points", points)
+    gadgets = make(floor="math:floor")
+    assert "x" not in gadgets and "y" not in gadgets and list(gadgets) == ["floor"]
+    assert asked == ["unigrpo.gadgets"]
