@@ -39,6 +39,7 @@ def test_both_sides_take_the_same_steps() -> None:
     assert gap.mean() < 0.05 * moved.mean()
 
 
+@pytest.mark.long
 def test_the_learners_report() -> None:
     lines: list[str] = []
     result = learner.run(1, SMALL, [2048], lines.append)
@@ -86,6 +87,7 @@ def objective(policy, group, config: UniGRPOConfig) -> float:
         return float((data.advantages * estimators.per_token(policy, data, 0, config)).mean())
 
 
+@pytest.mark.long
 def test_the_estimators_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toys = {"text": [toy_text_prompt(1)], "image": [toy_draw_prompt(1)]}
     monkeypatch.setattr(estimators, "bench_prompts", lambda count: toys)

@@ -29,6 +29,7 @@ def test_a_mistake_is_one_line(
     assert result.exit_code == 2 and result.stderr.startswith(expected) and len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.long
 def test_a_measurement_writes_its_json(tmp_path: Path) -> None:
     out = tmp_path / "forward.json"
     result = RUN.invoke(app, ["forward", "--out", str(out), "--repeats", "1", "--vocabulary", "2048"])
