@@ -81,11 +81,13 @@ class Registry(Generic[T], Mapping[str, T]):
         return name in self._targets or name in self._entry_points()
 
     def _load(self, name: str) -> T:
-        target: Any = self._targets.get(name, self._entry_points().get(name))
-        text = target.value if isinstance(target, EntryPoint) else target
+        # no isinstance(..., EntryPoint): once the backport importlib_metadata is imported, the points are of its class
+        point = None if name in self._targets else self._entry_points()[name]
+        target: Any = self._targets.get(name)
+        text = target if point is None else point.value
         try:
-            if isinstance(target, EntryPoint):
-                return target.load()
+            if point is not None:
+                return point.load()
             if not isinstance(target, str):
                 return target
             module, _, attribute = target.partition(":")

@@ -147,13 +147,15 @@ def rewards_check(
 
 
 @rewards_app.command("list")
-def rewards_list() -> None:
+def rewards_list(
+    verbose: Annotated[bool, typer.Option("--verbose", help="Also each reward's value and settings.")] = False,
+) -> None:
     """Names that a mix may use; installed packages add theirs under the entry point group unigrpo.rewards."""
 
     def body() -> int:
-        from rewards.base import reward_names
+        from rewards.reference import listing
 
-        typer.echo("\n".join(reward_names()))
+        typer.echo(listing(verbose))
         return console.OK
 
     console.run(body)

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster import console
-from rewards.custom import CustomReward
-from rewards.sandbox.custom import pack
+from rewards.registry import check_reward
 from rewards.sandbox.parent import Isolated
 from rewards.sandbox.probe import NOTE, OK, WRONG
+from rewards.sandbox.wire import to_json
 from rl.config import Config, SourceConfig, load_config
 from rl.data.rows import load_rows
 from rl.errors import RewardError
@@ -29,7 +29,7 @@ def check(spec: str, recipe: str, rows: Path | None, deadline_s: float, memory_m
     path, separator, function = spec.rpartition(":")
     if not separator or not path.endswith(".py"):
         raise RewardError(f"rewards check: {spec!r}: expected FILE.py:FUNCTION, e.g. examples/custom_reward.py:reward")
-    CustomReward.check(path, function)
+    check_reward(spec)
     config = load_config(recipe)
     items = _own(rows) if rows is not None else samples()
     report = examine(path, function, items, deadline_s, memory_mb, _keywords(kwargs))
@@ -49,7 +49,7 @@ def examine(
 ) -> dict[str, Any]:
     """``rewards.sandbox.probe.probe``'s report; where the child did not live to give it, one row that says why."""
     child = Isolated("rewards.sandbox.probe:probe", memory_mb=memory_mb, network=True)
-    payload = {"path": path, "function": function, "extra": dict(extra), "items": [pack(item) for item in items]}
+    payload = {"path": path, "function": function, "extra": dict(extra), "items": [to_json(item) for item in items]}
     try:
         child.warm()
         outcome = child.call(payload, deadline_s)

@@ -12,6 +12,7 @@ from functools import partial
 from cluster.actors.device import Device, beside
 from cluster.actors.heartbeat import Beating
 from cluster.actors.process import enter
+from cluster.plan.layout import rewards_apart
 from cluster.weights.adapters import AdapterWeights
 from cluster.weights.collective import Transfer
 from cluster.weights.digest import Weights
@@ -97,7 +98,7 @@ class RewardActor(Beating):
     def _worker(self) -> RewardWorker:
         if self._made is None:
             enter(self._folder, self._config.run_dir, self._name)
-            self._made = RewardWorker(self._config, self._config.rewards.apart)
+            self._made = RewardWorker(self._config, rewards_apart(self._config))
         return self._made
 
 

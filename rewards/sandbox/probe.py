@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from rewards.custom import FunctionReward, load_function
-from rewards.sandbox.custom import unpack
+from rewards.custom import FunctionReward
+from rewards.sandbox.wire import from_json
 from rl.types import RewardItem, Score
 
 OK, NOTE, WRONG = "ok", "note", "wrong"
@@ -27,10 +27,9 @@ def probe(payload: Mapping[str, Any]) -> dict[str, Any]:
     """``{"path", "function", "extra", "items"}`` -> ``{"rows": [[check, verdict, line]], "seconds_per_item", "printed"}``."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        function = load_function(payload["path"], payload["function"])
-        reward = FunctionReward(function, payload["path"], payload["extra"])
-        reward.function_name = payload["function"]
-        items = [unpack(item) for item in payload["items"]]
+        reward = FunctionReward.from_file(payload["path"], payload["function"], payload["extra"])
+        function = reward.function
+        items = [from_json(item) for item in payload["items"]]
         began = time.perf_counter()
         scores = reward.score(items)
         seconds: float | None = (time.perf_counter() - began) / len(items)
