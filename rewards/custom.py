@@ -220,14 +220,14 @@ class CustomReward:
 
     def __init__(self, settings: CustomSettings) -> None:
         path, function, extra = settings.path, settings.function, settings.reward_kwargs or {}
-        self._function: FunctionReward | IsolatedFunction
+        self.called: FunctionReward | IsolatedFunction
         if settings.isolate:
-            self._function = IsolatedFunction(path, function, extra, settings.deadline_s, settings.memory_mb)
+            self.called = IsolatedFunction(path, function, extra, settings.deadline_s, settings.memory_mb)
         else:
-            self._function = FunctionReward.from_file(path, function, extra)
+            self.called = FunctionReward.from_file(path, function, extra)
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
-        return self._function.score(items) if items else []
+        return self.called.score(items) if items else []
 
 
 def load_function(path: str, name: str) -> Callable[..., Any]:

@@ -129,14 +129,20 @@ app.add_typer(rewards_app, name="rewards")
 
 @rewards_app.command("check")
 def rewards_check(
-    spec: Annotated[str, typer.Argument(metavar="FILE.py:FUNCTION", help="The function to look at.")],
-    kwargs: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="reward_kwargs.")] = None,
+    spec: Annotated[
+        str,
+        typer.Argument(metavar="FILE.py:FUNCTION|NAME", help="Your function, or a reward's name."),
+    ],
+    kwargs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE...", help="reward_kwargs, or settings."),
+    ] = None,
     recipe: Recipe = "tiny",
     rows: Annotated[Path | None, typer.Option(help="Your own rows (.jsonl or .parquet) instead of samples.")] = None,
     deadline: Annotated[float, typer.Option(min=0.1, help="Seconds for all checks.")] = 30.0,
     memory_mb: Annotated[int, typer.Option(min=64, help="Address space of the function, MiB.")] = 2048,
 ) -> None:
-    """Run a reward function on sample rows: signature, values, determinism, threads, and what a step would cost."""
+    """Run a reward on sample rows: signature, values, determinism, threads, and what a step would cost."""
 
     def body() -> int:
         from cluster.cli.rewards_check import check
