@@ -150,9 +150,9 @@ def run_test(program: str, test: Mapping[str, Any], deadline_s: float, memory_mb
         words = _read(Path(folder, "err")).strip().splitlines()
     if code is None or code == 128 + signal.SIGALRM or code in (128 + signal.SIGXCPU, 128 + signal.SIGKILL):
         return Run("timeout", text, f"no end within {deadline_s:g} s")
-    return Run(
-        "ok" if code == 0 else "error", text, (words[-1][:200] if words else f"exit code {code}") if code else ""
-    )
+    if code == 0:
+        return Run("ok", text, "")
+    return Run("error", text, words[-1][:200] if words else f"exit code {code}")
 
 
 def is_right(run: Run, test: Mapping[str, Any]) -> bool:

@@ -76,6 +76,12 @@ def test_without_a_network_where_namespaces_can_be_made():
     assert "unreachable" in found.detail
 
 
+def test_a_programs_imports_are_the_standard_librarys():
+    """``rewards/math`` and ``rewards/code.py`` have names of the standard library's."""
+    program = "import code, math\nassert 'rewards' not in code.__file__ and math.pi > 3\n" + SUM
+    assert score(program).value == 1.0, score(program).detail
+
+
 def test_what_is_a_program_and_what_are_tests():
     assert program_of("```\nfirst\n```\ntext\n```py\nlast\n```") == "last\n" and program_of("print(1)") == "print(1)"
     assert program_of("<think>never closed") is None
