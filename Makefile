@@ -33,9 +33,15 @@ help: ## list the targets
 train: $(STAMP) ## set up, then post-train the tiny policy on all three tasks (RECIPE=..., ARGS="key=value ...")
 	$(BIN)/unigrpo train --recipe $(RECIPE) $(ARGS)
 
+PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 MPLBACKEND=Agg $(BIN)/python -m pytest
+
 .PHONY: test
-test: lint ## set up, then lint, type check and run every test (ARGS="-k name ...")
-	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 MPLBACKEND=Agg $(BIN)/python -m pytest $(ARGS)
+test: lint ## set up, then lint, type check and test: what CI runs (ARGS="-k name ...")
+	$(PYTEST) -m "not long" $(ARGS)
+
+.PHONY: test-all
+test-all: lint ## the same, with dry runs of benchmarks and wide matrices
+	$(PYTEST) $(ARGS)
 
 .PHONY: faults
 faults: $(STAMP) ## kill, stop and cut off every process of a run: one table, minutes (ARGS="rollout judge" picks)

@@ -17,6 +17,7 @@ from policies.samplers.text import sample_text
 from rl.errors import DataError
 from rl.types import (
     ImageSampling,
+    Message,
     Modality,
     Prompt,
     Rollout,
@@ -24,6 +25,7 @@ from rl.types import (
     Sample,
     Sampling,
     Span,
+    Task,
     TextSampling,
     ThinkDrawSampling,
 )
@@ -111,8 +113,6 @@ def generate_image(
 
 
 def _encode_draw(policy: Policy, prompt: Prompt | EncodedPrompt | str) -> EncodedPrompt:
-    from rl.types import Message, Task
-
     if isinstance(prompt, EncodedPrompt):
         return prompt
     if isinstance(prompt, str):

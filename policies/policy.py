@@ -30,11 +30,13 @@ class MaskedDiffusionPolicy:
         image_tokenizer: ImageTokenizer | None,
         layout: Callable[[MaskedDiffusionPolicy, Prompt], EncodedPrompt],
         source: Path | None = None,
+        writer: Callable[[MaskedDiffusionPolicy, Path], None] | None = None,
     ) -> None:
+        """source: the folder that it was loaded from. writer: what writes it in that folder's format."""
         self.name, self.module, self.vocabulary = name, module, vocabulary
         self.tokenizer, self.image_tokenizer = tokenizer, image_tokenizer
         self.max_length = module.config.max_sequence_length
-        self.layout, self.source = layout, source
+        self.layout, self.source, self._writer = layout, source, writer
 
     def logits(self, token_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         return self.module.head(self.module(token_ids, attention_mask))
@@ -95,9 +97,10 @@ class MaskedDiffusionPolicy:
         return frozen
 
     def save(self, path: str | Path) -> None:
-        from policies.files.checkpoints import save_policy
-
-        save_policy(self, Path(path))
+        """A folder that ``load_policy`` reads. Raises PolicyError where this policy came from no folder."""
+        if self._writer is None:
+            raise PolicyError("save: this policy was not loaded from a folder, so there is no config to save with it")
+        self._writer(self, Path(path))
 
     @property
     def device(self) -> torch.device:

@@ -6,13 +6,14 @@ ranks, whose weights together are those of the whole batch add up to the loss of
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from rl.errors import ConfigError
+from rl.objectives.kl import KL_ESTIMATORS
+from rl.objectives.normalizers import NORMALIZERS
 from rl.types import LossOutput
 
 
@@ -43,14 +44,6 @@ class ObjectiveConfig(Protocol):
     def importance_level(self) -> str: ...
 
 
-# log(reference / policy) of a token the policy wrote -> estimate of KL(policy || reference).
-# J. Schulman, http://joschu.net/blog/kl-approx.html
-KL_ESTIMATORS: dict[str, Callable[[Tensor], Tensor]] = {
-    "k1": lambda log_ratio: -log_ratio,
-    "k2": lambda log_ratio: log_ratio.square() / 2,
-    "k3": lambda log_ratio: torch.expm1(log_ratio) - log_ratio,
-}
-NORMALIZERS = ("masked", "length", "token_mean", "constant")
 RATIOS = ("token", "sequence")
 
 
@@ -172,23 +165,13 @@ def _sequence_ratio(log_ratio: Tensor, mask: Tensor, lengths: Tensor | None, sca
 
 
 def normalizers(mask: Tensor, lengths: Tensor | None, config: ObjectiveConfig) -> Tensor:
-    """[B] what the sum over a rollout's scored tokens is divided by.
-
-    masked    M_i, its scored tokens (arXiv 2505.15809, equation 4)
-    length    |o_i|, its tokens (equation 5)
-    token_mean  M_i, with rollouts weighted by their length: all tokens of a batch count the same (DAPO, arXiv 2503.14476)
-    constant  ``normalizer_length``, the same for all: no bias by length (Dr. GRPO, arXiv 2503.20783)
-    """
-    if config.normalizer == "length":
-        return _lengths(lengths, mask)
-    if config.normalizer == "constant":
-        return torch.full_like(mask.sum(1), config.normalizer_length or mask.shape[1])
-    return mask.sum(1).clamp(min=1)
+    """[B] what the sum over a rollout's scored tokens is divided by: ``rl.objectives.normalizers``."""
+    return NORMALIZERS[config.normalizer].divisor(mask, lengths, config.normalizer_length)
 
 
 def _mean_weights(mask: Tensor, weights: Tensor | None, config: ObjectiveConfig) -> Tensor | None:
     """The caller's weights; where there are none and all tokens are to count the same, by scored tokens."""
-    if weights is not None or config.normalizer != "token_mean":
+    if weights is not None or not NORMALIZERS[config.normalizer].by_tokens:
         return weights
     count = mask.sum(1)
     return count.double() / count.sum().clamp(min=1)
@@ -262,10 +245,8 @@ def _check(
     mask: Tensor,
     config: ObjectiveConfig,
 ) -> None:
-    if config.kl_estimator not in KL_ESTIMATORS:
-        raise ConfigError(f"kl_estimator={config.kl_estimator!r}: allowed: {', '.join(KL_ESTIMATORS)}")
-    if config.normalizer not in NORMALIZERS:
-        raise ConfigError(f"normalizer={config.normalizer!r}: allowed: {', '.join(NORMALIZERS)}")
+    KL_ESTIMATORS.require("kl_estimator", config.kl_estimator)
+    NORMALIZERS.require("normalizer", config.normalizer)
     if config.ratio not in RATIOS:
         raise ConfigError(f"ratio={config.ratio!r}: allowed: {', '.join(RATIOS)}")
     if ref_logp is None and config.kl_coef:

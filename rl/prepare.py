@@ -7,12 +7,14 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from rl.advantages import best_and_worst, frac_reward_zero_std, group_advantages, scores_differ, wd1_weights
+from rl.advantages import best_and_worst, frac_reward_zero_std, group_advantages, scores_differ
 from rl.config import Config, LearnerConfig, UniGRPOConfig
 from rl.config.rewards import FailureConfig
 from rl.errors import RewardError
 from rl.masking import mask_ratios
-from rl.objectives import objective
+from rl.objectives import OBJECTIVES
+from rl.objectives.normalizers import NORMALIZERS
+from rl.registry import resolve
 from rl.seeds import SeedPath, derive_seed
 from rl.types import Group, MaskDraw, RewardCall, Rollout, RolloutStatus, ScoreStatus, TrainBatch
 
@@ -32,7 +34,7 @@ def prepare(groups: Sequence[Group], config: Config, step: int, *, weight_versio
     """
     usable = [group for group in groups if group.usable]
     algorithm = config.learner.algorithm
-    pairs = objective(algorithm.objective).pairs
+    pairs = OBJECTIVES[algorithm.objective].pairs
     if config.learner.drop_equal_groups or pairs:
         usable = [group for group in usable if scores_differ(group)]
     if pairs:
@@ -82,7 +84,7 @@ def rollout_weights(groups: Sequence[Group], learner: LearnerConfig) -> np.ndarr
     The weight of its task; times its length where all tokens are to count the same (``normalizer=token_mean``); 0 where it
     ran out of canvas and ``overlong_filtering`` is on (DAPO, arXiv 2503.14476, section 3.4).
     """
-    by_tokens = learner.algorithm.normalizer == "token_mean"
+    by_tokens = NORMALIZERS[learner.algorithm.normalizer].by_tokens
     if not (by_tokens or learner.task_weights or learner.overlong_filtering):
         return None
     weights = [
@@ -97,8 +99,9 @@ def rollout_weights(groups: Sequence[Group], learner: LearnerConfig) -> np.ndarr
 
 def _advantages(groups: Sequence[Group], learner: LearnerConfig) -> np.ndarray:
     options = {"scale_by_std": learner.scale_advantages_by_std, "baseline": learner.advantage_baseline}
-    if learner.algorithm.objective == "wd1":
-        rows = [wd1_weights(group_advantages([group], **options)) for group in groups]
+    change = resolve(OBJECTIVES[learner.algorithm.objective].advantages)
+    if change is not None:
+        rows = [change(group_advantages([group], **options)) for group in groups]
         return np.concatenate(rows) if rows else np.zeros(0)
     return group_advantages(groups, **options)
 

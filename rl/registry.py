@@ -78,7 +78,7 @@ class Registry(Generic[T], Mapping[str, T]):
         return len(list(iter(self)))
 
     def __contains__(self, name: object) -> bool:  # Mapping's own would import the member
-        return name in self._targets or name in self._entry_points()
+        return isinstance(name, str) and (name in self._targets or name in self._entry_points())
 
     def _load(self, name: str) -> T:
         # no isinstance(..., EntryPoint): once the backport importlib_metadata is imported, the points are of its class
@@ -86,12 +86,7 @@ class Registry(Generic[T], Mapping[str, T]):
         target: Any = self._targets.get(name)
         text = target if point is None else point.value
         try:
-            if point is not None:
-                return point.load()
-            if not isinstance(target, str):
-                return target
-            module, _, attribute = target.partition(":")
-            return getattr(import_module(module), attribute)
+            return point.load() if point is not None else resolve(target)
         except UniGRPOError:
             raise
         except Exception as error:  # a package's own code runs here
@@ -102,6 +97,14 @@ class Registry(Generic[T], Mapping[str, T]):
         if self._points is None:
             self._points = {point.name: point for point in entry_points(group=self.group)}
         return self._points
+
+
+def resolve(target: Any) -> Any:
+    """What ``module:attribute`` names; anything but a text is returned as it is."""
+    if not isinstance(target, str):
+        return target
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 def close_to(name: str, known: Iterable[str]) -> str:

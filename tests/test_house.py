@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -77,29 +77,6 @@ def test_shipped_weights_are_small() -> None:
 def test_no_file_is_long() -> None:
     lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in package_files("*.py")}
     assert not {name: length for name, length in lengths.items() if length > MAX_LINES}
-
-
-def test_every_data_file_is_in_the_wheel() -> None:
-    globs = PYPROJECT["tool"]["setuptools"]["package-data"]
-    left_out = []
-    for path in package_files("*"):
-        package, *rest = path.relative_to(ROOT).parts
-        shipped = any(matches(PurePosixPath(*rest), glob) for glob in globs.get(package, ()))
-        if path.suffix != ".py" and not shipped:
-            left_out.append(str(path.relative_to(ROOT)))
-    assert not left_out
-
-
-def matches(path: PurePosixPath, glob: str) -> bool:
-    """setuptools' reading of a glob: ``**/`` is any depth, and ``*`` stays within a folder."""
-    pattern = re.escape(glob).replace(r"\*\*/", "(?:.*/)?").replace(r"\*", "[^/]*")
-    return re.fullmatch(pattern, str(path)) is not None
-
-
-def test_every_package_folder_is_a_package() -> None:
-    """A folder with code but without ``__init__.py`` would be left out of the wheel."""
-    folders = {path.parent for path in package_files("*.py")}
-    assert not [folder for folder in folders if not (folder / "__init__.py").is_file()]
 
 
 def test_the_readme_shows_targets_that_exist() -> None:

@@ -24,7 +24,7 @@ from benchmarks.learning.seeds import INLINE, table
 from cluster.run.preflight import Inputs, check
 from cluster.run.session import session
 from rl.config import Config, load_config
-from rl.data.rows import PromptStream
+from rl.data.stream import PromptStream
 from rl.evaluation import evaluate, evaluation_seed
 from rl.loop import TrainResult, train
 from rl.protocols import Restorable

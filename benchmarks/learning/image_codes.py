@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from policies.base import ImageTokenizer
 from policies.files.fresh_policy import begin_alike
-from policies.images.lfq import load_image_tokenizer
+from policies.images.load import load_image_tokenizer
 from rewards import load_reward
 from rl.pixels import load_pixels
 from rl.tasks import GENERATORS

@@ -26,7 +26,7 @@ from cluster.weights.digest import digest, sha256
 from cluster.workers.reward import RewardWorker
 from cluster.workers.rollout import RolloutWorker
 from rl.config import Config, load_config
-from rl.data.rows import PromptStream
+from rl.data.stream import PromptStream
 from rl.prepare import prepare
 from rl.seeds import derive_seed
 from rl.types import Group, WeightRef

@@ -35,7 +35,7 @@ from cluster.workers.actors import RewardActor, RolloutActor, Sampled, Scored
 from cluster.workers.on_ray import RayWorkers
 from rl.checkpoints.folder import FolderCheckpoints
 from rl.config import Config, load_config
-from rl.data.rows import PromptStream
+from rl.data.stream import PromptStream
 from rl.loop import train
 from rl.tracking.trackers import JsonlTracker
 from rl.types import Prompt, StepReport, WeightRef

@@ -167,93 +167,14 @@ def rewards_list(
     console.run(body)
 
 
-bench = typer.Typer(help="Side-by-side measurements on this machine.", no_args_is_help=True)
-app.add_typer(bench, name="bench")
-
-
-@bench.command("rollout")
-def bench_rollout(
-    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-rollout.json"),
-    repeats: Annotated[int, typer.Option(min=1, help="Turns of each side; medians are reported.")] = 5,
-    vocabulary: Annotated[list[int] | None, typer.Option(min=2048, help="Default: 4096 and 32768.")] = None,
-    group: Annotated[list[int] | None, typer.Option(min=1, help="Rollouts a group of text. Default: 1 and 8.")] = None,
-    case: Annotated[list[str] | None, typer.Option(help="text, image, cached or block. Default: all.")] = None,
-) -> None:
-    """Samplers against the plain algorithms, with and without caches: same random weights, one thread, taking turns."""
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def bench(context: typer.Context) -> None:
+    """Measure this machine: rollout, learner, estimators, forward or scale, then options. Needs a checkout."""
 
     def body() -> int:
-        from cluster.cli.bench import rollout
+        from cluster.cli.bench import run
 
-        return rollout(out, repeats, vocabulary, group, case)
-
-    console.run(body)
-
-
-@bench.command("learner")
-def bench_learner(
-    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-learner.json"),
-    repeats: Annotated[int, typer.Option(min=1, help="Turns of each side; medians are reported.")] = 5,
-    vocabulary: Annotated[list[int] | None, typer.Option(min=2048, help="Default: 4096 and 32768.")] = None,
-) -> None:
-    """The learner against the plain full-logits loss: same random weights and masks, one thread, taking turns."""
-
-    def body() -> int:
-        from cluster.cli.bench import learner
-
-        return learner(out, repeats, vocabulary)
-
-    console.run(body)
-
-
-@bench.command("estimators")
-def bench_estimators(
-    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-estimators.json"),
-    plot: Annotated[Path | None, typer.Option(help="Where a plot goes (.png).")] = None,
-    policy: Annotated[str, typer.Option(help="A policy folder, or a shipped policy's name.")] = "tiny",
-    prompts: Annotated[int, typer.Option(min=1, help="Prompts of text, and as many of images.")] = 2,
-    draws: Annotated[int, typer.Option(min=2, help="Estimates of each kind.")] = 16,
-    passes: Annotated[int, typer.Option(min=6, help="Forward passes of one estimate; a multiple of 6.")] = 6,
-) -> None:
-    """Bias and variance of every likelihood estimator, and of its policy gradient, at equal forward passes."""
-
-    def body() -> int:
-        from cluster.cli.bench import estimators
-
-        return estimators(out, plot, policy, prompts, draws, passes)
-
-    console.run(body)
-
-
-@bench.command("forward")
-def bench_forward(
-    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-forward.json"),
-    repeats: Annotated[int, typer.Option(min=1, help="Turns of each side; medians are reported.")] = 5,
-    vocabulary: Annotated[list[int] | None, typer.Option(min=2048, help="Default: 4096.")] = None,
-) -> None:
-    """A forward pass against the plain matrix products in it, and where the rest of its time goes."""
-
-    def body() -> int:
-        from cluster.cli.bench import forward
-
-        return forward(out, repeats, vocabulary)
-
-    console.run(body)
-
-
-@bench.command("scale")
-def bench_scale(
-    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-scale.json"),
-    workers: Annotated[list[int] | None, typer.Option(min=1, help="Default: 1, 4, 16, 64, 256 and 1024.")] = None,
-    seconds: Annotated[float, typer.Option(min=0.01, help="Seconds that a group takes to sample.")] = 10.0,
-    groups: Annotated[int, typer.Option(min=1, help="Groups that a worker samples in a step.")] = 4,
-    steps: Annotated[int, typer.Option(min=2, help="Steps; the first is a warm-up.")] = 2,
-) -> None:
-    """The real loop, scheduler and Ray over simulated workers that sleep: how far one controller goes."""
-
-    def body() -> int:
-        from cluster.cli.bench import scale
-
-        return scale(out, workers, seconds, groups, steps)
+        return run(context.args, context.get_help)
 
     console.run(body)
 

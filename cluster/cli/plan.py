@@ -18,7 +18,7 @@ from cluster.plan.layout import rewards_apart, scorer_gpus, scorers
 from cluster.plan.plan import Assumed, Plan, divide, make_plan, remedies, samplers
 from cluster.plan.seconds import DEVICES, Device, Efficiency
 from cluster.plan.sizes import parameters
-from policies.families import family_of
+from policies.families.registry import family_of
 from policies.files.folders import find_policy, read_config
 from rl.config import Config, load_config
 from rl.errors import ConfigError

@@ -39,7 +39,7 @@ def train(recipe: str, overrides: Sequence[str]) -> int:
         from cluster.run.sigterm import stopping
         from cluster.weights.digest import sha256
         from rl.checkpoints.folder import FolderCheckpoints
-        from rl.data.rows import PromptStream
+        from rl.data.stream import PromptStream
         from rl.loop import train as loop
 
         cache_gate.check(config, inputs.train, tracker)
@@ -124,7 +124,7 @@ def _fine_tune(config: Config, inputs: preflight.Inputs, tracker: Tracker) -> tu
     from cluster.weights.digest import sha256
     from policies import load_policy
     from rl.checkpoints.folder import FolderCheckpoints
-    from rl.data.rows import PromptStream
+    from rl.data.stream import PromptStream
     from rl.learner.engine import TorchEngine
     from rl.sft.run import SftRun
 

@@ -20,7 +20,7 @@ from rl.config.lora import LoraConfig
 from rl.learner.engine import Engine, TorchEngine
 from rl.learner.reference import make_reference
 from rl.learner.update import UniGRPOLearner
-from rl.objectives import objective
+from rl.objectives import OBJECTIVES
 from rl.types import StepReport, TrainBatch
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def adapt(policy: MaskedDiffusionPolicy, settings: LoraConfig, seed: int) -> Non
 
 def optimizer_steps(config: Config) -> int:
     """Of the whole run, if no group is dropped: what the learning-rate schedule spans."""
-    pairs = objective(config.learner.algorithm.objective).pairs  # of each group only two are learned from
+    pairs = OBJECTIVES[config.learner.algorithm.objective].pairs  # of each group only two are learned from
     rollouts = config.rollout.batch_size * (2 if pairs else config.rollout.n_samples_per_prompt)
     mini_batches = math.ceil(rollouts / (config.learner.mini_batch_size or rollouts))
     return config.steps * config.learner.algorithm.mu * mini_batches

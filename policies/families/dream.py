@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from policies.base import Vocabulary
-from policies.families import Family, llada, qwen
+from policies.families import llada, qwen
+from policies.families.registry import Family
 from policies.network.transformer import TransformerConfig
 
 

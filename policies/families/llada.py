@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from policies.base import EncodedPrompt, Vocabulary
-from policies.families import Family
+from policies.families.registry import Family
 from policies.families.tensor_names import Tensors, prefixed
 from policies.network.transformer import Transformer, TransformerConfig
 from policies.policy import MaskedDiffusionPolicy

@@ -15,10 +15,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from policies.base import EncodedPrompt, Vocabulary
-from policies.families import Family, llada
+from policies.families import llada
+from policies.families.registry import Family
 from policies.network.transformer import TransformerConfig
 from policies.policy import MaskedDiffusionPolicy
 from rl.errors import DataError, PolicyError
+from rl.pixels import load_pixels
 from rl.types import Prompt, Task
 
 # The released tokenizer has no names of its own for these: MMaDA's prompting gives meaning to reserved tokens.
@@ -105,8 +107,6 @@ def _codes_per_image(policy: MaskedDiffusionPolicy, prompt: Prompt) -> int:
 
 def image_codes(policy: MaskedDiffusionPolicy, prompt: Prompt) -> list[int]:
     """Codebook indices of the prompt's image. Raises DataError where there is none to look at."""
-    from rl.pixels import load_pixels
-
     if policy.image_tokenizer is None:
         raise DataError(f"prompt {prompt.id}: task={prompt.task}: {policy.name} has no image tokenizer")
     if prompt.image is None:

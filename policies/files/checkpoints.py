@@ -14,13 +14,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from policies.base import ImageTokenizer, Vocabulary
-from policies.families import Family, family_of
+from policies.families.registry import Family, family_of
 from policies.families.tensor_names import Tensors
 from policies.files.folders import INDEX, SINGLE, check_files, read_config, weight_files
 from policies.files.shards import check_weights, read_weights
 from policies.files.tokenizer import ChatTokenizer
 from policies.files.uninitialised import empty_module
-from policies.images.lfq import load_image_tokenizer
+from policies.images.load import load_image_tokenizer
 from policies.network.transformer import Transformer, TransformerConfig
 from policies.policy import MaskedDiffusionPolicy
 from rl.errors import PolicyError
@@ -81,6 +81,7 @@ def load_policy(
         image_tokenizer=image_tokenizer,
         layout=family.layout,
         source=folder,
+        writer=save_policy,
     )
 
 

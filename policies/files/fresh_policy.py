@@ -15,7 +15,7 @@ from torch import Tensor
 
 from policies.families import mmada
 from policies.files.checkpoints import IMAGE_TOKENIZER, SINGLE
-from policies.images.lfq import load_image_tokenizer
+from policies.images.load import load_image_tokenizer
 from policies.network.transformer import Transformer
 
 SPECIAL = (

@@ -1,12 +1,11 @@
-"""Image tokenizers: pixels to codes and back.
-
-``LFQTokenizer`` is the small one of ours, after MAGVIT-v2's lookup-free quantisation (arXiv 2310.05737): the encoder
+"""The small image tokenizer of ours, after MAGVIT-v2's lookup-free quantisation (arXiv 2310.05737): the encoder
 ends in one number a bit, its sign is the bit, and the bits are the code.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from policies.base import ImageTokenizer
+from policies.images.tensors import to_float, to_uint8
 from rl.errors import PolicyError, first_line
 
 
@@ -107,26 +106,8 @@ class LFQTokenizer(nn.Module):
         (folder / "config.json").write_text(json.dumps({"model_type": "lfq", **asdict(self.config)}, indent=2) + "\n")
 
 
-def load_image_tokenizer(folder: Path, device: str | torch.device = "cpu") -> ImageTokenizer:
-    """Ours (``model_type: lfq``) or MAGVIT-v2 (``_class_name: MAGVITv2``, as released).
-
-    Raises PolicyError where the folder is missing, incomplete, or of another kind.
-    """
-    file = folder / "config.json"
-    if not file.is_file():
-        raise PolicyError(f"{folder}: no config.json of an image tokenizer")
-    settings = json.loads(file.read_text(encoding="utf-8"))
-    from policies.images.magvit import CLASS_NAME, load_magvit
-
-    kind = settings.get("model_type") or settings.get("_class_name")
-    if kind == CLASS_NAME:
-        return load_magvit(folder, settings, device)
-    if kind != "lfq":
-        raise PolicyError(f"{file}: model_type={kind!r}: allowed: lfq, {CLASS_NAME}")
-    return _load_lfq(folder, settings)
-
-
-def _load_lfq(folder: Path, settings: dict[str, Any]) -> LFQTokenizer:
+def load_lfq(folder: Path, settings: Mapping[str, Any], device: str | torch.device = "cpu") -> LFQTokenizer:
+    """Raises PolicyError. It is small, and stays on the CPU."""
     tokenizer = LFQTokenizer(LFQConfig(**{name: value for name, value in settings.items() if name != "model_type"}))
     try:
         weights = load_file(str(folder / "model.safetensors"))
@@ -134,14 +115,3 @@ def _load_lfq(folder: Path, settings: dict[str, Any]) -> LFQTokenizer:
     except (OSError, SafetensorError, RuntimeError) as error:
         raise PolicyError(f"{folder / 'model.safetensors'}: {first_line(error)}") from error
     return tokenizer.eval().requires_grad_(False)
-
-
-def to_float(pixels: np.ndarray) -> Tensor:
-    """uint8 [B, H, W, 3] -> float32 [B, 3, H, W] in -1..1."""
-    return torch.tensor(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def to_uint8(pixels: Tensor) -> np.ndarray:
-    """float [B, 3, H, W] in -1..1 -> uint8 [B, H, W, 3]."""
-    scaled = ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return scaled.permute(0, 2, 3, 1).contiguous().numpy()

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from policies.files.folders import pickled
 from policies.files.shards import check_weights, read_weights
 from policies.files.uninitialised import empty_module
-from policies.images.lfq import to_float, to_uint8
+from policies.images.tensors import to_float, to_uint8
 from rl.errors import PolicyError
 
 WEIGHTS = "pytorch_model.safetensors"  # the name that the original's loader looks for

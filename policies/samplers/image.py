@@ -17,6 +17,7 @@ from policies.base import EncodedPrompt, Policy
 from policies.network.prepacked_weights import packed
 from policies.network.rows import Rows
 from policies.noise import ORDER, TOKEN, gumbel, uniforms
+from policies.samplers import UNMASKING
 from policies.samplers.tokens import FREE, candidates, copies, keep_surest, seedless
 from rl.types import ImageSampling, Sample
 
@@ -84,12 +85,22 @@ def _sample(
     return codes - offset, step_map
 
 
+def cosine(time: float) -> float:
+    """MaskGIT (arXiv 2202.04200, section 3.3): few codes at first, many at the end."""
+    return math.cos(math.pi / 2 * time)
+
+
+def linear(time: float) -> float:
+    """As many codes at each step."""
+    return 1 - time
+
+
 def masked_counts(length: int, sampling: ImageSampling) -> list[int]:
     """Codes still masked after each step: it falls with every step where it can, and ends at 0."""
-    counts, left = [], length
+    counts, left, still_masked = [], length, UNMASKING[sampling.schedule]
     for step in range(1, sampling.steps + 1):
         time = step / sampling.steps
-        share = math.cos(math.pi / 2 * time) if sampling.schedule == "cosine" else 1 - time
+        share = still_masked(time)
         left = 0 if step == sampling.steps else max(min(math.floor(length * share), left - 1), 0)
         counts.append(left)
     return counts

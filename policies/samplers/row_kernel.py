@@ -1,6 +1,6 @@
 """All that a sampler asks of a row of logits, in one launch: its argmax, one sample, probability, entropy and margin.
 
-A Triton kernel with one program a row. The eager version, and the reference that it is tested against, is ``look_eager``:
+A Triton kernel with one program a row. The eager version, and the reference that it is tested against, is ``tokens.look_eager``:
 it writes a row's softmax, its tempered softmax and a float64 cumulative sum to memory and reads them again; here a row is
 read three times, the last two out of the cache, and nothing as long as the vocabulary is written.
 
@@ -12,34 +12,17 @@ between two tokens.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from policies.samplers.remasking import RowStatistics
+
 WIDTH = 4096  # logits that a program looks at at once
 
 
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """token [M] int64; of the plain distribution, all [M] float32: the token's probability, the entropy in nats, and the
-    lead of the likeliest token over the next."""
-
-    token: Tensor
-    probability: Tensor
-    entropy: Tensor
-    margin: Tensor
-
-    def confidence(self, remasking: str, order: Tensor) -> Tensor:
-        """[M], as ``policies.samplers.tokens.REMASKING`` has it. order [M]: a uniform number a row."""
-        if remasking == "entropy":
-            return torch.exp(-self.entropy)
-        return {"low_confidence": self.probability, "margin": self.margin, "random": order}[remasking]
-
-
-def look(logits: Tensor, uniform: Tensor, temperature: float) -> Looked:
+def look(logits: Tensor, uniform: Tensor, temperature: float) -> RowStatistics:
     """logits [M, V] of any float type, -inf allowed; uniform [M] float64 in (0, 1). Temperature 0: the likeliest."""
     rows, vocabulary = logits.shape
     logits = logits if logits.stride(1) == 1 else logits.contiguous()
@@ -53,18 +36,7 @@ def look(logits: Tensor, uniform: Tensor, temperature: float) -> Looked:
                 float(temperature or 1.0), SAMPLE=temperature > 0, PLAIN=temperature in (0, 1), WIDTH=width,
                 num_warps=8,  # pyright: ignore[reportCallIssue]
             )  # fmt: skip
-    return Looked(token, found[0], found[1], found[2])
-
-
-def look_eager(logits: Tensor, uniform: Tensor, temperature: float) -> Looked:
-    """The same with torch's own operators."""
-    from policies.samplers.tokens import draw
-
-    token, probability = draw(logits, uniform, temperature)
-    logp = logits.float().log_softmax(-1)
-    best = logp.exp().topk(2, dim=-1).values
-    entropy = -(logp.exp() * logp).nan_to_num(0.0).sum(-1)
-    return Looked(token, probability, entropy, best[:, 0] - best[:, 1])
+    return RowStatistics(token, found[0], found[1], found[2])
 
 
 @triton.jit

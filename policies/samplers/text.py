@@ -20,6 +20,7 @@ from policies.base import Policy
 from policies.network.prepacked_weights import packed
 from policies.network.rows import Rows
 from policies.noise import ORDER, TOKEN, uniforms
+from policies.samplers import REMASKING
 from policies.samplers.states.base import Shown, States, states_of
 from policies.samplers.tokens import FREE, candidates, copies, keep_surest, penalise_repetition, seedless
 from rl.types import Sample, TextSampling
@@ -85,7 +86,7 @@ def _denoise(
     logits = _logits(group, states, sampling, shown)
     noise, order = (
         rows.flatten(uniforms(seeds, step, positions - group.start, stream)) if used else logits.new_zeros(len(logits))
-        for stream, used in ((TOKEN, sampling.temperature > 0), (ORDER, sampling.remasking == "random"))
+        for stream, used in ((TOKEN, sampling.temperature > 0), (ORDER, REMASKING[sampling.remasking].random))
     )
     tokens, certainty = candidates(logits, noise, order, sampling)
     confidence = rows.pad(certainty, filler=-1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
@@ -10,15 +9,14 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
+from policies.samplers import REMASKING
+from policies.samplers.remasking import RowStatistics
 from rl.types import ImageSampling, Sample, TextSampling
 
 FREE = -1  # stands in a partly given response where the sampler is to write
 
-# logits [M, V], probability of the candidate [M], uniform noise [M] -> confidence [M], in 0..1, the surest highest
-Remasking = Callable[[Tensor, Tensor, Tensor], Tensor]
 
-
-def draw(
+def sample_tokens(
     logits: Tensor, uniform: Tensor, temperature: float, top_k: int = 0, top_p: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """logits [M, V], uniform [M] float64 -> token [M] int64, and its probability at temperature 1 [M] float32.
@@ -65,54 +63,35 @@ def penalise_repetition(logits: Tensor, ids: Tensor, members: Tensor, mask_id: i
     return torch.where(seen[members], torch.where(logits > 0, logits / penalty, logits * penalty), logits)
 
 
-def _low_confidence(logits: Tensor, probability: Tensor, noise: Tensor) -> Tensor:
-    """LLaDA (arXiv 2502.09992, algorithm 5), MaskGIT: the candidate's own probability."""
-    return probability
-
-
-def _random(logits: Tensor, probability: Tensor, noise: Tensor) -> Tensor:
-    """LLaDA (arXiv 2502.09992, algorithm 4): any order."""
-    return noise
-
-
-def _entropy(logits: Tensor, probability: Tensor, noise: Tensor) -> Tensor:
-    """Least entropy first (Dream, arXiv 2508.15487), as exp(-entropy): 1 where there is no doubt."""
-    logp = logits.float().log_softmax(-1)
-    return torch.exp((logp.exp() * logp).nan_to_num(0.0).sum(-1))
-
-
-def _margin(logits: Tensor, probability: Tensor, noise: Tensor) -> Tensor:
-    """Largest lead of the likeliest token over the next first (arXiv 2502.06768, section 4)."""
-    best = logits.float().softmax(-1).topk(2, dim=-1).values
-    return best[:, 0] - best[:, 1]
-
-
-REMASKING: dict[str, Remasking] = {
-    "low_confidence": _low_confidence,
-    "random": _random,
-    "entropy": _entropy,
-    "margin": _margin,
-}
-
-
 def candidates(
     logits: Tensor, uniform: Tensor, order: Tensor, sampling: TextSampling | ImageSampling
 ) -> tuple[Tensor, Tensor]:
     """logits [M, V], two uniform numbers a row [M] -> the token to write [M], and how sure of it the policy is [M], 0..1.
 
-    With numbers [G, M], G members share the logits, and the results are [G, M]. On a GPU one kernel a row finds both, but
-    where the distribution is truncated, which sorts it.
+    With numbers [G, M], G members share the logits, and the results are [G, M]. On a GPU one kernel a row finds both. It
+    does not where the distribution is truncated, which sorts it, or where the rule needs more than the kernel's statistics.
     """
     truncated = sampling.top_k > 0 or sampling.top_p < 1
-    if logits.device.type == "cuda" and _has_triton() and (not truncated or sampling.temperature == 0):
-        from policies.samplers import row_kernel
+    rule = REMASKING[sampling.remasking]
+    of_row = None if truncated and sampling.temperature > 0 else rule.of_row
+    if logits.device.type == "cuda" and of_row is not None and _has_triton():
+        from policies.samplers.row_kernel import look  # here: triton is heavy, and of use on a GPU only
 
         each = logits.repeat(uniform.numel() // len(logits), 1)
-        found = row_kernel.look(each, uniform.flatten(), sampling.temperature)
-        confidence = found.confidence(sampling.remasking, order.flatten())
+        found = look(each, uniform.flatten(), sampling.temperature)
+        confidence = of_row(found, order.flatten())
         return found.token.view(uniform.shape), confidence.view(uniform.shape)
-    tokens, probability = draw(logits, uniform, sampling.temperature, sampling.top_k, sampling.top_p)
-    return tokens, REMASKING[sampling.remasking](logits, probability, order).expand(uniform.shape)
+    tokens, probability = sample_tokens(logits, uniform, sampling.temperature, sampling.top_k, sampling.top_p)
+    return tokens, rule.confidence(logits, probability, order).expand(uniform.shape)
+
+
+def look_eager(logits: Tensor, uniform: Tensor, temperature: float) -> RowStatistics:
+    """What ``row_kernel.look`` finds, with torch's own operators: its reference."""
+    token, probability = sample_tokens(logits, uniform, temperature)
+    logp = logits.float().log_softmax(-1)
+    best = logp.exp().topk(2, dim=-1).values
+    entropy = -(logp.exp() * logp).nan_to_num(0.0).sum(-1)
+    return RowStatistics(token, probability, entropy, best[:, 0] - best[:, 1])
 
 
 @cache
@@ -129,7 +108,7 @@ def keep_surest(confidence: Tensor, count: int) -> Tensor:
 
 def seedless(sampling: TextSampling | ImageSampling) -> bool:
     """Whether no seed matters, so that the members of a group are one response: it is computed once."""
-    drawn = sampling.temperature > 0 or sampling.remasking == "random"
+    drawn = sampling.temperature > 0 or REMASKING[sampling.remasking].random
     return not drawn and (isinstance(sampling, TextSampling) or sampling.remask_temperature == 0)
 
 

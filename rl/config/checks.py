@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from policies.samplers import CACHES, REMASKING, UNMASKING
 from rl.config.lora import TARGETS
 from rl.config.sections import Config, SourceConfig
 from rl.errors import ConfigError
+from rl.estimators import ESTIMATORS
+from rl.masking import SCHEDULES
+from rl.objectives import OBJECTIVES
+from rl.objectives.kl import KL_ESTIMATORS
+from rl.objectives.normalizers import NORMALIZERS
+from rl.registry import Registry, close_to
 from rl.types import ImageSampling, Task, TextSampling
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "policy.dtype": ("float32", "bfloat16"),
-    "learner.algorithm.kl_estimator": ("k1", "k2", "k3"),
-    "learner.algorithm.normalizer": ("masked", "length", "token_mean", "constant"),
-    "learner.algorithm.objective": ("unigrpo", "policy_gradient", "wd1", "dpo"),
     "learner.algorithm.ratio": ("token", "sequence"),
     "learner.algorithm.importance_level": ("token", "sequence"),
     "learner.advantage_baseline": ("mean", "leave_one_out"),
-    "learner.algorithm.schedule": ("stratified", "algorithm1", "random", "middle", "full"),
-    "learner.algorithm.estimator": (
-        "masked",
-        "coupled",
-        "trajectory",
-        "elbo",
-        "elbo_stratified",
-        "elbo_antithetic",
-        "spg",
-        "left_to_right",
-    ),
     "rewards.on_failure.action": ("drop", "retry", "fail"),
     "learner.engine": ("deepspeed", "torch"),
     "learner.zero_stage": (0, 1, 2, 3),  # pyright: ignore[reportAssignmentType]
@@ -46,6 +38,15 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "cluster.placement": ("auto", "colocated", "disaggregated"),
     "resume_mode": ("auto", "disable", "path"),
     "best_mode": ("max", "min"),
+}
+
+# Choices that a file and a line of their own, or an installed package, bring.
+REGISTRIES: Mapping[str, Registry[Any]] = {
+    "learner.algorithm.estimator": ESTIMATORS,
+    "learner.algorithm.kl_estimator": KL_ESTIMATORS,
+    "learner.algorithm.normalizer": NORMALIZERS,
+    "learner.algorithm.objective": OBJECTIVES,
+    "learner.algorithm.schedule": SCHEDULES,
 }
 
 POSITIVE = (
@@ -69,14 +70,13 @@ NOT_NEGATIVE = (
     "save_freq seed judge.port judge.restarts judge.gpus rollout.cache_gate.max_reward_drop "
     "max_staleness cluster.restart_budget cluster.learner_rebuilds"
 ).split()
-REMASKING = ("low_confidence", "random", "entropy", "margin")
-SCHEDULES = ("cosine", "linear")
-CACHES = ("none", "prefix", "dual")
 
 
 def validate(config: Config) -> None:
     """Check ranges and relations. Raises ConfigError."""
     flat = dict(flatten(dataclasses.asdict(config)))
+    for key, registry in REGISTRIES.items():
+        registry.require(key, flat[key])
     for key, allowed in CHOICES.items():
         _require_choice(key, flat[key], allowed)
     for key in POSITIVE:
@@ -189,8 +189,8 @@ def _validate_text(where: str, sampling: TextSampling) -> None:
         raise ConfigError(
             f"{where}.block_length={sampling.block_length}: must divide max_new_tokens={sampling.max_new_tokens}"
         )
-    _require_choice(f"{where}.remasking", sampling.remasking, REMASKING)
-    _require_choice(f"{where}.cache", sampling.cache, CACHES)
+    REMASKING.require(f"{where}.remasking", sampling.remasking)
+    CACHES.require(f"{where}.cache", sampling.cache)
     _validate_tail(where, sampling)
     threshold = sampling.confidence_threshold
     _require(
@@ -199,7 +199,7 @@ def _validate_text(where: str, sampling: TextSampling) -> None:
         threshold,
         "above 0, at most 1, or null",
     )
-    if threshold is not None and sampling.remasking == "random":
+    if threshold is not None and REMASKING[sampling.remasking].random:
         raise ConfigError(
             f"{where}.confidence_threshold={threshold}: a random order is never sure; set {where}.remasking=low_confidence"
         )
@@ -218,8 +218,8 @@ def _validate_image(where: str, sampling: ImageSampling) -> None:
     _require(sampling.steps > 0, f"{where}.steps", sampling.steps, "a number above 0")
     for name in ("guidance", "temperature", "remask_temperature"):
         _require(getattr(sampling, name) >= 0, f"{where}.{name}", getattr(sampling, name), "0 or more")
-    _require_choice(f"{where}.schedule", sampling.schedule, SCHEDULES)
-    _require_choice(f"{where}.remasking", sampling.remasking, REMASKING)
+    UNMASKING.require(f"{where}.schedule", sampling.schedule)
+    REMASKING.require(f"{where}.remasking", sampling.remasking)
     _validate_tail(where, sampling)
 
 
@@ -233,7 +233,7 @@ def _validate_rewards(config: Config) -> None:
     for section, mix in (("rewards.mix", config.rewards.mix), ("evaluation.mix", config.evaluation.mix)):
         for task, parts in mix.items():
             if task not in tasks:
-                raise ConfigError(f"{section}.{task}: unknown task; allowed: {', '.join(tasks)}{closest(task, tasks)}")
+                raise ConfigError(f"{section}.{task}: unknown task; allowed: {', '.join(tasks)}{close_to(task, tasks)}")
             _require(bool(parts), f"{section}.{task}", parts, "at least one reward, e.g. {correctness: 1.0}")
             custom = config.custom_reward_function
             if "custom" in parts and not (custom.path or custom.url):
@@ -311,29 +311,35 @@ def _validate_algorithm(config: Config) -> None:
     learner, algorithm = config.learner, config.learner.algorithm
     where = "learner.algorithm"
     samples = algorithm.estimator_samples
-    if algorithm.estimator == "elbo_antithetic" and samples is not None and samples % 2:
-        raise ConfigError(f"{where}.estimator_samples={samples}: elbo_antithetic draws masks in pairs: even")
-    if algorithm.normalizer == "constant" and algorithm.normalizer_length is None:
-        raise ConfigError(f"{where}.normalizer=constant: also give {where}.normalizer_length, e.g. the canvas's length")
-    if algorithm.ratio != "token" and algorithm.objective != "unigrpo":
-        raise ConfigError(f"{where}.ratio={algorithm.ratio}: only objective=unigrpo has a ratio")
-    if algorithm.importance_cap is not None and algorithm.objective != "unigrpo":
-        raise ConfigError(f"{where}.importance_cap={algorithm.importance_cap}: only objective=unigrpo has such weights")
+    estimator, objective = ESTIMATORS[algorithm.estimator], OBJECTIVES[algorithm.objective]
+    if estimator.pairs and samples is not None and samples % 2:
+        raise ConfigError(f"{where}.estimator_samples={samples}: {algorithm.estimator} draws masks in pairs: even")
+    if NORMALIZERS[algorithm.normalizer].needs_length and algorithm.normalizer_length is None:
+        raise ConfigError(
+            f"{where}.normalizer={algorithm.normalizer}: also give {where}.normalizer_length, e.g. the canvas's length"
+        )
+    if algorithm.ratio != "token" and not objective.has_ratio:
+        raise ConfigError(f"{where}.ratio={algorithm.ratio}: objective={algorithm.objective} has no ratio; unigrpo has")
+    if algorithm.importance_cap is not None and not objective.has_ratio:
+        raise ConfigError(
+            f"{where}.importance_cap={algorithm.importance_cap}: objective={algorithm.objective} has no such weights; "
+            "unigrpo has"
+        )
     if algorithm.dual_clip is not None and algorithm.dual_clip <= 1:
         raise ConfigError(f"{where}.dual_clip={algorithm.dual_clip}: must be above 1, e.g. 3")
-    if algorithm.objective == "dpo":
-        _require(
-            algorithm.kl_coef > 0, f"{where}.kl_coef", algorithm.kl_coef, "above 0: it is the beta of objective=dpo"
-        )
+    named = f"objective={algorithm.objective}"
+    if objective.needs_reference:
+        _require(algorithm.kl_coef > 0, f"{where}.kl_coef", algorithm.kl_coef, f"above 0: it is the beta of {named}")
+    if objective.pairs:
         for name in ("mini_batch_size", "micro_batch_size_per_gpu"):
             size = getattr(learner, name)
-            _require(size is None or size % 2 == 0, f"learner.{name}", size, "even: objective=dpo learns from pairs")
+            _require(size is None or size % 2 == 0, f"learner.{name}", size, f"even: {named} learns from pairs")
     tasks = [str(task) for task in Task]
     for task, length in algorithm.spg_block_length.items():
         _require_choice(f"{where}.spg_block_length", task, tasks)
         _require(length >= 1, f"{where}.spg_block_length.{task}", length, "1 or more tokens")
-    if algorithm.spg_block_length and algorithm.estimator != "spg":
-        raise ConfigError(f"{where}.spg_block_length: estimator={algorithm.estimator} has no blocks; only spg does")
+    if algorithm.spg_block_length and not estimator.blocks:
+        raise ConfigError(f"{where}.spg_block_length: estimator={algorithm.estimator} has no blocks; spg has")
     for task, weight in learner.task_weights.items():
         if task not in tasks:
             raise ConfigError(f"learner.task_weights.{task}: unknown task; allowed: {', '.join(tasks)}")
@@ -351,19 +357,13 @@ def _validate_source(where: str, source: SourceConfig) -> None:
 
 def _require_choice(key: str, value: Any, allowed: Sequence[Any]) -> None:
     if value not in allowed:
-        hint = closest(str(value), [str(choice) for choice in allowed])
+        hint = close_to(str(value), [str(choice) for choice in allowed])
         raise ConfigError(f"{key}={value!r}: allowed: {', '.join(map(str, allowed))}{hint}")
 
 
 def _require(condition: bool, key: str, value: Any, allowed: str) -> None:
     if not condition:
         raise ConfigError(f"{key}={value}: must be {allowed}")
-
-
-def closest(value: str, known: Sequence[str]) -> str:
-    """``; did you mean ...?``, or nothing where nothing is close."""
-    matches = difflib.get_close_matches(value, known, n=1, cutoff=0.5)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "", leaves_only: bool = True) -> Iterator[tuple[str, Any]]:

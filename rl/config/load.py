@@ -14,9 +14,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rl.config.checks import closest, flatten, validate
+from rl.config.checks import flatten, validate
 from rl.config.sections import Config
 from rl.errors import ConfigError, first_line
+from rl.registry import close_to
 
 
 def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -101,5 +102,5 @@ def _explain(where: str, error: OmegaConfBaseException) -> str:
     key = str(error.full_key or error.key or "")
     known = [name for name, _ in flatten(dataclasses.asdict(Config()), leaves_only=False)]
     if "not in" in str(error) or type(error).__name__ == "ConfigKeyError":
-        return f"{where}: unknown setting {key!r}{closest(key, known)}"
+        return f"{where}: unknown setting {key!r}{close_to(key, known)}"
     return f"{where}: {key}: {first_line(error)}"

@@ -16,13 +16,11 @@ import numpy as np
 
 from rl.config import SourceConfig
 from rl.data.files import KINDS, Row, read_rows
-from rl.data.stream import PromptStream
 from rl.errors import ConfigError, DataError
+from rl.pixels import load_pixels, open_image
 from rl.scenes import SceneSpec
 from rl.tasks import GENERATORS
 from rl.types import Message, Prompt, Task
-
-__all__ = ["PromptStream", "check_disjoint", "load_image", "load_rows", "target_image"]
 
 CHECKED_TASKS = frozenset((Task.TEXT, Task.UNDERSTAND))
 FILE_ARGS = ("name", "template", "check_images")
@@ -72,8 +70,6 @@ def load_rows(source: SourceConfig, reference_tasks: Collection[Task] = CHECKED_
 
 def load_image(source: str | Path | bytes | np.ndarray, size: int) -> np.ndarray:
     """uint8 RGB [size, size, 3] from a PNG, JPEG or WebP file, its bytes, or pixels. Raises DataError."""
-    from rl.pixels import load_pixels
-
     return load_pixels(source, size)
 
 
@@ -247,8 +243,6 @@ def _scene(where: str, value: Any) -> dict[str, Any]:
 
 def _image(where: str, value: Any, folder: Path, check: bool) -> str | np.ndarray | None:
     """A path that can be opened, or pixels."""
-    from rl.pixels import open_image
-
     if isinstance(value, Mapping):
         value = value.get("bytes") or value.get("path")
     if value is None or value == "":

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rl.config import SourceConfig
+from rl.data.rows import load_rows
 from rl.errors import DataError
 from rl.seeds import derive_seed
 from rl.types import Prompt
@@ -29,8 +30,6 @@ class PromptStream:
         if not sources:
             raise DataError("data.train: no sources; give at least one, e.g. [{source: sudoku4x4}]")
         if rows is None:
-            from rl.data.rows import load_rows
-
             rows = [load_rows(source) for source in sources]
         if len(rows) != len(sources) or not all(rows):
             raise DataError(f"data.train: {len(sources)} sources need as many lists of rows, none of them empty")

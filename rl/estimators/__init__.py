@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from rl.errors import ConfigError
-from rl.estimators.base import Estimator, EstimatorConfig, Views, weighted_sum
-from rl.estimators.coupled import coupled_views
-from rl.estimators.elbo import antithetic_views, independent_views, stratified_views
-from rl.estimators.left_to_right import left_to_right_views
-from rl.estimators.masked import masked_views
-from rl.estimators.spg import sandwich, spg_views
-from rl.estimators.trajectory import trajectory_views
+from rl.registry import Registry
 
-ESTIMATORS: Mapping[str, Estimator] = {
-    "masked": Estimator(masked_views),
-    "coupled": Estimator(coupled_views),
-    "trajectory": Estimator(trajectory_views),
-    "elbo": Estimator(independent_views),
-    "elbo_stratified": Estimator(stratified_views),
-    "elbo_antithetic": Estimator(antithetic_views),
-    "spg": Estimator(spg_views, sandwich),
-    "left_to_right": Estimator(left_to_right_views),
-}
+if TYPE_CHECKING:
+    from rl.estimators.base import Estimator
 
-
-def estimator(name: str) -> Estimator:
-    """Raises ConfigError."""
-    if name not in ESTIMATORS:
-        raise ConfigError(f"estimator={name!r}: allowed: {', '.join(ESTIMATORS)}")
-    return ESTIMATORS[name]
-
-
-__all__ = ["ESTIMATORS", "Estimator", "EstimatorConfig", "Views", "estimator", "weighted_sum"]
+ESTIMATORS: Registry[Estimator] = Registry(
+    "estimator",
+    {
+        "masked": "rl.estimators.masked:MASKED",
+        "coupled": "rl.estimators.coupled:COUPLED",
+        "trajectory": "rl.estimators.trajectory:TRAJECTORY",
+        "elbo": "rl.estimators.elbo:ELBO",
+        "elbo_stratified": "rl.estimators.elbo:ELBO_STRATIFIED",
+        "elbo_antithetic": "rl.estimators.elbo:ELBO_ANTITHETIC",
+        "spg": "rl.estimators.spg:SPG",
+        "left_to_right": "rl.estimators.left_to_right:LEFT_TO_RIGHT",
+    },
+    group="unigrpo.estimators",
+)

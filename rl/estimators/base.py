@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from torch import Tensor
 
+from rl.registry import resolve
 from rl.types import MaskDraw
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class EstimatorConfig(Protocol):
@@ -50,7 +53,7 @@ class Views:
 # (draw, step that revealed each response token [L], config) -> views
 MakeViews = Callable[[MaskDraw, np.ndarray, EstimatorConfig], Views]
 # (log-probs [K, b, L], 0 where not scored; weights [K, b, L]; advantages [b]; config) -> each token's value [b, L]
-Combine = Callable[[Tensor, Tensor, Tensor, EstimatorConfig], Tensor]
+Combine = Callable[["Tensor", "Tensor", "Tensor", EstimatorConfig], "Tensor"]
 
 
 def weighted_sum(logp: Tensor, weights: Tensor, advantages: Tensor, config: EstimatorConfig) -> Tensor:
@@ -60,8 +63,22 @@ def weighted_sum(logp: Tensor, weights: Tensor, advantages: Tensor, config: Esti
 
 @dataclass(frozen=True, slots=True)
 class Estimator:
+    """views    what each forward pass hides and scores
+    combiner  how the passes' log-probs become a token's value, or ``module:attribute`` of it where that needs torch
+    pairs     masks come in pairs, so that ``estimator_samples`` is even
+    blocks    it reads ``spg_block_length``
+
+    The config's checks read an estimator, so that its file imports no torch.
+    """
+
     views: MakeViews
-    combine: Combine = weighted_sum
+    combiner: Combine | str = weighted_sum
+    pairs: bool = False
+    blocks: bool = False
+
+    @property
+    def combine(self) -> Combine:
+        return resolve(self.combiner)
 
 
 def uniforms(seed: int, count: int) -> tuple[np.ndarray, np.random.Philox]:

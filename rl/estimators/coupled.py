@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rl.estimators.base import EstimatorConfig, Views
+from rl.estimators.base import Estimator, EstimatorConfig, Views
 from rl.masking import mask_pattern
 from rl.types import MaskDraw
 
@@ -27,3 +27,6 @@ def coupled_views(draw: MaskDraw, step_map: np.ndarray, config: EstimatorConfig)
     share = hidden.mean(1, keepdims=True)
     weights = np.where(hidden, 0.5 / np.maximum(share, 1 / length), 0.0)
     return Views(hidden, weights.astype(np.float32), 1 / TERMS if length > 1 else 1.0)
+
+
+COUPLED = Estimator(coupled_views)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rl.estimators.base import EstimatorConfig, Views, shuffled, uniforms
+from rl.estimators.base import Estimator, EstimatorConfig, Views, shuffled, uniforms
 from rl.types import MaskDraw
 
 
@@ -51,3 +51,8 @@ def weigh(chosen: list[np.ndarray], length: int) -> Views:
     for row, positions in zip(hidden, chosen, strict=True):
         row[positions] = True
     return Views(hidden, (hidden / (hidden.mean(1, keepdims=True) * len(chosen))).astype(np.float32))
+
+
+ELBO = Estimator(independent_views)
+ELBO_STRATIFIED = Estimator(stratified_views)
+ELBO_ANTITHETIC = Estimator(antithetic_views, pairs=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rl.estimators.base import EstimatorConfig, Views
+from rl.estimators.base import Estimator, EstimatorConfig, Views
 from rl.estimators.trajectory import in_order
 from rl.types import MaskDraw
 
@@ -15,3 +15,6 @@ def left_to_right_views(draw: MaskDraw, step_map: np.ndarray, config: EstimatorC
     An image's codes go row by row. ``estimator_samples`` takes so many positions at random.
     """
     return in_order(np.arange(len(step_map)), 1, draw, config.estimator_samples)
+
+
+LEFT_TO_RIGHT = Estimator(left_to_right_views)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rl.estimators.base import EstimatorConfig, Views
+from rl.estimators.base import Estimator, EstimatorConfig, Views
 from rl.masking import mask_pattern
 from rl.types import MaskDraw
 
@@ -20,3 +20,6 @@ def masked_views(draw: MaskDraw, step_map: np.ndarray, config: EstimatorConfig) 
     """
     hidden = mask_pattern(draw, len(step_map))[None]
     return Views(hidden, hidden.astype(np.float32), len(step_map) / max(1, int(hidden.sum())))
+
+
+MASKED = Estimator(masked_views)

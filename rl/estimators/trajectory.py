@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rl.estimators.base import EstimatorConfig, Views, shuffled, uniforms
+from rl.estimators.base import Estimator, EstimatorConfig, Views, shuffled, uniforms
 from rl.types import MaskDraw
 
 
@@ -29,3 +29,6 @@ def in_order(steps: np.ndarray, shrink: int, draw: MaskDraw, samples: int | None
         chosen = np.sort(shuffled(uniforms(draw.seed, 0)[1], count)[:samples])
     scored = group == chosen[:, None]
     return Views(group >= chosen[:, None], (scored * (count / len(chosen))).astype(np.float32))
+
+
+TRAJECTORY = Estimator(trajectory_views)

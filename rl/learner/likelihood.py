@@ -16,7 +16,7 @@ from torch import Tensor
 
 from policies.base import Policy
 from rl.config import UniGRPOConfig
-from rl.estimators import estimator
+from rl.estimators import ESTIMATORS
 from rl.learner.chunked_head import Targets, linear_log_probs, linear_loss
 from rl.learner.microbatches import MicroBatch
 from rl.types import LossOutput
@@ -59,7 +59,7 @@ def token_values(
     passes = zip(data.hidden[n], weights > 0, strict=True)
     found = [_one_pass(policy, data, hidden, scored, options) for hidden, scored in passes]
     logp = torch.stack([part.values for part in found])
-    values = estimator(algorithm.estimator).combine(logp, weights, data.advantages, algorithm)
+    values = ESTIMATORS[algorithm.estimator].combine(logp, weights, data.advantages, algorithm)
     if len(found) == 1:
         return LogProbs(values, found[0].entropy, found[0].token_entropy)
     counts = (weights > 0).sum((1, 2))

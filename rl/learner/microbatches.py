@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rl.config import UniGRPOConfig
-from rl.estimators import estimator
+from rl.estimators import ESTIMATORS
 from rl.estimators.prompt import prompt_pattern
 from rl.types import Modality, Task, TrainBatch
 
@@ -141,7 +141,7 @@ def _lay_out(
     batch: TrainBatch, rollouts: list[int], responses: list[np.ndarray], length: int, algorithm: UniGRPOConfig
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """hidden and term weights [N, K, b, L], scales [N, b]; rollouts with fewer passes than K have empty ones."""
-    make = estimator(algorithm.estimator).views
+    make = ESTIMATORS[algorithm.estimator].views
     views = [
         [make(draws[rollout], batch.step_maps[rollout], algorithm) for rollout in rollouts]
         for draws in batch.mask_draws

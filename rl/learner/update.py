@@ -19,7 +19,7 @@ from policies.network.packed_sequences import pack_sequences
 from rl.checkpoints import rng_state
 from rl.config import LearnerConfig
 from rl.errors import CheckpointError, TrainingError, first_line
-from rl.estimators import estimator
+from rl.estimators import ESTIMATORS
 from rl.learner.checkpointed_layers import checkpoint_layers
 from rl.learner.engine import Engine
 from rl.learner.likelihood import LogProbs, masked_loss, token_values
@@ -28,7 +28,8 @@ from rl.learner.past_weights import PastWeights
 from rl.learner.reference import BaseReference, Reference, make_reference
 from rl.learner.tally import LARGEST, Clock, Tally, max_over_ranks
 from rl.learner.trained import trained
-from rl.objectives import Terms, loss_of, objective
+from rl.objectives import OBJECTIVES
+from rl.objectives.base import Terms, loss_of
 from rl.threads import torch_threads
 from rl.types import LossOutput, StepReport, TrainBatch
 
@@ -173,7 +174,7 @@ class UniGRPOLearner:
             for n in range(len(batch.mask_draws)):
                 for index, mini in enumerate(minis):
                     deviations = [self._backward(scored, n, tally) for scored in mini]
-                    if n == index == 0 and batch.on_policy and objective(self.config.algorithm.objective).uses_old:
+                    if n == index == 0 and batch.on_policy and OBJECTIVES[self.config.algorithm.objective].uses_old:
                         metrics["actor/first_ratio_error"] = self._check_first_ratios(deviations)
                     metrics["actor/lr"] = self.engine.lr
                     self._optimizer_step(tally)
@@ -191,7 +192,7 @@ class UniGRPOLearner:
         unknown = [[None] * len(mini) for mini in minis]
         # With one optimizer step in all, the old policy is the new one: the ratio is 1 by definition.
         single = batch.on_policy and len(batch.mask_draws) == 1 and len(minis) == 1
-        needless = single or not objective(self.config.algorithm.objective).uses_old
+        needless = single or not OBJECTIVES[self.config.algorithm.objective].uses_old
         with clock("timing_s/old_log_prob"):
             old = unknown if needless else self._log_probs(self.policy, minis)
         with clock("timing_s/ref"):
@@ -225,7 +226,7 @@ class UniGRPOLearner:
     def _collate(self, batch: TrainBatch, mini: range) -> list[MicroBatch]:
         lengths = np.array([len(token_ids) for token_ids in batch.token_ids])
         size = self.config.micro_batch_size_per_gpu
-        pairs = objective(self.config.algorithm.objective).pairs
+        pairs = OBJECTIVES[self.config.algorithm.objective].pairs
         rank, ranks = self.engine.rank, self.engine.world_size
         parts = plan(lengths, mini, size, rank, ranks, weights=batch.weights, pairs=pairs)
         return [collate(batch, part, self.device, self.config.algorithm) for part in parts]
@@ -270,13 +271,13 @@ class UniGRPOLearner:
     def _separable(self, data: MicroBatch, n: int) -> bool:
         """Whether each log-prob has a derivative of its own, so that it may be taken chunk by chunk."""
         algorithm = self.config.algorithm
-        separable = objective(algorithm.objective).by_token and algorithm.ratio == "token"
+        separable = OBJECTIVES[algorithm.objective].by_token and algorithm.ratio == "token"
         return separable and len(data.hidden[n]) == 1 and not algorithm.entropy_coef
 
     def _loss(self, scored: _Scored, n: int, logp: Tensor) -> LossOutput:
         """logp [K, b, L] of the passes."""
         data, algorithm = scored.data, self.config.algorithm
-        combine = estimator(algorithm.estimator).combine
+        combine = ESTIMATORS[algorithm.estimator].combine
         return self._loss_of_values(scored, n, combine(logp, data.term_weights[n], data.advantages, algorithm))
 
     def _loss_of_values(self, scored: _Scored, n: int, values: Tensor, entropy: Tensor | None = None) -> LossOutput:

@@ -1,11 +1,15 @@
-"""What an objective is given."""
+"""What an objective is given, and how the configured one is applied."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from rl.config.learner import UniGRPOConfig
+from rl.objectives import OBJECTIVES
+from rl.types import LossOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +44,11 @@ def entropy_bonus(terms: Terms) -> Tensor:
     assert terms.entropy is not None
     chosen = torch.where(terms.mask, terms.entropy, 0.0)
     return (chosen.sum(1) / terms.mask.sum(1).clamp(min=1) * terms.weights).sum()
+
+
+def loss_of(terms: Terms, config: UniGRPOConfig) -> LossOutput:
+    """The configured objective, less the entropy bonus where that is asked for."""
+    output = OBJECTIVES[config.objective].loss(terms, config)
+    if terms.entropy is None:
+        return output
+    return replace(output, loss=output.loss - config.entropy_coef * entropy_bonus(terms))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from rl.config import UniGRPOConfig
+from rl.config.learner import UniGRPOConfig
 from rl.errors import ConfigError
 from rl.objectives.base import Terms
 from rl.types import LossOutput

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rl.config import UniGRPOConfig
+from rl.config.learner import UniGRPOConfig
 from rl.losses import RolloutMean, kl_term, normalizers
 from rl.objectives.base import Terms
 from rl.types import LossOutput

@@ -23,7 +23,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from policies.images.lfq import LFQConfig, LFQTokenizer, to_float
+from policies.images.lfq import LFQConfig, LFQTokenizer
+from policies.images.tensors import to_float
 from rl.pixels import load_pixels
 from rl.tasks import GENERATORS
 from rl.tasks.easy_vqa import SHAPES

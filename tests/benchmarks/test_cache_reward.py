@@ -27,6 +27,7 @@ def test_prompts_are_of_the_task_and_as_many_as_asked_for():
         prompts_of(CONFIG, Task.TEXT, 1_000_000)
 
 
+@pytest.mark.long
 def test_each_way_is_compared_with_exact_answers():
     prompts = prompts_of(CONFIG, Task.TEXT, 4)
     result = run(CONFIG, Task.TEXT, prompts, ["dual"])

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.learning import compare
 from benchmarks.learning.compare import BEFORE, METHODS, Comparison, Meter, over_budget, paired, report
-from rl.objectives import objective
+from rl.objectives import OBJECTIVES
 
 SMALL = (
     "data.train=[{source: sudoku4x4, args: {size: 40}}]", "data.val=[{source: sudoku4x4, split: val, limit: 2}]",
@@ -30,7 +30,7 @@ def test_methods_differ_by_estimate_and_objective_alone() -> None:
     spg = configs[list(METHODS).index("SPG")]
     blocks = {task: getattr(spg.rollout, task).block_length for task in ("text", "understand")}
     assert spg.learner.algorithm.spg_block_length == blocks, "the sampler's own"
-    assert all(objective(algorithm.objective) for algorithm in algorithms)
+    assert all(OBJECTIVES[algorithm.objective] for algorithm in algorithms)
 
 
 def test_a_run_is_kept_and_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -18,6 +19,7 @@ def test_the_plain_products_are_those_of_a_pass() -> None:
     assert 2 * sum(torch.Size(left).numel() * right[-1] for left, right in shapes) == counter.get_total_flops()
 
 
+@pytest.mark.long
 def test_a_pass_is_measured_and_accounted_for() -> None:
     lines: list[str] = []
     result = run(2, SMALL, vocabularies=(256,), batches=((1, 8), (2, 8)), log=lines.append)

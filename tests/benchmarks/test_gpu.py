@@ -21,6 +21,7 @@ def run(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
 
 
+@pytest.mark.long
 def test_every_section_has_its_figures(tmp_path: Path) -> None:
     done = run("--out", str(tmp_path / "gpu.json"), "--dry", "--no-compile")
     assert done.returncode == 0, done.stderr

@@ -13,9 +13,7 @@ import torch
 from benchmarks.learning import estimators
 from benchmarks.speed import learner
 from benchmarks.speed.learner import Bench, Shape
-from cluster.cli import bench
 from rl.config import UniGRPOConfig
-from rl.errors import ConfigError
 from tests.toys import toy_draw_prompt, toy_policy, toy_text_prompt
 
 SMALL = Shape(d_model=16, n_layers=2, n_heads=2, mlp_hidden_size=32, prompt=4, responses=(12, 5), logits_mib=0.01)
@@ -41,6 +39,7 @@ def test_both_sides_take_the_same_steps() -> None:
     assert gap.mean() < 0.05 * moved.mean()
 
 
+@pytest.mark.long
 def test_the_learners_report() -> None:
     lines: list[str] = []
     result = learner.run(1, SMALL, [2048], lines.append)
@@ -88,6 +87,7 @@ def objective(policy, group, config: UniGRPOConfig) -> float:
         return float((data.advantages * estimators.per_token(policy, data, 0, config)).mean())
 
 
+@pytest.mark.long
 def test_the_estimators_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toys = {"text": [toy_text_prompt(1)], "image": [toy_draw_prompt(1)]}
     monkeypatch.setattr(estimators, "bench_prompts", lambda count: toys)
@@ -98,10 +98,3 @@ def test_the_estimators_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "| SPG |" in estimators.table(result, "image")
     estimators.plot(result, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 1000
-
-
-def test_mistakes_are_found_before_the_measurement(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--out .*no such folder"):
-        bench.learner(tmp_path / "none" / "out.json", 1, None)
-    with pytest.raises(ConfigError, match="--passes 7: must be a multiple of 6"):
-        bench.estimators(tmp_path / "out.json", None, "tiny", 1, 2, 7)

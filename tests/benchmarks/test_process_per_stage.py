@@ -15,6 +15,7 @@ from rl.config import load_config
 from tests.cluster.recipe import write_recipe
 
 
+@pytest.mark.long
 def test_it_makes_the_weights_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REWARD_KEY", "key")
     recipe = write_recipe(tmp_path, cluster={"mode": "inline"})

@@ -58,6 +58,7 @@ def test_one_step_of_a_sharp_drawing_is_the_plain_algorithms() -> None:
     assert ours.token_ids.tolist() == plain[0].tolist()
 
 
+@pytest.mark.long
 def test_every_case_is_measured_on_equal_work() -> None:
     lines: list[str] = []
     result = run(2, SMALL, vocabularies=(256,), groups=(1, 3), log=lines.append)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from policies.families import family_of
+from policies.families.registry import family_of
 from policies.files.uninitialised import empty_module
 from policies.network.transformer import Transformer
 from tests.toys import toy_folder

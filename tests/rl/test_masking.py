@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl.config.checks import CHOICES
 from rl.errors import ConfigError
 from rl.masking import SCHEDULES, mask_pattern, mask_ratios, timesteps
 from rl.types import MaskDraw
@@ -75,10 +74,6 @@ def test_starting_points_are_uniform_over_seeds(schedule: str) -> None:
 def test_random_draws_each_update_on_its_own() -> None:
     drawn = np.array([timesteps("random", 2, seed) for seed in range(2000)])
     assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.1
-
-
-def test_the_config_allows_exactly_the_schedules_that_exist() -> None:
-    assert set(CHOICES["learner.algorithm.schedule"]) == set(SCHEDULES)
 
 
 @pytest.mark.parametrize(

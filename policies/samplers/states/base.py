@@ -2,7 +2,7 @@
 
 ``whole`` passes over the whole sequence at each step, which is exact. Block-causal policies have an exact key-value cache
 (``block``); for the others a cache is an approximation (``cached``), which ``TextSampling.cache`` asks for by name. A new
-way is one file and one line below.
+way is one file and one line in ``policies/samplers/__init__.py``.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from typing import Protocol
 from torch import Tensor
 
 from policies.base import Policy
+from policies.samplers import CACHES
 from policies.samplers.states.block import BlockStates
-from policies.samplers.states.cached import DualStates, PrefixStates
 from policies.samplers.states.step import Shown
-from policies.samplers.states.whole import WholeStates
 from rl.errors import PolicyError
 from rl.types import TextSampling
 
@@ -45,14 +44,10 @@ class States(Protocol):
         ...
 
 
-CACHES = {"none": WholeStates, "prefix": PrefixStates, "dual": DualStates}
-
-
 def states_of(policy: Policy, sampling: TextSampling, members: int) -> States:
     """Raises PolicyError where the settings do not fit the policy."""
     own = policy.block_length
-    if sampling.cache not in CACHES:
-        raise PolicyError(f"cache={sampling.cache!r}: allowed: {', '.join(CACHES)}")
+    CACHES.require("cache", sampling.cache)
     if own is None:
         return CACHES[sampling.cache](policy, sampling, members)
     check_blocks(policy.name, own, sampling)

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from policies import load_policy
-from policies.families import family_of, mmada
+from policies.families import mmada
+from policies.families.registry import family_of
 from policies.files.uninitialised import empty_module
 from policies.images.magvit import MagvitConfig, MagvitTokenizer
 from tests.policies.originals import GOLDEN, shapes

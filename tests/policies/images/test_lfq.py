@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from policies.images.lfq import LFQConfig, LFQTokenizer, load_image_tokenizer, to_float, to_uint8
+from policies.images.lfq import LFQConfig, LFQTokenizer
+from policies.images.load import load_image_tokenizer
+from policies.images.tensors import to_float, to_uint8
 from rewards.pictures.torchvision_ops import ensure_torchvision_ops
 from rl.errors import DataError, PolicyError
 from rl.pixels import load_pixels, open_image

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from policies.convert import convert_folder
-from policies.images.lfq import load_image_tokenizer, to_float
+from policies.images.load import load_image_tokenizer
 from policies.images.magvit import WEIGHTS, MagvitConfig, MagvitTokenizer
+from policies.images.tensors import to_float
 from rl.errors import PolicyError
 from tests.policies.originals import GOLDEN, weight
 

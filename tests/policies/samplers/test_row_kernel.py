@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 pytest.importorskip("triton")  # has no wheels but for Linux on x86-64
 
 from policies.noise import uniforms
-from policies.samplers import row_kernel
-from policies.samplers.tokens import REMASKING, candidates, draw
+from policies.samplers import REMASKING, row_kernel
+from policies.samplers.tokens import candidates, look_eager, sample_tokens
 from rl.types import TextSampling
 
 
@@ -31,7 +31,7 @@ def rows_of(count: int, vocabulary: int, seed: int, scale: float, dtype: torch.d
 def test_a_row_is_looked_at_as_the_eager_version_does(count, vocabulary, seed, scale, dtype, temperature):
     logits, uniform = rows_of(count, vocabulary, seed, scale, dtype)
     found = row_kernel.look(logits, uniform, temperature)
-    expected = row_kernel.look_eager(logits, uniform, temperature)
+    expected = look_eager(logits, uniform, temperature)
     assert found.token.tolist() == expected.token.tolist()
     for name in ("probability", "entropy", "margin"):
         torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=2e-5, atol=2e-6)
@@ -44,7 +44,7 @@ def test_ties_and_a_certain_row_are_settled_as_eager_does():
     logits[1, 4999] = 3.0
     uniform = torch.tensor([0.5, 1e-17, 1 - 2.0**-53], dtype=torch.float64)
     for temperature in (0.0, 1.0):
-        found, expected = (look(logits, uniform, temperature) for look in (row_kernel.look, row_kernel.look_eager))
+        found, expected = (look(logits, uniform, temperature) for look in (row_kernel.look, look_eager))
         assert found.token.tolist() == expected.token.tolist()
     assert row_kernel.look(logits, uniform, 0.0).token.tolist() == [7, 4999, 0]
     assert found.margin[0] == 0 and found.margin[1] == 1 and found.entropy[1] == 0 and found.probability[1] == 1
@@ -59,11 +59,11 @@ def test_a_part_of_a_wider_table_is_read_where_it_lies():
     assert len(row_kernel.look(part[:0], uniform[:0], 1.0).token) == 0
 
 
-@pytest.mark.parametrize("remasking", REMASKING)
+@pytest.mark.parametrize("remasking", [*REMASKING])
 def test_confidences_are_the_samplers_own(remasking):
     logits, uniform = rows_of(6, 300, 1, 3.0, torch.float32)
     order = uniforms([9], 3, torch.arange(6), stream=1)[0]
     tokens, expected = candidates(logits, uniform, order, TextSampling(temperature=0.7, remasking=remasking))
     found = row_kernel.look(logits, uniform, 0.7)
-    assert found.token.tolist() == tokens.tolist() == draw(logits, uniform, 0.7)[0].tolist()
-    torch.testing.assert_close(found.confidence(remasking, order), expected, rtol=2e-5, atol=2e-6)
+    assert found.token.tolist() == tokens.tolist() == sample_tokens(logits, uniform, 0.7)[0].tolist()
+    torch.testing.assert_close(REMASKING[remasking].of_row(found, order), expected, rtol=2e-5, atol=2e-6)

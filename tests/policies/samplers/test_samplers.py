@@ -18,7 +18,7 @@ from policies.network.rows import Rows
 from policies.noise import uniforms
 from policies.samplers.image import Predictor, masked_counts
 from policies.samplers.states.step import reveal_counts
-from policies.samplers.tokens import draw
+from policies.samplers.tokens import sample_tokens
 from rl.errors import DataError
 from rl.types import ImageSampling, Message, RolloutStatus, TextSampling
 from tests.toys import toy_draw_prompt, toy_policy, toy_text_prompt, toy_understand_prompt
@@ -166,7 +166,7 @@ def test_draws_follow_the_tempered_softmax(seed, temperature):
     logits = torch.randn(6, generator=torch.Generator().manual_seed(seed)) * 2
     count = 20_000
     noise = uniforms([seed], 0, torch.arange(count))[0]
-    tokens, probability = draw(logits.repeat(count, 1), noise, temperature)
+    tokens, probability = sample_tokens(logits.repeat(count, 1), noise, temperature)
     expected = (logits / temperature).softmax(-1)
     share = torch.bincount(tokens, minlength=6) / count
     assert (share - expected).abs().max() < 5 * (0.25 / count) ** 0.5

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from policies.generate import rollout_group
 from policies.noise import uniforms
+from policies.samplers import REMASKING
 from policies.samplers.text import sample_text
-from policies.samplers.tokens import REMASKING, candidates, draw, penalise_repetition, truncate
-from rl.config.checks import REMASKING as ALLOWED
+from policies.samplers.tokens import candidates, penalise_repetition, sample_tokens, truncate
 from rl.types import ImageSampling, TextSampling, ThinkDrawSampling
 from tests.toys import toy_draw_prompt, toy_policy, toy_text_prompt, toy_think_draw_prompt
 
@@ -27,7 +27,7 @@ TEXTS = [
     replace(TEXT, remasking="margin", top_k=5, temperature=0.7),
     replace(TEXT, remasking="random", repetition_penalty=1.5),
 ]
-IMAGES = [ImageSampling(steps=5, guidance=1.5, remasking=kind, top_p=0.9) for kind in ALLOWED]
+IMAGES = [ImageSampling(steps=5, guidance=1.5, remasking=kind, top_p=0.9) for kind in REMASKING]
 PLANNED = [ThinkDrawSampling(TEXTS[0], IMAGES[0]), ThinkDrawSampling(TEXTS[1], replace(IMAGES[0], guidance=0.0))]
 
 
@@ -105,7 +105,7 @@ def test_draws_stay_in_what_truncation_leaves(seed, top_k, top_p, temperature):
     logits = torch.randn(1, 12, generator=torch.Generator().manual_seed(seed)) * 2
     left = truncate((logits / temperature).softmax(-1), top_k, top_p)
     count = 4000
-    tokens, probability = draw(
+    tokens, probability = sample_tokens(
         logits.expand(count, -1), uniforms([seed], 0, torch.arange(count))[0], temperature, top_k, top_p
     )
     share = torch.bincount(tokens, minlength=12) / count
@@ -150,15 +150,14 @@ def test_a_strong_penalty_stops_a_policy_that_repeats_itself():
 def test_confidences_by_hand():
     p = torch.tensor([[0.5, 0.25, 0.25, 0.0], [1.0, 0.0, 0.0, 0.0]])
     candidate, noise = torch.tensor([0.25, 1.0]), torch.tensor([0.1, 0.9])
-    found = {kind: REMASKING[kind](p.log(), candidate, noise).tolist() for kind in ALLOWED}
-    assert set(ALLOWED) == set(REMASKING)
+    found = {kind: REMASKING[kind].confidence(p.log(), candidate, noise).tolist() for kind in REMASKING}
     assert found["low_confidence"] == [0.25, 1.0]
     np.testing.assert_allclose(found["random"], [0.1, 0.9], rtol=1e-6)
     np.testing.assert_allclose(found["entropy"], [2**-1.5, 1.0], rtol=1e-6)  # an entropy of 1.5 bits
     np.testing.assert_allclose(found["margin"], [0.25, 1.0], rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ALLOWED)
+@pytest.mark.parametrize("kind", [*REMASKING])
 def test_the_order_of_revealing_follows_the_confidence(kind):
     """In the first step of a greedy canvas, the revealed positions are the surest by that measure."""
     sampling = TextSampling(16, 16, 4, temperature=0.0, remasking=kind)
@@ -169,7 +168,7 @@ def test_the_order_of_revealing_follows_the_confidence(kind):
         logits = POLICY.logits(canvas)[0, len(prefix) :]
     logits[:, POLICY.vocabulary.mask_id] = -torch.inf
     order = uniforms([3], 0, torch.arange(16), stream=1)[0]
-    confidence = REMASKING[kind](logits, logits.softmax(-1).max(-1).values, order)
+    confidence = REMASKING[kind].confidence(logits, logits.softmax(-1).max(-1).values, order)
     revealed = set(np.flatnonzero(sample.step_map == 0).tolist())
     assert revealed <= set(confidence.topk(4).indices.tolist())
     assert len(sample.token_ids) < 16 or len(revealed) == 4

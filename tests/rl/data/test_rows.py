@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rl.config import SourceConfig
-from rl.data.rows import PromptStream, check_disjoint, load_image, load_rows, target_image
+from rl.data.rows import check_disjoint, load_image, load_rows, target_image
+from rl.data.stream import PromptStream
 from rl.errors import ConfigError, DataError
 from rl.types import Message, Prompt, Task
 

@@ -22,7 +22,8 @@ from policies.images.lfq import LFQConfig, LFQTokenizer
 from policies.network.packed_sequences import pack_sequences
 from rl.checkpoints.folder import FolderCheckpoints
 from rl.config import Config, RolloutConfig, SftConfig, SourceConfig
-from rl.data.rows import PromptStream, load_rows
+from rl.data.rows import load_rows
+from rl.data.stream import PromptStream
 from rl.errors import DataError
 from rl.learner.engine import TorchEngine
 from rl.sft.examples import ExampleMaker, batch_loss, text_example

@@ -15,11 +15,9 @@ from benchmarks.speed.rollout import Shape
 from policies.generate import generate_text
 from policies.network.cache import GroupCache, KeyValueCache
 from policies.network.rows import Rows
-from policies.samplers.states.base import CACHES
 from policies.samplers.states.cached import DualStates, PrefixStates
 from policies.samplers.states.step import Shown
-from rl.config.checks import CACHES as ALLOWED
-from rl.errors import PolicyError
+from rl.errors import ConfigError
 from rl.types import TextSampling
 from tests.toys import toy_policy
 
@@ -98,9 +96,5 @@ def test_members_of_a_group_share_a_row_until_they_differ():
 
 
 def test_an_unknown_cache_is_refused():
-    with pytest.raises(PolicyError, match="cache='double': allowed: none, prefix, dual"):
+    with pytest.raises(ConfigError, match="cache='double': allowed: none, prefix, dual"):
         generate_text(POLICY, [[20]], replace(TEXT, cache="double"), [0])
-
-
-def test_the_config_knows_the_same_caches():
-    assert set(CACHES) == set(ALLOWED)

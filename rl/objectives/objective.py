@@ -1,0 +1,35 @@
+"""What the config's checks and the learner know of an objective. It imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rl.registry import resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """A loss of a micro-batch's ``Terms``: a weighted sum over rollouts, so that micro-batches and ranks add up.
+
+    function         (``rl.objectives.base.Terms``, ``UniGRPOConfig``) -> LossOutput, or ``module:attribute`` of it
+    advantages       what becomes of a group's advantages [G] before they are used; None: nothing
+    uses_old         it reads log-probs from before the first update
+    pairs            rollouts come two by two, the better one first
+    by_token         its derivative with respect to one token's value depends on no other token's value
+    has_ratio        it has a ratio, so that ``ratio`` and ``importance_cap`` mean something
+    needs_reference  it needs a reference policy, so that ``kl_coef`` is above 0
+    """
+
+    function: Callable[..., Any] | str
+    advantages: Callable[..., Any] | str | None = None
+    uses_old: bool = False
+    pairs: bool = False
+    by_token: bool = False
+    has_ratio: bool = False
+    needs_reference: bool = False
+
+    @property
+    def loss(self) -> Callable[..., Any]:
+        return resolve(self.function)
