@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster import console
-from cluster.plan.layout import scorer_gpus, scorers
+from cluster.plan.layout import rewards_apart, scorer_gpus, scorers
 from cluster.plan.plan import Assumed, Plan, divide, make_plan, remedies, samplers
 from cluster.plan.seconds import DEVICES, Device, Efficiency
 from cluster.plan.sizes import parameters
@@ -151,7 +151,7 @@ def _heading(config: Config, device: Device, made: Plan, count: int) -> str:
 
 
 def _scorers_line(config: Config) -> str:
-    names, count = ", ".join(sorted(config.rewards.apart)), scorers(config)
+    names, count = ", ".join(sorted(rewards_apart(config))), scorers(config)
     return f"\n{scorer_gpus(config):g} GPUs more for cluster.scorer_workers={count}: {names}" if count else ""
 
 

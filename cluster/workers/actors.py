@@ -12,6 +12,7 @@ from typing import Any
 
 from cluster.actors.heartbeat import Beating
 from cluster.actors.process import enter
+from cluster.plan.layout import rewards_apart
 from cluster.weights.base import Published, WeightWire, open_wire
 from cluster.workers.batch_in_flight import Timed
 from cluster.workers.reward import Parts, RewardWorker, ScorerWorker
@@ -91,7 +92,7 @@ class RewardActor(Beating):
     def _worker(self) -> RewardWorker:
         if self._made is None:
             enter(self._folder, self._config.run_dir, self._name)
-            self._made = RewardWorker(self._config, self._config.rewards.apart)
+            self._made = RewardWorker(self._config, rewards_apart(self._config))
         return self._made
 
 

@@ -235,8 +235,6 @@ def _validate_scorers(config: Config) -> None:
     known = sorted({name for parts in mixes for name in parts} | set(config.rewards.settings))
     for name in config.rewards.scorers:
         _require_choice("rewards.scorers", name, known)
-        if config.rewards.settings.get(name, {}).get("name", name) == "judge":
-            raise ConfigError(f"rewards.scorers: {name}: a judge's server is beside the reward workers; leave it out")
     gpus = config.cluster.scorer_gpus
     _require(gpus <= 1 or gpus.is_integer(), "cluster.scorer_gpus", gpus, "a share of a GPU, or a whole number of them")
 
