@@ -24,7 +24,7 @@ class Registry(Generic[T], Mapping[str, T]):
     group     entry-point group under which an installed package brings its own, e.g. ``unigrpo.estimators``
     error     what an unknown name raises, a ``UniGRPOError``
 
-    Example: ``Registry("wire", {"ipc": "cluster.weights.ipc:IpcWire"}, group="unigrpo.wires")["ipc"]``.
+    Example: ``Registry("rounding", {"floor": "math:floor"}, group="unigrpo.roundings")["floor"](2.5)``.
     """
 
     def __init__(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from cluster.weights.base import WIRES
 from rewards.registry import settings_of
 from rl.config import Config
 from rl.errors import ConfigError
@@ -54,7 +55,7 @@ def layout(config: Config, gpus: int | None = None) -> Layout:
     if not config.policy.device.startswith("cuda"):
         return Layout("disaggregated", 0, 0, 0, cpus)
     apart, together = ranks + workers, max(ranks, 1)
-    together_by_choice = cluster.take_turns or cluster.weight_sync == "ipc"
+    together_by_choice = cluster.take_turns or WIRES[cluster.weight_sync].shares_device
     wanted = "colocated" if cluster.placement == "auto" and together_by_choice else cluster.placement
     enough = gpus is None or gpus >= apart
     if wanted == "disaggregated" and not enough:

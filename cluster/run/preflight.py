@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.weights.base import check_wire
 from cluster.workers.judge_server import check_judge, pointed_at
 from policies.files.folders import check_files, read_config
 from rewards.mix import RewardMix
@@ -38,6 +39,7 @@ def check(config: Config, *, needs_train: bool, needs_val: bool) -> Inputs:
     What is quick comes first: files before generators, and torch is imported only for the last check.
     Raises ConfigError, DataError, PolicyError or RewardError: one line each.
     """
+    check_wire(config)
     folder = check_files(config.policy.path)
     _check_adapter(config)
     check_judge(config)
