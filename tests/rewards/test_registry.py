@@ -1,10 +1,13 @@
 """Rewards that installed packages bring, in each form that an entry point may have."""
 
+import sys
+
 import pytest
 
 from rewards.mix import RewardMix
 from rewards.registry import load_reward, reward_names, settings_of
 from rl.errors import RewardError
+from tests.outside.package import make_package
 from tests.rewards.makers import text_item
 
 ITEMS = [text_item("<think>a</think>7"), text_item("<think>a</think>8")]
@@ -68,9 +71,6 @@ class Broken:
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch, registered):
-    info = tmp_path / "greeting-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n")
     names = {
         "trl": "by_trl",
         "verl": "by_verl",
@@ -80,12 +80,11 @@ def installed(tmp_path, monkeypatch, registered):
         "gone": "nothing",
     }
     points = "\n".join(f"{name} = greeting_rewards:{attribute}" for name, attribute in names.items())
-    (info / "entry_points.txt").write_text(f"[unigrpo.rewards]\n{points}\n")
-    (tmp_path / "greeting_rewards.py").write_text(PACKAGE)
+    make_package(tmp_path, "greeting_rewards", PACKAGE, {"unigrpo.rewards": points})
     monkeypatch.syspath_prepend(str(tmp_path))
     registered()
     yield
-    __import__("sys").modules.pop("greeting_rewards", None)
+    sys.modules.pop("greeting_rewards", None)
 
 
 @pytest.mark.usefixtures("installed")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.recipe import write_recipe
+from tests.outside.package import ROOT, make_package
 
-ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "recipes_reward.md").read_text()
 
 
@@ -26,13 +26,10 @@ def block(language: str, number: int = 0) -> str:
 def unigrpo(tmp_path: Path):
     """The command line beside an installed package that is none of ours."""
     installed = tmp_path / "site"
-    information = installed / "politeness-1.0.dist-info"
-    information.mkdir(parents=True)
-    (installed / "politeness.py").write_text(block("python"))
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: politeness\nVersion: 1.0\n")
-    section, _, line = block("toml").partition("\n")
+    installed.mkdir()
+    section, line = block("toml").splitlines()
     assert section == '[project.entry-points."unigrpo.rewards"]'
-    (information / "entry_points.txt").write_text("[unigrpo.rewards]\n" + line.replace('"', ""))
+    make_package(installed, "politeness", block("python"), {"unigrpo.rewards": line.replace('"', "")})
 
     def run(*arguments: str) -> tuple[int, str]:
         environment = {**os.environ, "PYTHONPATH": f"{installed}:{ROOT}", "COLUMNS": "200"}
