@@ -63,18 +63,13 @@ def compare(answer: str, reference: str, oracle: Oracle, rules: Rules = EXACT) -
         return approximate
     left, right = _collection(answer), _collection(reference)
     if _is_one(left) != _is_one(right):  # {5} is 5, and {(1, 2)} is (1, 2)
-        return compare(
-            left.items[0] if left and _is_one(left) else answer,
-            right.items[0] if right and _is_one(right) else reference,
-            oracle,
-            rules,
-        )
+        return compare(_unwrapped(left, answer), _unwrapped(right, reference), oracle, rules)
     if left is not None and right is not None:
         return _same_items(left, right, oracle, rules) or _ask_whole(left, right, answer, reference, oracle)
     if left is not None or right is not None:
         # one value is never a list of several; unions, matrices and the like are no collections here
-        single = reference if left is not None else answer
-        return oracle(answer, reference) if not _is_single(single) and "..." not in answer else False
+        other = answer if left is None else reference
+        return not _is_single(other) and "..." not in answer and oracle(answer, reference)
     if _name_different_numbers(answer, reference):
         return False
     verdict = compare_single(answer, reference, rules)
@@ -97,18 +92,13 @@ def compare_single(answer: str, reference: str, rules: Rules = EXACT) -> bool | 
     if (left is None and _is_other_base(answer, right)) or (right is None and _is_other_base(reference, left)):
         return False
     if left is not None and right is not None:
-        return (
-            _same_in_base(answer, left, right) if "base" in left.unit + right.unit else same_number(left, right, rules)
-        )
-    choice = (
-        _CHOICE.match(plain_words(reference).upper()) if re.fullmatch(r"[A-Z(). ]{1,4}", _bare(reference)) else None
-    )
-    if choice is not None:
-        given = _CHOICE.match(answer) or _CHOICE.match(plain_words(answer).upper())
-        return given is not None and given.group(1) == choice.group(1)
-    verdict = _same_ratio(answer, reference)
-    if verdict is not None:
-        return verdict
+        if "base" in left.unit + right.unit:
+            return _same_in_base(answer, left, right)
+        return same_number(left, right, rules)
+    for same in (_same_choice, _same_ratio):
+        verdict = same(answer, reference)
+        if verdict is not None:
+            return verdict
     words, wanted = plain_words(answer), plain_words(reference)
     if words == wanted and re.search(r"[a-z]{3}", words) and "\\" not in words:
         return True
@@ -218,6 +208,11 @@ def _collection(text: str) -> Collection | None:
     return None if found is not None and found.kind == "list" and _is_grouped(text) else found
 
 
+def _unwrapped(found: Collection | None, text: str) -> str:
+    """The only item of a list of one; anything else as it is."""
+    return found.items[0] if found is not None and _is_one(found) else text
+
+
 def _is_one(found: Collection | None) -> bool:
     return found is not None and found.kind == "list" and len(found.items) == 1 and found.items[0] != r"\emptyset"
 
@@ -284,6 +279,17 @@ def _same_time(answer: str, reference: str) -> bool | None:
 def _clock(text: str) -> str:
     """5:00 as 5, and 05 too."""
     return re.sub(r"(?::00)+$", "", text.lstrip("0"))
+
+
+def _same_choice(answer: str, reference: str) -> bool | None:
+    """``(B)`` beside ``B. 12`` and ``option B``; None where the reference is no letter of a choice."""
+    if not re.fullmatch(r"[A-Z(). ]{1,4}", _bare(reference)):
+        return None
+    wanted = _CHOICE.match(plain_words(reference).upper())
+    if wanted is None:
+        return None
+    given = _CHOICE.match(answer) or _CHOICE.match(plain_words(answer).upper())
+    return given is not None and given.group(1) == wanted.group(1)
 
 
 def _same_ratio(answer: str, reference: str) -> bool | None:

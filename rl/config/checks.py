@@ -33,7 +33,6 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "sft.lr_schedule": ("constant", "cosine"),
     "sft.eos_fill": ("block", "canvas"),
     "cluster.mode": ("ray", "inline"),
-    "cluster.weight_sync": ("object_store", "collective", "ipc"),
     "cluster.in_flight": ("finish", "restart"),
     "cluster.placement": ("auto", "colocated", "disaggregated"),
     "resume_mode": ("auto", "disable", "path"),
@@ -140,12 +139,6 @@ def _validate_best(config: Config) -> None:
 
 def _validate_staleness(config: Config) -> None:
     """Rollouts may run ahead only where it is known which weights sample which batch, and who still has them."""
-    wire = config.cluster.weight_sync
-    if config.max_staleness and wire != "object_store":
-        raise ConfigError(
-            f"max_staleness={config.max_staleness} with cluster.weight_sync={wire}: the learner holds its newest weights "
-            "alone, and a replaced worker may need earlier ones; set cluster.weight_sync=object_store"
-        )
     if config.max_staleness and config.rollout.max_gen_batches > 1:
         raise ConfigError(
             f"max_staleness={config.max_staleness} with rollout.max_gen_batches={config.rollout.max_gen_batches}: how many "
@@ -156,13 +149,11 @@ def _validate_staleness(config: Config) -> None:
 def _validate_sharing(config: Config) -> None:
     """What only processes on one device can do."""
     cluster = config.cluster
-    if cluster.placement == "disaggregated" and config.policy.device.startswith("cuda"):
-        for setting, on in (("take_turns=true", cluster.take_turns), ("weight_sync=ipc", cluster.weight_sync == "ipc")):
-            if on:
-                raise ConfigError(
-                    f"cluster.{setting} with cluster.placement=disaggregated: learner ranks and rollout workers must share "
-                    "GPUs for it; set cluster.placement=colocated"
-                )
+    if cluster.take_turns and cluster.placement == "disaggregated" and config.policy.device.startswith("cuda"):
+        raise ConfigError(
+            "cluster.take_turns=true with cluster.placement=disaggregated: learner ranks and rollout workers must share GPUs "
+            "for it; set cluster.placement=colocated"
+        )
     if not cluster.take_turns:
         return
     if cluster.mode != "ray":
@@ -173,11 +164,6 @@ def _validate_sharing(config: Config) -> None:
         raise ConfigError(
             f"cluster.take_turns=true with max_staleness={config.max_staleness}: rollouts that run ahead sample while the "
             "learner learns; set one of them to take_turns=false or max_staleness=0"
-        )
-    if cluster.weight_sync != "object_store":
-        raise ConfigError(
-            f"cluster.take_turns=true with cluster.weight_sync={cluster.weight_sync}: the learner sleeps while rollout workers "
-            "wake, so their weights must wait elsewhere; set cluster.weight_sync=object_store"
         )
 
 
@@ -249,8 +235,6 @@ def _validate_scorers(config: Config) -> None:
     known = sorted({name for parts in mixes for name in parts} | set(config.rewards.settings))
     for name in config.rewards.scorers:
         _require_choice("rewards.scorers", name, known)
-        if config.rewards.settings.get(name, {}).get("name", name) == "judge":
-            raise ConfigError(f"rewards.scorers: {name}: a judge's server is beside the reward workers; leave it out")
     gpus = config.cluster.scorer_gpus
     _require(gpus <= 1 or gpus.is_integer(), "cluster.scorer_gpus", gpus, "a share of a GPU, or a whole number of them")
 

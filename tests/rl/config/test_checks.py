@@ -77,16 +77,8 @@ def test_sizes_of_groups() -> None:
         ),
         (("cluster.take_turns=true", "max_staleness=1"), r"take_turns=true with max_staleness=1: .*max_staleness=0"),
         (
-            ("cluster.take_turns=true", "cluster.weight_sync=ipc"),
-            r"take_turns=true with cluster.weight_sync=ipc: .*object_store",
-        ),
-        (
-            ("cluster.weight_sync=ipc", "max_staleness=2"),
-            r"max_staleness=2 with cluster.weight_sync=ipc: .*object_store",
-        ),
-        (
-            ("cluster.weight_sync=ipc", "policy.device=cuda", "cluster.placement=disaggregated"),
-            r"weight_sync=ipc with cluster.placement=disaggregated: .*placement=colocated",
+            ("cluster.take_turns=true", "policy.device=cuda", "cluster.placement=disaggregated"),
+            r"take_turns=true with cluster.placement=disaggregated: .*placement=colocated",
         ),
     ],
 )
