@@ -7,26 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.outside.package import make_package, run_with
+from tests.outside.package import code_of, make_package, run_with
 
 CODE = '''
-import numpy as np
-
-from rl.estimators.base import Estimator, Views
-from rl.masking import mask_pattern
 from rl.objectives.objective import Objective
 from rl.types import LossOutput, Message, Prompt, Task
-
-
-def thirds(draw, step_map, config):
-    """Three passes: each third of the response is scored with the rest shown."""
-    length = len(step_map)
-    hidden = np.array([np.arange(length) % 3 == part for part in range(3)])
-    hidden = hidden[hidden.any(1)]
-    return Views(hidden, hidden.astype(np.float32))
-
-
-THIRDS = Estimator(thirds)
 
 
 def signed(terms, config):
@@ -78,7 +63,7 @@ tracking: {mlflow: false}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("outside")
-    make_package(folder, "brought", CODE, GROUPS)
+    make_package(folder, "brought", code_of("Add an estimator") + CODE, GROUPS)
     (folder / "outside.yaml").write_text(RECIPE)
     (folder / "variety.py").write_text(REWARD)
     return folder
