@@ -23,6 +23,7 @@ import psutil
 from cluster.actors.call import WorkerState
 from cluster.actors.process import register_stacks, stacks_file
 from cluster.run.session import Session
+from rl.checkpoints.files import write_whole
 from rl.config import Config
 from rl.errors import ConfigError
 from rl.types import Group
@@ -179,9 +180,7 @@ def sentence(where: str, actors: Sequence[ActorStatus]) -> str:
 
 def write_status(run_dir: Path, status: Status) -> None:
     """Whole or not at all: a reader never sees half of it."""
-    unfinished = run_dir / f".{STATUS_FILE}.{os.getpid()}"
-    unfinished.write_text(json.dumps(dataclasses.asdict(status), indent=1), "utf-8")
-    unfinished.replace(run_dir / STATUS_FILE)
+    write_whole(run_dir / STATUS_FILE, json.dumps(dataclasses.asdict(status), indent=1))
 
 
 def read_status(run_dir: Path) -> Status:
