@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+
+
+def section(title: str) -> str:
+    """A section of CONTRIBUTING.md. The tests here use its code as it stands."""
+    return (ROOT / "CONTRIBUTING.md").read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def code_of(title: str) -> str:
+    """The first Python block of a section."""
+    return re.findall(r"^```python\n(.*?)^```$", section(title), re.DOTALL | re.MULTILINE)[0]
 
 
 def make_package(folder: Path, name: str, code: str, brings: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""docs/recipes_reward.md as it stands: its code and its entry point make a package whose reward checks and trains."""
+"""CONTRIBUTING.md as it stands: its code and its entry point make a package whose reward checks and trains."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.recipe import write_recipe
-from tests.outside.package import ROOT, make_package
+from tests.outside.package import ROOT, make_package, section
 
-PAGE = (ROOT / "docs" / "recipes_reward.md").read_text()
+PAGE = section("Add a reward")
 
 
 def block(language: str, number: int = 0) -> str:

@@ -1,4 +1,4 @@
-"""A fourth wire: weights through a file that all nodes see. It is one file, and one line that names it."""
+"""A fourth wire, weights through a file, made from nothing but CONTRIBUTING.md: one file and one line."""
 
 from __future__ import annotations
 
@@ -7,42 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.outside.package import make_package, run_with
-
-CODE = '''
-"""Weights through a file on a disk that every node has at the same path."""
-
-import os
-from pathlib import Path
-
-from safetensors.numpy import load_file, save_file
-
-from cluster.weights.base import WeightWire, Wire
-from cluster.weights.digest import digest, require_finite
-from cluster.weights.object_store import load
-from rl.types import WeightRef
-
-
-class OnDisk(WeightWire):
-    def publish(self, payload, version):
-        weights = payload.arrays()
-        require_finite(weights, version)
-        file = Path(os.environ["ON_DISK"], f"{version}.safetensors")
-        save_file(weights, file)
-        return WeightRef(version, digest(weights)), str(file)
-
-    def receive(self, destination, ref, body):
-        load(destination, ref, load_file(body))
-
-
-WIRE = Wire(OnDisk, keeps_versions=True)
-'''
+from tests.outside.package import code_of, make_package, run_with
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wire")
-    make_package(folder, "wire_on_disk", CODE, {"unigrpo.wires": "on_disk = wire_on_disk:WIRE"})
+    make_package(folder, "wire_on_disk", code_of("Add a wire"), {"unigrpo.wires": "on_disk = wire_on_disk:WIRE"})
     return folder
 
 

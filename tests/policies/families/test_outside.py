@@ -14,7 +14,7 @@ from policies.files.checkpoints import SINGLE
 from tests.policies.originals import CONFIGS, write_folder
 from tests.policies.outside import ROOT, run_with_package
 
-PAGE = ROOT / "docs" / "recipes_family.md"
+PAGE = ROOT / "CONTRIBUTING.md"
 
 
 def recipe() -> tuple[str, str, str]:
