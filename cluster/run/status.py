@@ -16,10 +16,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import psutil
 
+from cluster.actors.call import WorkerState
 from cluster.actors.process import register_stacks, stacks_file
 from cluster.run.session import Session
 from rl.checkpoints.files import write_whole
@@ -68,6 +69,17 @@ class Status:
         return time.time() - self.time
 
 
+@runtime_checkable
+class Watched(Protocol):
+    """A part of a session that has actors: ``RayWorkers`` and ``RankGroup``. In one process there are none to watch."""
+
+    def states(self) -> list[WorkerState]: ...
+
+    def queues(self) -> Mapping[str, int]:
+        """What waits for an actor, and how many of it."""
+        ...
+
+
 class StatusBoard:
     """Implements ``rl.protocols.Tracker``: what the loop says is half of the status, what the actors do the other."""
 
@@ -102,8 +114,11 @@ class StatusBoard:
 
     def now(self) -> Status:
         parts = self._session
-        actors = [] if parts is None else [*_states(parts.workers), *_states(parts.learner)]
-        queues = getattr(parts.workers, "queues", dict)() if parts is not None else {}
+        watched = (
+            [] if parts is None else [part for part in (parts.workers, parts.learner) if isinstance(part, Watched)]
+        )
+        actors = [state for part in watched for state in _states(part)]
+        queues = {name: count for part in watched for name, count in part.queues().items()}
         training = self._phase == "training"
         step = min(self._step + training, self._config.steps)
         return Status(
@@ -208,7 +223,7 @@ def dump_stacks(run_dir: Path, actor: ActorStatus) -> str:
     return f"{actor.name}: process {actor.pid} does not answer signals: it is stopped, or waits for a device"
 
 
-def _states(part: Any) -> list[ActorStatus]:
+def _states(part: Watched) -> list[ActorStatus]:
     return [
         ActorStatus(
             state.name,
@@ -220,5 +235,5 @@ def _states(part: Any) -> list[ActorStatus]:
             "" if state.beat is None else state.beat.host,
             None if state.beat_age_s is None else round(state.beat_age_s, 1),
         )
-        for state in getattr(part, "states", list)()
+        for state in part.states()
     ]
