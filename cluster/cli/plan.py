@@ -25,7 +25,6 @@ from rl.config import Config, load_config
 from rl.errors import ConfigError
 
 OWN = ("gpus", "gpu", "prompt_tokens", "image_codes", "reward_s", "sampler_efficiency", "learner_efficiency")
-GIB = 2**30
 
 
 def plan(recipe: str, words: Sequence[str], calibration: Path | None) -> int:

@@ -223,6 +223,10 @@ class RankGroup:
             for name in list(self._ranks)
         ]
 
+    def queues(self) -> Mapping[str, int]:
+        """Ranks have none."""
+        return {}
+
     def close(self) -> None:
         for name, actor in self._ranks.items():
             end(actor, self._pulse.beat(name))

@@ -60,7 +60,7 @@ class Payload:
     def stream(self, moved: bool = True) -> Iterator[Tensor]:
         """One tensor at a time. moved: float32 on the host; otherwise of the type and on the device that they have."""
         if not self.adapter:
-            return self._learner.stream(moved)
+            return self._learner.iter_weights(moved)
         return (torch.from_numpy(self._adapter[name]) for name in sorted(self._adapter))
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -78,5 +78,5 @@ class Payload:
         """In the gathering of sharded weights for rank 0; nothing where each rank has all that travels."""
         if self.adapter or not self._learner.engine.parted:
             return
-        for _ in self._learner.stream(moved=False):
+        for _ in self._learner.iter_weights(moved=False):
             pass

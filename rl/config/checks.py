@@ -352,12 +352,18 @@ def _require(condition: bool, key: str, value: Any, allowed: str) -> None:
         raise ConfigError(f"{key}={value}: must be {allowed}")
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "", leaves_only: bool = True) -> Iterator[tuple[str, Any]]:
-    """Dotted names and values of a tree of settings."""
+def flatten(
+    tree: Mapping[str, Any], prefix: str = "", *, leaves_only: bool = True, into_lists: bool = False
+) -> Iterator[tuple[str, Any]]:
+    """Dotted names and values of a tree. An empty mapping is a leaf.
+
+    into_lists: a list that holds mappings is taken apart as well, by its indices
+    """
     for key, value in tree.items():
         name = f"{prefix}{key}"
-        is_section = isinstance(value, Mapping)
-        if not is_section or not leaves_only or not value:
+        inner = value if isinstance(value, Mapping) else {}
+        if into_lists and isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+            inner = {str(index): item for index, item in enumerate(value)}
+        if not inner or not leaves_only:
             yield name, value
-        if is_section:
-            yield from flatten(value, f"{name}.", leaves_only)
+        yield from flatten(inner, f"{name}.", leaves_only=leaves_only, into_lists=into_lists)

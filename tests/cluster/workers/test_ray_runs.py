@@ -69,7 +69,7 @@ def test_a_run_is_the_same_over_ray_and_in_one_process_and_resumes_between_them(
     found, recorder = run(over_ray, live.workers, live.learner)
     assert found.weights == expected.weights
     assert recorder.curve() == straight.curve()
-    assert recorder.ended == "FINISHED"
+    assert recorder.ended == ["FINISHED"]
     assert straight.logged[1]["actor/first_ratio_error"] < 1e-5
     rewards = [straight.logged[step]["critic/rewards/mean"] for step in (1, 2, 3)]
     assert len(set(rewards)) == 3 and straight.logged[3]["actor/grad_norm"] > 0  # something is learned
