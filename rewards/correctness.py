@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from rewards.base import invalid
-from rewards.math.answers import SOURCES
+from rewards.math.decide import SOURCES
 from rewards.math.quantities import Rules
 from rewards.math.verify import score_answer
 from rewards.response import split_response
@@ -81,7 +81,7 @@ class CorrectnessReward:
             return Score(0.0, ScoreStatus.WRONG_FORMAT, detail="no answer after </think>")
         if self.kind == "exact" or (self.kind == "auto" and is_exact(reference)):
             return Score(float(_plain(answer) == _plain(reference)))
-        return score_answer(item.text, reference, self.deadline_s, True, self.rules, self.extract)
+        return score_answer(item.text, reference, self.deadline_s, self.rules, self.extract)
 
 
 def is_exact(reference: str) -> bool:

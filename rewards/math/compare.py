@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from fractions import Fraction
-from math import gcd
 
 from rewards.math.composite import JOINT, MAX_ITEMS, Collection, as_interval, assigned_tuple, parse_collection, split
-from rewards.math.notation import canonical, plain_words, squeezed
+from rewards.math.echo import is_echo
+from rewards.math.notation import canonical, squeezed
 from rewards.math.quantities import (
     EXACT,
     Number,
@@ -23,6 +22,7 @@ from rewards.math.quantities import (
     same_number,
     strip_marks,
 )
+from rewards.math.typed import is_words, same_choice, same_clock, same_ratio, same_words
 
 __all__ = ["compare", "is_literal", "parse_number"]
 
@@ -34,22 +34,10 @@ _NAME = (
 )
 _ASSIGNMENT = re.compile(rf"^({_NAME}) ?(?:=|\\in(?![A-Za-z])) ?(.*)$", re.DOTALL)
 _TUPLE_ASSIGNMENT = re.compile(r"^\(([A-Za-z](?:,[A-Za-z])+)\) ?= ?(\(.*\))$", re.DOTALL)
-_CHOICE = re.compile(r"^(?:OPTION |CHOICE )?\(?([A-Z])(?:[).:]|$|\)? IS (?:CORRECT|RIGHT))")
 _TURNED = re.compile(r"^([^=A-Za-z]{1,60}) ?= ?([A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?)$")  # 5 = x
 _SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}.*[^A-Za-z\s]|(?:[A-Za-z]{2,}\s+){3}")  # not a name before an =
-_TIME = re.compile(r"^([0-9]{1,2}(?::[0-9]{2}){0,2})([ap]m)?$")
-_TO = re.compile(r"(?<=[0-9]) ?(?:\\text\{ ?to ?\}|to) ?(?=[0-9])")
-_RATIO = re.compile(r"^[0-9]+(?:\.[0-9]+)?(?::[0-9]+(?:\.[0-9]+)?)+$")
 _TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|sec|csc|cot)(?![A-Za-z])")
 _DEGREES = re.compile(r"([0-9.]+|\{[0-9.]+\})\\text\{ ?degree\}")
-_SAME_WORDS = (
-    frozenset({"no solution", "no solutions", "no real solution", "no real solutions", r"\emptyset", "empty set"}),
-    frozenset({"dne", "does not exist"}),
-    frozenset({"true", "yes", "correct"}),
-    frozenset({"false", "no", "incorrect"}),
-    frozenset({"infinitely many", "infinitely many solutions", r"\infty", "infinite", "infinity"}),
-)
-
 
 def compare(answer: str, reference: str, oracle: Oracle, rules: Rules = EXACT) -> bool:
     """Whether two canonical texts mean the same; ``oracle`` is asked about single expressions not decidable here."""
@@ -89,33 +77,23 @@ def _name_different_numbers(answer: str, reference: str) -> bool:
 
 
 def compare_single(answer: str, reference: str, rules: Rules = EXACT) -> bool | None:
-    """Numbers, multiple choice and words; None where neither applies."""
-    verdict = _same_time(answer, reference)
+    """By type: clock time, number, choice, ratio, words; None where none applies."""
+    verdict = same_clock(answer, reference)
     if verdict is not None:
         return verdict
+    if rules.worked_out and is_echo(answer, reference):
+        return False
     left, right = parse_number(answer), parse_number(reference)
     if (left is None and _is_other_base(answer, right)) or (right is None and _is_other_base(reference, left)):
         return False
     if left is not None and right is not None:
-        return (
-            _same_in_base(answer, left, right) if "base" in left.unit + right.unit else same_number(left, right, rules)
-        )
-    choice = (
-        _CHOICE.match(plain_words(reference).upper()) if re.fullmatch(r"[A-Z(). ]{1,4}", _bare(reference)) else None
-    )
-    if choice is not None:
-        given = _CHOICE.match(answer) or _CHOICE.match(plain_words(answer).upper())
-        return given is not None and given.group(1) == choice.group(1)
-    verdict = _same_ratio(answer, reference)
-    if verdict is not None:
-        return verdict
-    words, wanted = plain_words(answer), plain_words(reference)
-    if words == wanted and re.search(r"[a-z]{3}", words) and "\\" not in words:
-        return True
-    if any({words, wanted} <= group for group in _SAME_WORDS):
-        return True
-    if _is_words(answer) or _is_words(reference):
-        return words.replace("-", " ") == wanted.replace("-", " ")
+        if "base" in left.unit + right.unit:
+            return _same_in_base(answer, left, right)
+        return same_number(left, right, rules)
+    for same in (same_choice, same_ratio, same_words):
+        verdict = same(answer, reference)
+        if verdict is not None:
+            return verdict
     return None
 
 
@@ -274,55 +252,8 @@ def _digits_of(number: Number) -> str:
     return ("-" if number.value < 0 else "") + (digits or "0")
 
 
-def _same_time(answer: str, reference: str) -> bool | None:
-    left, right = (_TIME.match(plain_words(text).replace(".", "").replace(" ", "")) for text in (answer, reference))
-    if left is None or right is None or not (left.group(2) or right.group(2)):
-        return None
-    return _clock(left.group(1)) == _clock(right.group(1)) and (left.group(2) == right.group(2) or not left.group(2))
-
-
-def _clock(text: str) -> str:
-    """5:00 as 5, and 05 too."""
-    return re.sub(r"(?::00)+$", "", text.lstrip("0"))
-
-
-def _same_ratio(answer: str, reference: str) -> bool | None:
-    answer, reference = _TO.sub(":", answer), _TO.sub(":", reference)
-    if not _RATIO.match(reference):
-        return None
-    right = _ratio(reference)
-    if _RATIO.match(answer):
-        return _ratio(answer) == right
-    number = parse_number(answer)
-    return number is not None and len(right) == 2 and right[1] != 0 and number.value == Fraction(right[0], right[1])
-
-
-def _ratio(text: str) -> tuple[int, ...]:
-    """In lowest terms."""
-    values = [Fraction(part) for part in text.split(":")]
-    scale = 1
-    for value in values:
-        scale = scale * value.denominator // gcd(scale, value.denominator)
-    whole = [int(value * scale) for value in values]
-    divisor = gcd(*whole) or 1
-    return tuple(value // divisor for value in whole)
-
-
 def _is_single(text: str) -> bool:
-    return parse_number(text) is not None or _is_words(text)
-
-
-def _is_words(text: str) -> bool:
-    """Words alone: no digits, no symbols, and no single letter, which would be a variable."""
-    words = plain_words(text)
-    if re.fullmatch(r"[a-z]{2}", text) and text not in ("no", "ok", "up"):
-        return False  # a product of two variables
-    return bool(re.fullmatch(r"[a-z][a-z' -]*[a-z]", words)) and bool(re.search("[a-z]{2}", words))
-
-
-def _bare(text: str) -> str:
-    match = re.fullmatch(r"\(?\\text\s*\{\s*([^{}]*)\s*\}\)?", text)
-    return match.group(1) if match is not None else text
+    return parse_number(text) is not None or is_words(text)
 
 
 def _is_grouped(text: str) -> bool:

@@ -94,11 +94,13 @@ class Rules:
     units       ``optional``: may be left out, not changed; ``required``: must be there where the reference has one;
                 ``ignored``
     percent     ``either``: 50% may be written 50 or 0.5; ``strict``: it is 1/2, and the sign counts
+    worked_out  whether a value must be worked out: see ``rewards.math.echo``
     """
 
     tolerance: float = 0.0
     units: str = "optional"
     percent: str = "either"
+    worked_out: bool = True
 
 
 EXACT = Rules()

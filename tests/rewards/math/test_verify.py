@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewards import verify_math
-from rewards.math.answers import extract_answer
 from rewards.math.compare import parse_number
+from rewards.math.decide import extract_answer
 from rewards.math.notation import canonical
 from rewards.math.verify import is_comparable
 from rl.types import ScoreStatus

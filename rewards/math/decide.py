@@ -1,0 +1,239 @@
+r"""Which candidate is the answer: one pass over what ``rewards.math.candidates`` found, and these rules.
+
+| what a text has | its answer |
+|---|---|
+| something struck out, ``~~41~~`` | is not there |
+| a correction (``No, wait``, ``Actually``) with a statement behind it | is read from there on |
+| ``\boxed{}``, ``<answer>``, ``#### 5`` | the last of them; a tag is read as a text of its own |
+| a box, and "the answer is 6" behind it | 6: the later statement |
+| marks joined by ``and``, ``or`` or a comma | one list; so a hedge is a list, and no single value |
+| ``x = \boxed{3}, y = \boxed{4}`` | ``x=3, y=4`` |
+| "the answer is", in thirty languages, a heading, "5 is the answer" | the last with a value; answer before solution, result |
+| "not 5", "rather than 5", "5 is wrong" | states no 5 |
+| "since the answer is positive" | no statement |
+| a short text, or a short last line | all of it |
+| anything else | the last sentence with a value: behind ``is``, in bold, its formulas, its last number |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rewards.math.candidates import Candidate, boxes, formulas, hashes, phrases, tags, without_negations
+from rewards.math.labels import CORRECTION
+from rewards.math.notation import MAX_ANSWER, strip_delimiters
+from rewards.math.prose import FORMULA, Read, read_statement, read_value, sentence_end
+from rewards.math.script import one_script, without_strikes
+from rewards.response import split_response
+
+SOURCES = ("boxed", "hash", "tag", "bare", "phrase", "formula", "last_number")
+
+_TAIL = 100_000  # characters of a completion that are searched
+_PROSE = 2_000  # and for its last sentence
+_CORRECTIONS = 12
+
+_ROW_END = re.compile(r"(\\\\(?:\[[^\[\]\n]{1,9}\])?)[ \t]*\n[ \t]*")  # of a matrix: its rows go on one line
+_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
+_NO_WORDS = re.compile(r"\\[A-Za-z]+\s*\{[^{}]*\}|\\[A-Za-z]+|(?<![A-Za-z])(?:and|or|sin|cos|tan|log|ln|sqrt|pi)(?![A-Za-z])")
+_LEAD = re.compile(
+    r"^[\s*]*(?:(?:so|thus|hence|therefore|then|we (?:get|have|find)(?: that)?|(?:i|we) (?:think|believe)(?: that)?|it(?: i|')s)"
+    r"\b[,:]?\s+)+",
+    re.IGNORECASE,
+)
+_LABEL = re.compile(
+    r"^[\s*_>#-]*(?:the\s+)?(?:final\s+|correct\s+|right\s+)?"
+    r"(?:[A-Za-z][A-Za-z ]{1,30}:\s+(?=[-\d$\\(\[*])|(?:answer|ans)\b\**\s*(?:is|:|=)?"
+    r"|(?:option|choice)\b\**\s*(?:is|:|=)?(?=\W*[A-Z]\b))[\s:]*",
+    re.IGNORECASE,
+)
+_IS = re.compile(
+    r"(?<![A-Za-z])(?:is|are|was|were|equals?|be|becomes?|gives?|get|gets|got|have|has|makes?|leaves?|yields?|needs?|costs?|pays?|takes?|it's)"
+    r"(?![A-Za-z])\s*(?:(?:exactly|only|about|a total of|in total|thus|therefore|equal to|that|:)\s*)*",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(
+    r"(?:(?<![\w)}\]])[-−])?(?<![0-9.])(?:\\?[$€£₹¥]\s?)?"  # a minus after an operand is a subtraction
+    r"(?:\\[dt]?frac\{-?[0-9]{1,100}\}\{[0-9]{1,100}\}"
+    r"|(?:[0-9]{1,3}(?:,[0-9]{3}){1,30}(?![0-9])|[0-9]{1,100})(?:\.[0-9]{1,100})?(?:/[0-9]{1,100})?)(?:\s?\\?%)?"
+)
+_RESULT_NUMBER = re.compile(r"(?:=|so|then|giving|gives|leaving|leaves|makes|making|totals?|totalling|get|gets|yields|yielding|i\.e\.,?|or)\s*\\?\$?\s*$", re.IGNORECASE)
+_BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
+_SENTENCE_END = re.compile(r"[.!?:]+(?=\s|$|[\"'*)])|\n+")
+_VALUE_LIKE = re.compile(r"[0-9$]|\\[(\[]|√|π|∞")
+_AFTER_CORRECTION = re.compile(
+    r"[\s,:;.!—–*-]*(?:(?:it|that|this)(?:'s| is| was| should be| should have been| must be| equals)|(?:the )?(?:correct|right|actual|real|final)? ?(?:answer|value|result|one|number) (?:is|should be)"
+    r"|should be|should read|i mean|i meant|make (?:it|that)|no)?[\s,:*]*",
+    re.IGNORECASE,
+)  # fmt: skip
+_CHOSEN = re.compile(r"(?:options?|choices?|choose|select|pick|letter|answers?)\W{0,4}\(?([A-J])\)?(?![A-Za-z])|\(([A-J])\)|\*\*\(?([A-J])\)?\.?\*\*")
+
+
+def extract_answer(completion: str, sources: Sequence[str] = (), wanted: str = "") -> str | None:
+    """The answer as written, or None where the completion gives none.
+
+    sources: which of ``SOURCES`` count; all where empty. wanted: ``word`` or ``choice`` where the reference is one, which
+    only says what kind of thing an unmarked sentence is read for.
+    """
+    region = split_response(completion).answer
+    if not region:
+        return None
+    text = one_script(without_strikes(_ROW_END.sub(r"\1 ", region[-_TAIL:]))).strip()
+    if not text:
+        return None
+    found = _decide(text, frozenset(sources or SOURCES), wanted)
+    if found is None:
+        return None if sources else text
+    return unlabelled(found.strip()) or None
+
+
+def _decide(text: str, sources: frozenset[str], wanted: str) -> str | None:
+    explicit = [c for name, find in (("boxed", boxes), ("tag", tags), ("hash", hashes)) if name in sources for c in find(text)]
+    stated = phrases(text) if "phrase" in sources else []
+    explicit, stated, corrected = _corrected(text, explicit, stated)
+    if corrected is not None and "phrase" in sources:
+        return corrected
+    strong = [c for c in stated if c.mark == "phrase"]
+    if explicit:
+        last = max(explicit, key=lambda candidate: (candidate.end, candidate.start))
+        later = [c for c in strong if c.start >= last.end and re.search(r"[0-9]", c.text)] if last.mark == "boxed" else []
+        if later:
+            return later[-1].text
+        return last.text if last.mark == "boxed" else _within(last.text, wanted)
+    if strong:
+        return strong[-1].text
+    bare = _bare(text) if "bare" in sources else None
+    if bare is not None:
+        return bare
+    weak = [c for c in stated if c.mark == "weak"] + [c for c in stated if c.mark == "word"]
+    if weak:
+        return max(weak, key=lambda candidate: candidate.start).text
+    return _last_line(text, sources, wanted) or _closing(text, sources, wanted)
+
+
+def _corrected(text: str, explicit: list[Candidate], stated: list[Candidate]) -> tuple[list[Candidate], list[Candidate], str | None]:
+    """What remains behind the last correction that a statement follows; or the value that the correction itself gives."""
+    everything = [*explicit, *(c for c in stated if c.mark == "phrase")]
+    shift = max(0, len(text) - _PROSE * 4)
+    for match in list(CORRECTION.finditer(text, shift))[: -_CORRECTIONS - 1 : -1]:
+        at = match.start()
+        if not any(c.end <= at + 1 for c in everything) or any(c.start < at < c.end for c in explicit):
+            continue
+        after = [c for c in everything if c.start >= at]
+        if after:
+            return [c for c in explicit if c.start >= at], [c for c in stated if c.start >= at], None
+        value = _stated_at(text, match.end())
+        if value is not None:
+            return [], [], value
+    return explicit, stated, None
+
+
+def _stated_at(text: str, at: int) -> str | None:
+    """The value right behind a correction, where it is a statement by itself: ``it's 42.``, not ``3 times 4 is 12``."""
+    lead = _AFTER_CORRECTION.match(text, at)
+    value = read_value(text, lead.end() if lead is not None else at)
+    if value is None or "=" in value.text:
+        return None
+    rest = text[value.end : value.end + 40].lstrip("*_`\"')$ ")
+    return value.text if not rest or rest[0] in ".,;!?\n(" else None
+
+
+def _within(content: str, wanted: str) -> str:
+    """The answer of a tag's or a hash's content: a box, a sentence, or all of it."""
+    if len(content) > MAX_ANSWER * 4:
+        return content
+    return _decide(content, frozenset(SOURCES) - {"tag", "hash", "formula", "last_number"}, wanted) or content
+
+
+def _bare(text: str) -> str | None:
+    """All of a text that is short enough to be an answer by itself."""
+    if "\n" in text.strip() or len(text) > MAX_ANSWER:
+        return None
+    text = _LEAD.sub("", text, count=1)
+    short = _LABEL.sub("", text, count=1)
+    if short != text:
+        value = read_value(short, 0)
+        return value.text if value is not None else short[: sentence_end(short, 0)]
+    return text if len(_WORD.findall(_NO_WORDS.sub("", text))) < 3 else None
+
+
+def _last_line(text: str, sources: frozenset[str], wanted: str) -> str | None:
+    """The last line, where it is a value or a label with one: ``**42**``, ``- Total: 42``."""
+    line = text.rstrip().rsplit("\n", 1)[-1].strip()
+    if "bare" not in sources or len(line) > 120:
+        return None
+    label = _LABEL.sub("", line, count=1)
+    if label != line:
+        value = read_statement(label, 0)
+        return value.text if value is not None else None
+    words = _WORD.findall(_NO_WORDS.sub("", line))
+    if wanted in ("word", "choice"):
+        return line if 0 < len(words) < 3 or (wanted == "choice" and re.fullmatch(r"\W*[A-J]\W*", line)) else None
+    value = read_value(line, 0)
+    return value.text if value is not None and len(words) < 3 and not line[value.end :].strip(" .*_`!\"')$") else None
+
+
+def _closing(text: str, sources: frozenset[str], wanted: str) -> str | None:
+    """The last sentence that has a value."""
+    tail = without_negations(text[-_PROSE:])
+    masked = FORMULA.sub(lambda match: "$" + "x" * (len(match.group()) - 2) + "$", tail)
+    ends = [0, *(match.end() for match in _SENTENCE_END.finditer(masked)), len(tail)]
+    for begin, end in list(zip(ends, ends[1:], strict=False))[:-40:-1]:
+        sentence = tail[begin:end]
+        if wanted == "choice" and (chosen := [m for m in _CHOSEN.finditer(sentence)]):
+            letters = dict.fromkeys(next(filter(None, m.groups())) for m in chosen)
+            return ", ".join(letters)
+        if wanted == "word":
+            found = _word_of(sentence)
+        else:
+            found = _value_of(sentence, masked[begin:end], sources) if _VALUE_LIKE.search(sentence) else None
+        if found:
+            return found
+    return None
+
+
+def _word_of(sentence: str) -> str | None:
+    bold = _BOLD.findall(sentence)
+    if bold:
+        return bold[-1]
+    said = list(_IS.finditer(sentence))
+    if not said:
+        return None
+    words = re.sub(r"^(?:an?|the)\s+", "", sentence[said[-1].end() :].strip(" .!\n*\"'"), flags=re.IGNORECASE)
+    return words if 0 < len(words.split()) <= 4 else None
+
+
+def _value_of(sentence: str, masked: str, sources: frozenset[str]) -> str | None:
+    options: list[Read] = []
+    if "formula" in sources:
+        for match in _IS.finditer(masked):
+            value = read_value(sentence, match.end())
+            if value is not None:
+                linked = read_statement(sentence, match.end()) or value
+                options.append(Read(linked.text, linked.end + 1))  # a tie goes to the sentence
+        options += [Read(match.group(1), match.end()) for match in _BOLD.finditer(sentence) if _VALUE_LIKE.search(match.group(1))]
+        options += [Read(candidate.text, candidate.end) for candidate in formulas(sentence)]
+    best = max(options, key=lambda option: option.end) if options else None
+    if "last_number" not in sources:
+        return best.text if best is not None else None
+    numbers = list(_NUMBER.finditer(masked))
+    if best is None:
+        return _number_at(sentence, numbers[-1]) if numbers else None
+    later = [n for n in numbers if n.start() >= best.end and _RESULT_NUMBER.search(masked[max(0, n.start() - 16) : n.start()])]
+    return _number_at(sentence, later[-1]) if later else best.text
+
+
+def _number_at(sentence: str, match: re.Match[str]) -> str:
+    """The number, with the unit that follows it."""
+    value = read_value(sentence, match.start())
+    if value is not None and re.fullmatch(r"[-−]?\\?[$€£]?[0-9][0-9.,/]*\s?\\?%?\s[A-Za-z ]{1,40}", value.text):
+        return value.text
+    return match.group()
+
+
+def unlabelled(text: str) -> str:
+    """``Answer: 5`` is 5, and ``**5**`` too, wherever it was found."""
+    if len(text) > MAX_ANSWER:
+        return text
+    short = _LABEL.sub("", text, count=1).strip().rstrip("*_. ") or text.strip("*_. ")
+    return strip_delimiters(short.lstrip("*_").strip()) if short else text
