@@ -40,6 +40,9 @@ class Kind:
             fields["a1"], fields["a2"] = plain.split("|")
             fields["s"] = _steps(Value("", "", "", "17", "17"), chance)
         fields["n"] = chance.choice(NAMES)
+        if value.plain.isdigit():  # a sum that is the value at the answer's place
+            fields["p"] = str(chance.randrange(1, int(value.plain) + 1))
+            fields["q"] = str(int(value.plain) - int(fields["p"]))
         text = chance.choice(self.templates)
         if self.steps and "{s}" not in text and chance.random() < 0.8:
             text = "{s}\n" + text
@@ -121,7 +124,7 @@ _PHRASE = (
     Kind("answer, arrow and emoji", ("✅ Final Answer: **{a}**", "Final answer → {a}", "🎉 The answer is **{a}**! 🎉")),
     Kind("answer on its own line", ("Answer:\n{a}", "**Final Answer**\n\n{a}", "The answer is:\n\n\\[ {t} \\]")),
     Kind("answer, adverbs", ("The answer is therefore {a}.", "The answer is thus simply {a}.", "Our answer is then {a}.")),
-    Kind("answer given by", ("The answer is given by {p} + {q} = {a}.", "The answer is that x equals {a}.")),
+    Kind("answer given by", ("The answer is given by {p} + {q} = {a}.", "The answer is that x equals {a}."), "integer"),
     Kind("label, then a sentence", ("Final Answer: The total number of {n} is {a}.", "Answer: The value of $n$ is {a}.")),
     Kind("two answers, so", ("Since the result is {d}, the final answer is {a}.", "The result is {d}, so the answer is {a}.")),
     Kind("solution, so the answer", ("The solution is x = {d}, so the answer is {a}.",), "integer"),
@@ -150,8 +153,8 @@ _PHRASE = (
 _FORMULAS = (
     Kind("last formula", ("Thus $x = {t}$.", "So we conclude that ${t}$.", "This gives \\({t}\\).")),
     Kind("last displayed", ("Hence\n\\[ x = {t} \\]", "Hence\n$$f(2) = {t}.$$")),
-    Kind("aligned", ("\\begin{align*} x &= 3 + 4 + 5 \\\\ &= {t} \\end{align*}",), "integer"),
-    Kind("chain of equations", ("$x = 3 \\cdot 4 - 1 = {t}$", "x = 3*4 - 1 = {t}"), "integer"),
+    Kind("aligned", ("\\begin{align*} x &= {p} + {q} \\\\ &= {t} \\end{align*}",), "integer"),
+    Kind("chain of equations", ("$x = {p} + {q} = {t}$", "x = {p} + {q} = {t}"), "integer"),
     Kind("roots in words", ("The two roots are {a1} and {a2}.", "The roots are {a1} and {a2}."), "roots"),
     Kind("roots in formulas", ("So the roots are $x={a1}$ and $x={a2}$.", "$x = {a1}$ or $x = {a2}$."), "roots"),
     Kind("answers and", ("The answers are {a1} and {a2}.", "Answer: {a1}, {a2}", "The answer is {a1} and {a2}."), "roots"),

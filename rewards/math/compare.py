@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from rewards.math.composite import JOINT, MAX_ITEMS, Collection, as_interval, assigned_tuple, parse_collection, split
 from rewards.math.echo import is_echo
@@ -22,7 +23,7 @@ from rewards.math.quantities import (
     same_number,
     strip_marks,
 )
-from rewards.math.typed import is_words, same_choice, same_clock, same_ratio, same_words
+from rewards.math.typed import are_choices, is_words, same_choice, same_clock, same_ratio, same_words
 
 __all__ = ["compare", "is_literal", "parse_number"]
 
@@ -30,7 +31,7 @@ Oracle = Callable[[str, str], bool]
 
 _NAME = (
     r"(?:[A-Za-z]{1,3}|\\[A-Za-z]+|\\angle ?[A-Z]{1,3})(?:_(?:\{[A-Za-z0-9]+\}|[A-Za-z0-9]+))?"
-    r"'?(?:\^\{-1\})?(?:\([A-Za-z](?:,[a-z])*\))?"
+    r"'?(?:\^\{-1\})?(?:\([A-Za-z0-9]{1,3}(?:,[A-Za-z0-9]{1,3})*\))?"
 )
 _ASSIGNMENT = re.compile(rf"^({_NAME}) ?(?:=|\\in(?![A-Za-z])) ?(.*)$", re.DOTALL)
 _TUPLE_ASSIGNMENT = re.compile(r"^\(([A-Za-z](?:,[A-Za-z])+)\) ?= ?(\(.*\))$", re.DOTALL)
@@ -43,6 +44,11 @@ def compare(answer: str, reference: str, oracle: Oracle, rules: Rules = EXACT) -
     """Whether two canonical texts mean the same; ``oracle`` is asked about single expressions not decidable here."""
     if answer == reference or squeezed(answer) == squeezed(reference):
         return True
+    chosen = same_choice(answer, reference) if are_choices(reference) else None
+    if chosen is not None:
+        return chosen
+    if not holds(answer):
+        return False
     answer, reference = _align(answer, reference)
     if answer == reference:
         return True
@@ -81,6 +87,9 @@ def compare_single(answer: str, reference: str, rules: Rules = EXACT) -> bool | 
     verdict = same_clock(answer, reference)
     if verdict is not None:
         return verdict
+    verdict = same_ratio(answer, reference)
+    if verdict is not None:
+        return verdict
     if rules.worked_out and is_echo(answer, reference):
         return False
     left, right = parse_number(answer), parse_number(reference)
@@ -90,7 +99,7 @@ def compare_single(answer: str, reference: str, rules: Rules = EXACT) -> bool | 
         if "base" in left.unit + right.unit:
             return _same_in_base(answer, left, right)
         return same_number(left, right, rules)
-    for same in (same_choice, same_ratio, same_words):
+    for same in (same_choice, same_words):
         verdict = same(answer, reference)
         if verdict is not None:
             return verdict
@@ -125,6 +134,25 @@ def _approximate(answer: str, reference: str, oracle: Oracle, rules: Rules) -> b
     parts = answer.split(r"\approx")
     given = canonical(parts[1] if len(parts) == 2 and re.fullmatch(r"[A-Za-z]", parts[0].strip()) else parts[0])
     return any(compare(given, part, oracle, rules) for part in wanted[:2] if part)
+
+
+def holds(text: str) -> bool:
+    """Whether an equation between written numbers is true: ``2+2=4``, ``22/7=3.14``; anything else is not judged."""
+    if "=" not in text or len(text) > 200:
+        return True
+    numbers = [parse_number(part) for part in map(canonical, text.split("="))]
+    known = [number for number in numbers if number is not None and "base" not in number.unit]
+    return all(_nearly(left, right) for left, right in pairwise(known))
+
+
+def _nearly(left: Number, right: Number) -> bool:
+    """Equal, or one is the other's rounding to two digits or more; units and percent signs are not looked at."""
+    if left.value == right.value or left.unit != right.unit or left.percent != right.percent:
+        return True
+    return any(
+        side.places and side.digits > 1 and abs(side.value - other.value) * 10**side.places <= 1
+        for side, other in ((left, right), (right, left))
+    )
 
 
 def _align(answer: str, reference: str) -> tuple[str, str]:
@@ -182,7 +210,7 @@ def _align_intervals(answer: str, reference: str) -> tuple[str, str]:
 def _align_lists(answer: str, reference: str) -> tuple[str, str]:
     """``x = 1, 2`` and ``x = 1, x = 2`` beside ``1, 2``."""
     parts = [split(JOINT.sub(", ", text)) or [text] for text in (answer, reference)]
-    names = {m.group(1).split("_")[0] for side in parts for part in side if (m := _ASSIGNMENT.match(part))}
+    names = {re.split(r"[_(]", m.group(1))[0] for side in parts for part in side if (m := _ASSIGNMENT.match(part))}
     if len(names) != 1:
         return answer, reference
     given, wanted = (

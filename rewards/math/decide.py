@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from rewards.math.candidates import Candidate, boxes, formulas, hashes, phrases, tags, without_negations
 from rewards.math.labels import CORRECTION
 from rewards.math.notation import MAX_ANSWER, strip_delimiters
-from rewards.math.prose import FORMULA, Read, read_statement, read_value, sentence_end
+from rewards.math.prose import FORMULA, Read, formula_text, read_statement, read_value, sentence_end
 from rewards.math.script import one_script, without_strikes
 from rewards.response import split_response
 
@@ -66,6 +66,9 @@ _AFTER_CORRECTION = re.compile(
     r"|should be|should read|i mean|i meant|make (?:it|that)|no)?[\s,:*]*",
     re.IGNORECASE,
 )  # fmt: skip
+_SAID = re.compile(r"[*_\s]*(?!(?:sin|cos|tan|sec|csc|cot|log|ln|exp|abs|sqrt|cbrt|floor|ceil|binom|rs|usd|eur|about|a(?:sin|cos|tan)))(?:[A-Za-z]{2,}(?:'[a-z]+)?|[A-Za-z](?=\s+(?:is|are|was|equals)\s))\s+(?![=<>+*/^(:-])", re.IGNORECASE)
+_TWO_SENTENCES = re.compile(r"\n|[.!?]\s+(?=[A-Z][a-z]+\s)")
+_ASIDE = re.compile(r"[\s,.!*_]*(?:\([A-Za-z][^()0-9]{1,60}\))?[\s,.!*_]*")
 _CHOSEN = re.compile(r"(?:options?|choices?|choose|select|pick|letter|answers?)\W{0,4}\(?([A-J])\)?(?![A-Za-z])|\(([A-J])\)|\*\*\(?([A-J])\)?\.?\*\*")
 
 
@@ -147,20 +150,27 @@ def _within(content: str, wanted: str) -> str:
 
 def _bare(text: str) -> str | None:
     """All of a text that is short enough to be an answer by itself."""
-    if "\n" in text.strip() or len(text) > MAX_ANSWER:
+    if len(text) > MAX_ANSWER or _TWO_SENTENCES.search(text):
         return None
-    text = _LEAD.sub("", text, count=1)
+    formula = FORMULA.fullmatch(text.strip())
+    if formula is not None:
+        return formula_text(formula)
+    text = text.replace("**", "") if text.count("**") == 2 else text
+    text = _LEAD.sub("", without_negations(text), count=1)
     short = _LABEL.sub("", text, count=1)
     if short != text:
         value = read_value(short, 0)
         return value.text if value is not None else short[: sentence_end(short, 0)]
-    return text if len(_WORD.findall(_NO_WORDS.sub("", text))) < 3 else None
+    if len(_WORD.findall(_NO_WORDS.sub("", text))) > 2 or (_SAID.match(text) and re.search("[0-9]", text)):
+        return None
+    value = read_value(text, 0) if re.search(r"[0-9]", text) and not text.lstrip().startswith("\\") else None
+    return text[: value.end] if value is not None and _ASIDE.fullmatch(text, value.end) and text[value.end :] != "!" else text
 
 
 def _last_line(text: str, sources: frozenset[str], wanted: str) -> str | None:
     """The last line, where it is a value or a label with one: ``**42**``, ``- Total: 42``."""
     line = text.rstrip().rsplit("\n", 1)[-1].strip()
-    if "bare" not in sources or len(line) > 120:
+    if "bare" not in sources or len(line) > 120 or _TWO_SENTENCES.search(line):
         return None
     label = _LABEL.sub("", line, count=1)
     if label != line:
@@ -235,5 +245,6 @@ def unlabelled(text: str) -> str:
     """``Answer: 5`` is 5, and ``**5**`` too, wherever it was found."""
     if len(text) > MAX_ANSWER:
         return text
-    short = _LABEL.sub("", text, count=1).strip().rstrip("*_. ") or text.strip("*_. ")
+    short = _LABEL.sub("", text, count=1).strip()
+    short = short if short.endswith("...") else short.rstrip("*_. ") or text.strip("*_. ")
     return strip_delimiters(short.lstrip("*_").strip()) if short else text

@@ -23,7 +23,7 @@ HEADING = re.compile(
 DIRECT = re.compile(r"^[^\w\n(]{0,12}(?:final\s+)?answer[*_ ]{1,4}(?=[-+]?[0-9$\\(]|[A-J]\b)", re.IGNORECASE | re.MULTILINE)
 _LATIN = (
     "respuesta|réponse|reponse|risposta|resposta|răspuns\\w*|raspuns\\w*|antwort|lösung|ergebnis|antwoord|svar\\w*|vastau\\w*|"
-    "odpowied\\w*|odpověd\\w*|odpoveď|odpoved\\w*|válasz\\w*|eredmény|cevap|cevab\\w*|yanıt\\w*|sonuç|đáp án|đáp số|câu trả lời|"
+    "odpowied\\w*|odpověd\\w*|odpověď|odpoveď|odpoved\\w*|válasz\\w*|eredmény|cevap|cevab\\w*|yanıt\\w*|sonuç|đáp án|đáp số|câu trả lời|"
     "kết quả|jawab\\w*|hasil\\w*|atsakym\\w*|atbilde|vastus\\w*|odgovor\\w*|resultado|résultat|risultato|rezultat\\w*|wynik\\w*|"
     "výsledek|výsledok|resultat\\w*|uitkomst|tulos|svarið|erantzun\\w*|sagot|jibu|antwoord\\w*"
 )

@@ -24,12 +24,12 @@ _FUNCTIONS = (
 _SCAN = re.compile(
     r"(?P<whole>\\(?:text\w*|mathrm|mbox|mathbf|operatorname|textbf|mathit)\s*\{[^{}]{0,80}\}|\\(?:begin|end)\{[a-z]+\}"
     rf"|\\[A-Za-z]+|(?<![A-Za-z])(?:{_FUNCTIONS})(?![A-Za-z])|(?<=[0-9])(?:st|nd|rd|th)(?![A-Za-z])"
-    r"|(?<=[0-9\s])[ap]\.?m\.?(?![A-Za-z])|(?<![A-Za-z])[eE](?=[-+]?[0-9]))"
-    r"|(?P<end>[.!?]+(?=[\s\"')*\]_]|$)|\n|\*\*|[;,](?=\s*$)|[,;:]\s*(?=[A-Za-z]{2}|[^\x00-\x7f])|,\s+(?=[A-Z](?:[\s,]|$))"
+    r"|\.[0-9]{1,30}(?:\.\.\.|…)|(?<=[0-9\s])[ap]\.?m\.?(?![A-Za-z])|(?<![A-Za-z])[eE](?=[-+]?[0-9]))"
+    r"|(?P<end>(?<!\\)[.!?]+(?=[\s\"')*\]_]|$)|\n|\*\*|[;,](?=\s*$)|[,;:]\s*(?=[A-Za-z]{2}|[^\x00-\x7f])|,\s+(?=[A-Z](?:[\s,]|$))"
     r"|\s*[(\[](?=\s*[A-Za-z]{2})|[\"`<>]{1,3}(?=\s*$)|\"|`|</|\s[-–—]+\s(?=[A-Za-z]{2})|'(?=[^\W\d_]{2})"
     r"|(?<![\\A-Za-z])[A-Za-z]{2,}|(?<=\s)[aI](?=\s[A-Za-z]{2})|(?:(?![a-zA-Zα-ωΑ-Ωµμ°√π∞∪∩∈∅ℝ≤≥≠±×÷·−⋅∙⟨⟩′’‘Ω])[^\W\d_]|[✗❌🎉-🙏☑])|\(\$|\$)",
 )
-_STARTS = re.compile(r"[-+−–±√.]?\s?\\?[$€£¥₹]?\s?(?:[0-9]|\.[0-9]|[\\({\[|√π∞½¼¾⅓⅔]|(?i:pi|sqrt|infinity|e)(?![A-Za-z]))|[A-Za-z]\s?[-+*/^=<>≤≥(|]")
+_STARTS = re.compile(r"[-+−–±√.]?\s?\\?[$€£¥₹]?\s?(?:[0-9]|\.[0-9]|[\\({\[|√π∞½¼¾⅓⅔]|(?i:pi|sqrt|infinity|e)(?![A-Za-z]))|[A-Za-z]\s?(?:[-+*/^=<>≤≥(|∈]|\\(?:in|leq?|geq?|neq?|approx)(?![A-Za-z]))|\][-0-9]")
 _CHOICE = re.compile(r"(?:\(([A-Z])\)|\[([A-Z])\]|([A-Z]))(?=$|[.):,;!?*\]\"'<\n]|\s+(?:and|or|because|since|as|is|which|with|for|[-–—(])|\s*$|[^\x00-\x7f])")
 _NAMED = re.compile(r"(?:[A-Za-z]{1,2}|\\[a-z]{2,8}|f\([a-z]\))(?:_\{?\w{1,4}\}?)?\s*=\s*$")
 _AND = re.compile(
@@ -51,6 +51,7 @@ _STOP_UNIT = frozenset(
     "an this these those it its he she they we i you his her their our total altogether left remaining more less than fewer greater now also after "
     "before until per each every would will can could should must has have had does do did i'm therefore thus hence respectively instead only".split()
 )
+_SIGN = re.compile(r"[<>≤≥]|\\[lg]eq?(?![A-Za-z])")
 _UNIT_WORD = re.compile(r"\s*((?:[A-Za-z][A-Za-z.]*(?:/[A-Za-z]+)*(?:\^\{?[0-9]\}?|[²³])?)|[^\W\d_A-Za-z]{0,0})(?![A-Za-z'])")
 _SENTENCE_END = re.compile(r"[.!?]+(?=\s|$|[\"'*)])|\n")
 
@@ -67,7 +68,7 @@ def read_value(text: str, at: int) -> Read | None:
     found = _one_value(text, at)
     if found is None:
         return None
-    values, end = [found.text], found.end
+    values, end, alternatives = [found.text], found.end, False
     for _ in range(16):
         joint = _AND.match(text, end) or _hedged(text, end)
         following = _one_value(text, joint.end()) if joint is not None else None
@@ -75,9 +76,10 @@ def read_value(text: str, at: int) -> Read | None:
             break
         values.append(following.text)
         end = following.end
+        alternatives |= joint is not None and "or" in joint.group().lower() and bool(_SIGN.search(following.text))
     if len(set(values)) == 1:
         return Read(values[0], end)
-    return Read(", ".join(values), end)
+    return Read((r" \text{ or } " if alternatives else ", ").join(values), end)
 
 
 def _hedged(text: str, end: int) -> re.Match[str] | None:
@@ -127,15 +129,27 @@ def _run(text: str, at: int) -> Read | None:
         else:
             position = match.end()
     run = text[at:end].rstrip(" \t,;:=*_-+~'\"(")
-    if run.count("(") < run.count(")"):
-        run = run.rstrip(")")
-    while run and run.count("(") > run.count(")"):
-        run = run[: run.rindex("(")].rstrip(" ,;:=*")
+    run = run[: _balanced(run)].rstrip(" ,;:=*")
     if not re.search(r"[0-9]|\\[a-z]|[A-Za-z]|[∞π∅√]", run):
         return None
     stop = at + len(run)
     unit = _unit_end(text, stop) if re.search(r"[0-9}]$|[0-9]\s*%?$|π$|pi$", run) else stop
     return Read(text[at:unit].rstrip(), max(unit, stop))
+
+
+def _balanced(run: str) -> int:
+    """How much of it has its brackets in pairs; an interval may mix them, and ``]0,1[`` turns them."""
+    if run.startswith("]") or run.endswith("["):
+        return len(run)
+    opened: list[int] = []
+    for position, char in enumerate(run):
+        if char in "([":
+            opened.append(position)
+        elif char in ")]":
+            if not opened:
+                return position
+            opened.pop()
+    return opened[0] if opened else len(run)
 
 
 def _unit_end(text: str, at: int) -> int:
@@ -149,7 +163,9 @@ def _unit_end(text: str, at: int) -> int:
                 continue
             break
         end = match.end()
-    return at + len(text[at:end].rstrip(". "))
+        if match.group(1).endswith(".") and not re.match(r"\s[a-z]", text[end : end + 2]):
+            break
+    return at + len(text[at:end].rstrip(". ")) if end > at else at
 
 
 def formula_text(match: re.Match[str]) -> str:

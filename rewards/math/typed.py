@@ -18,7 +18,9 @@ _CLOCK_WORDS = re.compile(r"(?<=[0-9])(?:hours?|hrs?|h|o'clock)$")
 _TO = re.compile(r"(?<=[0-9]) ?(?:\\text\{ ?to ?\}|to) ?(?=[0-9])")
 _RATIO = re.compile(r"^[0-9]+(?:\.[0-9]+)?(?::[0-9]+(?:\.[0-9]+)?)+$")
 _RATIO_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_{}]{0,8}(?::[A-Za-z][A-Za-z0-9_{}]{0,8})+ ?= ?(?=[0-9])")
-_CHOICE = re.compile(r"(?:OPTION |CHOICE )?(?:\(([A-Z])\)|([A-Z])(?![A-Z0-9'_^]))(?:[).:](?=\s|$|\()|(?=[\s,;/&()]|$))[\s,;/&|]*(?:(?:AND|OR)(?![A-Z])\s*)?")
+_CHOICE = re.compile(
+    r"(?:OPTION |CHOICE )?(?:\(([A-Z])\)\.?:?|([A-Z])(?![A-Z0-9'_^])(?:[).:]|(?=[\s,;/&()]|$)))[\s,;/&|]*(?:(?:AND|OR)(?![A-Z])\s*)?"
+)
 _CHOICES = re.compile(r"\(?[A-J]\)?(?:[\s,;/&]*(?:(?:and|or)\s)?[\s,;]*\(?[A-J]\)?){0,9}")
 _MARKUP = re.compile(r"\\(?:text|mathrm|mbox|textbf|mathbf)\s*\{([^{}]*)\}")
 _EQUIVALENT_WORDS = (
@@ -54,6 +56,7 @@ def as_clock(text: str) -> Clock | None:
 
 def same_clock(answer: str, reference: str) -> bool | None:
     """None where neither is one. ``3:05`` may leave out the half of the day that ``3:05 PM`` names."""
+    answer, reference = _RATIO_NAME.sub("", answer), _RATIO_NAME.sub("", reference)
     given, wanted = as_clock(answer), as_clock(reference)
     if given is None and wanted is None:
         return None
@@ -77,7 +80,7 @@ def same_ratio(answer: str, reference: str) -> bool | None:
     """In lowest terms; ``1:2`` is also one half. None where the reference is no ratio."""
     answer, reference = (_TO.sub(":", _RATIO_NAME.sub("", text)) for text in (answer, reference))
     if not _RATIO.match(reference):
-        return None
+        return same_ratio(reference, answer) if _RATIO.match(answer) and as_clock(answer) is None else None
     right = _lowest(reference)
     if _RATIO.match(answer):
         return _lowest(answer) == right
@@ -108,11 +111,18 @@ def same_choice(answer: str, reference: str) -> bool | None:
     text = _MARKUP.sub(r" \1 ", answer).strip()
     given = _letters(text)
     if given:
-        return set(given) == set(wanted)
+        bare = _MARKUP.sub(r"\1", reference).strip()
+        plain = len(wanted) > 1 and text.isalpha() and bare.isalpha()  # AB beside BA
+        return text == bare if plain else set(given) == set(wanted)
     if len(wanted) > 1:
         return None
     named = _leading(text if len(text) < 200 else text[:200])
     return named == wanted if named else None
+
+
+def are_choices(text: str) -> bool:
+    """``AB``, ``A, B``, ``(A) and (B)``: several letters and nothing else."""
+    return len(text) < 60 and len(_letters(_MARKUP.sub(r" \1 ", text).strip())) > 1
 
 
 def _letters(text: str) -> list[str]:
