@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from rewards.math.labels import DIRECT, ENGLISH, FOREIGN, FOREIGN_NOT, HEADING, HEDGE, NOT_CONTENT, RESTATED, SUBORDINATE
 from rewards.math.notation import MAX_ANSWER, braced
-from rewards.math.prose import FORMULA, Read, formula_text, read_statement, read_value, sentence_end
+from rewards.math.prose import FORMULA, Read, formula_text, read_statement, read_value, same_values, sentence_end
 
 _MOST = 64  # candidates of one kind: the last ones
 _PROSE = 8_000  # characters at the end that are read as sentences
@@ -69,7 +69,8 @@ def tags(text: str) -> list[Candidate]:
 def hashes(text: str) -> list[Candidate]:
     """GSM8K's ``#### 5``; a heading of the fourth level is none."""
     matches = list(_HASH.finditer(text))[-_MOST:]
-    return [Candidate("hash", m.group(1).strip(), m.start(), m.end()) for m in matches if not _HEADING_WORDS.search(m.group(1).strip("* "))]
+    found = [Candidate("hash", m.group(1).strip(), m.start(), m.end()) for m in matches if not _HEADING_WORDS.search(m.group(1).strip("* "))]
+    return _joined(text, found)
 
 
 def phrases(text: str) -> list[Candidate]:
@@ -197,7 +198,7 @@ def _one(text: str, group: list[Candidate]) -> Candidate:
     if len(group) == 1:
         return first
     contents = [candidate.text.strip() for candidate in group]
-    if len(set(contents)) == 1:
+    if same_values(contents):
         return last
     names = []
     for before, candidate in zip([None, *group], group, strict=False):

@@ -160,7 +160,7 @@ def _align(answer: str, reference: str) -> tuple[str, str]:
     answer, reference = _TURNED.sub(r"\2=\1", answer), _TURNED.sub(r"\2=\1", reference)
     answer, reference = _align_tuples(answer, reference)
     answer, reference = _align_intervals(answer, reference)
-    if "," in _grouped_out(answer) or "," in _grouped_out(reference):
+    if any("," in _grouped_out(JOINT.sub(", ", text)) for text in (answer, reference)):
         answer, reference = _align_lists(answer, reference)
     left, right = _ASSIGNMENT.match(answer), _ASSIGNMENT.match(reference)
     if any(side and re.search(r",[^=]*=", side.group(2)) for side in (left, right)):

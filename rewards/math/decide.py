@@ -68,6 +68,9 @@ _AFTER_CORRECTION = re.compile(
 )  # fmt: skip
 _SAID = re.compile(r"[*_\s]*(?!(?:sin|cos|tan|sec|csc|cot|log|ln|exp|abs|sqrt|cbrt|floor|ceil|binom|rs|usd|eur|about|a(?:sin|cos|tan)))(?:[A-Za-z]{2,}(?:'[a-z]+)?|[A-Za-z](?=\s+(?:is|are|was|equals)\s))\s+(?![=<>+*/^(:-])", re.IGNORECASE)
 _TWO_SENTENCES = re.compile(r"\n|[.!?]\s+(?=[A-Z][a-z]+\s)")
+_YES = re.compile(r"\W*(yes|no|true|false)(?![A-Za-z])(?!\s+(?:solution|real|or|and)\b)", re.IGNORECASE)
+_EXPLAINED = re.compile(r"\n\s*[*_#]*(?:explanation|reasoning|justification|notes?|proof|check|verification)s?[*_\s]*:", re.IGNORECASE)
+_BECAUSE = re.compile(r"(?<![A-Za-z])(?:because|since|as)(?![A-Za-z])", re.IGNORECASE)
 _ASIDE = re.compile(r"[\s,.!*_]*(?:\([A-Za-z][^()0-9]{1,60}\))?[\s,.!*_]*")
 _CHOSEN = re.compile(r"(?:options?|choices?|choose|select|pick|letter|answers?)\W{0,4}\(?([A-J])\)?(?![A-Za-z])|\(([A-J])\)|\*\*\(?([A-J])\)?\.?\*\*")
 
@@ -75,7 +78,7 @@ _CHOSEN = re.compile(r"(?:options?|choices?|choose|select|pick|letter|answers?)\
 def extract_answer(completion: str, sources: Sequence[str] = (), wanted: str = "") -> str | None:
     """The answer as written, or None where the completion gives none.
 
-    sources: which of ``SOURCES`` count; all where empty. wanted: ``word`` or ``choice`` where the reference is one, which
+    sources: which of ``SOURCES`` count; all where empty. wanted: ``word``, ``yes`` or ``choice`` where the reference is one, which
     only says what kind of thing an unmarked sentence is read for.
     """
     region = split_response(completion).answer
@@ -105,9 +108,12 @@ def _decide(text: str, sources: frozenset[str], wanted: str) -> str | None:
         return last.text if last.mark == "boxed" else _within(last.text, wanted)
     if strong:
         return strong[-1].text
-    bare = _bare(text) if "bare" in sources else None
+    bare = _bare(text, wanted) if "bare" in sources else None
     if bare is not None:
         return bare
+    explained = _EXPLAINED.search(text)
+    if explained is not None and explained.start() and (before := text[: explained.start()].strip()):
+        return _decide(before, sources, wanted)
     weak = [c for c in stated if c.mark == "weak"] + [c for c in stated if c.mark == "word"]
     if weak:
         return max(weak, key=lambda candidate: candidate.start).text
@@ -148,8 +154,12 @@ def _within(content: str, wanted: str) -> str:
     return _decide(content, frozenset(SOURCES) - {"tag", "hash", "formula", "last_number"}, wanted) or content
 
 
-def _bare(text: str) -> str | None:
+def _bare(text: str, wanted: str) -> str | None:
     """All of a text that is short enough to be an answer by itself."""
+    if wanted == "yes" and (said := _YES.match(text)) is not None:
+        return said.group(1)
+    if wanted == "choice" and not re.match(r"\W*(?:text\w*\W*|option |choice )?(?!I\s)[A-Z](?![a-z])", text, re.IGNORECASE):
+        return None
     if len(text) > MAX_ANSWER or _TWO_SENTENCES.search(text):
         return None
     formula = FORMULA.fullmatch(text.strip())
@@ -159,12 +169,15 @@ def _bare(text: str) -> str | None:
     text = _LEAD.sub("", without_negations(text), count=1)
     short = _LABEL.sub("", text, count=1)
     if short != text:
-        value = read_value(short, 0)
+        value = read_statement(short, 0)
         return value.text if value is not None else short[: sentence_end(short, 0)]
     if len(_WORD.findall(_NO_WORDS.sub("", text))) > 2 or (_SAID.match(text) and re.search("[0-9]", text)):
         return None
     value = read_value(text, 0) if re.search(r"[0-9]", text) and not text.lstrip().startswith("\\") else None
-    return text[: value.end] if value is not None and _ASIDE.fullmatch(text, value.end) and text[value.end :] != "!" else text
+    if value is not None and _ASIDE.fullmatch(text, value.end) and text[value.end :] != "!":
+        return text[: value.end]
+    prose = "$" in text.replace("\\$", "") and re.search(r"[A-Za-z]", FORMULA.sub("", text))
+    return None if prose else text
 
 
 def _last_line(text: str, sources: frozenset[str], wanted: str) -> str | None:
@@ -177,7 +190,7 @@ def _last_line(text: str, sources: frozenset[str], wanted: str) -> str | None:
         value = read_statement(label, 0)
         return value.text if value is not None else None
     words = _WORD.findall(_NO_WORDS.sub("", line))
-    if wanted in ("word", "choice"):
+    if wanted in ("word", "choice", "yes"):
         return line if 0 < len(words) < 3 or (wanted == "choice" and re.fullmatch(r"\W*[A-J]\W*", line)) else None
     value = read_value(line, 0)
     return value.text if value is not None and len(words) < 3 and not line[value.end :].strip(" .*_`!\"')$") else None
@@ -191,10 +204,12 @@ def _closing(text: str, sources: frozenset[str], wanted: str) -> str | None:
     for begin, end in list(zip(ends, ends[1:], strict=False))[:-40:-1]:
         sentence = tail[begin:end]
         if wanted == "choice" and (chosen := [m for m in _CHOSEN.finditer(sentence)]):
+            reason = _BECAUSE.search(sentence, chosen[0].end())
+            chosen = [m for m in chosen if reason is None or m.start() < reason.start()]
             letters = dict.fromkeys(next(filter(None, m.groups())) for m in chosen)
             return ", ".join(letters)
-        if wanted == "word":
-            found = _word_of(sentence)
+        if wanted in ("word", "yes"):
+            found = _word_of(sentence, wanted)
         else:
             found = _value_of(sentence, masked[begin:end], sources) if _VALUE_LIKE.search(sentence) else None
         if found:
@@ -202,14 +217,17 @@ def _closing(text: str, sources: frozenset[str], wanted: str) -> str | None:
     return None
 
 
-def _word_of(sentence: str) -> str | None:
+def _word_of(sentence: str, wanted: str) -> str | None:
+    said = _YES.match(sentence) if wanted == "yes" else None
+    if said is not None:
+        return said.group(1)
     bold = _BOLD.findall(sentence)
     if bold:
         return bold[-1]
-    said = list(_IS.finditer(sentence))
-    if not said:
+    verbs = list(_IS.finditer(sentence))
+    if not verbs:
         return None
-    words = re.sub(r"^(?:an?|the)\s+", "", sentence[said[-1].end() :].strip(" .!\n*\"'"), flags=re.IGNORECASE)
+    words = re.sub(r"^(?:an?|the)\s+", "", sentence[verbs[-1].end() :].strip(" .!\n*\"'"), flags=re.IGNORECASE)
     return words if 0 < len(words.split()) <= 4 else None
 
 
@@ -247,4 +265,4 @@ def unlabelled(text: str) -> str:
         return text
     short = _LABEL.sub("", text, count=1).strip()
     short = short if short.endswith("...") else short.rstrip("*_. ") or text.strip("*_. ")
-    return strip_delimiters(short.lstrip("*_").strip()) if short else text
+    return strip_delimiters(re.sub(r"^(?:\*|__)+", "", short).strip()) if short else text

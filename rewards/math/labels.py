@@ -20,7 +20,7 @@ HEADING = re.compile(
     r"^[^\w\n(]{0,12}(?:the\s+)?(?:(?:final|correct|right|short)\s+)?(?:answers?|solution|result|conclusion)[\s*_:#.]{0,8}\n+",
     re.IGNORECASE | re.MULTILINE,
 )
-DIRECT = re.compile(r"^[^\w\n(]{0,12}(?:final\s+)?answer[*_ ]{1,4}(?=[-+]?[0-9$\\(]|[A-J]\b)", re.IGNORECASE | re.MULTILINE)
+DIRECT = re.compile(r"^[^\w\n(]{0,12}(?:final\s+)?ans(?:wer|\.)?[*_ ]{1,4}(?=[-+]?[0-9$\\(]|[A-J]\b)", re.IGNORECASE | re.MULTILINE)
 _LATIN = (
     "respuesta|réponse|reponse|risposta|resposta|răspuns\\w*|raspuns\\w*|antwort|lösung|ergebnis|antwoord|svar\\w*|vastau\\w*|"
     "odpowied\\w*|odpověd\\w*|odpověď|odpoveď|odpoved\\w*|válasz\\w*|eredmény|cevap|cevab\\w*|yanıt\\w*|sonuç|đáp án|đáp số|câu trả lời|"
@@ -48,8 +48,8 @@ CORRECTION = re.compile(
     re.IGNORECASE,
 )
 HEDGE = re.compile(
-    r"[*_$)\s\"']*[.,;:!?]*\s*\(?(?:or(?:\s+(?:else|maybe|perhaps|possibly|even|is it|it is|it's|it could be|could it be))?"
-    r"|alternatively|perhaps|maybe|possibly|otherwise|and/or|(?:but |and )?(?:it |this |that )?(?:could|might|may|can) (?:also|well|just as well) be"
+    r"[*_$)\s\"']*[.,;:!?]*\s*\(?(?:or(?:[\s,]+(?:else|maybe|perhaps|possibly|even|is it|it is|it's|it could be|could it be))?"
+    r"|alternatively|perhaps|maybe|possibly|otherwise|and/or|(?:but |and )?(?:it |this |that )?(?:could|might|may|can) (?:also |well |just as well |even )?be"
     r"|another (?:possible |valid )?(?:answer|option|solution|possibility) (?:is|could be|would be)|if not)(?![A-Za-z])[\s,:]*",
     re.IGNORECASE,
 )

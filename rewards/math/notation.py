@@ -49,6 +49,7 @@ _REWRITES = tuple(
         (r"^(?:\\text\{ ?)?(?:about|approximately|approx\.?|roughly|around) ?\}? ?(?=[-0-9$\\])|^= ?", ""),
         (r"^\\text\{[A-Za-z ]{1,40}(?: is| are|:) ?\} ?", ""),  # \text{The answer is } 5
         (r"^\\text\{[A-Za-z ]{2,40}\} ?= ?", ""),  # \text{Area} = 5
+        (r"^(?:\\text\{ ?)?(?:negative|minus) (?=[0-9a-z\\$])", "-"),
         (r"\\(?:text)?color *\{[A-Za-z]{1,20}\}", ""),
         (r"\\times(?![A-Za-z])", r"\\cdot"),
         (r"\\(?:leq|leqslant)(?![A-Za-z])", r"\\le"),

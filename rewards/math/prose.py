@@ -3,10 +3,12 @@ r"""Reading a value where a sentence gives it: ``12 apples because ...`` begins 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from rewards.math.labels import COPULA, HEDGE, RESTATED
-from rewards.math.notation import braced
+from rewards.math.notation import braced, canonical
+from rewards.math.quantities import parse_number, same_number
 
 _LONGEST = 400  # characters of one value
 
@@ -24,10 +26,10 @@ _FUNCTIONS = (
 _SCAN = re.compile(
     r"(?P<whole>\\(?:text\w*|mathrm|mbox|mathbf|operatorname|textbf|mathit)\s*\{[^{}]{0,80}\}|\\(?:begin|end)\{[a-z]+\}"
     rf"|\\[A-Za-z]+|(?<![A-Za-z])(?:{_FUNCTIONS})(?![A-Za-z])|(?<=[0-9])(?:st|nd|rd|th)(?![A-Za-z])"
-    r"|\.[0-9]{1,30}(?:\.\.\.|…)|(?<=[0-9\s])[ap]\.?m\.?(?![A-Za-z])|(?<![A-Za-z])[eE](?=[-+]?[0-9]))"
-    r"|(?P<end>(?<!\\)[.!?]+(?=[\s\"')*\]_]|$)|\n|\*\*|[;,](?=\s*$)|[,;:]\s*(?=[A-Za-z]{2}|[^\x00-\x7f])|,\s+(?=[A-Z](?:[\s,]|$))"
+    r"|(?<=[0-9]) to (?=[0-9])|\.[0-9]{1,30}(?:\.\.\.|…)|(?<=[0-9\s])[ap]\.?m\.?(?![A-Za-z])|(?<![A-Za-z])[eE](?=[-+]?[0-9]))"
+    r"|(?P<end>\s\[[0-9]{1,2}\](?=[.\s]*(?:$|\n))|(?<!\\)[.!?]+(?=[\s\"')*\]_]|$)|\n|\*\*|[;,](?=\s*$)|[,;:]\s*(?=[A-Za-z]{2}|[^\x00-\x7f])|,\s+(?=[A-Z](?:[\s,]|$))"
     r"|\s*[(\[](?=\s*[A-Za-z]{2})|[\"`<>]{1,3}(?=\s*$)|\"|`|</|\s[-–—]+\s(?=[A-Za-z]{2})|'(?=[^\W\d_]{2})"
-    r"|(?<![\\A-Za-z])[A-Za-z]{2,}|(?<=\s)[aI](?=\s[A-Za-z]{2})|(?:(?![a-zA-Zα-ωΑ-Ωµμ°√π∞∪∩∈∅ℝ≤≥≠±×÷·−⋅∙⟨⟩′’‘Ω])[^\W\d_]|[✗❌🎉-🙏☑])|\(\$|\$)",
+    r"|(?<![\\A-Za-z])[A-Za-z]{2,}|(?<=\s)[aI](?=\s[A-Za-z]{2})|(?:(?![a-zA-Zα-ωΑ-Ωµμ°√π∞∪∩∈∅ℝ≤≥≠±×÷·−⋅∙⟨⟩′’‘Ω⁰¹²³⁴⁵⁶⁷⁸⁹⁻₀-₉½¼¾⅓⅔⅐-⅞ℂℤℕℚ])[^\W\d_]|[✗❌🎉-🙏☑])|\(\$|\$)",
 )
 _STARTS = re.compile(r"[-+−–±√.]?\s?\\?[$€£¥₹]?\s?(?:[0-9]|\.[0-9]|[\\({\[|√π∞½¼¾⅓⅔]|(?i:pi|sqrt|infinity|e)(?![A-Za-z]))|[A-Za-z]\s?(?:[-+*/^=<>≤≥(|∈]|\\(?:in|leq?|geq?|neq?|approx)(?![A-Za-z]))|\][-0-9]")
 _CHOICE = re.compile(r"(?:\(([A-Z])\)|\[([A-Z])\]|([A-Z]))(?=$|[.):,;!?*\]\"'<\n]|\s+(?:and|or|because|since|as|is|which|with|for|[-–—(])|\s*$|[^\x00-\x7f])")
@@ -44,6 +46,7 @@ _FILLER = re.compile(
     r"por tanto|entonces|quindi|dunque|portanto|≈|\\approx|\\therefore|\\implies|\\Rightarrow)(?![A-Za-z]))+,?\s*",
     re.IGNORECASE,
 )
+_INSTEAD = re.compile(r"[\s,;]*(?:but(?: rather| instead)?|rather|instead)\s+(?:it(?: i|')s )?", re.IGNORECASE)
 _COPULA = re.compile(rf"(?<![A-Za-z\\]){COPULA}(?![A-Za-z])[\s:*_]*(?:{_FILLER.pattern})?", re.IGNORECASE)
 _LINK = re.compile(rf"[\s*_]*(?:{COPULA}|gives|yields|makes)(?![A-Za-z])[\s:*_]*", re.IGNORECASE)
 _STOP_UNIT = frozenset(
@@ -51,6 +54,7 @@ _STOP_UNIT = frozenset(
     "an this these those it its he she they we i you his her their our total altogether left remaining more less than fewer greater now also after "
     "before until per each every would will can could should must has have had does do did i'm therefore thus hence respectively instead only".split()
 )
+_SIGN_WORD = re.compile(r"(?:negative|minus)\s+(?=[0-9$\\])", re.IGNORECASE)
 _SIGN = re.compile(r"[<>≤≥]|\\[lg]eq?(?![A-Za-z])")
 _UNIT_WORD = re.compile(r"\s*((?:[A-Za-z][A-Za-z.]*(?:/[A-Za-z]+)*(?:\^\{?[0-9]\}?|[²³])?)|[^\W\d_A-Za-z]{0,0})(?![A-Za-z'])")
 _SENTENCE_END = re.compile(r"[.!?]+(?=\s|$|[\"'*)])|\n")
@@ -77,9 +81,18 @@ def read_value(text: str, at: int) -> Read | None:
         values.append(following.text)
         end = following.end
         alternatives |= joint is not None and "or" in joint.group().lower() and bool(_SIGN.search(following.text))
-    if len(set(values)) == 1:
+    if same_values(values):
         return Read(values[0], end)
     return Read((r" \text{ or } " if alternatives else ", ").join(values), end)
+
+
+def same_values(values: Sequence[str]) -> bool:
+    """``1/2 or 0.5`` says one value twice; ``5, 5`` in one box is a list, and is not asked about here."""
+    if len(set(values)) == 1:
+        return True
+    numbers = [parse_number(canonical(value)) if len(value) < 60 else None for value in values[:4]]
+    first = numbers[0]
+    return len(values) < 5 and first is not None and all(number is not None and same_number(number, first) for number in numbers)
 
 
 def _hedged(text: str, end: int) -> re.Match[str] | None:
@@ -103,12 +116,14 @@ def _one_value(text: str, at: int) -> Read | None:
     choice = _CHOICE.match(text, at)
     if choice is not None and choice.group() not in "I":
         return Read(choice.group(), choice.end())
-    word = re.compile(r"(?:" + _NUMBER_WORD + r")(?:[- ](?:" + _NUMBER_WORD + r"))*(?![A-Za-z])", re.I).match(text, at)
+    word = re.compile(r"(?:(?:negative|minus)\s)?(?:" + _NUMBER_WORD + r")(?:[- ](?:" + _NUMBER_WORD + r"))*(?![A-Za-z])", re.I).match(text, at)
     if word is not None:
         return Read(word.group(), word.end())
-    if not _STARTS.match(text, at):
-        return None
-    return _run(text, at)
+    sign = _SIGN_WORD.match(text, at)
+    if sign is not None:
+        found = _run(text, sign.end())
+        return None if found is None else Read("-" + found.text, found.end)
+    return _run(text, at) if _STARTS.match(text, at) else None
 
 
 _NUMBER_WORD = (
@@ -180,6 +195,8 @@ def read_statement(text: str, at: int) -> Read | None:
     """The value of a sentence that begins behind its label: ``x = 5``, ``that x equals 12``, ``3*4 = 12``, ``The sum is 9``."""
     filler = _FILLER.match(text, at)
     begin = filler.end() if filler is not None else at
+    instead = _INSTEAD.match(text, begin)
+    begin = instead.end() if instead is not None else begin
     found = read_value(text, begin)
     if found is not None:
         return _linked(text, found)
@@ -193,7 +210,7 @@ def read_statement(text: str, at: int) -> Read | None:
 
 def _linked(text: str, found: Read) -> Read:
     """``$k$ is 27``, ``3*4 = 12``, ``x equals 5``: what stands behind the last of them."""
-    for _ in range(8):
+    for _ in range(0 if re.fullmatch(r"\(?[A-Z]\)?", found.text) and text[found.end : found.end + 1] == ":" else 8):
         link = _LINK.match(text, found.end)
         following = read_value(text, link.end()) if link is not None else None
         if following is None:

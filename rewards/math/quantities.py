@@ -127,6 +127,7 @@ class Number:
 def is_literal(text: str) -> bool:
     """Whether a canonical text is a written number (with a unit, percent or currency), not an expression to work out."""
     core = strip_marks(_NUMBER_WORDS.get(plain_words(text), text))[0]
+    core = core[1:] if core[:1] == "-" and core[1:2].isalpha() else core
     return _LITERAL.fullmatch(_NUMBER_WORDS.get(plain_words(core), core)) is not None or in_base_form(text)
 
 
@@ -146,6 +147,8 @@ def parse_number(text: str) -> Number | None:
     core, percent, unit = strip_marks(_NUMBER_WORDS.get(plain_words(text), text))
     scale, unit = _scale(unit)
     core = _NUMBER_WORDS.get(plain_words(core), core)
+    if core[:1] == "-" and core[1:2].isalpha():
+        core = "-" + _NUMBER_WORDS.get(core[1:].lower(), core[1:])
     try:
         value = scale * evaluate(_MIXED.sub(_write_sum, _THOUSANDS_WITHIN.sub(_join, core)))
     except (ArithmeticError, ValueError):

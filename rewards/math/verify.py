@@ -92,6 +92,8 @@ def _type(reference: str) -> str:
     """What an unmarked sentence is read for."""
     if re.fullmatch(r"(?:\\text\{)?\(?[A-J]\)?\}?\.?", reference):
         return "choice"
+    if reference.strip().lower() in ("yes", "no", "true", "false"):
+        return "yes"
     return "word" if is_words(canonical(reference[:200])) and parse_number(canonical(reference[:200])) is None else ""
 
 
