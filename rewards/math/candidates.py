@@ -26,10 +26,10 @@ _JOINTS = frozenset(
     ("", ",", ";", "and", "or", ",and", ",or", ";and", ";or", "&", "/", "|", "and/or", "ormaybe", "orperhaps", "orpossibly", ",ormaybe", "andalso",
      "(or", "y", "o", "et", "ou", "und", "oder", "и", "или", "和", "或", "や", "と", "または", "및", "또는", "as well as".replace(" ", ""))
 )  # fmt: skip
-_VALUE = r"(?:\*\*[^*\n]{1,60}\*\*|\$[^$\n]{1,120}\$|\\?\$?[-+−]?[0-9](?:[.,](?=[0-9])|[^\s,;.!?)*_])*|\(?[A-J]\)?(?![A-Za-z]))"
+_VALUE = r"(?:\*\*[^*\n]{1,60}\*\*|\$[^$\n]{1,120}\$|\\?\$?[-+−]?[0-9](?:[.,](?=[0-9])|[^\s,;.!?)*_]){0,40}|\(?[A-J]\)?(?![A-Za-z]))"
 _NEGATED = re.compile(
     rf"\([^()\n]{{0,12}}(?<![A-Za-z])not {_VALUE}[^()\n]{{0,20}}\)|(?<![A-Za-z])(?:not|rather than|instead of|never|no longer|nor|≠|\w{{2,6}}n't)\s+(?:equal to |be |the |=\s*)?{_VALUE}"
-    rf"|{_VALUE}(?=\s+(?:is|was|are)(?:\s+(?:not|never|wrong|incorrect)|n't)(?![A-Za-z]))",
+    rf"|(?<![0-9A-Za-z.,]){_VALUE}(?=\s+(?:is|was|are)(?:\s+(?:not|never|wrong|incorrect)|n't)(?![A-Za-z]))",
     re.IGNORECASE,
 )
 
