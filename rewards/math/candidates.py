@@ -17,16 +17,17 @@ _MOST = 64  # candidates of one kind: the last ones
 _PROSE = 8_000  # characters at the end that are read as sentences
 
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s{0,3}(?:\\?\{|([0-9A-Za-z.]{1,20})(?![A-Za-z]))")
-_TAG = re.compile(r"<((?:final_?)?answer)>(.*?)(?:</\1>|$)|\[((?:final[_ ]?)?answer)\](.*?)(?:\[/\3\]|$)", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<((?:final_?)?(?:answer|result)|final)>(.*?)(?:</\1>|$)|\[((?:final[_ ]?)?answer)\](.*?)(?:\[/\3\]|$)", re.IGNORECASE | re.DOTALL)
 _HASH = re.compile(r"####[ \t]*([^\n#]{1,2000})")
 _HEADING_WORDS = re.compile(r"^\W*(?:step|part|case|solution|final|answer|conclusion|verif|check|calculation|summary)[a-z]*\b|:\W*$", re.IGNORECASE)
+_NOT = re.compile(r"(?<![A-Za-z])(?:not|n't|rather than|instead of|≠)(?: be| equal to| simply| just)?[\s$*(]*$", re.IGNORECASE)
 _DELIMITERS = re.compile(r"\$+|\\[()\[\],;:! ]|\\(?:quad|qquad|text|mathrm|left|right)(?![A-Za-z])|[{}*_\s~]+|\.(?=\s*$)")
 _NAME = re.compile(r"(?:^|(?<=[,; ]))((?:[A-Za-z]|[A-Za-z]_?[0-9A-Za-z])(?:\([a-z]\))?|\([A-Za-z](?:,[A-Za-z])+\)) ?= ?\(?$")
 _JOINTS = frozenset(
     ("", ",", ";", "and", "or", ",and", ",or", ";and", ";or", "&", "/", "|", "and/or", "ormaybe", "orperhaps", "orpossibly", ",ormaybe", "andalso",
      "(or", "y", "o", "et", "ou", "und", "oder", "и", "или", "和", "或", "や", "と", "または", "및", "또는", "as well as".replace(" ", ""))
 )  # fmt: skip
-_VALUE = r"(?:\*\*[^*\n]{1,60}\*\*|\$[^$\n]{1,120}\$|\\?\$?[-+−]?[0-9](?:[.,](?=[0-9])|[^\s,;.!?)*_]){0,40}|\(?[A-J]\)?(?![A-Za-z]))"
+_VALUE = r"(?:\*\*[^*\n]{1,60}\*\*|\$[^$\n]{1,120}\$|\\?\$?[-+−]?[0-9](?:[.,](?=[0-9])|[^\s,;.!?)*_]){0,40}|\(?(?-i:[A-J])\)?(?![A-Za-z]))"
 _NEGATED = re.compile(
     rf"\([^()\n]{{0,12}}(?<![A-Za-z])not {_VALUE}[^()\n]{{0,20}}\)|(?<![A-Za-z])(?:not|rather than|instead of|never|no longer|nor|≠|\w{{2,6}}n't)\s+(?:equal to |be |the |=\s*)?{_VALUE}"
     rf"|(?<![0-9A-Za-z.,]){_VALUE}(?=\s+(?:is|was|are)(?:\s+(?:not|never|wrong|incorrect)|n't)(?![A-Za-z]))",
@@ -51,7 +52,7 @@ def boxes(text: str) -> list[Candidate]:
     for match in list(_BOX.finditer(text))[-_MOST:]:
         brace = match.end() - 1
         content = match.group(1) if match.group(1) is not None else braced(text, brace)
-        if content is None:
+        if content is None or _NOT.search(text, max(0, match.start() - 24), match.start()):
             continue
         end = match.end() if match.group(1) is not None else brace + len(content) + 2
         if found and found[-1].start < match.start() < found[-1].end:

@@ -35,6 +35,7 @@ _NAME = (
 )
 _ASSIGNMENT = re.compile(rf"^({_NAME}) ?(?:=|\\in(?![A-Za-z])) ?(.*)$", re.DOTALL)
 _TUPLE_ASSIGNMENT = re.compile(r"^\(([A-Za-z](?:,[A-Za-z])+)\) ?= ?(\(.*\))$", re.DOTALL)
+_TUPLE_NAME = re.compile(r"\(([A-Za-z](?:,[A-Za-z])+)\) ?= ?(?=\()")
 _TURNED = re.compile(r"^([^=A-Za-z]{1,60}) ?= ?([A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?)$")  # 5 = x
 _SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}.*[^A-Za-z\s]|(?:[A-Za-z]{2,}\s+){3}")  # not a name before an =
 _TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|sec|csc|cot)(?![A-Za-z])")
@@ -158,7 +159,7 @@ def _nearly(left: Number, right: Number) -> bool:
 def _align(answer: str, reference: str) -> tuple[str, str]:
     """``x = 5`` beside ``5`` is 5; ``3 + 4 = 7`` beside ``7`` is 7; two different variables stay different."""
     answer, reference = _TURNED.sub(r"\2=\1", answer), _TURNED.sub(r"\2=\1", reference)
-    answer, reference = _align_tuples(answer, reference)
+    answer, reference = _align_tuples(_one_name(answer), _one_name(reference))
     answer, reference = _align_intervals(answer, reference)
     if any("," in _grouped_out(JOINT.sub(", ", text)) for text in (answer, reference)):
         answer, reference = _align_lists(answer, reference)
@@ -182,6 +183,12 @@ def _align(answer: str, reference: str) -> tuple[str, str]:
     ):
         return canonical(last), reference
     return answer, reference
+
+
+def _one_name(text: str) -> str:
+    """``(x,y)=(1,2) or (x,y)=(2,1)`` without the name that each of them has."""
+    names = _TUPLE_NAME.findall(text)
+    return _TUPLE_NAME.sub("", text) if len(names) > 1 and len(set(names)) == 1 else text
 
 
 def _align_tuples(answer: str, reference: str) -> tuple[str, str]:

@@ -22,8 +22,8 @@ from collections.abc import Sequence
 
 from rewards.math.candidates import Candidate, boxes, formulas, hashes, phrases, tags, without_negations
 from rewards.math.labels import CORRECTION
-from rewards.math.notation import MAX_ANSWER, strip_delimiters
-from rewards.math.prose import FORMULA, Read, formula_text, read_statement, read_value, sentence_end
+from rewards.math.notation import MAX_ANSWER, plain_words, strip_delimiters
+from rewards.math.prose import FORMULA, Read, formula_text, read_statement, read_value
 from rewards.math.script import one_script, without_strikes
 from rewards.response import split_response
 
@@ -49,12 +49,12 @@ _LABEL = re.compile(
 )
 _IS = re.compile(
     r"(?<![A-Za-z])(?:is|are|was|were|equals?|be|becomes?|gives?|get|gets|got|have|has|makes?|leaves?|yields?|needs?|costs?|pays?|takes?|it's)"
-    r"(?![A-Za-z])\s*(?:(?:exactly|only|about|a total of|in total|thus|therefore|equal to|that|:)\s*)*",
+    r"(?![A-Za-z])\s*(?:(?:exactly|only|about|a total of|in total|thus|therefore|equal to|that|located|found|at|in|:)\s+|:\s*)*",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(
     r"(?:(?<![\w)}\]])[-−])?(?<![0-9.])(?:\\?[$€£₹¥]\s?)?"  # a minus after an operand is a subtraction
-    r"(?:\\[dt]?frac\{-?[0-9]{1,100}\}\{[0-9]{1,100}\}"
+    r"(?:[0-9]{1,4}(?::[0-9]{1,4}){1,3}(?:\s?[AaPp]\.?[Mm]\.?)?(?![A-Za-z])|\\[dt]?frac\{-?[0-9]{1,100}\}\{[0-9]{1,100}\}"
     r"|(?:[0-9]{1,3}(?:,[0-9]{3}){1,30}(?![0-9])|[0-9]{1,100})(?:\.[0-9]{1,100})?(?:/[0-9]{1,100})?)(?:\s?\\?%)?"
 )
 _RESULT_NUMBER = re.compile(r"(?:=|so|then|giving|gives|leaving|leaves|makes|making|totals?|totalling|get|gets|yields|yielding|i\.e\.,?|or)\s*\\?\$?\s*$", re.IGNORECASE)
@@ -62,17 +62,24 @@ _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 _SENTENCE_END = re.compile(r"[.!?:]+(?=\s|$|[\"'*)])|\n+")
 _VALUE_LIKE = re.compile(r"[0-9$]|\\[(\[]|√|π|∞")
 _AFTER_CORRECTION = re.compile(
-    r"[\s,:;.!—–*-]*(?:(?:it|that|this)(?:'s| is| was| should be| should have been| must be| equals)|(?:the )?(?:correct|right|actual|real|final)? ?(?:answer|value|result|one|number) (?:is|should be)"
+    r"(?:[\s,:;.!—–*]|-(?![-0-9.\\$]))*(?:(?:it|that|this)(?:'s| is| was| should be| should have been| must be| equals)|(?:the )?(?:correct|right|actual|real|final)? ?(?:answer|value|result|one|number) (?:is|should be)"
     r"|should be|should read|i mean|i meant|make (?:it|that)|no)?[\s,:*]*",
     re.IGNORECASE,
 )  # fmt: skip
-_SAID = re.compile(r"[*_\s]*(?!(?:sin|cos|tan|sec|csc|cot|log|ln|exp|abs|sqrt|cbrt|floor|ceil|binom|rs|usd|eur|about|a(?:sin|cos|tan)))(?:[A-Za-z]{2,}(?:'[a-z]+)?|[A-Za-z](?=\s+(?:is|are|was|equals)\s))\s+(?![=<>+*/^(:-])", re.IGNORECASE)
+_SAID = re.compile(r"[*_\s]*(?!(?:sin|cos|tan|sec|csc|cot|log|ln|exp|abs|sqrt|cbrt|floor|ceil|binom|rs|usd|eur|about|a(?:sin|cos|tan)))(?:[A-Za-z]{2,}(?:'[a-z]+)?|[A-Za-z]'[a-z]+|[A-Za-z](?=\s+(?:is|are|was|equals)\s))\s+(?![=<>+*/^(:-])", re.IGNORECASE)
 _TWO_SENTENCES = re.compile(r"\n|[.!?]\s+(?=[A-Z][a-z]+\s)")
 _YES = re.compile(r"\W*(yes|no|true|false)(?![A-Za-z])(?!\s+(?:solution|real|or|and)\b)", re.IGNORECASE)
-_EXPLAINED = re.compile(r"\n\s*[*_#]*(?:explanation|reasoning|justification|notes?|proof|check|verification)s?[*_\s]*:", re.IGNORECASE)
+_END_TOKEN = re.compile(
+    r"<\|(?:im_end|endoftext|eot_id|end|eos|end_of_text|end_of_turn|assistant_end)\|>|</s>|<(?:eos|end_of_turn)>|<｜end▁of▁sentence｜>|<\|im_start\|>\s*user"
+)
+_NEXT_QUESTION = re.compile(r"\n\s*[#*_]{0,4}\s*(?:question|problem|exercise|q|human|user|instruction)s?\s?[0-9]{0,4}[*_]{0,2}\s?:", re.IGNORECASE)
+_TEXT = re.compile(r"\\(?:text\w*|mbox|mathrm)\s*\{([^{}]*)\}")
+_OTHER_SCRIPT = re.compile(r"(?![µΩ])[\u0400-\u1fff\u2e80-\uffdc]{2,}")
+_EXPLAINED = re.compile(r"\n\s*[*_#]*(?:explanation|confidence|certainty|score|source|references?|reasoning|justification|notes?|proof|check|verification)s?[*_\s]*:", re.IGNORECASE)
 _BECAUSE = re.compile(r"(?<![A-Za-z])(?:because|since|as)(?![A-Za-z])", re.IGNORECASE)
+_BULLET = re.compile(r"^\s*[>•‣▪●◦]\s*")
 _ASIDE = re.compile(r"[\s,.!*_]*(?:\([A-Za-z][^()0-9]{1,60}\))?[\s,.!*_]*")
-_CHOSEN = re.compile(r"(?:options?|choices?|choose|select|pick|letter|answers?)\W{0,4}\(?([A-J])\)?(?![A-Za-z])|\(([A-J])\)|\*\*\(?([A-J])\)?\.?\*\*")
+_CHOSEN = re.compile(r"(?:options?|choices?|choose|select|pick|letter|answers?)\W{0,4}\(?([A-J])\)?(?![A-Za-z])|\(([A-J])\)|\*\*\(?([A-J])\)?\.?\*\*|(?:so|hence|therefore|thus|is|it's|:)\s+([A-J])(?=\W*$)")
 
 
 def extract_answer(completion: str, sources: Sequence[str] = (), wanted: str = "") -> str | None:
@@ -84,13 +91,25 @@ def extract_answer(completion: str, sources: Sequence[str] = (), wanted: str = "
     region = split_response(completion).answer
     if not region:
         return None
-    text = one_script(without_strikes(_ROW_END.sub(r"\1 ", region[-_TAIL:]))).strip()
+    text = _first_turn(without_strikes(_ROW_END.sub(r"\1 ", region[-_TAIL:])))
     if not text:
         return None
     found = _decide(text, frozenset(sources or SOURCES), wanted)
     if found is None:
-        return None if sources else text
+        return None if sources else without_negations(text).strip() or None
     return unlabelled(found.strip()) or None
+
+
+def _first_turn(text: str) -> str:
+    """What comes before an end token, or before a question that the model asks itself next."""
+    end = _END_TOKEN.search(text)
+    text = one_script(text[: end.start()] if end is not None and text[: end.start()].strip() else text).strip()
+    for match in _NEXT_QUESTION.finditer(text):
+        before = text[: match.start()]
+        if boxes(before) or hashes(before) or tags(before) or any(c.mark == "phrase" for c in phrases(before)):
+            return before.strip()
+        break
+    return text
 
 
 def _decide(text: str, sources: frozenset[str], wanted: str) -> str | None:
@@ -105,7 +124,11 @@ def _decide(text: str, sources: frozenset[str], wanted: str) -> str | None:
         later = [c for c in strong if c.start >= last.end and re.search(r"[0-9]", c.text)] if last.mark == "boxed" else []
         if later:
             return later[-1].text
-        return last.text if last.mark == "boxed" else _within(last.text, wanted)
+        if last.mark != "boxed":
+            return _within(last.text, wanted)
+        words = plain_words(last.text) if r"\text" in last.text else ""
+        said = phrases(words) or len(words.split()) > 2 and re.search("[0-9]", words)
+        return _within(_TEXT.sub(r" \1 ", last.text).strip(), wanted) if said and len(words) < 300 else last.text
     if strong:
         return strong[-1].text
     bare = _bare(text, wanted) if "bare" in sources else None
@@ -151,13 +174,16 @@ def _within(content: str, wanted: str) -> str:
     """The answer of a tag's or a hash's content: a box, a sentence, or all of it."""
     if len(content) > MAX_ANSWER * 4:
         return content
-    return _decide(content, frozenset(SOURCES) - {"tag", "hash", "formula", "last_number"}, wanted) or content
+    sentence = len(_WORD.findall(_NO_WORDS.sub("", content))) > 2
+    without = {"tag", "hash"} if sentence else {"tag", "hash", "formula", "last_number"}
+    return _decide(content, frozenset(SOURCES) - without, wanted) or content
 
 
 def _bare(text: str, wanted: str) -> str | None:
     """All of a text that is short enough to be an answer by itself."""
     if wanted == "yes" and (said := _YES.match(text)) is not None:
         return said.group(1)
+    text = _BULLET.sub("", without_negations(text))
     if wanted == "choice" and not re.match(r"\W*(?:text\w*\W*|option |choice )?(?!I\s)[A-Z](?![a-z])", text, re.IGNORECASE):
         return None
     if len(text) > MAX_ANSWER or _TWO_SENTENCES.search(text):
@@ -166,18 +192,18 @@ def _bare(text: str, wanted: str) -> str | None:
     if formula is not None:
         return formula_text(formula)
     text = text.replace("**", "") if text.count("**") == 2 else text
-    text = _LEAD.sub("", without_negations(text), count=1)
+    text = _LEAD.sub("", text, count=1)
     short = _LABEL.sub("", text, count=1)
     if short != text:
         value = read_statement(short, 0)
-        return value.text if value is not None else short[: sentence_end(short, 0)]
+        return value.text if value is not None else None
     if len(_WORD.findall(_NO_WORDS.sub("", text))) > 2 or (_SAID.match(text) and re.search("[0-9]", text)):
         return None
     value = read_value(text, 0) if re.search(r"[0-9]", text) and not text.lstrip().startswith("\\") else None
     if value is not None and _ASIDE.fullmatch(text, value.end) and text[value.end :] != "!":
         return text[: value.end]
     prose = "$" in text.replace("\\$", "") and re.search(r"[A-Za-z]", FORMULA.sub("", text))
-    return None if prose else text
+    return None if prose or (_OTHER_SCRIPT.search(text) and re.search("[0-9]", text)) else text
 
 
 def _last_line(text: str, sources: frozenset[str], wanted: str) -> str | None:
@@ -191,7 +217,8 @@ def _last_line(text: str, sources: frozenset[str], wanted: str) -> str | None:
         return value.text if value is not None else None
     words = _WORD.findall(_NO_WORDS.sub("", line))
     if wanted in ("word", "choice", "yes"):
-        return line if 0 < len(words) < 3 or (wanted == "choice" and re.fullmatch(r"\W*[A-J]\W*", line)) else None
+        letter = re.fullmatch(r"\W*[A-J]\W*", line) is not None
+        return line if letter or (wanted != "choice" and 0 < len(words) < 3) else None
     value = read_value(line, 0)
     return value.text if value is not None and len(words) < 3 and not line[value.end :].strip(" .*_`!\"')$") else None
 

@@ -17,7 +17,7 @@ ENGLISH = re.compile(
     re.IGNORECASE,
 )
 HEADING = re.compile(
-    r"^[^\w\n(]{0,12}(?:the\s+)?(?:(?:final|correct|right|short)\s+)?(?:answers?|solution|result|conclusion)[\s*_:#.]{0,8}\n+",
+    r"^[^\w\n(]{0,12}(?:the\s+)?(?:(?:final|correct|right|short)\s+)?answers?[\s*_:#.]{0,8}\n+",
     re.IGNORECASE | re.MULTILINE,
 )
 DIRECT = re.compile(r"^[^\w\n(]{0,12}(?:final\s+)?ans(?:wer|\.)?[*_ ]{1,4}(?=[-+]?[0-9$\\(]|[A-J]\b)", re.IGNORECASE | re.MULTILINE)
@@ -28,7 +28,7 @@ _LATIN = (
     "výsledek|výsledok|resultat\\w*|uitkomst|tulos|svarið|erantzun\\w*|sagot|jibu|antwoord\\w*"
 )
 _OTHER = (
-    "答案|答え|こたえ|解答|正解|回答|结果|結果|答|정답|해답|답|결과|ответ\\w*|результат\\w*|відповід\\w*|отговор\\w*|одговор\\w*|адказ\\w*|"
+    "选|選|答案|答え|こたえ|解答|正解|回答|结果|結果|答|정답|해답|답|결과|ответ\\w*|результат\\w*|відповід\\w*|отговор\\w*|одговор\\w*|адказ\\w*|"
     "απάντηση|απαντηση|αποτέλεσμα|תשובה|התשובה|התוצאה|الجواب|الإجابة|الاجابة|الناتج|جواب|پاسخ|उत्तर|जवाब|উত্তর|பதில்|விடை|"
     "సమాధానం|ഉത്തരം|ಉತ್ತರ|ਉੱਤਰ|જવાબ|คำตอบ|პასუხი|պատասխան\\w*|жауап\\w*"
 )

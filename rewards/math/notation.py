@@ -50,6 +50,8 @@ _REWRITES = tuple(
         (r"^\\text\{[A-Za-z ]{1,40}(?: is| are|:) ?\} ?", ""),  # \text{The answer is } 5
         (r"^\\text\{[A-Za-z ]{2,40}\} ?= ?", ""),  # \text{Area} = 5
         (r"^(?:\\text\{ ?)?(?:negative|minus) (?=[0-9a-z\\$])", "-"),
+        (r"^[A-Z]?[a-z]{3,20}(?: [a-z]{1,20}){0,3} ?= ?(?=[-0-9$\\])", ""),  # Area = 5
+        (r",? ?\\text ?\{,? ?(?:for (?:all|any|some|every|each)|where)(?![A-Za-z]).*$", ""),
         (r"\\(?:text)?color *\{[A-Za-z]{1,20}\}", ""),
         (r"\\times(?![A-Za-z])", r"\\cdot"),
         (r"\\(?:leq|leqslant)(?![A-Za-z])", r"\\le"),

@@ -35,7 +35,7 @@ _STARTS = re.compile(r"[-+−–±√.]?\s?\\?[$€£¥₹]?\s?(?:[0-9]|\.[0-9]|
 _CHOICE = re.compile(r"(?:\(([A-Z])\)|\[([A-Z])\]|([A-Z]))(?=$|[.):,;!?*\]\"'<\n]|\s+(?:and|or|because|since|as|is|which|with|for|[-–—(])|\s*$|[^\x00-\x7f])")
 _NAMED = re.compile(r"(?:[A-Za-z]{1,2}|\\[a-z]{2,8}|f\([a-z]\))(?:_\{?\w{1,4}\}?)?\s*=\s*$")
 _AND = re.compile(
-    r"[*_\s\"']*(?:[,;、]\s*)?(?:(?:and|or|und|oder|et|ou|y|o|e|и|или|和|或|与|및|또는|と|または|\&|/)(?![A-Za-z])|[,;](?=\s*[-+−$\\({\d*]))"
+    r"[*_ \t\"']*(?:[,;、]\s*)?(?:(?:and|or|und|oder|et|ou|y|o|e|и|или|和|或|与|및|또는|と|または|\&|/)(?![A-Za-z])|[,;](?=\s*(?:[-+−$\\({\d*]|(?-i:[A-J])(?![A-Za-z]))))"
     r"(?:\s*(?:also|maybe|perhaps|possibly|even))?[*_\s\"']*",
     re.IGNORECASE,
 )
@@ -46,17 +46,20 @@ _FILLER = re.compile(
     r"por tanto|entonces|quindi|dunque|portanto|≈|\\approx|\\therefore|\\implies|\\Rightarrow)(?![A-Za-z]))+,?\s*",
     re.IGNORECASE,
 )
+_COMPARED = re.compile(r"\s*(?:%|percent|times|[a-z]{1,12})?\s*(?:more|less|fewer|greater|larger|smaller|higher|lower|older|younger|as (?:much|many)) (?:than|as)\b|\s+times (?:the|as)\b", re.IGNORECASE)
+_REASON = re.compile(r"[,;]?\s(?:because|since|as)\s", re.IGNORECASE)
 _INSTEAD = re.compile(r"[\s,;]*(?:but(?: rather| instead)?|rather|instead)\s+(?:it(?: i|')s )?", re.IGNORECASE)
 _COPULA = re.compile(rf"(?<![A-Za-z\\]){COPULA}(?![A-Za-z])[\s:*_]*(?:{_FILLER.pattern})?", re.IGNORECASE)
-_LINK = re.compile(rf"[\s*_]*(?:{COPULA}|gives|yields|makes)(?![A-Za-z])[\s:*_]*", re.IGNORECASE)
+_LINK = re.compile(rf"[ \t*_]*(?:{COPULA}|gives|yields|makes)(?![A-Za-z])[\s:*_]*", re.IGNORECASE)
 _STOP_UNIT = frozenset(
     "is are was were be been because since as so which that where when while if then and or but not in on at to for from with without by of the a "
     "an this these those it its he she they we i you his her their our total altogether left remaining more less than fewer greater now also after "
     "before until per each every would will can could should must has have had does do did i'm therefore thus hence respectively instead only".split()
 )
+_REALS = re.compile(r"(?:all|any) real(?: number)?s?(?:,?\s+except(?:\s+for)?\s+[^.\n]{1,40})?(?![A-Za-z])", re.IGNORECASE)
 _SIGN_WORD = re.compile(r"(?:negative|minus)\s+(?=[0-9$\\])", re.IGNORECASE)
 _SIGN = re.compile(r"[<>≤≥]|\\[lg]eq?(?![A-Za-z])")
-_UNIT_WORD = re.compile(r"\s*((?:[A-Za-z][A-Za-z.]*(?:/[A-Za-z]+)*(?:\^\{?[0-9]\}?|[²³])?)|[^\W\d_A-Za-z]{0,0})(?![A-Za-z'])")
+_UNIT_WORD = re.compile(r"[ \t]*((?:[A-Za-z][A-Za-z.]*(?:/[A-Za-z]+)*(?:\^\{?[0-9]\}?|[²³])?)|[^\W\d_A-Za-z]{0,0})(?![A-Za-z'])")
 _SENTENCE_END = re.compile(r"[.!?]+(?=\s|$|[\"'*)])|\n")
 
 
@@ -116,6 +119,9 @@ def _one_value(text: str, at: int) -> Read | None:
     choice = _CHOICE.match(text, at)
     if choice is not None and choice.group() not in "I":
         return Read(choice.group(), choice.end())
+    everything = _REALS.match(text, at)
+    if everything is not None:
+        return Read(everything.group(), everything.end())
     word = re.compile(r"(?:(?:negative|minus)\s)?(?:" + _NUMBER_WORD + r")(?:[- ](?:" + _NUMBER_WORD + r"))*(?![A-Za-z])", re.I).match(text, at)
     if word is not None:
         return Read(word.group(), word.end())
@@ -158,9 +164,9 @@ def _balanced(run: str) -> int:
         return len(run)
     opened: list[int] = []
     for position, char in enumerate(run):
-        if char in "([":
+        if char in "([{":
             opened.append(position)
-        elif char in ")]":
+        elif char in ")]}":
             if not opened:
                 return position
             opened.pop()
@@ -198,9 +204,13 @@ def read_statement(text: str, at: int) -> Read | None:
     instead = _INSTEAD.match(text, begin)
     begin = instead.end() if instead is not None else begin
     found = read_value(text, begin)
+    if found is not None and _COMPARED.match(text, found.end):
+        found = None  # 5 more than that
     if found is not None:
         return _linked(text, found)
     end = sentence_end(text, begin)
+    reason = _REASON.search(text, begin, end)
+    end = reason.start() if reason is not None else end
     for copula in reversed(list(_COPULA.finditer(text, begin, end))):
         found = read_value(text, copula.end())
         if found is not None and found.end <= end + 1:

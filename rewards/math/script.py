@@ -19,6 +19,7 @@ _MARKS = str.maketrans(
 _TABLE = {**_WIDE, **_INVISIBLE, **_BIDI, **_MARKS}
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d|[\U0001d400-\U0001d7cd]")
 _TOKENS = re.compile(r"<\|[A-Za-z0-9_ ]{1,30}\|>|</?s>|<(?:eos|bos|pad|unk|end_of_turn|start_of_turn)>|\[/?INST\]|<｜[^｜<>]{1,40}｜>")
+_HTML = re.compile(r"</?(?:b|i|em|strong|u|p|span|div|li|ul|ol|code|pre|center)>|<br ?/?>")
 _STRUCK = re.compile(
     r"~~[^~\n]{1,300}~~|<(del|strike)>.{0,300}?</\1>|\\(?:cancel|bcancel|xcancel|sout|st)\s*\{[^{}]{0,200}\}", re.DOTALL
 )
@@ -29,7 +30,7 @@ def one_script(text: str) -> str:
     if not text.isascii():
         text = _TOKENS.sub(" ", text).translate(_TABLE)
         text = _OTHER_DIGIT.sub(lambda match: unicodedata.normalize("NFKC", _digit(match.group())), text)
-    return _TOKENS.sub(" ", text) if "<" in text or "[" in text else text
+    return _HTML.sub(" ", _TOKENS.sub(" ", text)) if "<" in text or "[" in text else text
 
 
 def without_strikes(text: str) -> str:
