@@ -109,12 +109,16 @@ def _choice(chance: random.Random) -> Value:
 def _roots(chance: random.Random) -> Value:
     """Two values, of which the wrong list has one."""
     first, second, third = chance.sample(range(-30, 90), 3)
-    return Value(f"{first}, {second}", f"{first}|{second}", f"{first}|{second}", f"{first}|{third}", f"{third}|{second}")
+    return Value(
+        f"{first}, {second}", f"{first}|{second}", f"{first}|{second}", f"{first}|{third}", f"{third}|{second}"
+    )
 
 
 def _ordered(chance: random.Random) -> Value:
     first, second, third = chance.sample(range(-30, 90), 3)
-    return Value(f"({first}, {second})", f"{first}|{second}", f"{first}|{second}", f"{first}|{third}", f"{third}|{second}")
+    return Value(
+        f"({first}, {second})", f"{first}|{second}", f"{first}|{second}", f"{first}|{third}", f"{third}|{second}"
+    )
 
 
 def _word(chance: random.Random) -> Value:

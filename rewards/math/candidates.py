@@ -9,7 +9,17 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from rewards.math.labels import DIRECT, ENGLISH, FOREIGN, FOREIGN_NOT, HEADING, HEDGE, NOT_CONTENT, RESTATED, SUBORDINATE
+from rewards.math.labels import (
+    DIRECT,
+    ENGLISH,
+    FOREIGN,
+    FOREIGN_NOT,
+    HEADING,
+    HEDGE,
+    NOT_CONTENT,
+    RESTATED,
+    SUBORDINATE,
+)
 from rewards.math.notation import MAX_ANSWER, braced
 from rewards.math.prose import FORMULA, Read, formula_text, read_statement, read_value, same_values, sentence_end
 
@@ -17,19 +27,31 @@ _MOST = 64  # candidates of one kind: the last ones
 _PROSE = 8_000  # characters at the end that are read as sentences
 
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s{0,3}(?:\\?\{|([0-9A-Za-z.]{1,20})(?![A-Za-z]))")
-_TAG = re.compile(r"<((?:final_?)?(?:answer|result)|final)>(.*?)(?:</\1>|$)|\[((?:final[_ ]?)?answer)\](.*?)(?:\[/\3\]|$)", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(
+    r"<((?:final_?)?(?:answer|result)|final)>(.*?)(?:</\1>|$)|\[((?:final[_ ]?)?answer)\](.*?)(?:\[/\3\]|$)",
+    re.IGNORECASE | re.DOTALL,
+)
 _HASH = re.compile(r"####[ \t]*([^\n#]{1,2000})")
-_HEADING_WORDS = re.compile(r"^\W*(?:step|part|case|solution|final|answer|conclusion|verif|check|calculation|summary)[a-z]*\b|:\W*$", re.IGNORECASE)
-_NOT = re.compile(r"(?<![A-Za-z])(?:not|n't|rather than|instead of|≠)(?: be| equal to| simply| just)?[\s$*(]*$", re.IGNORECASE)
-_DELIMITERS = re.compile(r"\$+|\\[()\[\],;:! ]|\\(?:quad|qquad|text|mathrm|left|right)(?![A-Za-z])|[{}*_\s~]+|\.(?=\s*$)")
-_NAME = re.compile(r"(?:^|(?<=[,; ]))((?:[A-Za-z]|[A-Za-z]_?[0-9A-Za-z])(?:\([a-z]\))?|\([A-Za-z](?:,[A-Za-z])+\)) ?= ?\(?$")
+_HEADING_WORDS = re.compile(
+    r"^\W*(?:step|part|case|solution|final|answer|conclusion|verif|check|calculation|summary)[a-z]*\b|:\W*$",
+    re.IGNORECASE,
+)
+_NOT = re.compile(
+    r"(?<![A-Za-z])(?:not|n't|rather than|instead of|≠)(?: be| equal to| simply| just)?[\s$*(]*$", re.IGNORECASE
+)
+_DELIMITERS = re.compile(
+    r"\$+|\\[()\[\],;:! ]|\\(?:quad|qquad|text|mathrm|left|right)(?![A-Za-z])|[{}*_\s~]+|\.(?=\s*$)"
+)
+_NAME = re.compile(
+    r"(?:^|(?<=[,; ]))((?:[A-Za-z]|[A-Za-z]_?[0-9A-Za-z])(?:\([a-z]\))?|\([A-Za-z](?:,[A-Za-z])+\)) ?= ?\(?$"
+)
 _JOINTS = frozenset(
     ("", ",", ";", "and", "or", ",and", ",or", ";and", ";or", "&", "/", "|", "and/or", "ormaybe", "orperhaps", "orpossibly", ",ormaybe", "andalso",
      "(or", "y", "o", "et", "ou", "und", "oder", "и", "или", "和", "或", "や", "と", "または", "및", "또는", "as well as".replace(" ", ""))
 )  # fmt: skip
 _VALUE = r"(?:\*\*[^*\n]{1,60}\*\*|\$[^$\n]{1,120}\$|\\?\$?[-+−]?[0-9](?:[.,](?=[0-9])|[^\s,;.!?)*_]){0,40}|\(?(?-i:[A-J])\)?(?![A-Za-z]))"
 _NEGATED = re.compile(
-    rf"\([^()\n]{{0,12}}(?<![A-Za-z])not {_VALUE}[^()\n]{{0,20}}\)|(?<![A-Za-z])(?:not|rather than|instead of|never|no longer|nor|≠|\w{{2,6}}n't)\s+(?:equal to |be |the |=\s*)?{_VALUE}"
+    rf"\([^()\n]{{0,12}}(?<![A-Za-z])not {_VALUE}[^()\n]{{0,20}}\)|(?<![A-Za-z])(?:not|cannot be|can not be|rather than|instead of|never|no longer|nor|≠|\w{{2,6}}n't)\s+(?:equal to |be |the |=\s*)?{_VALUE}"
     rf"|(?<![0-9A-Za-z.,]){_VALUE}(?=\s+(?:is|was|are)(?:\s+(?:not|never|wrong|incorrect)|n't)(?![A-Za-z]))",
     re.IGNORECASE,
 )
@@ -70,7 +92,11 @@ def tags(text: str) -> list[Candidate]:
 def hashes(text: str) -> list[Candidate]:
     """GSM8K's ``#### 5``; a heading of the fourth level is none."""
     matches = list(_HASH.finditer(text))[-_MOST:]
-    found = [Candidate("hash", m.group(1).strip(), m.start(), m.end()) for m in matches if not _HEADING_WORDS.search(m.group(1).strip("* "))]
+    found = [
+        Candidate("hash", m.group(1).strip(), m.start(), m.end())
+        for m in matches
+        if not _HEADING_WORDS.search(m.group(1).strip("* "))
+    ]
     return _joined(text, found)
 
 
@@ -89,7 +115,11 @@ def without_negations(text: str) -> str:
 
 def _english(text: str) -> Iterator[Candidate]:
     for match in list(ENGLISH.finditer(text))[-_MOST:]:
-        if re.search(r"(?<![A-Za-z])if (?:the |our |my )?(?:final |correct )?$", text[max(0, match.start() - 24) : match.start()], re.IGNORECASE):
+        if re.search(
+            r"(?<![A-Za-z])if (?:the |our |my )?(?:final |correct )?$",
+            text[max(0, match.start() - 24) : match.start()],
+            re.IGNORECASE,
+        ):
             continue
         value = read_statement(text, match.end())
         mark = "phrase" if match.group("strong") else "weak"
@@ -97,9 +127,15 @@ def _english(text: str) -> Iterator[Candidate]:
             yield Candidate(mark, value.text, match.start(), value.end)
             continue
         words = _words(text, match.end())
-        if words is not None and mark == "phrase" and not SUBORDINATE.search(text[max(0, match.start() - 100) : match.start()]):
+        if (
+            words is not None
+            and mark == "phrase"
+            and not SUBORDINATE.search(text[max(0, match.start() - 100) : match.start()])
+        ):
             yield Candidate("word", words.text, match.start(), words.end)
-    reverse = re.compile(r"(?:is|are) (?:thus |therefore |indeed )?(?:the|our|my) (?:final |correct |right |required )*(?:answer|choice|option)(?![A-Za-z])|is (?:the )?correct(?![A-Za-z])")
+    reverse = re.compile(
+        r"(?:is|are) (?:thus |therefore |indeed )?(?:the|our|my) (?:final |correct |right |required )*(?:answer|choice|option)(?![A-Za-z])|is (?:the )?correct(?![A-Za-z])"
+    )
     for match in list(reverse.finditer(text))[-8:]:
         before = _value_before(text, match.start())
         if before is not None:
@@ -141,7 +177,9 @@ def _foreign(text: str) -> Iterator[Candidate]:
         limit = match.end() + lead + (stop.start() if stop is not None else 60)
         value = None
         for position in range(match.end(), min(limit, len(text) - 1) + 1):
-            if text[position : position + 1].strip(" \n*_:=\"'") == "" or (text[position - 1].isascii() and text[position - 1].isalnum()):
+            if text[position : position + 1].strip(" \n*_:=\"'") == "" or (
+                text[position - 1].isascii() and text[position - 1].isalnum()
+            ):
                 continue
             value = read_value(text, position)
             if value is not None:
@@ -157,10 +195,14 @@ def _foreign(text: str) -> Iterator[Candidate]:
 
 def _words(text: str, at: int) -> Read | None:
     """``Tuesday``, ``no solution``: an answer in words, up to the end of its sentence."""
-    begin = re.compile(r"[\s:*_=\"'`]*(?:(?:therefore|thus|simply|clearly|definitely|that)\s+)?[\"'*_]*").match(text, at)
+    begin = re.compile(r"[\s:*_=\"'`]*(?:(?:therefore|thus|simply|clearly|definitely|that)\s+)?[\"'*_]*").match(
+        text, at
+    )
     start = begin.end() if begin is not None else at
     end = sentence_end(text, start)
-    cut = re.compile(r"[,;]?\s(?:because|since|which|where|so|as|when|for|in total|and not|but not|not)\b|,|;|\s[(–—-]\s?|[*\"`<|]").search(text, start, end)
+    cut = re.compile(
+        r"[,;]?\s(?:because|since|which|where|so|as|when|for|in total|and not|but not|not)\b|,|;|\s[(–—-]\s?|[*\"`<|]"
+    ).search(text, start, end)
     content = text[start : cut.start() if cut is not None else end].strip(" *_\"'.:")
     if not content or len(content) > 80 or NOT_CONTENT.match(content):
         return None
@@ -189,8 +231,18 @@ def _joins(gap: str) -> bool:
         return False
     if HEDGE.fullmatch(gap.strip(" $*") + " "):
         return True
-    return bool(re.fullmatch(r"[^.\n]{0,20}[\s,](?:or|and)(?:\s+(?:maybe|perhaps|possibly))?[\s(]*", " " + _DELIMITERS.sub(" ", gap), re.IGNORECASE)) or bool(
-        re.search(r"(?<![A-Za-z])(?:or (?:maybe|perhaps|possibly|else)|alternatively|(?:could|might|may) also be)(?![A-Za-z])", gap, re.IGNORECASE)
+    return bool(
+        re.fullmatch(
+            r"[^.\n]{0,20}[\s,](?:or|and)(?:\s+(?:maybe|perhaps|possibly))?[\s(]*",
+            " " + _DELIMITERS.sub(" ", gap),
+            re.IGNORECASE,
+        )
+    ) or bool(
+        re.search(
+            r"(?<![A-Za-z])(?:or (?:maybe|perhaps|possibly|else)|alternatively|(?:could|might|may) also be)(?![A-Za-z])",
+            gap,
+            re.IGNORECASE,
+        )
     )
 
 

@@ -41,6 +41,7 @@ _SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}.*[^A-Za-z\s]|(?:[A-Za-z]{2,
 _TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|sec|csc|cot)(?![A-Za-z])")
 _DEGREES = re.compile(r"([0-9.]+|\{[0-9.]+\})\\text\{ ?degree\}")
 
+
 def compare(answer: str, reference: str, oracle: Oracle, rules: Rules = EXACT) -> bool:
     """Whether two canonical texts mean the same; ``oracle`` is asked about single expressions not decidable here."""
     if answer == reference or squeezed(answer) == squeezed(reference):

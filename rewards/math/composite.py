@@ -24,7 +24,9 @@ _SIGN = r"(<|>|\\le(?![A-Za-z])|\\ge(?![A-Za-z])|\\ne(?![A-Za-z]))"
 _CHAIN = re.compile(rf"^(.{{1,60}}?) ?{_SIGN} ?({_NAME}) ?{_SIGN} ?(.{{1,60}})$")
 _RIGHT = re.compile(rf"^({_NAME}) ?{_SIGN} ?(.{{1,60}})$")
 _LEFT = re.compile(rf"^(.{{1,60}}?) ?{_SIGN} ?({_NAME})$")
-_MULTIPLE = re.compile(rf"^([-+]|[-+]?(?:[0-9.]{{1,12}}|\\frac\{{[0-9]{{1,9}}\}}\{{[0-9]{{1,9}}\}})) ?(?:\\cdot|\*)? ?({_NAME}) ?{_SIGN} ?(.{{1,60}})$")
+_MULTIPLE = re.compile(
+    rf"^([-+]|[-+]?(?:[0-9.]{{1,12}}|\\frac\{{[0-9]{{1,9}}\}}\{{[0-9]{{1,9}}\}})) ?(?:\\cdot|\*)? ?({_NAME}) ?{_SIGN} ?(.{{1,60}})$"
+)
 _FLIP = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", r"\ne": r"\ne"}
 _ASSIGNED = re.compile(r"^([A-Za-z]) ?= ?([^=]+)$")
 _REALS = re.compile(

@@ -35,7 +35,9 @@ _CORRECTIONS = 12
 
 _ROW_END = re.compile(r"(\\\\(?:\[[^\[\]\n]{1,9}\])?)[ \t]*\n[ \t]*")  # of a matrix: its rows go on one line
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
-_NO_WORDS = re.compile(r"\\[A-Za-z]+\s*\{[^{}]*\}|\\[A-Za-z]+|(?<![A-Za-z])(?:and|or|sin|cos|tan|log|ln|sqrt|pi)(?![A-Za-z])")
+_NO_WORDS = re.compile(
+    r"\\[A-Za-z]+\s*\{[^{}]*\}|\\[A-Za-z]+|(?<![A-Za-z])(?:and|or|sin|cos|tan|log|ln|sqrt|pi)(?![A-Za-z])"
+)
 _LEAD = re.compile(
     r"^[\s*]*(?:(?:so|thus|hence|therefore|then|we (?:get|have|find)(?: that)?|(?:i|we) (?:think|believe)(?: that)?|it(?: i|')s)"
     r"\b[,:]?\s+)+",
@@ -57,7 +59,10 @@ _NUMBER = re.compile(
     r"(?:[0-9]{1,4}(?::[0-9]{1,4}){1,3}(?:\s?[AaPp]\.?[Mm]\.?)?(?![A-Za-z])|\\[dt]?frac\{-?[0-9]{1,100}\}\{[0-9]{1,100}\}"
     r"|(?:[0-9]{1,3}(?:,[0-9]{3}){1,30}(?![0-9])|[0-9]{1,100})(?:\.[0-9]{1,100})?(?:/[0-9]{1,100})?)(?:\s?\\?%)?"
 )
-_RESULT_NUMBER = re.compile(r"(?:=|so|then|giving|gives|leaving|leaves|makes|making|totals?|totalling|get|gets|yields|yielding|i\.e\.,?|or)\s*\\?\$?\s*$", re.IGNORECASE)
+_RESULT_NUMBER = re.compile(
+    r"(?:=|so|then|giving|gives|leaving|leaves|makes|making|totals?|totalling|get|gets|yields|yielding|i\.e\.,?|or)\s*\\?\$?\s*$",
+    re.IGNORECASE,
+)
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 _SENTENCE_END = re.compile(r"[.!?:]+(?=\s|$|[\"'*)])|\n+")
 _VALUE_LIKE = re.compile(r"[0-9$]|\\[(\[]|√|π|∞")
@@ -66,20 +71,31 @@ _AFTER_CORRECTION = re.compile(
     r"|should be|should read|i mean|i meant|make (?:it|that)|no)?[\s,:*]*",
     re.IGNORECASE,
 )  # fmt: skip
-_SAID = re.compile(r"[*_\s]*(?!(?:sin|cos|tan|sec|csc|cot|log|ln|exp|abs|sqrt|cbrt|floor|ceil|binom|rs|usd|eur|about|a(?:sin|cos|tan)))(?:[A-Za-z]{2,}(?:'[a-z]+)?|[A-Za-z]'[a-z]+|[A-Za-z](?=\s+(?:is|are|was|equals)\s))\s+(?![=<>+*/^(:-])", re.IGNORECASE)
+_SAID = re.compile(
+    r"[*_\s]*(?!(?:sin|cos|tan|sec|csc|cot|log|ln|exp|abs|sqrt|cbrt|floor|ceil|binom|rs|usd|eur|about|a(?:sin|cos|tan)))(?:[A-Za-z]{2,}(?:'[a-z]+)?|[A-Za-z]'[a-z]+|[A-Za-z](?=\s+(?:is|are|was|equals)\s))\s+(?![=<>+*/^(:-])",
+    re.IGNORECASE,
+)
 _TWO_SENTENCES = re.compile(r"\n|[.!?]\s+(?=[A-Z][a-z]+\s)")
 _YES = re.compile(r"\W*(yes|no|true|false)(?![A-Za-z])(?!\s+(?:solution|real|or|and)\b)", re.IGNORECASE)
 _END_TOKEN = re.compile(
     r"<\|(?:im_end|endoftext|eot_id|end|eos|end_of_text|end_of_turn|assistant_end)\|>|</s>|<(?:eos|end_of_turn)>|<｜end▁of▁sentence｜>|<\|im_start\|>\s*user"
 )
-_NEXT_QUESTION = re.compile(r"\n\s*[#*_]{0,4}\s*(?:question|problem|exercise|q|human|user|instruction)s?\s?[0-9]{0,4}[*_]{0,2}\s?:", re.IGNORECASE)
+_NEXT_QUESTION = re.compile(
+    r"\n\s*[#*_]{0,4}\s*(?:question|problem|exercise|q|human|user|instruction)s?\s?[0-9]{0,4}[*_]{0,2}\s?:",
+    re.IGNORECASE,
+)
 _TEXT = re.compile(r"\\(?:text\w*|mbox|mathrm)\s*\{([^{}]*)\}")
 _OTHER_SCRIPT = re.compile(r"(?![µΩ])[\u0400-\u1fff\u2e80-\uffdc]{2,}")
-_EXPLAINED = re.compile(r"\n\s*[*_#]*(?:explanation|confidence|certainty|score|source|references?|reasoning|justification|notes?|proof|check|verification)s?[*_\s]*:", re.IGNORECASE)
+_EXPLAINED = re.compile(
+    r"\n\s*[*_#]*(?:explanation|confidence|certainty|score|source|references?|reasoning|justification|notes?|proof|check|verification)s?[*_\s]*:",
+    re.IGNORECASE,
+)
 _BECAUSE = re.compile(r"(?<![A-Za-z])(?:because|since|as)(?![A-Za-z])", re.IGNORECASE)
 _BULLET = re.compile(r"^\s*[>•‣▪●◦]\s*")
 _ASIDE = re.compile(r"[\s,.!*_]*(?:\([A-Za-z][^()0-9]{1,60}\))?[\s,.!*_]*")
-_CHOSEN = re.compile(r"(?:options?|choices?|choose|select|pick|letter|answers?)\W{0,4}\(?([A-J])\)?(?![A-Za-z])|\(([A-J])\)|\*\*\(?([A-J])\)?\.?\*\*|(?:so|hence|therefore|thus|is|it's|:)\s+([A-J])(?=\W*$)")
+_CHOSEN = re.compile(
+    r"(?:options?|choices?|choose|select|pick|letter|answers?)\W{0,4}\(?([A-J])\)?(?![A-Za-z])|\(([A-J])\)|\*\*\(?([A-J])\)?\.?\*\*|(?:so|hence|therefore|thus|is|it's|:)\s+([A-J])(?=\W*$)"
+)
 
 
 def extract_answer(completion: str, sources: Sequence[str] = (), wanted: str = "") -> str | None:
@@ -113,7 +129,9 @@ def _first_turn(text: str) -> str:
 
 
 def _decide(text: str, sources: frozenset[str], wanted: str) -> str | None:
-    explicit = [c for name, find in (("boxed", boxes), ("tag", tags), ("hash", hashes)) if name in sources for c in find(text)]
+    explicit = [
+        c for name, find in (("boxed", boxes), ("tag", tags), ("hash", hashes)) if name in sources for c in find(text)
+    ]
     stated = phrases(text) if "phrase" in sources else []
     explicit, stated, corrected = _corrected(text, explicit, stated)
     if corrected is not None and "phrase" in sources:
@@ -121,7 +139,9 @@ def _decide(text: str, sources: frozenset[str], wanted: str) -> str | None:
     strong = [c for c in stated if c.mark == "phrase"]
     if explicit:
         last = max(explicit, key=lambda candidate: (candidate.end, candidate.start))
-        later = [c for c in strong if c.start >= last.end and re.search(r"[0-9]", c.text)] if last.mark == "boxed" else []
+        later = (
+            [c for c in strong if c.start >= last.end and re.search(r"[0-9]", c.text)] if last.mark == "boxed" else []
+        )
         if later:
             return later[-1].text
         if last.mark != "boxed":
@@ -143,7 +163,9 @@ def _decide(text: str, sources: frozenset[str], wanted: str) -> str | None:
     return _last_line(text, sources, wanted) or _closing(text, sources, wanted)
 
 
-def _corrected(text: str, explicit: list[Candidate], stated: list[Candidate]) -> tuple[list[Candidate], list[Candidate], str | None]:
+def _corrected(
+    text: str, explicit: list[Candidate], stated: list[Candidate]
+) -> tuple[list[Candidate], list[Candidate], str | None]:
     """What remains behind the last correction that a statement follows; or the value that the correction itself gives."""
     everything = [*explicit, *(c for c in stated if c.mark == "phrase")]
     shift = max(0, len(text) - _PROSE * 4)
@@ -184,7 +206,9 @@ def _bare(text: str, wanted: str) -> str | None:
     if wanted == "yes" and (said := _YES.match(text)) is not None:
         return said.group(1)
     text = _BULLET.sub("", without_negations(text))
-    if wanted == "choice" and not re.match(r"\W*(?:text\w*\W*|option |choice )?(?!I\s)[A-Z](?![a-z])", text, re.IGNORECASE):
+    if wanted == "choice" and not re.match(
+        r"\W*(?:text\w*\W*|option |choice )?(?!I\s)[A-Z](?![a-z])", text, re.IGNORECASE
+    ):
         return None
     if len(text) > MAX_ANSWER or _TWO_SENTENCES.search(text):
         return None
@@ -266,7 +290,11 @@ def _value_of(sentence: str, masked: str, sources: frozenset[str]) -> str | None
             if value is not None:
                 linked = read_statement(sentence, match.end()) or value
                 options.append(Read(linked.text, linked.end + 1))  # a tie goes to the sentence
-        options += [Read(match.group(1), match.end()) for match in _BOLD.finditer(sentence) if _VALUE_LIKE.search(match.group(1))]
+        options += [
+            Read(match.group(1), match.end())
+            for match in _BOLD.finditer(sentence)
+            if _VALUE_LIKE.search(match.group(1))
+        ]
         options += [Read(candidate.text, candidate.end) for candidate in formulas(sentence)]
     best = max(options, key=lambda option: option.end) if options else None
     if "last_number" not in sources:
@@ -274,7 +302,11 @@ def _value_of(sentence: str, masked: str, sources: frozenset[str]) -> str | None
     numbers = list(_NUMBER.finditer(masked))
     if best is None:
         return _number_at(sentence, numbers[-1]) if numbers else None
-    later = [n for n in numbers if n.start() >= best.end and _RESULT_NUMBER.search(masked[max(0, n.start() - 16) : n.start()])]
+    later = [
+        n
+        for n in numbers
+        if n.start() >= best.end and _RESULT_NUMBER.search(masked[max(0, n.start() - 16) : n.start()])
+    ]
     return _number_at(sentence, later[-1]) if later else best.text
 
 

@@ -21,10 +21,18 @@ _ASKED = {
     "integral": re.compile(r"\\i*int(?![A-Za-z])|∫|" + _NAMES.format("Integral|integrate|Int|int|quad")),
     "sum": re.compile(r"\\(?:sum|prod)(?![A-Za-z])|" + _NAMES.format("Sum|Product|summation|product|sum|prod")),
     "limit": re.compile(r"\\lim(?![A-Za-z])|" + _NAMES.format("Limit|limit|lim")),
-    "derivative": re.compile(r"\\frac\{(?:d|\\partial)(?:\^\{?[0-9]\}?)?[^{}]*\}\{(?:d|\\partial) ?[a-z]|" + _NAMES.format("Derivative|diff|differentiate")),
+    "derivative": re.compile(
+        r"\\frac\{(?:d|\\partial)(?:\^\{?[0-9]\}?)?[^{}]*\}\{(?:d|\\partial) ?[a-z]|"
+        + _NAMES.format("Derivative|diff|differentiate")
+    ),
     "determinant": re.compile(r"\\det(?![A-Za-z])|vmatrix|Vmatrix|" + _NAMES.format("det|Determinant")),
-    "whole numbers": re.compile(r"\\(?:gcd|lcm|bmod|pmod|mod|max|min)(?![A-Za-z])|\\operatorname\{[a-z]+\}|" + _NAMES.format("gcd|lcm|mod|max|min|Mod|ilcm|igcd")),
-    "rewriting": re.compile(_NAMES.format("expand|factor|simplify|solve|Subs|Eq|together|apart|collect|cancel|eval|doit|solveset")),
+    "whole numbers": re.compile(
+        r"\\(?:gcd|lcm|bmod|pmod|mod|max|min)(?![A-Za-z])|\\operatorname\{[a-z]+\}|"
+        + _NAMES.format("gcd|lcm|mod|max|min|Mod|ilcm|igcd")
+    ),
+    "rewriting": re.compile(
+        _NAMES.format("expand|factor|simplify|solve|Subs|Eq|together|apart|collect|cancel|eval|doit|solveset")
+    ),
 }
 _OF_NUMBERS = {
     "sine": re.compile(r"\\(?:sin|cos|tan|sec|csc|cot|arcsin|arccos|arctan)h?(?![A-Za-z])"),

@@ -29,7 +29,15 @@ _WRITERS: dict[str, Callable[[list[str]], str | None]] = {
     "binomial": lambda a: rf"\binom{{{a[0]}}}{{{a[1]}}}" if len(a) == 2 else None,
     "factorial": lambda a: f"({a[0]})!" if len(a) == 1 else None,
 }
-_ALIASES = {"Abs": "abs", "ceiling": "ceil", "binom": "binomial", "comb": "binomial", "nCr": "binomial", "choose": "binomial", "C": "binomial"}
+_ALIASES = {
+    "Abs": "abs",
+    "ceiling": "ceil",
+    "binom": "binomial",
+    "comb": "binomial",
+    "nCr": "binomial",
+    "choose": "binomial",
+    "C": "binomial",
+}
 
 
 def tex_functions(text: str) -> str:

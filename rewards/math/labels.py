@@ -20,7 +20,9 @@ HEADING = re.compile(
     r"^[^\w\n(]{0,12}(?:the\s+)?(?:(?:final|correct|right|short)\s+)?answers?[\s*_:#.]{0,8}\n+",
     re.IGNORECASE | re.MULTILINE,
 )
-DIRECT = re.compile(r"^[^\w\n(]{0,12}(?:final\s+)?ans(?:wer|\.)?[*_ ]{1,4}(?=[-+]?[0-9$\\(]|[A-J]\b)", re.IGNORECASE | re.MULTILINE)
+DIRECT = re.compile(
+    r"^[^\w\n(]{0,12}(?:final\s+)?ans(?:wer|\.)?[*_ ]{1,4}(?=[-+]?[0-9$\\(]|[A-J]\b)", re.IGNORECASE | re.MULTILINE
+)
 _LATIN = (
     "respuesta|réponse|reponse|risposta|resposta|răspuns\\w*|raspuns\\w*|antwort|lösung|ergebnis|antwoord|svar\\w*|vastau\\w*|"
     "odpowied\\w*|odpověd\\w*|odpověď|odpoveď|odpoved\\w*|válasz\\w*|eredmény|cevap|cevab\\w*|yanıt\\w*|sonuç|đáp án|đáp số|câu trả lời|"
@@ -54,7 +56,8 @@ HEDGE = re.compile(
     re.IGNORECASE,
 )
 RESTATED = re.compile(
-    r"equivalent|simpl|decimal|about|approx|roughly|in other words|i\.e|that is|namely|written|which is|in terms|lowest", re.IGNORECASE
+    r"equivalent|simpl|decimal|about|approx|roughly|in other words|i\.e|that is|namely|written|which is|in terms|lowest",
+    re.IGNORECASE,
 )
 NOT_CONTENT = re.compile(
     r"^(?:in)?(?:correct|right|wrong|valid|verified|shown|given|below|above|as follows|the following|consistent|confirmed|reasonable|"
@@ -63,5 +66,6 @@ NOT_CONTENT = re.compile(
     re.IGNORECASE,
 )
 SUBORDINATE = re.compile(
-    r"(?<![A-Za-z])(?:since|because|if|as|when|although|though|while|given that|once|whether|suppose|assuming)\s[^.;:!?\n]{0,80}$", re.IGNORECASE
+    r"(?<![A-Za-z])(?:since|because|if|as|when|although|though|while|given that|once|whether|suppose|assuming)\s[^.;:!?\n]{0,80}$",
+    re.IGNORECASE,
 )

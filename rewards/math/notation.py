@@ -34,13 +34,25 @@ _REWRITES = tuple(
     for pattern, replacement in (
         (r"\\(?:[dtc]|nice|s|x)frac(?![A-Za-z])", r"\\frac"),
         (r"\{([^{}]{1,40}?) ?\\over(?![A-Za-z]) ?([^{}]{1,40}?)\}", r"\\frac{\1}{\2}"),
-        (r"(?<=[0-9]) ?\^ ?\{? ?(?:\\(?:text|mathrm|textrm) ?\{ ?)?(?:st|nd|rd|th) ?\}{0,2}$|(?<=[0-9])\\text ?\{ ?(?:st|nd|rd|th) ?\}$", ""),
+        (
+            r"(?<=[0-9]) ?\^ ?\{? ?(?:\\(?:text|mathrm|textrm) ?\{ ?)?(?:st|nd|rd|th) ?\}{0,2}$|(?<=[0-9])\\text ?\{ ?(?:st|nd|rd|th) ?\}$",
+            "",
+        ),
         (r"^(\\text ?\{ ?)?([0-9]+)(?:st|nd|rd|th)( ?\})?$", r"\2"),
-        (r"(?<=[0-9.)}]) ?(?:\\times|\\cdot|\\ast|\*|[xX]|\\,) ?10 ?(?:\^|\*\*) ?([-+]?[0-9]{1,5})(?![0-9])", r"\\times 10^{\1}"),
-        (r"(?<=[0-9.)}]) ?(?:\\times|\\cdot|\\ast|\*|[xX]) ?10 ?(?:\^|\*\*) ?[{(] ?([-+]?[0-9]{1,5}) ?[)}]", r"\\times 10^{\1}"),
+        (
+            r"(?<=[0-9.)}]) ?(?:\\times|\\cdot|\\ast|\*|[xX]|\\,) ?10 ?(?:\^|\*\*) ?([-+]?[0-9]{1,5})(?![0-9])",
+            r"\\times 10^{\1}",
+        ),
+        (
+            r"(?<=[0-9.)}]) ?(?:\\times|\\cdot|\\ast|\*|[xX]) ?10 ?(?:\^|\*\*) ?[{(] ?([-+]?[0-9]{1,5}) ?[)}]",
+            r"\\times 10^{\1}",
+        ),
         (r"\\ast(?![A-Za-z])", "*"),
         (r"(?<=[0-9.}])(?: |\\ )*\\Omega(?![A-Za-z])", r"\\text{ ohm}"),
-        (r"(?<=[0-9.}]) ?\^ ?(?:\{ ?\\circ ?\}|\\circ) ?(?:\\(?:text|mathrm|textrm) ?\{ ?)?([CFK])(?: ?\})?$", r"\\text{ degree \1}"),
+        (
+            r"(?<=[0-9.}]) ?\^ ?(?:\{ ?\\circ ?\}|\\circ) ?(?:\\(?:text|mathrm|textrm) ?\{ ?)?([CFK])(?: ?\})?$",
+            r"\\text{ degree \1}",
+        ),
         (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
         (r"\{\s*([0-9a-z]{1,9}) ?\\choose ?([0-9a-z]{1,9})\s*\}", r"\\binom{\1}{\2}"),
         (r"(?:\{\})?_\{?([0-9]{1,9})\}? ?C_\{?([0-9]{1,9})\}?", r"\\binom{\1}{\2}"),
@@ -50,7 +62,7 @@ _REWRITES = tuple(
         (r"^\\text\{[A-Za-z ]{1,40}(?: is| are|:) ?\} ?", ""),  # \text{The answer is } 5
         (r"^\\text\{[A-Za-z ]{2,40}\} ?= ?", ""),  # \text{Area} = 5
         (r"^(?:\\text\{ ?)?(?:negative|minus) (?=[0-9a-z\\$])", "-"),
-        (r"^[A-Z]?[a-z]{3,20}(?: [a-z]{1,20}){0,3} ?= ?(?=[-0-9$\\])", ""),  # Area = 5
+        (r"^[A-Z]?[a-z]{3,20}(?: [a-z]{3,20}){0,2} ?= ?(?=[-0-9$\\])", ""),  # Area = 5
         (r",? ?\\text ?\{,? ?(?:for (?:all|any|some|every|each)|where)(?![A-Za-z]).*$", ""),
         (r"\\(?:text)?color *\{[A-Za-z]{1,20}\}", ""),
         (r"\\times(?![A-Za-z])", r"\\cdot"),
@@ -74,7 +86,10 @@ _REWRITES = tuple(
         (r"\\(?:bf|rm|it)(?![A-Za-z])", ""),
         (r"\{,\}", ","),
         (r"(?<!\\)\\(?=\s)", ""),  # a backslash and a space is a space
-        (r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree)(?![A-Za-z]))|\\degree(?![A-Za-z])", r"\\text{ degree}"),
+        (
+            r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree)(?![A-Za-z]))|\\degree(?![A-Za-z])",
+            r"\\text{ degree}",
+        ),
         (r"\\%", "%"),
         (r"\\(?:varnothing|O)(?![A-Za-z])|\\\{\s*\\\}", r"\\emptyset"),
         (r"\\(?:dots|ldots|cdots)(?![A-Za-z])", "..."),
@@ -93,7 +108,9 @@ _SPACES = tuple(
 _INNER = re.compile(r"(?<!\\)\$((?:\\\$|[^$])+)(?<!\\)\$")  # a formula within words: $12$ dollars
 _EMPHASIS = re.compile(r"^(\*\*|__|\*|`)(.+)\1$", re.DOTALL)
 _REPEATING = re.compile(r"([0-9]*)\.([0-9]*)(?:\\(?:overline|bar|dot)\s*\{([0-9]+)\}|\\dot\s*([0-9]))")
-_DOTTED = re.compile(r"(?<![0-9.])([0-9]*)\.([0-9]*?)(?:\(([0-9]{1,20})\)(?![0-9(])|(?:([0-9])\4{2,}|([0-9]{2,6})\5{1,})(?:\.\.\.|…|\\(?:l|c)?dots(?![A-Za-z])))")
+_DOTTED = re.compile(
+    r"(?<![0-9.])([0-9]*)\.([0-9]*?)(?:\(([0-9]{1,20})\)(?![0-9(])|(?:([0-9])\4{2,}|([0-9]{2,6})\5{1,})(?:\.\.\.|…|\\(?:l|c)?dots(?![A-Za-z])))"
+)
 _FRENCH = re.compile(r"([\[\]])([^\[\](){}]{1,60}[,;][^\[\](){}]{1,60})([\[\]])")
 _QUOTED = re.compile(r"""^(["'“”`])([^"'“”`]{1,200})["'“”`]$""")
 _SINGLE = re.compile(r"([\^_])\{([0-9A-Za-z])\}")

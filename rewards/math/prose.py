@@ -31,8 +31,12 @@ _SCAN = re.compile(
     r"|\s*[(\[](?=\s*[A-Za-z]{2})|[\"`<>]{1,3}(?=\s*$)|\"|`|</|\s[-–—]+\s(?=[A-Za-z]{2})|'(?=[^\W\d_]{2})"
     r"|(?<![\\A-Za-z])[A-Za-z]{2,}|(?<=\s)[aI](?=\s[A-Za-z]{2})|(?:(?![a-zA-Zα-ωΑ-Ωµμ°√π∞∪∩∈∅ℝ≤≥≠±×÷·−⋅∙⟨⟩′’‘Ω⁰¹²³⁴⁵⁶⁷⁸⁹⁻₀-₉½¼¾⅓⅔⅐-⅞ℂℤℕℚ])[^\W\d_]|[✗❌🎉-🙏☑])|\(\$|\$)",
 )
-_STARTS = re.compile(r"[-+−–±√.]?\s?\\?[$€£¥₹]?\s?(?:[0-9]|\.[0-9]|[\\({\[|√π∞½¼¾⅓⅔]|(?i:pi|sqrt|infinity|e)(?![A-Za-z]))|[A-Za-z]\s?(?:[-+*/^=<>≤≥(|∈]|\\(?:in|leq?|geq?|neq?|approx)(?![A-Za-z]))|\][-0-9]")
-_CHOICE = re.compile(r"(?:\(([A-Z])\)|\[([A-Z])\]|([A-Z]))(?=$|[.):,;!?*\]\"'<\n]|\s+(?:and|or|because|since|as|is|which|with|for|[-–—(])|\s*$|[^\x00-\x7f])")
+_STARTS = re.compile(
+    r"[-+−–±√.]?\s?\\?[$€£¥₹]?\s?(?:[0-9]|\.[0-9]|[\\({\[|√π∞½¼¾⅓⅔]|(?i:pi|sqrt|infinity|e)(?![A-Za-z]))|[A-Za-z]\s?(?:[-+*/^=<>≤≥(|∈]|\\(?:in|leq?|geq?|neq?|approx)(?![A-Za-z]))|\][-0-9]"
+)
+_CHOICE = re.compile(
+    r"(?:\(([A-Z])\)|\[([A-Z])\]|([A-Z]))(?=$|[.):,;!?*\]\"'<\n]|\s+(?:and|or|because|since|as|is|which|with|for|[-–—(])|\s*$|[^\x00-\x7f])"
+)
 _NAMED = re.compile(r"(?:[A-Za-z]{1,2}|\\[a-z]{2,8}|f\([a-z]\))(?:_\{?\w{1,4}\}?)?\s*=\s*$")
 _AND = re.compile(
     r"[*_ \t\"']*(?:[,;、]\s*)?(?:(?:and|or|und|oder|et|ou|y|o|e|и|или|和|或|与|및|또는|と|または|\&|/)(?![A-Za-z])|[,;](?=\s*(?:[-+−$\\({\d*]|(?-i:[A-J])(?![A-Za-z]))))"
@@ -46,7 +50,10 @@ _FILLER = re.compile(
     r"por tanto|entonces|quindi|dunque|portanto|≈|\\approx|\\therefore|\\implies|\\Rightarrow)(?![A-Za-z]))+,?\s*",
     re.IGNORECASE,
 )
-_COMPARED = re.compile(r"\s*(?:%|percent|times|[a-z]{1,12})?\s*(?:more|less|fewer|greater|larger|smaller|higher|lower|older|younger|as (?:much|many)) (?:than|as)\b|\s+times (?:the|as)\b", re.IGNORECASE)
+_COMPARED = re.compile(
+    r"\s*(?:%|percent|times|[a-z]{1,12})?\s*(?:more|less|fewer|greater|larger|smaller|higher|lower|older|younger|as (?:much|many)) (?:than|as)\b|\s+times (?:the|as)\b",
+    re.IGNORECASE,
+)
 _REASON = re.compile(r"[,;]?\s(?:because|since|as)\s", re.IGNORECASE)
 _INSTEAD = re.compile(r"[\s,;]*(?:but(?: rather| instead)?|rather|instead)\s+(?:it(?: i|')s )?", re.IGNORECASE)
 _COPULA = re.compile(rf"(?<![A-Za-z\\]){COPULA}(?![A-Za-z])[\s:*_]*(?:{_FILLER.pattern})?", re.IGNORECASE)
@@ -56,10 +63,14 @@ _STOP_UNIT = frozenset(
     "an this these those it its he she they we i you his her their our total altogether left remaining more less than fewer greater now also after "
     "before until per each every would will can could should must has have had does do did i'm therefore thus hence respectively instead only".split()
 )
-_REALS = re.compile(r"(?:all|any) real(?: number)?s?(?:,?\s+except(?:\s+for)?\s+[^.\n]{1,40})?(?![A-Za-z])", re.IGNORECASE)
+_REALS = re.compile(
+    r"(?:all|any) real(?: number)?s?(?:,?\s+except(?:\s+for)?\s+[^.\n]{1,40})?(?![A-Za-z])", re.IGNORECASE
+)
 _SIGN_WORD = re.compile(r"(?:negative|minus)\s+(?=[0-9$\\])", re.IGNORECASE)
 _SIGN = re.compile(r"[<>≤≥]|\\[lg]eq?(?![A-Za-z])")
-_UNIT_WORD = re.compile(r"[ \t]*((?:[A-Za-z][A-Za-z.]*(?:/[A-Za-z]+)*(?:\^\{?[0-9]\}?|[²³])?)|[^\W\d_A-Za-z]{0,0})(?![A-Za-z'])")
+_UNIT_WORD = re.compile(
+    r"[ \t]*((?:[A-Za-z][A-Za-z.]*(?:/[A-Za-z]+)*(?:\^\{?[0-9]\}?|[²³])?)|[^\W\d_A-Za-z]{0,0})(?![A-Za-z'])"
+)
 _SENTENCE_END = re.compile(r"[.!?]+(?=\s|$|[\"'*)])|\n")
 
 
@@ -95,7 +106,11 @@ def same_values(values: Sequence[str]) -> bool:
         return True
     numbers = [parse_number(canonical(value)) if len(value) < 60 else None for value in values[:4]]
     first = numbers[0]
-    return len(values) < 5 and first is not None and all(number is not None and same_number(number, first) for number in numbers)
+    return (
+        len(values) < 5
+        and first is not None
+        and all(number is not None and same_number(number, first) for number in numbers)
+    )
 
 
 def _hedged(text: str, end: int) -> re.Match[str] | None:
@@ -122,7 +137,9 @@ def _one_value(text: str, at: int) -> Read | None:
     everything = _REALS.match(text, at)
     if everything is not None:
         return Read(everything.group(), everything.end())
-    word = re.compile(r"(?:(?:negative|minus)\s)?(?:" + _NUMBER_WORD + r")(?:[- ](?:" + _NUMBER_WORD + r"))*(?![A-Za-z])", re.I).match(text, at)
+    word = re.compile(
+        r"(?:(?:negative|minus)\s)?(?:" + _NUMBER_WORD + r")(?:[- ](?:" + _NUMBER_WORD + r"))*(?![A-Za-z])", re.I
+    ).match(text, at)
     if word is not None:
         return Read(word.group(), word.end())
     sign = _SIGN_WORD.match(text, at)
@@ -193,7 +210,9 @@ def formula_text(match: re.Match[str]) -> str:
     groups = [*match.groups()[:4], match.group(6)]
     content = next((part for part in groups if part is not None), "").strip().rstrip(".,;")
     if match.group(5) is not None or "&" in content:
-        return content.split(r"\\")[-1].replace("&", "") if "matrix" not in content and "array" not in content else content
+        return (
+            content.split(r"\\")[-1].replace("&", "") if "matrix" not in content and "array" not in content else content
+        )
     return content
 
 
@@ -236,7 +255,10 @@ def sentence_end(text: str, at: int) -> int:
         match = _SENTENCE_END.search(text, position)
         if match is None:
             return len(text)
-        formula = next((f for f in FORMULA.finditer(text, at, min(len(text), at + 2_000)) if f.start() < match.start() < f.end()), None)
+        formula = next(
+            (f for f in FORMULA.finditer(text, at, min(len(text), at + 2_000)) if f.start() < match.start() < f.end()),
+            None,
+        )
         if formula is None:
             return match.start()
         position = formula.end()

@@ -30,7 +30,9 @@ _UNIT = re.compile(
     rf"|(?<=[0-9}} ])((?:[A-Za-z][A-Za-z.]+|(?<=[0-9] )[msghLlNJWV](?=/| per |\^|$))(?:(?: |/| per )[A-Za-z.]+){{0,3}}))"
     r"(?:\^\{?([0-9])\}?)?$"
 )
-_NO_UNIT = re.compile(r"(?:or|and|to|than|not|at|plus|minus|times|more|less|fewer|if|when|is|are|was|were|isn|aren|because)\b")
+_NO_UNIT = re.compile(
+    r"(?:or|and|to|than|not|at|plus|minus|times|more|less|fewer|if|when|is|are|was|were|isn|aren|because)\b"
+)
 _CURRENCY = re.compile(r"^([-+]?)(\\?\$|\\(?:pounds|euro)(?![A-Za-z])|€|£|¥|₹|₩|₽|USD|EUR|GBP|Rs\.?)\s*([-+]?)")
 _CURRENCY_BEHIND = re.compile(r"(?<=[0-9]) ?(\\?\$|\\(?:pounds|euro)(?![A-Za-z])|€|£|¥|₹|₩|₽|USD|EUR|GBP)$")
 _CURRENCIES = {

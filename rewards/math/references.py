@@ -33,7 +33,7 @@ def alternatives(reference: str) -> list[str]:
     parts, and is also an interval: both readings count. Raises ValueError where JSON holds no answer.
     """
     text = reference.strip()
-    if not text[:1] in ("[", "{", '"') or len(text) > _LONGEST:
+    if text[:1] not in ("[", "{", '"') or len(text) > _LONGEST:
         return [reference]
     try:
         value = json.loads(text)
@@ -46,7 +46,9 @@ def _alternatives(value: Any, text: str) -> list[str]:
     if isinstance(value, dict):
         key = next((key for key in _KEYS if key in value), next(iter(value)) if len(value) == 1 else None)
         if key is None:
-            raise ValueError(f"the reference is an object with {', '.join(map(repr, list(value)[:6])) or 'no key'}; one of {', '.join(_KEYS)} is read")
+            raise ValueError(
+                f"the reference is an object with {', '.join(map(repr, list(value)[:6])) or 'no key'}; one of {', '.join(_KEYS)} is read"
+            )
         return _alternatives(value[key], _text(value[key]))
     if not isinstance(value, list):
         return [_text(value)]

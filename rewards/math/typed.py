@@ -24,7 +24,9 @@ _CHOICE = re.compile(
 _CHOICES = re.compile(r"\(?[A-J]\)?(?:[\s,;/&]*(?:(?:and|or)\s)?[\s,;]*\(?[A-J]\)?){0,9}")
 _MARKUP = re.compile(r"\\(?:text|mathrm|mbox|textbf|mathbf)\s*\{([^{}]*)\}")
 _EQUIVALENT_WORDS = (
-    frozenset({"no solution", "no solutions", "no real solution", "no real solutions", r"\emptyset", "empty set", "none"}),
+    frozenset(
+        {"no solution", "no solutions", "no real solution", "no real solutions", r"\emptyset", "empty set", "none"}
+    ),
     frozenset({"dne", "does not exist", "undefined"}),
     frozenset({"true", "yes", "correct"}),
     frozenset({"false", "no", "incorrect"}),
@@ -72,7 +74,9 @@ def _looks_like_clock(answer: str, reference: str) -> bool:
     for text in (answer, reference):
         if ":" in text and as_clock(text) is None:
             parts = text.split(":")
-            return not (parts[0].isdigit() and int(parts[0]) > 24 and all(part.isdigit() and part[0] != "0" for part in parts))
+            return not (
+                parts[0].isdigit() and int(parts[0]) > 24 and all(part.isdigit() and part[0] != "0" for part in parts)
+            )
     return False
 
 
@@ -142,7 +146,11 @@ def _leading(text: str) -> list[str]:
         found.append(match.group(1) or match.group(2))
         position = match.end()
     rest = text[position:]
-    if len(found) == 1 and re.match(r"[-+*/^=<>]|\\[A-Z]", rest.strip()) and not re.match(r"\s*\(?[A-Z]\)|[A-Z]\s*[).:]", text):
+    if (
+        len(found) == 1
+        and re.match(r"[-+*/^=<>]|\\[A-Z]", rest.strip())
+        and not re.match(r"\s*\(?[A-Z]\)|[A-Z]\s*[).:]", text)
+    ):
         return []  # a formula that begins with a capital
     return found
 
