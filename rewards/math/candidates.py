@@ -46,12 +46,17 @@ _NAME = re.compile(
     r"(?:^|(?<=[,; ]))((?:[A-Za-z]|[A-Za-z]_?[0-9A-Za-z])(?:\([a-z]\))?|\([A-Za-z](?:,[A-Za-z])+\)) ?= ?\(?$"
 )
 _JOINTS = frozenset(
-    ("", ",", ";", "and", "or", ",and", ",or", ";and", ";or", "&", "/", "|", "and/or", "ormaybe", "orperhaps", "orpossibly", ",ormaybe", "andalso",
-     "(or", "y", "o", "et", "ou", "und", "oder", "и", "или", "和", "或", "や", "と", "または", "및", "또는", "as well as".replace(" ", ""))
+    ("", ",", ";", "and", "or", ",and", ",or", ";and", ";or", "&", "/", "|", "and/or", "ormaybe", "orperhaps", "orpossibly",
+     ",ormaybe", "andalso", "(or", "y", "o", "et", "ou", "und", "oder", "и", "или", "和", "或", "や", "と", "または", "및",
+     "또는", "aswellas")
 )  # fmt: skip
-_VALUE = r"(?:\*\*[^*\n]{1,60}\*\*|\$[^$\n]{1,120}\$|\\?\$?[-+−]?[0-9](?:[.,](?=[0-9])|[^\s,;.!?)*_]){0,40}|\(?(?-i:[A-J])\)?(?![A-Za-z]))"
+_VALUE = (
+    r"(?:\*\*[^*\n]{1,60}\*\*|\$[^$\n]{1,120}\$|\\?\$?[-+]?[0-9](?:[.,](?=[0-9])|[^\s,;.!?)*_]){0,40}"
+    r"|\(?(?-i:[A-J])\)?(?![A-Za-z]))"
+)
 _NEGATED = re.compile(
-    rf"\([^()\n]{{0,12}}(?<![A-Za-z])not {_VALUE}[^()\n]{{0,20}}\)|(?<![A-Za-z])(?:not|cannot be|can not be|rather than|instead of|never|no longer|nor|≠|\w{{2,6}}n't)\s+(?:equal to |be |the |=\s*)?{_VALUE}"
+    rf"\([^()\n]{{0,12}}(?<![A-Za-z])not {_VALUE}[^()\n]{{0,20}}\)|(?<![A-Za-z])(?:not|cannot be|can not be"
+    rf"|rather than|instead of|never|no longer|nor|≠|\w{{2,6}}n't)\s+(?:equal to |be |the |=\s*)?{_VALUE}"
     rf"|(?<![0-9A-Za-z.,]){_VALUE}(?=\s+(?:is|was|are)(?:\s+(?:not|never|wrong|incorrect)|n't)(?![A-Za-z]))",
     re.IGNORECASE,
 )
@@ -134,7 +139,8 @@ def _english(text: str) -> Iterator[Candidate]:
         ):
             yield Candidate("word", words.text, match.start(), words.end)
     reverse = re.compile(
-        r"(?:is|are) (?:thus |therefore |indeed )?(?:the|our|my) (?:final |correct |right |required )*(?:answer|choice|option)(?![A-Za-z])|is (?:the )?correct(?![A-Za-z])"
+        r"(?:is|are) (?:thus |therefore |indeed )?(?:the|our|my) (?:final |correct |right |required )*"
+        r"(?:answer|choice|option)(?![A-Za-z])|is (?:the )?correct(?![A-Za-z])"
     )
     for match in list(reverse.finditer(text))[-8:]:
         before = _value_before(text, match.start())

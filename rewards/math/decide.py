@@ -67,7 +67,8 @@ _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 _SENTENCE_END = re.compile(r"[.!?:]+(?=\s|$|[\"'*)])|\n+")
 _VALUE_LIKE = re.compile(r"[0-9$]|\\[(\[]|√|π|∞")
 _AFTER_CORRECTION = re.compile(
-    r"(?:[\s,:;.!—–*]|-(?![-0-9.\\$]))*(?:(?:it|that|this)(?:'s| is| was| should be| should have been| must be| equals)|(?:the )?(?:correct|right|actual|real|final)? ?(?:answer|value|result|one|number) (?:is|should be)"
+    r"(?:[\s,:;.!—–*]|-(?![-0-9.\\$]))*(?:(?:it|that|this)(?:'s| is| was| should be| should have been"
+r"| must be| equals)|(?:the )?(?:correct|right|actual|real|final)? ?(?:answer|value|result|one|number) (?:is|should be)"
     r"|should be|should read|i mean|i meant|make (?:it|that)|no)?[\s,:*]*",
     re.IGNORECASE,
 )  # fmt: skip
@@ -101,8 +102,8 @@ _CHOSEN = re.compile(
 def extract_answer(completion: str, sources: Sequence[str] = (), wanted: str = "") -> str | None:
     """The answer as written, or None where the completion gives none.
 
-    sources: which of ``SOURCES`` count; all where empty. wanted: ``word``, ``yes`` or ``choice`` where the reference is one, which
-    only says what kind of thing an unmarked sentence is read for.
+    sources: which of ``SOURCES`` count; all where empty. wanted: ``word``, ``yes`` or ``choice`` where the reference is one.
+    It only says what kind of thing an unmarked sentence is read for.
     """
     region = split_response(completion).answer
     if not region:

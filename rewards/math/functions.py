@@ -1,4 +1,5 @@
-r"""Plain function names as programs write them, in LaTeX: ``exp(5)``, ``abs(x)``, ``log10(2)``, ``binomial(n,2)``. Strings only."""
+r"""Plain function names as programs write them, in LaTeX: ``exp"
+"(5)``, ``abs(x)``, ``log10(2)``, ``binomial(n,2)``. Strings only."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ _GREEK = re.compile(
 )
 _INFINITY = re.compile(r"(?<![\\A-Za-z])(?:oo|inf|infinity|Infinity)(?![A-Za-z])")
 _CALL = re.compile(
-    r"(?<![A-Za-z\\])(exp|abs|Abs|floor|ceil|ceiling|cbrt|sqrt|log10|log2|binomial|binom|comb|nCr|choose|C|factorial)\(|\\(sqrt|exp|ceil|floor|abs)(?:\{\}|) ?\("
+    r"(?<![A-Za-z\\])(exp|abs|Abs|floor|ceil|ceiling|cbrt|sqrt|log10|log2|binomial|binom|comb|nCr|choose"
+    r"|C|factorial)\(|\\(sqrt|exp|ceil|floor|abs)(?:\{\}|) ?\("
 )
 _WRITERS: dict[str, Callable[[list[str]], str | None]] = {
     "exp": lambda a: f"e^{{{a[0]}}}" if len(a) == 1 else None,

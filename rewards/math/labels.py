@@ -25,7 +25,8 @@ DIRECT = re.compile(
 )
 _LATIN = (
     "respuesta|réponse|reponse|risposta|resposta|răspuns\\w*|raspuns\\w*|antwort|lösung|ergebnis|antwoord|svar\\w*|vastau\\w*|"
-    "odpowied\\w*|odpověd\\w*|odpověď|odpoveď|odpoved\\w*|válasz\\w*|eredmény|cevap|cevab\\w*|yanıt\\w*|sonuç|đáp án|đáp số|câu trả lời|"
+    "odpowied\\w*|odpověd\\w*|odpověď|odpoveď|odpoved\\w*|válasz\\w*"
+    "|eredmény|cevap|cevab\\w*|yanıt\\w*|sonuç|đáp án|đáp số|câu trả lời|"
     "kết quả|jawab\\w*|hasil\\w*|atsakym\\w*|atbilde|vastus\\w*|odgovor\\w*|resultado|résultat|risultato|rezultat\\w*|wynik\\w*|"
     "výsledek|výsledok|resultat\\w*|uitkomst|tulos|svarið|erantzun\\w*|sagot|jibu|antwoord\\w*"
 )
@@ -36,14 +37,18 @@ _OTHER = (
 )
 FOREIGN = re.compile(rf"(?<![^\W\d_])(?:{_LATIN})(?![^\W\d_])|(?:{_OTHER})", re.IGNORECASE)
 FOREIGN_NOT = re.compile(
-    r"不是|並非|并非|ではな|じゃな|아니|(?<![^\W\d_])(?:не|ні|no es|nicht|n'est pas|pas|non|não|niet|inte|ikke|ei ole|nie|není|nem|"
+    r"不是|並非|并非|ではな|じゃな|아니|(?<![^\W\d_])(?:не|ні|no es|nicht"
+    r"|n'est pas|pas|non|não|niet|inte|ikke|ei ole|nie|není|nem|"
     r"değil|không|bukan|nu este|δεν)(?![^\W\d_])|ليس|ليست|लא|לא|नहीं|না",
     re.IGNORECASE,
 )
 CORRECTION = re.compile(
-    r"(?<![A-Za-z])(?:(?:oh |hmm,? |but )?(?:no,?\s+)?wait(?:,?\s*no)?|hold on|(?:let me )?scratch that|oops|correction|my mistake|sorry|"
-    r"on second thoughts?|i (?:take that back|was wrong|made (?:a|an) (?:mistake|error|slip)|misread|miscalculated|miscounted)[^.:;!?\n]{0,60}|"
-    r"(?:that|this|it)(?:'s| is| was) (?:wrong|incorrect|not right|a mistake|an error)|let me (?:correct|fix|redo|revise|recompute|"
+    r"(?<![A-Za-z])(?:(?:oh |hmm,? |but )?(?:no,?\s+)?wait(?:,?\s*no)?"
+    r"|hold on|(?:let me )?scratch that|oops|correction|my mistake|sorry|"
+    r"on second thoughts?|i (?:take that back|was wrong|made (?:a|an) "
+    r"(?:mistake|error|slip)|misread|miscalculated|miscounted)[^.:;!?\n]{0,60}|"
+    r"(?:that|this|it)(?:'s| is| was) (?:wrong|incorrect|not right"
+    r"|a mistake|an error)|let me (?:correct|fix|redo|revise|recompute|"
     r"recalculate|reconsider|rethink)[^.:;!?\n]{0,40}|i mean|strike that|make that)(?![A-Za-z])"
     r"|(?:^|[.!?;:,—–\n…-])\s*(?:hmm,? )?(?:actually|rather|no)(?=[,:;.!—–\s-])"
     r"|(?:等一下|等等|不对|更正|いや|訂正|잠깐|아니|подождите|нет,|espera|attends|moment|corrección)",
@@ -51,7 +56,8 @@ CORRECTION = re.compile(
 )
 HEDGE = re.compile(
     r"[*_$)\s\"']*[.,;:!?]*\s*\(?(?:or(?:[\s,]+(?:else|maybe|perhaps|possibly|even|is it|it is|it's|it could be|could it be))?"
-    r"|alternatively|perhaps|maybe|possibly|otherwise|and/or|(?:but |and )?(?:it |this |that )?(?:could|might|may|can) (?:also |well |just as well |even )?be"
+    r"|alternatively|perhaps|maybe|possibly|otherwise|and/or|(?:but |and )?(?:it |this |that )?(?:could"
+    r"|might|may|can) (?:also |well |just as well |even )?be"
     r"|another (?:possible |valid )?(?:answer|option|solution|possibility) (?:is|could be|would be)|if not)(?![A-Za-z])[\s,:]*",
     re.IGNORECASE,
 )
@@ -60,12 +66,14 @@ RESTATED = re.compile(
     re.IGNORECASE,
 )
 NOT_CONTENT = re.compile(
-    r"^(?:in)?(?:correct|right|wrong|valid|verified|shown|given|below|above|as follows|the following|consistent|confirmed|reasonable|"
+    r"^(?:in)?(?:correct|right|wrong|valid|verified|shown|given|below"
+    r"|above|as follows|the following|consistent|confirmed|reasonable|"
     r"unique|clear|obvious|obtained|found|reached|presented|stated|expected|checked|required|boxed|expressed|rounded|unchanged|"
     r"straightforward|simple|easy|complete|done|fine|good|sensible|plausible|exact)(?![A-Za-z])",
     re.IGNORECASE,
 )
 SUBORDINATE = re.compile(
-    r"(?<![A-Za-z])(?:since|because|if|as|when|although|though|while|given that|once|whether|suppose|assuming)\s[^.;:!?\n]{0,80}$",
+    r"(?<![A-Za-z])(?:since|because|if|as|when|although|though|while"
+    r"|given that|once|whether|suppose|assuming)\s[^.;:!?\n]{0,80}$",
     re.IGNORECASE,
 )

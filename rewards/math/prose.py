@@ -39,19 +39,24 @@ _CHOICE = re.compile(
 )
 _NAMED = re.compile(r"(?:[A-Za-z]{1,2}|\\[a-z]{2,8}|f\([a-z]\))(?:_\{?\w{1,4}\}?)?\s*=\s*$")
 _AND = re.compile(
-    r"[*_ \t\"']*(?:[,;、]\s*)?(?:(?:and|or|und|oder|et|ou|y|o|e|и|или|和|或|与|및|또는|と|または|\&|/)(?![A-Za-z])|[,;](?=\s*(?:[-+−$\\({\d*]|(?-i:[A-J])(?![A-Za-z]))))"
+    r"[*_ \t\"']*(?:[,;、]\s*)?(?:(?:and|or|und|oder|et|ou|y|o|e|и|или|和|或|与|및|또는|と|または|\&|/)(?![A-Za-z])"
+    r"|[,;](?=\s*(?:[-+−$\\({\d*]|(?-i:[A-J])(?![A-Za-z]))))"
     r"(?:\s*(?:also|maybe|perhaps|possibly|even))?[*_\s\"']*",
     re.IGNORECASE,
 )
 _FILLER = re.compile(
-    r"(?:[\s:*_\"'`=>→–—]|\.{2,}|-(?=\s)|(?:therefore|thus|then|simply|just|hence|exactly|precisely|equal to|approximately|about|roughly|around|"
-    r"indeed|clearly|obviously|again|still|now|given by|found to be|either|both|only|that|it is|it's|option|choice|letter|answer|number|"
-    r"value|the (?:number|value|answer|option|choice|letter)|going to be|definitely|certainly|finally|actually|also|alors|donc|also|folglich|"
+    r"(?:[\s:*_\"'`=>→–—]|\.{2,}|-(?=\s)|(?:therefore|thus|then|simply|just"
+    r"|hence|exactly|precisely|equal to|approximately|about|roughly|around|"
+    r"indeed|clearly|obviously|again|still|now|given by|found to be|either"
+    r"|both|only|that|it is|it's|option|choice|letter|answer|number|"
+    r"value|the (?:number|value|answer|option|choice|letter)|going to be"
+    r"|definitely|certainly|finally|actually|also|alors|donc|also|folglich|"
     r"por tanto|entonces|quindi|dunque|portanto|≈|\\approx|\\therefore|\\implies|\\Rightarrow)(?![A-Za-z]))+,?\s*",
     re.IGNORECASE,
 )
 _COMPARED = re.compile(
-    r"\s*(?:%|percent|times|[a-z]{1,12})?\s*(?:more|less|fewer|greater|larger|smaller|higher|lower|older|younger|as (?:much|many)) (?:than|as)\b|\s+times (?:the|as)\b",
+    r"\s*(?:%|percent|times|[a-z]{1,12})?\s*(?:more|less|fewer|greater|larger|smaller|higher|lower|older"
+    r"|younger|as (?:much|many)) (?:than|as)\b|\s+times (?:the|as)\b",
     re.IGNORECASE,
 )
 _REASON = re.compile(r"[,;]?\s(?:because|since|as)\s", re.IGNORECASE)
@@ -59,9 +64,10 @@ _INSTEAD = re.compile(r"[\s,;]*(?:but(?: rather| instead)?|rather|instead)\s+(?:
 _COPULA = re.compile(rf"(?<![A-Za-z\\]){COPULA}(?![A-Za-z])[\s:*_]*(?:{_FILLER.pattern})?", re.IGNORECASE)
 _LINK = re.compile(rf"[ \t*_]*(?:{COPULA}|gives|yields|makes)(?![A-Za-z])[\s:*_]*", re.IGNORECASE)
 _STOP_UNIT = frozenset(
-    "is are was were be been because since as so which that where when while if then and or but not in on at to for from with without by of the a "
-    "an this these those it its he she they we i you his her their our total altogether left remaining more less than fewer greater now also after "
-    "before until per each every would will can could should must has have had does do did i'm therefore thus hence respectively instead only".split()
+    "is are was were be been because since as so which that where when while if then and or but not in on at to for from "
+    "with without by of the a an this these those it its he she they we i you his her their our total altogether left "
+    "remaining more less than fewer greater now also after before until per each every would will can could should must has "
+    "have had does do did i'm therefore thus hence respectively instead only".split()
 )
 _REALS = re.compile(
     r"(?:all|any) real(?: number)?s?(?:,?\s+except(?:\s+for)?\s+[^.\n]{1,40})?(?![A-Za-z])", re.IGNORECASE

@@ -46,9 +46,8 @@ def _alternatives(value: Any, text: str) -> list[str]:
     if isinstance(value, dict):
         key = next((key for key in _KEYS if key in value), next(iter(value)) if len(value) == 1 else None)
         if key is None:
-            raise ValueError(
-                f"the reference is an object with {', '.join(map(repr, list(value)[:6])) or 'no key'}; one of {', '.join(_KEYS)} is read"
-            )
+            keys = ", ".join(map(repr, list(value)[:6])) or "no key"
+            raise ValueError(f"the reference is an object with {keys}; one of {', '.join(_KEYS)} is read")
         return _alternatives(value[key], _text(value[key]))
     if not isinstance(value, list):
         return [_text(value)]

@@ -19,7 +19,8 @@ _TO = re.compile(r"(?<=[0-9]) ?(?:\\text\{ ?to ?\}|to) ?(?=[0-9])")
 _RATIO = re.compile(r"^[0-9]+(?:\.[0-9]+)?(?::[0-9]+(?:\.[0-9]+)?)+$")
 _RATIO_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_{}]{0,8}(?::[A-Za-z][A-Za-z0-9_{}]{0,8})+ ?= ?(?=[0-9])")
 _CHOICE = re.compile(
-    r"(?:OPTION |CHOICE )?(?:\(([A-Z])\)\.?:?|([A-Z])(?![A-Z0-9'_^])(?:[).:]|(?=[\s,;/&()]|$)))[\s,;/&|]*(?:(?:AND|OR)(?![A-Z])\s*)?"
+    r"(?:OPTION |CHOICE )?(?:\(([A-Z])\)\.?:?|([A-Z])(?![A-Z0-9'_^])"
+    r"(?:[).:]|(?=[\s,;/&()]|$)))[\s,;/&|]*(?:(?:AND|OR)(?![A-Z])\s*)?"
 )
 _CHOICES = re.compile(r"\(?[A-J]\)?(?:[\s,;/&]*(?:(?:and|or)\s)?[\s,;]*\(?[A-J]\)?){0,9}")
 _MARKUP = re.compile(r"\\(?:text|mathrm|mbox|textbf|mathbf)\s*\{([^{}]*)\}")
