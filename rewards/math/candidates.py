@@ -128,6 +128,8 @@ def _english(text: str) -> Iterator[Candidate]:
             continue
         value = read_statement(text, match.end())
         mark = "phrase" if match.group("strong") else "weak"
+        if mark == "weak" and ("\n" in match.group() or _goes_on(text, match.group("weak"), value)):
+            continue
         if value is not None:
             yield Candidate(mark, value.text, match.start(), value.end)
             continue
@@ -146,6 +148,15 @@ def _english(text: str) -> Iterator[Candidate]:
         before = _value_before(text, match.start())
         if before is not None:
             yield Candidate("phrase", before.text, match.start(), match.end())
+
+
+def _goes_on(text: str, noun: str, value: Read | None) -> bool:
+    """``The result is 5`` is a step where more numbers follow; a solution is checked with some."""
+    return (
+        not noun.lower().startswith("solution")
+        and value is not None
+        and re.search("[0-9]", text[value.end :]) is not None
+    )
 
 
 def _value_before(text: str, at: int) -> Read | None:

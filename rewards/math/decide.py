@@ -147,7 +147,7 @@ def _decide(text: str, sources: frozenset[str], wanted: str) -> str | None:
             return later[-1].text
         if last.mark != "boxed":
             return _within(last.text, wanted)
-        words = plain_words(last.text) if r"\text" in last.text else ""
+        words = plain_words(last.text) if r"\text" in last.text and "eal numbers" not in last.text else ""
         said = phrases(words) or len(words.split()) > 2 and re.search("[0-9]", words)
         return _within(_TEXT.sub(r" \1 ", last.text).strip(), wanted) if said and len(words) < 300 else last.text
     if strong:

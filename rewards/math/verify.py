@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rewards.base import failed
 from rewards.math.compare import Oracle, compare
@@ -33,7 +34,7 @@ _RESERVE_S = 0.05  # of a deadline: to kill and replace the child, so that the c
 _COMMAND = re.compile(r"\\(?:begin|end)\{[a-z]+\}|\\[A-Za-z]+")
 _MATHS = re.compile(r"[0-9]|\\[A-Za-z]|(?<![A-Za-z])[A-Za-z]{1,2}(?![A-Za-z])")
 _BIG_FACTORIAL = re.compile(
-    r"[0-9]{4,}\s*!|!\s*!|\)\s*!\s*\)?\s*!"
+    r"[0-9]{4,}\s*\)?\s*!|!\s*!|\)\s*!\s*\)?\s*!"
     r"|\^[^!()]{0,24}\)\s*!"  # (10^9)!
     r"|binom\s*\{[^}]*(?:[0-9]{6,}|[0-9]\s*\^)"  # as large as the factorials that it is made of
 )
@@ -52,17 +53,18 @@ class _Failed(Exception):
         self.status, self.detail = status, detail
 
 
-def verify_math(completion: str, reference: str, deadline_s: float = 1.0) -> Score:
+def verify_math(completion: str, reference: str, deadline_s: float = 1.0, worked_out: bool = True) -> Score:
     r"""1.0 where the completion's answer equals the reference, else 0.0; works from any thread.
 
     completion   a whole response or a bare answer: see ``rewards.math.decide`` for how its answer is found
-    reference    the right answer, or a worked solution with ``\boxed{}`` or ``#### N``
+    reference    the right answer, or a worked solution with ``\boxed{}`` or ``#### N``; a JSON list of texts names several
     deadline_s   seconds for the symbolic comparison, where there is one
+    worked_out   whether ``3*4`` is refused where the reference is ``12``: see ``rewards.math.echo``
 
     The status is ``ok``; ``wrong_format`` with 0.0 where the completion gives no answer; ``timeout`` or ``crashed``
-    with NaN where the child process came to no verdict.
+    with NaN where the child process came to no verdict; ``invalid`` with NaN where a JSON reference holds no answer.
     """
-    return score_answer(completion, reference, deadline_s)
+    return score_answer(completion, reference, deadline_s, EXACT if worked_out else replace(EXACT, worked_out=False))
 
 
 def score_answer(
