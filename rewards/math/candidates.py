@@ -128,7 +128,8 @@ def _english(text: str) -> Iterator[Candidate]:
             continue
         value = read_statement(text, match.end())
         mark = "phrase" if match.group("strong") else "weak"
-        if mark == "weak" and ("\n" in match.group() or _goes_on(text, match.group("weak"), value)):
+        heading = re.match(r"[ \t*_:]*\n", text[match.end() : match.end() + 12]) is not None
+        if mark == "weak" and (heading or _goes_on(text, match.group("weak"), value)):
             continue
         if value is not None:
             yield Candidate(mark, value.text, match.start(), value.end)
