@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rewards.base import Reward, load_reward
+    from rewards.base import Reward
     from rewards.math.verify import verify_math
+    from rewards.registry import load_reward
 
 __all__ = ["Reward", "load_reward", "verify_math"]
 
-_HOMES = {"Reward": "rewards.base", "load_reward": "rewards.base", "verify_math": "rewards.math.verify"}
+_HOMES = {"Reward": "rewards.base", "load_reward": "rewards.registry", "verify_math": "rewards.math.verify"}
 
 
 def __getattr__(name: str) -> Any:

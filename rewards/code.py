@@ -34,7 +34,8 @@ from typing import Any
 
 from rewards.base import absent, invalid
 from rewards.response import split_response
-from rewards.sandbox.custom import plain
+from rewards.sandbox.wire import plain
+from rewards.settings import RewardSettings, setting
 from rl.errors import RewardError
 from rl.types import RewardItem, Score, ScoreStatus
 
@@ -53,48 +54,36 @@ class Run:
     error: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class CodeSettings(RewardSettings):
+    partial: bool = setting("give the share of tests passed, instead of 1 for all and 0 otherwise", False)
+    deadline_s: float = setting("seconds for one test", 4.0, above=0)
+    memory_mb: int = setting("address space of the program, MiB", 512, above=0)
+    concurrency: int = setting("programs at a time", 2, above=0)
+    namespaces: str = setting(
+        "required: refuse to run where the kernel gives no namespaces", "where possible", choices=_NAMESPACES
+    )
+
+    def check(self) -> None:
+        if self.namespaces == "required" and not has_namespaces():
+            raise RewardError(
+                "namespaces='required': this kernel or container lets this user make none; allow user namespaces, or "
+                "accept what rewards/code.py says is not covered with namespaces='where possible'"
+            )
+
+
 class CodeReward:
     """1.0 where the program passes all tests, else 0.0; with ``partial``, the share that it passes.
 
     The program is the last fenced block of the answer, or all of it. ``parts``: ``passed`` (share) and ``timeouts``.
-
-    deadline_s    seconds for one test
-    memory_mb     address space of the program, MiB
-    concurrency   programs at a time
-    namespaces    ``where possible`` or ``required``
     """
 
     name = "code"
+    Settings = CodeSettings
 
-    def __init__(
-        self,
-        partial: bool = False,
-        deadline_s: float = 4.0,
-        memory_mb: int = 512,
-        concurrency: int = 2,
-        namespaces: str = "where possible",
-    ) -> None:
-        self.check(partial, deadline_s, memory_mb, concurrency, namespaces)
-        self.partial, self.deadline_s, self.memory_mb, self.concurrency = partial, deadline_s, memory_mb, concurrency
-
-    @staticmethod
-    def check(
-        partial: bool = False,
-        deadline_s: float = 4.0,
-        memory_mb: int = 512,
-        concurrency: int = 2,
-        namespaces: str = "where possible",
-    ) -> None:
-        for key, value in (("deadline_s", deadline_s), ("memory_mb", memory_mb), ("concurrency", concurrency)):
-            if not value > 0:
-                raise RewardError(f"reward 'code': {key}={value!r}; allowed: a number above 0")
-        if namespaces not in _NAMESPACES:
-            raise RewardError(f"reward 'code': namespaces={namespaces!r}; allowed: {', '.join(_NAMESPACES)}")
-        if namespaces == "required" and not has_namespaces():
-            raise RewardError(
-                "reward 'code': namespaces='required': this kernel or container lets this user make none; allow user "
-                "namespaces, or accept what rewards/code.py says is not covered with namespaces='where possible'"
-            )
+    def __init__(self, settings: CodeSettings) -> None:
+        self.partial, self.concurrency = settings.partial, settings.concurrency
+        self.deadline_s, self.memory_mb = settings.deadline_s, settings.memory_mb
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
         with ThreadPoolExecutor(self.concurrency) as threads:
@@ -161,9 +150,9 @@ def run_test(program: str, test: Mapping[str, Any], deadline_s: float, memory_mb
         words = _read(Path(folder, "err")).strip().splitlines()
     if code is None or code == 128 + signal.SIGALRM or code in (128 + signal.SIGXCPU, 128 + signal.SIGKILL):
         return Run("timeout", text, f"no end within {deadline_s:g} s")
-    return Run(
-        "ok" if code == 0 else "error", text, (words[-1][:200] if words else f"exit code {code}") if code else ""
-    )
+    if code == 0:
+        return Run("ok", text, "")
+    return Run("error", text, words[-1][:200] if words else f"exit code {code}")
 
 
 def is_right(run: Run, test: Mapping[str, Any]) -> bool:

@@ -9,64 +9,50 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from rewards.base import invalid
 from rewards.math.decide import SOURCES, extract_answer
 from rewards.math.quantities import Rules
 from rewards.math.verify import score_answer
 from rewards.response import split_response
+from rewards.settings import RewardSettings, setting
 from rl.errors import RewardError
 from rl.types import RewardItem, Score, ScoreStatus
 
-KINDS = ("auto", "exact", "math")
-UNITS, PERCENT = ("optional", "required", "ignored"), ("either", "strict")
 _GRID = re.compile(r"[0-9_.]{12,}")
 
 
-class CorrectnessReward:
-    """1.0 or 0.0; ``wrong_format`` with 0.0 where a thought was never closed or nothing follows it.
+@dataclass(frozen=True, kw_only=True)
+class CorrectnessSettings(RewardSettings):
+    compares_reference: ClassVar[bool] = True
 
-    kind         ``auto`` (by the reference), ``exact`` (the same text, letters of either case), or ``math``
-    deadline_s   seconds for one symbolic comparison
-    extract      how an answer may be marked, in order of trust: ``boxed``, ``hash`` (####), ``tag`` (<answer>), ``bare``,
-                 ``phrase`` ("the answer is"), ``formula``, ``last_number``; empty: all, in this order
-    tolerance    largest relative difference of two numbers that still counts as equal; 0: exact
-    units        ``optional``, ``required`` or ``ignored``: see ``rewards.math.quantities.Rules``
-    percent      ``either``: 50% is also 50 and 0.5; or ``strict``
-    """
+    kind: str = setting(
+        "how answers are compared; auto: by the reference, exact: the same text in either case",
+        "auto",
+        choices=("auto", "exact", "math"),
+    )
+    deadline_s: float = setting("seconds for one comparison", 1.0, above=0)
+    extract: tuple[str, ...] = setting("which marks of an answer count; empty: all", (), choices=tuple(SOURCES))
+    tolerance: float = setting("largest relative difference of two numbers that are equal, below 1; 0: exact", 0.0)
+    units: str = setting("whether a unit must be given", "optional", choices=("optional", "required", "ignored"))
+    percent: str = setting("either: 50% is also 50 and 0.5", "either", choices=("either", "strict"))
+
+    def check(self) -> None:
+        if not 0 <= self.tolerance < 1:
+            raise RewardError(f"tolerance={self.tolerance!r}; allowed: from 0 to below 1")
+
+
+class CorrectnessReward:
+    """1.0 or 0.0; ``wrong_format`` with 0.0 where a thought was never closed or nothing follows it."""
 
     name = "correctness"
+    Settings = CorrectnessSettings
 
-    def __init__(
-        self,
-        kind: str = "auto",
-        deadline_s: float = 1.0,
-        extract: Sequence[str] = (),
-        tolerance: float = 0.0,
-        units: str = "optional",
-        percent: str = "either",
-    ) -> None:
-        self.check(kind, deadline_s, extract, tolerance, units, percent)
-        self.kind, self.deadline_s, self.extract = kind, deadline_s, tuple(extract)
-        self.rules = Rules(tolerance, units, percent)
-
-    @staticmethod
-    def check(
-        kind: str = "auto",
-        deadline_s: float = 1.0,
-        extract: Sequence[str] = (),
-        tolerance: float = 0.0,
-        units: str = "optional",
-        percent: str = "either",
-    ) -> None:
-        choices = (("kind", kind, KINDS), ("units", units, UNITS), ("percent", percent, PERCENT))
-        for key, value, allowed in (*choices, *(("extract", source, tuple(SOURCES)) for source in extract)):
-            if value not in allowed:
-                raise RewardError(f"reward 'correctness': {key}={value!r}; allowed: {', '.join(allowed)}")
-        if not deadline_s > 0:
-            raise RewardError(f"reward 'correctness': deadline_s={deadline_s!r}; allowed: a number above 0")
-        if not 0 <= tolerance < 1:
-            raise RewardError(f"reward 'correctness': tolerance={tolerance!r}; allowed: from 0 to below 1")
+    def __init__(self, settings: CorrectnessSettings) -> None:
+        self.kind, self.deadline_s, self.extract = settings.kind, settings.deadline_s, settings.extract
+        self.rules = Rules(settings.tolerance, settings.units, settings.percent)
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
         return [self._one(item) for item in items]

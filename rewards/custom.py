@@ -18,27 +18,34 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import difflib
 import importlib.util
 import inspect
 import itertools
+import logging
 import math
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from rewards.base import absent, failed
+from rewards.sandbox.parent import Isolated
+from rewards.sandbox.wire import to_json
+from rewards.settings import RewardSettings, setting
 from rl.errors import RewardError, one_line
+from rl.registry import close_to
 from rl.types import Prompt, RewardItem, Score, ScoreStatus
 
 _COLUMNS = ("prompts", "completions", "images", "prompt_images", "ids", "tasks", "sources", "references")
+_START_S = 60.0  # the file's own imports, once a child process
 _numbers = itertools.count()
+logger = logging.getLogger("unigrpo.rewards.custom")
 
 
 class FunctionReward:
@@ -55,6 +62,13 @@ class FunctionReward:
         self.function, self.path, self.extra = function, path, dict(extra or {})
         self.function_name = getattr(function, "__name__", type(function).__name__)
         self.per_item = "solution_str" in _parameters(function)
+
+    @classmethod
+    def from_file(cls, path: str, name: str, extra: Mapping[str, Any] | None = None) -> FunctionReward:
+        """Runs the file. Raises RewardError."""
+        reward = cls(load_function(path, name), path, extra)
+        reward.function_name = name  # a decorator may have given the function another
+        return reward
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
         if not items:
@@ -138,62 +152,82 @@ class FunctionReward:
         return f"{self.path}:{frames[-1].lineno}: {frames[-1].line}: {one_line(error)}"
 
 
-class CustomReward:
-    """A file and the name of a function in it; ``reward_kwargs`` are passed on to every call. See ``FunctionReward``.
+class IsolatedFunction:
+    """Calls ``path``'s function on items in a child process; each failure is a status and one line.
 
-    isolate      run it in a child process
-    deadline_s   seconds for one batch there
-    memory_mb    its address space, MiB
+    The child has none of this process's environment but PATH, can write files in a temporary folder of its own alone, and
+    is killed after ``deadline_s`` seconds or past ``memory_mb`` MiB of address space. What the function prints is logged.
     """
 
-    name = "custom"
-
-    def __init__(
-        self,
-        path: str,
-        function: str = "reward",
-        reward_kwargs: Mapping[str, Any] | None = None,
-        isolate: bool = False,
-        deadline_s: float = 60.0,
-        memory_mb: int = 2048,
-    ) -> None:
-        self.check(path, function, reward_kwargs)
-        extra = dict(reward_kwargs or {})
-        if isolate:
-            from rewards.sandbox.custom import IsolatedFunction
-
-            self._function: Any = IsolatedFunction(path, function, extra, deadline_s, memory_mb)
-        else:
-            self._function = FunctionReward(load_function(path, function), path, extra)
-            self._function.function_name = function
+    def __init__(self, path: str, function: str, extra: Mapping[str, Any], deadline_s: float, memory_mb: int) -> None:
+        self.label, self.deadline_s = f"{path}:{function}", deadline_s
+        self._what = {"path": path, "function": function, "extra": dict(extra)}
+        self._child = Isolated(
+            "rewards.sandbox.custom:call", memory_mb=memory_mb, recycle_after=1_000_000, network=True
+        )
+        loaded = self._child.call({**self._what, "items": []}, _START_S)
+        if loaded.status is not ScoreStatus.OK:
+            self.close()
+            raise RewardError(loaded.detail.removeprefix("RewardError: ") or f"{self.label}: {loaded.status}")
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
-        return self._function.score(items) if items else []
+        outcome = self._child.call({**self._what, "items": [to_json(item) for item in items]}, self.deadline_s)
+        if outcome.status is not ScoreStatus.OK:
+            return [failed(outcome.status, f"{self.label}: {outcome.detail}", outcome.seconds / len(items))] * len(
+                items
+            )
+        for line in outcome.value["printed"].splitlines():
+            logger.info("%s prints: %s", self.label, line)
+        return [
+            Score(row["value"], ScoreStatus(row["status"]), row["parts"], detail=row["detail"])
+            for row in outcome.value["scores"]
+        ]
 
-    @staticmethod
-    def check(
-        path: str,
-        function: str = "reward",
-        reward_kwargs: Mapping[str, Any] | None = None,
-        isolate: bool = False,
-        deadline_s: float = 60.0,
-        memory_mb: int = 2048,
-    ) -> None:
+    def close(self) -> None:
+        self._child.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomSettings(RewardSettings):
+    path: str = setting("the Python file")
+    function: str = setting("the function in it", "reward")
+    reward_kwargs: Mapping[str, Any] | None = setting("keyword arguments of every call", None)
+    isolate: bool = setting("run it in a child process", False)
+    deadline_s: float = setting("seconds for one batch in the child", 60.0, above=0)
+    memory_mb: int = setting("address space of the child, MiB", 2048, above=0)
+
+    def check(self) -> None:
         """Whether the file parses and has such a name, without running it. Raises RewardError."""
-        file = Path(path)
+        file = Path(self.path)
         if not file.is_file():
-            raise RewardError(f"custom reward: no such file: {path}")
+            raise RewardError(f"no such file: {self.path}")
         try:
-            tree = ast.parse(file.read_text(encoding="utf-8"), filename=path)
+            tree = ast.parse(file.read_text(encoding="utf-8"), filename=self.path)
         except (SyntaxError, ValueError) as error:
             line = getattr(error, "lineno", None)
-            raise RewardError(f"custom reward: {path}{f':{line}' if line else ''}: {one_line(error)}") from error
+            raise RewardError(f"{self.path}{f':{line}' if line else ''}: {one_line(error)}") from error
         names = _top_level_names(tree)
-        if function not in names and "*" not in names:
+        if self.function not in names and "*" not in names:
             functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-            close = difflib.get_close_matches(function, functions, n=1, cutoff=0.5)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise RewardError(f"custom reward: {path} has no function {function!r}{hint}")
+            raise RewardError(f"{self.path} has no function {self.function!r}{close_to(self.function, functions)}")
+
+
+class CustomReward:
+    """Your own function from a file, in this process or in a child. See ``FunctionReward`` for its signature."""
+
+    name = "custom"
+    Settings = CustomSettings
+
+    def __init__(self, settings: CustomSettings) -> None:
+        path, function, extra = settings.path, settings.function, settings.reward_kwargs or {}
+        self.called: FunctionReward | IsolatedFunction
+        if settings.isolate:
+            self.called = IsolatedFunction(path, function, extra, settings.deadline_s, settings.memory_mb)
+        else:
+            self.called = FunctionReward.from_file(path, function, extra)
+
+    def score(self, items: Sequence[RewardItem]) -> list[Score]:
+        return self.called.score(items) if items else []
 
 
 def load_function(path: str, name: str) -> Callable[..., Any]:
@@ -201,7 +235,7 @@ def load_function(path: str, name: str) -> Callable[..., Any]:
     file = Path(path).resolve()
     spec = importlib.util.spec_from_file_location(f"unigrpo_custom_{file.stem}_{next(_numbers)}", file)
     if spec is None or spec.loader is None:
-        raise RewardError(f"custom reward: {path} is not a Python file")
+        raise RewardError(f"{path} is not a Python file")
     module: ModuleType = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses and pickle look modules up by name
     try:
@@ -209,10 +243,10 @@ def load_function(path: str, name: str) -> Callable[..., Any]:
     except Exception as error:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
         line = f":{frames[-1].lineno}: {frames[-1].line}" if frames else ""
-        raise RewardError(f"custom reward: {path}{line}: {one_line(error)}") from error
+        raise RewardError(f"{path}{line}: {one_line(error)}") from error
     function = getattr(module, name, None)
     if not callable(function):
-        raise RewardError(f"custom reward: {path}: {name} is {_kind(function)}, not a function")
+        raise RewardError(f"{path}: {name} is {_kind(function)}, not a function")
     return function
 
 

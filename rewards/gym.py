@@ -7,12 +7,15 @@ process, and one that gives full marks to nonsense for a row is refused for that
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from rewards.base import absent, failed, invalid
 from rewards.response import split_response
-from rewards.sandbox.custom import plain
 from rewards.sandbox.parent import Isolated
+from rewards.sandbox.wire import plain
+from rewards.settings import RewardSettings, setting
 from rl.errors import RewardError
 from rl.types import RewardItem, Score, ScoreStatus
 
@@ -20,31 +23,30 @@ _MAX_ANSWER = 20_000  # characters
 _TAGS = ("<answer>", "</answer>")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReasoningGymSettings(RewardSettings):
+    partial: bool = setting("give the verifier's own mark, instead of 1 for full marks and 0 otherwise", False)
+    deadline_s: float = setting("seconds for one answer", 2.0, above=0)
+    memory_mb: int = setting("address space of the child, MiB", 2048, above=0)
+
+    def check(self) -> None:
+        if find_spec("reasoning_gym") is None:
+            raise RewardError("reasoning-gym is not installed; pip install reasoning-gym")
+
+
 class ReasoningGymReward:
     """1.0 for full marks, else 0.0; with ``partial``, what the verifier gives.
 
     A row says which verifier in its metadata: ``source_dataset`` (reasoning-gym writes it) with the entry's other
     metadata beside it. Rows without it have no such reward.
-
-    deadline_s   seconds for one answer
-    memory_mb    address space of the child, MiB
     """
 
     name = "reasoning_gym"
+    Settings = ReasoningGymSettings
 
-    def __init__(self, partial: bool = False, deadline_s: float = 2.0, memory_mb: int = 2048) -> None:
-        self.check(partial, deadline_s, memory_mb)
-        self.partial, self.deadline_s = partial, deadline_s
-        self._child = Isolated("rewards.sandbox.gym:grade", memory_mb=memory_mb)
-
-    @staticmethod
-    def check(partial: bool = False, deadline_s: float = 2.0, memory_mb: int = 2048) -> None:
-        if not deadline_s > 0:
-            raise RewardError(f"reward 'reasoning_gym': deadline_s={deadline_s!r}; allowed: a number above 0")
-        from importlib.util import find_spec
-
-        if find_spec("reasoning_gym") is None:
-            raise RewardError("reward 'reasoning_gym': not installed; pip install reasoning-gym")
+    def __init__(self, settings: ReasoningGymSettings) -> None:
+        self.partial, self.deadline_s = settings.partial, settings.deadline_s
+        self._child = Isolated("rewards.sandbox.gym:grade", memory_mb=settings.memory_mb)
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
         return [self._one(item) for item in items]

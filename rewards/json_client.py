@@ -1,28 +1,31 @@
 """JSON over HTTP to a service of the user's: deadlines, retries with jitter, a cap on the answer's size, no redirects.
 
-The standard library's client in threads: scoring is a few hundred small requests at a time, and one dependency less.
+httpx2 asynchronously, one short event loop a request: so that the deadline is of the whole exchange, also where a service
+sends its headers or its body a byte at a time. Its transport's own retries are not used: they know neither statuses, the
+deadline, nor the rate.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
+import ssl
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from rl.errors import RewardError
+import httpx2
+
+from rl.errors import RewardError, one_line
 from rl.types import ScoreStatus
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-_CHUNK = 1 << 16
 
 
 class RequestFailed(Exception):
@@ -69,10 +72,8 @@ class JsonClient:
         self._retry, self._token_env, self._rate = retry or Retry(), token_env, rate
         self._lock, self._next = threading.Lock(), 0.0
         self._chance = random.Random()
-        handlers: list[Any] = [_NoRedirects()]
-        if urlsplit(url).hostname in _LOOPBACK:
-            handlers.append(urllib.request.ProxyHandler({}))
-        self._opener = urllib.request.build_opener(*handlers)
+        self._trust_env = urlsplit(url).hostname not in _LOOPBACK
+        self._tls = ssl.create_default_context()
 
     def post(self, body: Mapping[str, Any], path: str = "") -> Any:
         """The answer's JSON. Raises RequestFailed: ``timeout``, ``crashed`` (no or bad service) or ``invalid`` (no JSON)."""
@@ -90,44 +91,40 @@ class JsonClient:
         raise AssertionError("unreachable")
 
     def _once(self, data: bytes, path: str, ends: float) -> Any:
-        request = urllib.request.Request(self.url + path, data=data, headers=self._headers(), method="POST")
-        left = ends - time.monotonic()
         try:
-            with self._opener.open(request, timeout=max(0.01, left)) as response:
-                return self._read(response, ends)
-        except urllib.error.HTTPError as error:
-            if error.code in _AGAIN:
-                raise _Again(ScoreStatus.CRASHED, f"HTTP {error.code}", _retry_after(error)) from error
-            said = error.read(300).decode(errors="replace").strip().splitlines()
-            what = f"HTTP {error.code}: {said[0] if said else error.reason}"
-            raise RequestFailed(ScoreStatus.CRASHED, f"{self.url}: {what}") from error
-        except TimeoutError as error:
+            answer, body = asyncio.run(self._exchange(data, path, max(0.01, ends - time.monotonic())))
+        except (TimeoutError, httpx2.TimeoutException) as error:
             raise RequestFailed(ScoreStatus.TIMEOUT, f"{self.url}: no answer within {self.deadline_s:g} s") from error
-        except (urllib.error.URLError, OSError) as error:
-            reason = getattr(error, "reason", error)
-            if isinstance(reason, TimeoutError):
-                raise RequestFailed(
-                    ScoreStatus.TIMEOUT, f"{self.url}: no answer within {self.deadline_s:g} s"
-                ) from error
-            raise _Again(ScoreStatus.CRASHED, f"{type(reason).__name__}: {reason}") from error
-
-    def _read(self, response: Any, ends: float) -> Any:
-        parts = bytearray()
-        while part := response.read1(_CHUNK):
-            parts += part
-            if len(parts) > self.max_bytes:
-                raise RequestFailed(ScoreStatus.INVALID, f"{self.url}: an answer of more than {self.max_bytes} bytes")
-            if time.monotonic() > ends:
-                raise TimeoutError
+        except httpx2.RequestError as error:
+            raise _Again(ScoreStatus.CRASHED, one_line(_root(error))) from error
+        if answer.status_code in _AGAIN:
+            raise _Again(ScoreStatus.CRASHED, f"HTTP {answer.status_code}", _retry_after(answer))
+        if not answer.is_success:
+            said = body[:300].decode(errors="replace").strip().splitlines()
+            what = f"HTTP {answer.status_code}: {said[0] if said else answer.reason_phrase}"
+            raise RequestFailed(ScoreStatus.CRASHED, f"{self.url}: {what}")
         try:
-            return json.loads(parts)
+            return json.loads(body)
         except (ValueError, RecursionError) as error:
-            raise RequestFailed(
-                ScoreStatus.INVALID, f"{self.url}: the answer is not JSON: {bytes(parts[:80])!r}"
-            ) from error
+            raise RequestFailed(ScoreStatus.INVALID, f"{self.url}: the answer is not JSON: {body[:80]!r}") from error
+
+    async def _exchange(self, data: bytes, path: str, left: float) -> tuple[httpx2.Response, bytes]:
+        """The answer and its body. A redirect is not followed: rows and token would go where the config does not say."""
+        body = bytearray()
+        async with (
+            asyncio.timeout(left),
+            httpx2.AsyncClient(trust_env=self._trust_env, verify=self._tls, timeout=None) as client,
+            client.stream("POST", self.url + path, content=data, headers=self._headers()) as answer,
+        ):
+            async for part in answer.aiter_bytes():
+                body += part
+                if len(body) > self.max_bytes:
+                    what = f"an answer of more than {self.max_bytes} bytes"
+                    raise RequestFailed(ScoreStatus.INVALID, f"{self.url}: {what}")
+        return answer, bytes(body)
 
     def _headers(self) -> dict[str, str]:
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
         token = os.environ.get(self._token_env, "") if self._token_env else ""
         return headers | ({"Authorization": f"Bearer {token}"} if token else {})
 
@@ -148,8 +145,12 @@ class JsonClient:
 
 def check_url(where: str, url: str) -> None:
     """Raises RewardError, in one line, for what is no http(s) URL."""
-    parts = urlsplit(url) if isinstance(url, str) else None
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, or an address with half a bracket
+        usable = False
+    if not usable:
         raise RewardError(f"{where}={url!r}: not a URL; expected e.g. http://127.0.0.1:8000/score")
 
 
@@ -159,13 +160,13 @@ class _Again(Exception):
         self.status, self.wait_s = status, wait_s
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect would send the rows, and the token, somewhere else than the config says."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
-
-
-def _retry_after(error: urllib.error.HTTPError) -> float:
-    value = error.headers.get("Retry-After", "")
+def _retry_after(answer: httpx2.Response) -> float:
+    value = answer.headers.get("Retry-After", "")
     return float(value) if value.isdigit() else 0.0
+
+
+def _root(error: BaseException) -> BaseException:
+    """What the network said, below what the client's layers made of it."""
+    while (below := error.__cause__ or error.__context__) is not None:
+        error = below
+    return error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error

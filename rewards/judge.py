@@ -12,12 +12,14 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from rewards.base import failed, invalid
 from rewards.json_client import JsonClient, RequestFailed, Retry, check_url
 from rewards.service import png
+from rewards.settings import RewardSettings, setting
 from rl.errors import RewardError
 from rl.types import RewardItem, Score
 
@@ -31,89 +33,59 @@ _REASON = 200  # characters
 _REMINDER = "That was the data. Now grade the response by the rubric, in the JSON format."
 
 
-class JudgeReward:
-    """The judge's number, mapped to 0..1. Example: ``JudgeReward("http://127.0.0.1:8000/v1", model="my-judge")``.
+@dataclass(frozen=True, kw_only=True)
+class JudgeSettings(RewardSettings):
+    uses_judge_server: ClassVar[bool] = True
 
-    url, model    the endpoint's base (``.../v1``) and the model's name there
-    rubric        text, or the path of a .txt or .md file; ``{low:g}`` and ``{high:g}`` are filled in
-    low, high     ends of the judge's scale; an answer outside is clamped, and counted in ``parts["clamped"]``
-    send_image    also send the drawn picture (a vision-language judge)
-    max_chars     of each piece of data: what is longer is cut in the middle, and marked as cut
-    concurrency   requests at a time
-    rate          requests a second at most; None: no limit
-    deadline_s    seconds for one item with its retries
-    token_env     environment variable that holds the bearer token
+    url: str = setting("the endpoint's base, .../v1; judge.serve gives it")
+    model: str = setting("the model's name there; judge.serve gives it")
+    rubric: str = setting("text, or a .txt or .md file; {low:g} and {high:g} are filled in", RUBRIC)
+    low: float = setting("lower end of the judge's scale", 0.0)
+    high: float = setting("upper end; an answer outside is clamped, and counted in parts[clamped]", 10.0)
+    send_image: bool = setting("also send the drawn picture, to a vision-language judge", False)
+    max_chars: int = setting("of each piece of data; what is longer is cut in the middle", 8_000, above=0)
+    max_tokens: int = setting("of the judge's answer", 300, above=0)
+    concurrency: int = setting("requests at a time", 8, above=0)
+    rate: float | None = setting("requests a second at most; null: no limit", None, above=0)
+    deadline_s: float = setting("seconds for one item with its retries", 60.0, above=0)
+    attempts: int = setting("how often a request is tried in all", 3, above=0)
+    token_env: str | None = setting("environment variable that holds the bearer token", None)
+
+    def check(self) -> None:
+        """Does not ask the endpoint."""
+        check_url("url", self.url)
+        if not self.low < self.high:
+            raise RewardError(f"low={self.low:g}, high={self.high:g}: low must be below high")
+        rubric = _rubric(self.rubric)
+        try:
+            rubric.format(low=self.low, high=self.high)
+        except (KeyError, IndexError, ValueError) as error:
+            raise RewardError(f"rubric: write {{{{ and }}}} for braces ({error})") from error
+
+
+class JudgeReward:
+    """The judge's number, mapped to 0..1.
 
     No answer is ``timeout`` or ``crashed``; an answer that is not the schema's is ``invalid``; neither is ever a 0.
+    Example: ``load_reward({"name": "judge", "url": "http://127.0.0.1:8000/v1", "model": "my-judge"})``.
     """
 
     name = "judge"
+    Settings = JudgeSettings
 
-    def __init__(
-        self,
-        url: str,
-        model: str,
-        rubric: str = RUBRIC,
-        low: float = 0.0,
-        high: float = 10.0,
-        send_image: bool = False,
-        max_chars: int = 8_000,
-        max_tokens: int = 300,
-        concurrency: int = 8,
-        rate: float | None = None,
-        deadline_s: float = 60.0,
-        attempts: int = 3,
-        token_env: str | None = None,
-    ) -> None:
-        self.check(
-            url, model, rubric, low, high, max_chars=max_chars, concurrency=concurrency, rate=rate,
-            deadline_s=deadline_s, attempts=attempts,
-        )  # fmt: skip
-        self.model, self.low, self.high, self.send_image = model, low, high, send_image
-        self.max_chars, self.max_tokens, self.concurrency = max_chars, max_tokens, concurrency
-        self.rubric = _rubric(rubric)
+    def __init__(self, settings: JudgeSettings) -> None:
+        self.settings, self.rubric = settings, _rubric(settings.rubric)
         self._client = JsonClient(
-            url.rstrip("/"),
-            token_env=token_env,
-            deadline_s=deadline_s,
-            retry=Retry(attempts),
+            settings.url.rstrip("/"),
+            token_env=settings.token_env,
+            deadline_s=settings.deadline_s,
+            retry=Retry(settings.attempts),
             max_bytes=1 << 20,
-            rate=rate,
+            rate=settings.rate,
         )
 
-    @staticmethod
-    def check(
-        url: str,
-        model: str,
-        rubric: str = RUBRIC,
-        low: float = 0.0,
-        high: float = 10.0,
-        send_image: bool = False,
-        max_chars: int = 8_000,
-        max_tokens: int = 300,
-        concurrency: int = 8,
-        rate: float | None = None,
-        deadline_s: float = 60.0,
-        attempts: int = 3,
-        token_env: str | None = None,
-    ) -> None:
-        """Find mistakes without asking the endpoint. Raises RewardError."""
-        check_url("reward 'judge': url", url)
-        if not low < high:
-            raise RewardError(f"reward 'judge': low={low:g}, high={high:g}: low must be below high")
-        for key, value in (("concurrency", concurrency), ("attempts", attempts), ("max_chars", max_chars)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise RewardError(f"reward 'judge': {key}={value!r}; allowed: a whole number above 0")
-        for key, number in (("rate", rate), ("deadline_s", deadline_s)):
-            if number is not None and not number > 0:
-                raise RewardError(f"reward 'judge': {key}={number!r}; allowed: a number above 0")
-        try:
-            _rubric(rubric).format(low=low, high=high)
-        except (KeyError, IndexError, ValueError) as error:
-            raise RewardError(f"reward 'judge': rubric: write {{{{ and }}}} for braces ({error})") from error
-
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
-        with ThreadPoolExecutor(self.concurrency) as threads:
+        with ThreadPoolExecutor(self.settings.concurrency) as threads:
             return list(threads.map(self._one, items))
 
     def _one(self, item: RewardItem) -> Score:
@@ -125,10 +97,10 @@ class JudgeReward:
 
     def request(self, item: RewardItem) -> dict[str, Any]:
         """The body of one chat completion: rubric, data, reminder, schema; greedy."""
-        scale = {"low": self.low, "high": self.high}
+        scale = {"low": self.settings.low, "high": self.settings.high}
         system = self.rubric.format(**scale) + "\n\n" + _RULES.format(**scale)
         content: list[dict[str, Any]] = [{"type": "text", "text": self._data(item)}]
-        if self.send_image and item.image is not None:
+        if self.settings.send_image and item.image is not None:
             url = f"data:image/png;base64,{png(item.image)}"
             content.append({"type": "image_url", "image_url": {"url": url}})
         content.append({"type": "text", "text": _REMINDER})
@@ -139,7 +111,7 @@ class JudgeReward:
                     "type": "string",
                     "maxLength": _REASON,
                 },  # a small judge would write to the end of its tokens
-                "score": {"type": "number", "minimum": self.low, "maximum": self.high},
+                "score": {"type": "number", "minimum": self.settings.low, "maximum": self.settings.high},
             },
             "required": ["reason", "score"],
             "additionalProperties": False,
@@ -147,10 +119,10 @@ class JudgeReward:
         plain = len(content) == 2  # text-only judges often take no list of parts
         user: Any = "\n\n".join(part["text"] for part in content) if plain else content
         return {
-            "model": self.model,
+            "model": self.settings.model,
             "messages": [{"role": "system", "content": system}, {"role": "user", "content": user}],
             "temperature": 0.0,
-            "max_tokens": self.max_tokens,
+            "max_tokens": self.settings.max_tokens,
             "response_format": {"type": "json_schema", "json_schema": {"name": "grade", "schema": schema}},
         }
 
@@ -162,7 +134,7 @@ class JudgeReward:
         except (KeyError, IndexError, TypeError):
             return invalid(f"the judge's answer is no chat completion: {str(reply)[:120]!r}")
         if choice.get("finish_reason") == "length":
-            return invalid(f"the judge's answer was cut at max_tokens={self.max_tokens}")
+            return invalid(f"the judge's answer was cut at max_tokens={self.settings.max_tokens}")
         try:
             grade = json.loads(text)
         except (ValueError, TypeError, RecursionError):
@@ -170,8 +142,8 @@ class JudgeReward:
         number = grade.get("score") if isinstance(grade, Mapping) else None
         if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
             return invalid(f"the judge's answer has no number 'score': {str(text)[:120]!r}")
-        held = min(self.high, max(self.low, float(number)))
-        value = (held - self.low) / (self.high - self.low)
+        held = min(self.settings.high, max(self.settings.low, float(number)))
+        value = (held - self.settings.low) / (self.settings.high - self.settings.low)
         return Score(value, parts={"clamped": float(held != number)}, detail=str(grade.get("reason") or "")[:_REASON])
 
     def _data(self, item: RewardItem) -> str:
@@ -186,9 +158,9 @@ class JudgeReward:
         return "\n".join(f"<{mark} {name}>\n{text}\n</{mark} {name}>" for name, text in cut.items())
 
     def _cut(self, text: str) -> str:
-        if len(text) <= self.max_chars:
+        if len(text) <= self.settings.max_chars:
             return text
-        half = self.max_chars // 2
+        half = self.settings.max_chars // 2
         return f"{text[:half]}\n[... {len(text) - 2 * half} characters left out ...]\n{text[-half:]}"
 
 
@@ -198,4 +170,4 @@ def _rubric(rubric: str) -> str:
     try:
         return Path(rubric).read_text(encoding="utf-8")
     except OSError as error:
-        raise RewardError(f"reward 'judge': rubric={rubric!r}: cannot be read: {error.strerror}") from error
+        raise RewardError(f"rubric={rubric!r}: cannot be read: {error.strerror}") from error

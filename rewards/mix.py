@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rewards.base import Reward, check_reward, failed, invalid, is_absent, load_reward
+from rewards.base import Reward, failed, invalid, is_absent
+from rewards.registry import check_reward, load_reward
 from rewards.shaping import Shaping
 from rl.errors import RewardError, one_line
 from rl.types import RewardCall, RewardItem, Score, ScoreStatus

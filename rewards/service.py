@@ -11,56 +11,43 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from rewards.base import absent, failed, invalid
 from rewards.json_client import JsonClient, RequestFailed, Retry, check_url
-from rewards.sandbox.custom import plain
-from rl.errors import RewardError
+from rewards.sandbox.wire import plain
+from rewards.settings import RewardSettings, setting
 from rl.types import RewardItem, Score, ScoreStatus
 
 
-class ServiceReward:
-    """``null`` says that an item has no such reward; a wrong count, a NaN or a string is ``invalid``, never a 0.
+@dataclass(frozen=True, kw_only=True)
+class ServiceSettings(RewardSettings):
+    url: str = setting("of the service")
+    batch_size: int = setting("items in one request", 64, above=0)
+    concurrency: int = setting("requests at a time", 4, above=0)
+    deadline_s: float = setting("seconds for one request with its retries", 60.0, above=0)
+    attempts: int = setting("how often a request is tried in all", 3, above=0)
+    token_env: str | None = setting("environment variable that holds the bearer token", None)
 
-    url          of the service
-    batch_size   items in one request
-    concurrency  requests at a time
-    deadline_s   seconds for one request with its retries
-    attempts     of one request, in all
-    token_env    environment variable with a bearer token
-    """
+    def check(self) -> None:
+        check_url("url", self.url)
+
+
+class ServiceReward:
+    """Your own HTTP service. ``null`` says that an item has no such reward; a wrong count, a NaN or a string is ``invalid``."""
 
     name = "service"
+    Settings = ServiceSettings
 
-    def __init__(
-        self,
-        url: str,
-        batch_size: int = 64,
-        concurrency: int = 4,
-        deadline_s: float = 60.0,
-        attempts: int = 3,
-        token_env: str | None = None,
-    ) -> None:
-        self.check(url, batch_size, concurrency, deadline_s, attempts, token_env)
-        self.url, self.batch_size, self.concurrency = url, batch_size, concurrency
-        self._client = JsonClient(url, token_env=token_env, deadline_s=deadline_s, retry=Retry(attempts))
-
-    @staticmethod
-    def check(
-        url: str,
-        batch_size: int = 64,
-        concurrency: int = 4,
-        deadline_s: float = 60.0,
-        attempts: int = 3,
-        token_env: str | None = None,
-    ) -> None:
-        check_url("reward 'service': url", url)
-        for key, value in (("batch_size", batch_size), ("concurrency", concurrency), ("attempts", attempts)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise RewardError(f"reward 'service': {key}={value!r}; allowed: a whole number above 0")
-        if not deadline_s > 0:
-            raise RewardError(f"reward 'service': deadline_s={deadline_s!r}; allowed: a number above 0")
+    def __init__(self, settings: ServiceSettings) -> None:
+        self.url, self.batch_size, self.concurrency = settings.url, settings.batch_size, settings.concurrency
+        self._client = JsonClient(
+            settings.url,
+            token_env=settings.token_env,
+            deadline_s=settings.deadline_s,
+            retry=Retry(settings.attempts),
+        )
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
         parts = [items[start : start + self.batch_size] for start in range(0, len(items), self.batch_size)]

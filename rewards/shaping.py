@@ -7,50 +7,25 @@ where the format is right.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from rewards.base import is_absent
 from rl.errors import RewardError
-from rl.types import RewardItem, Score
+from rl.registry import close_to
+from rl.types import Curve, Gate, RewardItem, Score
 
 _EPSILON = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
-    """``scale * value + offset``, held between low and high. Example: ``Curve(low=0.0)`` forgets negative values."""
-
-    scale: float = 1.0
-    offset: float = 0.0
-    low: float | None = None
-    high: float | None = None
-
-    def __call__(self, value: float) -> float:
-        value = self.scale * value + self.offset
-        value = value if self.low is None else max(self.low, value)
-        return value if self.high is None else min(self.high, value)
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """The reward counts 0 wherever the value of reward ``by`` is below ``at_least`` (or ``by`` has none)."""
-
-    by: str
-    at_least: float = 1.0
-
-    def opens(self, scores: Mapping[str, Score]) -> bool:
-        score = scores.get(self.by)
-        return score is not None and score.usable and score.value >= self.at_least
-
-
-@dataclass(frozen=True, slots=True)
 class Shaping:
-    """All of it, by reward name. In this order: the curve, then the gate, then standardisation over the group."""
+    """All of it, by reward name. In this order: the curve, then the gate, then standardisation over the group.
+
+    Held-out evaluation uses none: it compares plain values.
+    """
 
     curves: Mapping[str, Curve] = field(default_factory=dict)
     gates: Mapping[str, Gate] = field(default_factory=dict)
@@ -95,15 +70,6 @@ class Shaping:
         return value if gate is None or gate.opens(scores) else 0.0
 
 
-def shaping_from(settings: Mapping[str, Any]) -> Shaping:
-    """From the ``rewards`` section of a config, as plain mappings. Held-out evaluation uses none: it compares values."""
-    return Shaping(
-        {name: Curve(**curve) for name, curve in settings["curves"].items()},
-        {name: Gate(**gate) for name, gate in settings["gates"].items()},
-        frozenset(settings["normalize"]),
-    )
-
-
 def _standardise(name: str, members: Iterable[dict[str, float]]) -> None:
     """(value - mean) / std over those that have one; all 0 where they are the same."""
     having = [values for values in members if name in values]
@@ -124,6 +90,4 @@ def _groups(items: Sequence[RewardItem]) -> list[list[int]]:
 
 def _require_known(where: str, name: str, known: Sequence[str]) -> None:
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise RewardError(f"{where}: {name!r} is in no mix; allowed: {', '.join(known)}{hint}")
+        raise RewardError(f"{where}: {name!r} is in no mix; allowed: {', '.join(known)}{close_to(name, known)}")

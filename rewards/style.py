@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rewards.response import split_response
+from rewards.settings import RewardSettings, setting
 from rl.errors import RewardError
 from rl.types import RewardItem, Score, ScoreStatus
 
 _MAX_TEXT = 200_000  # characters that are looked at
-_UNITS = ("words", "characters")
 _SCRIPTS = {
     "latin": ("LATIN",), "cyrillic": ("CYRILLIC",), "greek": ("GREEK",), "arabic": ("ARABIC",), "hebrew": ("HEBREW",),
     "han": ("CJK",), "japanese": ("CJK", "HIRAGANA", "KATAKANA"), "korean": ("HANGUL",), "devanagari": ("DEVANAGARI",),
@@ -20,31 +20,34 @@ _SCRIPTS = {
 }  # fmt: skip
 
 
-class LengthReward:
-    """0 up to ``longest - buffer``, then linearly down to -1 at ``longest``: DAPO's soft punishment (arXiv 2503.14476, eq. 13).
+@dataclass(frozen=True, kw_only=True)
+class LengthSettings(RewardSettings):
+    longest: int = setting("from this length on the value is -1")
+    buffer: int = setting("over so much below longest the value falls from 0 to -1", 0)
+    shortest: int = setting("below this length the value is -1", 0)
+    unit: str = setting("what is counted", "words", choices=("words", "characters"))
+    part: str = setting("all of it, or what follows the thought", "response", choices=("response", "answer"))
 
-    longest, buffer   in ``unit``: words or characters
-    shortest          below it the value is -1
-    part              ``response`` (all of it) or ``answer`` (what follows the thought)
+    def check(self) -> None:
+        longest, buffer, shortest = self.longest, self.buffer, self.shortest
+        if not 0 <= buffer <= longest or not 0 <= shortest <= longest - buffer:
+            raise RewardError(
+                f"shortest={shortest}, buffer={buffer}, longest={longest}; allowed: 0 <= shortest <= longest - buffer"
+            )
+
+
+class LengthReward:
+    """DAPO's soft punishment (arXiv 2503.14476, eq. 13).
+
+    0 up to ``longest - buffer``, then linearly down to -1 at ``longest``; -1 below ``shortest``.
     """
 
     name = "length"
+    Settings = LengthSettings
 
-    def __init__(
-        self, longest: int, buffer: int = 0, shortest: int = 0, unit: str = "words", part: str = "response"
-    ) -> None:
-        self.check(longest, buffer, shortest, unit, part)
-        self.longest, self.buffer, self.shortest, self.unit, self.part = longest, buffer, shortest, unit, part
-
-    @staticmethod
-    def check(longest: int, buffer: int = 0, shortest: int = 0, unit: str = "words", part: str = "response") -> None:
-        if not 0 <= buffer <= longest or not 0 <= shortest <= longest - buffer:
-            raise RewardError(
-                f"reward 'length': shortest={shortest}, buffer={buffer}, longest={longest}; allowed: "
-                "0 <= shortest <= longest - buffer"
-            )
-        _one_of("length", "unit", unit, _UNITS)
-        _one_of("length", "part", part, ("response", "answer"))
+    def __init__(self, settings: LengthSettings) -> None:
+        self.longest, self.buffer, self.shortest = settings.longest, settings.buffer, settings.shortest
+        self.unit, self.part = settings.unit, settings.part
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
         return [Score(self._value(item.text)) for item in items]
@@ -58,19 +61,19 @@ class LengthReward:
         return -over / self.buffer if over > 0 else 0.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class RepetitionSettings(RewardSettings):
+    n: int = setting("words of one n-gram", 4, above=0)
+
+
 class RepetitionReward:
     """The share of n-grams of words that are not repeated, 0..1: 1 for a text that never repeats, or is shorter than n."""
 
     name = "repetition"
+    Settings = RepetitionSettings
 
-    def __init__(self, n: int = 4) -> None:
-        self.check(n)
-        self.n = n
-
-    @staticmethod
-    def check(n: int = 4) -> None:
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise RewardError(f"reward 'repetition': n={n!r}; allowed: a whole number above 0")
+    def __init__(self, settings: RepetitionSettings) -> None:
+        self.n = settings.n
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
         return [Score(self._value(item.text[:_MAX_TEXT])) for item in items]
@@ -81,6 +84,11 @@ class RepetitionReward:
         return len(set(grams)) / len(grams) if grams else 1.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class LanguageSettings(RewardSettings):
+    script: str = setting("the script whose letters count", "latin", choices=tuple(_SCRIPTS))
+
+
 class LanguageReward:
     """The share of a response's letters that are in a script, 0..1 (language consistency, arXiv 2501.12948, section 2.3.2).
 
@@ -89,14 +97,10 @@ class LanguageReward:
     """
 
     name = "language"
+    Settings = LanguageSettings
 
-    def __init__(self, script: str = "latin") -> None:
-        self.check(script)
-        self.prefixes = _SCRIPTS[script]
-
-    @staticmethod
-    def check(script: str = "latin") -> None:
-        _one_of("language", "script", script, tuple(_SCRIPTS))
+    def __init__(self, settings: LanguageSettings) -> None:
+        self.prefixes = _SCRIPTS[settings.script]
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
         return [Score(self._value(item.text[:_MAX_TEXT])) for item in items]
@@ -108,24 +112,28 @@ class LanguageReward:
         return inside / len(letters) if letters else 1.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class TagsSettings(RewardSettings):
+    tags: tuple[str, ...] = setting("the tags' names, in their order", ("think", "answer"))
+    exact: bool = setting("allow nothing but blanks outside of them", True)
+
+    def check(self) -> None:
+        named = all(re.fullmatch(r"[A-Za-z_][\w-]*", tag) for tag in self.tags)
+        if not self.tags or not named or len(set(self.tags)) != len(self.tags):
+            raise RewardError(f"tags={list(self.tags)}; allowed: a list of different names, e.g. [think, answer]")
+
+
 class TagsReward:
     """1.0 where each of ``tags`` is opened and closed once, in this order, none within another, none empty; else 0.0.
 
-    Example: ``TagsReward(["think", "answer"])`` for ``<think>...</think><answer>...</answer>``. ``exact``: nothing but
-    blanks outside of them.
+    Example: ``tags: [think, answer]`` for ``<think>...</think><answer>...</answer>``.
     """
 
     name = "tags"
+    Settings = TagsSettings
 
-    def __init__(self, tags: Sequence[str] = ("think", "answer"), exact: bool = True) -> None:
-        self.check(tags, exact)
-        self.tags, self.exact = tuple(tags), exact
-
-    @staticmethod
-    def check(tags: Sequence[str] = ("think", "answer"), exact: bool = True) -> None:
-        names = [tag for tag in tags if isinstance(tag, str) and re.fullmatch(r"[A-Za-z_][\w-]*", tag)]
-        if isinstance(tags, str) or not names or len(names) != len(tags) or len(set(names)) != len(names):
-            raise RewardError(f"reward 'tags': tags={tags!r}; allowed: a list of different names, e.g. [think, answer]")
+    def __init__(self, settings: TagsSettings) -> None:
+        self.tags, self.exact = settings.tags, settings.exact
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
         return [Score(1.0) if self._fits(item.text) else Score(0.0, ScoreStatus.WRONG_FORMAT) for item in items]
@@ -143,10 +151,3 @@ class TagsReward:
                 return False
             position = end + len(closing)
         return not (self.exact and text[position:].strip())
-
-
-def _one_of(reward: str, key: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        close = difflib.get_close_matches(str(value), allowed, n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise RewardError(f"reward {reward!r}: {key}={value!r}; allowed: {', '.join(allowed)}{hint}")

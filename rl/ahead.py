@@ -12,17 +12,17 @@ from typing import Any
 
 from rl.config import Config
 from rl.prepare import check_failures
-from rl.protocols import RunsAhead
-from rl.rollouts import Sampled, Stream
+from rl.protocols import Prompts, RunsAhead
+from rl.rollouts import Sampled
 from rl.seeds import derive_seed
 from rl.types import WeightRef
 
 
 class RolloutAhead:
-    """Implements ``rl.rollouts.Sampler``. At most ``max_staleness`` batches wait besides the one that is taken; a batch is
+    """Implements ``rl.rollouts.GroupSource``. At most ``max_staleness`` batches wait besides the one that is taken; a batch is
     handed out whole."""
 
-    def __init__(self, workers: RunsAhead, stream: Stream, config: Config) -> None:
+    def __init__(self, workers: RunsAhead, stream: Prompts, config: Config) -> None:
         self._workers, self._stream, self._config = workers, stream, config
         self._begun: deque[tuple[int, dict[str, Any]]] = deque()  # a batch, and where the stream was before it
 

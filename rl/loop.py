@@ -16,14 +16,13 @@ from typing import Any, cast
 
 from rl.ahead import RolloutAhead
 from rl.config import Config
-from rl.data.stream import PromptStream
 from rl.errors import CheckpointError, LearnerLostError
 from rl.evaluation import evaluate, evaluation_seed
 from rl.prepare import prepare, reward_metrics
-from rl.protocols import Checkpoints, Learner, RunsAhead, Tracker, Workers
-from rl.rollouts import Sampler, StepByStep
+from rl.protocols import Checkpoints, Learner, Prompts, RunsAhead, Tracker, Workers
+from rl.rollouts import GroupSource, StepByStep
 from rl.stop import Stop, StopRequested
-from rl.tracking.clock import StepClock, orchestration, throughput
+from rl.tracking.clock import Clock, orchestration, throughput
 from rl.tracking.failures import FailureNotes
 from rl.tracking.trackers import tracked
 from rl.types import Group, Prompt, WeightRef
@@ -58,7 +57,7 @@ class Position:
 
 def train(
     config: Config,
-    stream: PromptStream,
+    stream: Prompts,
     val_prompts: Sequence[Prompt],
     workers: Workers,
     learner: Learner,
@@ -73,19 +72,19 @@ def train(
 
     The tracker is closed in any case, as FINISHED, FAILED or KILLED. Raises UniGRPOError where a run cannot go on.
     """
-    sampler = StepByStep(workers, stream, config)
+    source: GroupSource = StepByStep(workers, stream, config)
     if config.max_staleness:
-        sampler = RolloutAhead(cast(RunsAhead, workers), stream, config)
+        source = RolloutAhead(cast(RunsAhead, workers), stream, config)
     parts = (config, stream, val_prompts, workers, learner, tracker, checkpoints)
     with tracked(tracker), ThreadPoolExecutor(1, "numbers") as aside:
         try:
-            return _Run(*parts, stop or Stop(), sampler, stream.state(), aside).train()
+            return _Run(*parts, stop or Stop(), source, stream.state(), aside).train()
         except StopRequested:
             raise KeyboardInterrupt from None
 
 
 def _in_a_moment(work: Callable[[Sequence[Group]], dict[str, float]], groups: Sequence[Group]) -> dict[str, float]:
-    """Once the batch is on its way to the learner: both would share Python's lock, and all would wait for the later."""
+    """Delayed by 10 ms, so that serialising the batch for the learner does not contend for the GIL."""
     time.sleep(HEAD_START_S)
     return work(groups)
 
@@ -93,14 +92,14 @@ def _in_a_moment(work: Callable[[Sequence[Group]], dict[str, float]], groups: Se
 @dataclass(frozen=True, slots=True)
 class _Run:
     config: Config
-    stream: PromptStream
+    stream: Prompts
     val_prompts: Sequence[Prompt]
     workers: Workers
     learner: Learner
     tracker: Tracker
     checkpoints: Checkpoints
     stop: Stop
-    sampler: Sampler
+    source: GroupSource
     first_prompts: Mapping[str, Any]
     aside: Executor
     failures: FailureNotes = field(default_factory=FailureNotes)
@@ -129,10 +128,10 @@ class _Run:
 
     def _step(self, weights: WeightRef, at: Position) -> tuple[WeightRef, Position, Sequence[Group]]:
         """The flow."""
-        clock = StepClock()
+        clock = Clock()
         self.tracker.phase("training")
         with self.stop.may_abandon():
-            sampled = self.sampler.take(weights, at.step)
+            sampled = self.source.take(weights, at.step)
         groups = sampled.groups
         self.failures.tell(groups)
         batch = prepare(sampled.chosen, self.config, at.step, weight_version=weights.version)
@@ -148,7 +147,7 @@ class _Run:
 
     def _go_back(self, lost: LearnerLostError, at: Position) -> tuple[WeightRef, Position]:
         """To the last checkpoint, with a new learner; what was learned since then is learned again, bit for bit."""
-        self.sampler.drop()
+        self.source.drop()
         back = replace(self._position(self.checkpoints.go_back(self.learner)), before=at.before)
         logger.warning("%s; a new learner goes on from step %d (it was at %d)", lost, back.step, at.step)
         return self.workers.update_weights(self.learner, back.weight_version), back
@@ -171,9 +170,9 @@ class _Run:
             logger.warning("%s; training goes on, and saves again when it is due", error)
 
     def _save(self, at: Position) -> None:
-        clock = StepClock()
+        clock = Clock()
         self.tracker.phase("saving")
-        state = {"data": self.sampler.position(), "weight_version": at.weight_version, "before": dict(at.before or {})}
+        state = {"data": self.source.position(), "weight_version": at.weight_version, "before": dict(at.before or {})}
         with clock("timing_s/save_checkpoint"):
             self.checkpoints.save(at.step, self.learner, state)
         self.tracker.log(at.step, clock.seconds)

@@ -88,42 +88,54 @@ def unigrpo(
     """
     _check(logp, old_logp, ref_logp, advantages, mask, config)
     mask = mask.bool()
-    masked_count = mask.sum(1).clamp(min=1)
     normalizer = normalizers(mask, lengths, config)
     mean = RolloutMean(mask, logp, _mean_weights(mask, weights, config))
-
     importance = None
     if behavior_logp is not None and config.importance_cap is not None:
         importance = importance_weights(old_logp, behavior_logp, mask, config, lengths, scales)
     log_ratio = mean.select(logp) - mean.select(old_logp)
+    sequence = config.ratio == "sequence"
+    ratio = _sequence_ratio(log_ratio, mask, lengths, scales) if sequence else log_ratio.exp()
+    loss, metrics = _policy_loss(mean, ratio, log_ratio, advantages, normalizer, importance, config)
+    if ref_logp is not None:
+        kl = kl_term(mean.select(ref_logp) - mean.select(logp), config)
+        kl_loss = mean(kl, normalizer)
+        loss = loss + config.kl_coef * kl_loss
+        metrics["actor/kl_loss"] = kl_loss.detach()
+    return LossOutput(loss, metrics)
+
+
+def _policy_loss(
+    mean: RolloutMean,
+    ratio: Tensor,
+    log_ratio: Tensor,
+    advantages: Tensor,
+    normalizer: Tensor,
+    importance: Tensor | None,
+    config: ObjectiveConfig,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """ratio [B, L], or [B, 1] of whole responses -> the clipped surrogate's mean, and what is reported of it."""
+    masked_count = mean.mask.sum(1).clamp(min=1)
+    surrogate, plain, clipped = _surrogate(ratio, advantages, config)
     if config.ratio == "sequence":
-        ratio = _sequence_ratio(log_ratio, mask, lengths, scales)
-        surrogate, plain, clipped = _surrogate(ratio, advantages, config)
         if importance is not None:
             surrogate = surrogate * (importance.sum(1, keepdim=True) / masked_count[:, None])
         pg_loss = mean.over_rollouts(surrogate)
     else:
-        ratio = log_ratio.exp()
-        surrogate, plain, clipped = _surrogate(ratio, advantages, config)
         pg_loss = mean(surrogate if importance is None else surrogate * importance, normalizer)
-    loss, metrics = pg_loss, {}
-    if importance is not None:
-        capped = (importance >= (config.importance_cap or torch.inf)).to(logp.dtype)
-        metrics["actor/importance_mean"] = mean(importance, masked_count)
-        metrics["actor/importance_capped"] = mean(capped, masked_count)
-    if ref_logp is not None:
-        kl = kl_term(mean.select(ref_logp) - mean.select(logp), config)
-        kl_loss = mean(kl, normalizer)
-        loss = pg_loss + config.kl_coef * kl_loss
-        metrics["actor/kl_loss"] = kl_loss.detach()
+    metrics: dict[str, Tensor] = {}
     with torch.no_grad():
+        if importance is not None:
+            capped = (importance >= (config.importance_cap or torch.inf)).to(log_ratio.dtype)
+            metrics["actor/importance_mean"] = mean(importance, masked_count)
+            metrics["actor/importance_capped"] = mean(capped, masked_count)
         metrics |= {
             "actor/pg_loss": pg_loss.detach(),
-            "actor/pg_clipfrac": mean((clipped < plain).to(logp.dtype).expand_as(logp), masked_count),
+            "actor/pg_clipfrac": mean((clipped < plain).to(log_ratio.dtype).expand_as(log_ratio), masked_count),
             "actor/ppo_kl": mean(-log_ratio, masked_count),
             "actor/ratio_max_deviation": (ratio - 1).abs().max() if ratio.numel() else ratio.new_zeros(()),
         }
-    return LossOutput(loss, metrics)
+    return pg_loss, metrics
 
 
 def _surrogate(ratio: Tensor, advantages: Tensor, config: ObjectiveConfig) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from rl.errors import ConfigError
 from rl.registry import Registry
+from rl.seeds import shuffled
 from rl.types import MaskDraw
 
 # (mu, total, start or None, generator) -> mu timesteps, each 1..total
@@ -93,8 +94,7 @@ def mask_pattern(draw: MaskDraw, length: int) -> np.ndarray:
         if count == length:
             pattern[:] = True
             return pattern
-        keys = np.random.Philox(key=draw.seed).random_raw(length)
-        pattern[np.argsort(keys, kind="stable")[:count]] = True
+        pattern[shuffled(np.random.Philox(key=draw.seed), length)[:count]] = True
     return pattern
 
 

@@ -77,6 +77,22 @@ class RunsAhead(Workers, Protocol):
         ...
 
 
+class Prompts(Protocol):
+    """An endless, resumable stream of training prompts. ``rl.data.stream.PromptStream`` is the one of a run."""
+
+    def next(self, count: int, /) -> list[Prompt]:
+        """The next ``count`` prompts."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Where the stream is, as plain JSON."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        ...
+
+
 class Tracker(Protocol):
     """Where a run's numbers, tables and pictures go. It never raises into the loop and never blocks it."""
 

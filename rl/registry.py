@@ -24,7 +24,7 @@ class Registry(Generic[T], Mapping[str, T]):
     group     entry-point group under which an installed package brings its own, e.g. ``unigrpo.estimators``
     error     what an unknown name raises, a ``UniGRPOError``
 
-    Example: ``Registry("wire", {"ipc": "cluster.weights.ipc:IpcWire"}, group="unigrpo.wires")["ipc"]``.
+    Example: ``Registry("rounding", {"floor": "math:floor"}, group="unigrpo.roundings")["floor"](2.5)``.
     """
 
     def __init__(
@@ -81,12 +81,12 @@ class Registry(Generic[T], Mapping[str, T]):
         return isinstance(name, str) and (name in self._targets or name in self._entry_points())
 
     def _load(self, name: str) -> T:
-        target: Any = self._targets.get(name, self._entry_points().get(name))
-        text = target.value if isinstance(target, EntryPoint) else target
+        # no isinstance(..., EntryPoint): once the backport importlib_metadata is imported, the points are of its class
+        point = None if name in self._targets else self._entry_points()[name]
+        target: Any = self._targets.get(name)
+        text = target if point is None else point.value
         try:
-            if isinstance(target, EntryPoint):
-                return target.load()
-            return resolve(target)
+            return point.load() if point is not None else resolve(target)
         except UniGRPOError:
             raise
         except Exception as error:  # a package's own code runs here

@@ -9,18 +9,12 @@ from typing import Any, Protocol
 from rl.advantages import scores_differ
 from rl.config import Config
 from rl.prepare import check_failures
-from rl.protocols import RunsAhead, Workers
+from rl.protocols import Prompts, RunsAhead, Workers
 from rl.seeds import derive_seed
-from rl.types import Group, Prompt, WeightRef
+from rl.types import Group, WeightRef
 
 
-class Stream(Protocol):
-    def next(self, count: int, /) -> list[Prompt]: ...
-
-    def state(self) -> dict[str, Any]: ...
-
-
-class Sampler(Protocol):
+class GroupSource(Protocol):
     """Where the loop gets a step's groups: one step after the other, or ahead (``rl.ahead``)."""
 
     def take(self, weights: WeightRef, step: int) -> Sampled:
@@ -46,9 +40,9 @@ class Sampled:
 
 
 class StepByStep:
-    """Implements ``Sampler``, strictly on-policy."""
+    """Implements ``GroupSource``, strictly on-policy."""
 
-    def __init__(self, workers: Workers, stream: Stream, config: Config) -> None:
+    def __init__(self, workers: Workers, stream: Prompts, config: Config) -> None:
         self._workers, self._stream, self._config = workers, stream, config
         self._before: dict[str, Any] | None = None
 
@@ -67,7 +61,7 @@ class StepByStep:
             self._workers.cancel()
 
 
-def sample_groups(workers: Workers, stream: Stream, weights: WeightRef, config: Config, step: int) -> Sampled:
+def sample_groups(workers: Workers, stream: Prompts, weights: WeightRef, config: Config, step: int) -> Sampled:
     """Sample and score a batch of prompts.
 
     Where ``rollout.max_gen_batches`` is above 1, groups whose scores are all equal or failed are set aside, and more

@@ -1,9 +1,13 @@
-"""One run seed, and every other seed as a pure function of it: nothing is drawn from hidden state, so a run resumes."""
+"""One run seed; every other seed, number and order is a pure function of it. Nothing is drawn from hidden state, so a run
+resumes. Numbers that devices draw are in ``policies.noise``.
+"""
 
 from __future__ import annotations
 
 import operator
 from hashlib import blake2b
+
+import numpy as np
 
 
 class SeedPath:
@@ -26,6 +30,17 @@ def derive_seed(seed: int, *parts: int | str) -> int:
     part is hashed with its kind and length, so ``("a", "b")``, ``("ab",)``, ``(1,)`` and ``("1",)`` all differ.
     """
     return SeedPath(seed, *parts).derive()
+
+
+def uniforms(seed: int, count: int) -> tuple[np.ndarray, np.random.Philox]:
+    """``count`` float64 numbers in [0, 1), and the generator behind them. NumPy promises Philox's raw stream."""
+    bits = np.random.Philox(key=seed)
+    return (bits.random_raw(count) >> np.uint64(11)) * 2.0**-53, bits
+
+
+def shuffled(bits: np.random.Philox, length: int) -> np.ndarray:
+    """A uniform order of ``length`` positions."""
+    return np.argsort(bits.random_raw(length), kind="stable")
 
 
 def _encoded(parts: tuple[int | str, ...]) -> bytes:

@@ -244,6 +244,33 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Curve:
+    """``scale * value + offset``, held between low and high. Example: ``Curve(low=0.0)`` forgets negative values."""
+
+    scale: float = 1.0
+    offset: float = 0.0
+    low: float | None = None
+    high: float | None = None
+
+    def __call__(self, value: float) -> float:
+        value = self.scale * value + self.offset
+        value = value if self.low is None else max(self.low, value)
+        return value if self.high is None else min(self.high, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A reward counts 0 wherever the value of reward ``by`` is below ``at_least``, or ``by`` has none."""
+
+    by: str
+    at_least: float = 1.0
+
+    def opens(self, scores: Mapping[str, Score]) -> bool:
+        score = scores.get(self.by)
+        return score is not None and score.usable and score.value >= self.at_least
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """The G rollouts of one prompt and their scores, in the order of their index."""
 

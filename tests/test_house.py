@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata as metadata
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,7 +22,7 @@ from rl.config import load_config
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("rl", "rewards", "policies", "cluster")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-MAX_LINES = 400
+MAX_LINES, MAX_FUNCTION_LINES, MAX_FILES = 400, 60, 18
 MAX_WEIGHT_BYTES = 12 * 1000 * 1000
 RECIPES = sorted(path.stem for path in (ROOT / "rl" / "recipes").glob("*.yaml"))
 
@@ -72,6 +75,76 @@ def test_the_ground_is_light(module: str) -> None:
 def test_shipped_weights_are_small() -> None:
     sizes = {str(path.relative_to(ROOT)): path.stat().st_size for path in package_files("*.safetensors")}
     assert 0 < sum(sizes.values()) <= MAX_WEIGHT_BYTES, sizes
+
+
+def imports_of(code: str, modules: Collection[str]) -> set[str]:
+    """The modules that some code imports, also inside functions and for types alone."""
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names} & set(modules)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                found |= {full if full in modules else node.module} & set(modules)
+    return found
+
+
+def circles(code_of: Mapping[str, str]) -> list[list[str]]:
+    """Groups of modules that import each other, directly or through others. code_of: module -> its code."""
+    reaches = {name: imports_of(code, code_of) - {name} for name, code in code_of.items()}
+    for middle in reaches:  # Warshall: everything that can be reached
+        for name, found in reaches.items():
+            if middle in found:
+                reaches[name] = found | reaches[middle]
+    groups = {tuple(sorted(each for each in found if name in reaches[each])) for name, found in reaches.items()}
+    return sorted(list(group) for group in groups if group)
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    code_of = {}
+    for path in package_files("*.py"):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        code_of[name] = path.read_text()
+    assert circles(code_of) == []
+
+
+def test_a_circle_is_found_also_inside_a_function() -> None:
+    code_of = {
+        "a": "from b import thing",
+        "b": "def f():\n    import c",
+        "c": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from a import x",
+        "d": "import a",
+    }
+    assert circles(code_of) == [["a", "b", "c"]]
+
+
+def test_the_product_imports_no_benchmarks_and_no_tests() -> None:
+    outside = {"benchmarks", "tests"}
+    named = {
+        str(path.relative_to(ROOT))
+        for path in package_files("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+        if name.partition(".")[0] in outside
+    }
+    assert not named
+
+
+def test_no_folder_is_a_corridor() -> None:
+    counts = Counter(str(path.parent.relative_to(ROOT)) for path in package_files("*.py"))
+    assert not {folder: count for folder, count in counts.items() if count > MAX_FILES}
+
+
+def test_no_function_is_long() -> None:
+    functions = {
+        f"{path.relative_to(ROOT)}:{node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
+        for path in package_files("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert not {name: lines for name, lines in functions.items() if lines > MAX_FUNCTION_LINES}
 
 
 def test_no_file_is_long() -> None:

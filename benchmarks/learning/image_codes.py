@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from policies.base import ImageTokenizer
 from policies.files.fresh_policy import begin_alike
 from policies.images.load import load_image_tokenizer
-from rewards.pictures.composition import CompositionReward
+from rewards import load_reward
 from rl.pixels import load_pixels
 from rl.tasks import GENERATORS
 from rl.tasks.scenes import scene_image
@@ -73,7 +73,7 @@ def scenes_kept(tokenizer: ImageTokenizer, count: int) -> float:
     pictures = np.stack([scene_image(prompt, row, tokenizer.image_size) for row, prompt in enumerate(prompts)])
     decoded = tokenizer.decode(tokenizer.encode(pictures))
     items = [RewardItem(prompt, image=picture) for prompt, picture in zip(prompts, decoded, strict=True)]
-    return float(np.mean([score.value for score in CompositionReward().score(items)]))
+    return float(np.mean([score.value for score in load_reward("composition").score(items)]))
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rewards.pictures.clip import CONFIG, ClipReward
+from rewards.pictures.clip import CONFIG, ClipReward, ClipSettings
 from rl.threads import torch_threads
 from rl.types import Message, Prompt, RewardItem, Task
 
@@ -196,7 +196,9 @@ def main() -> None:
     for name in arguments.models:
         with tempfile.TemporaryDirectory() as folder:
             model = name if name == "tiny" else random_model(name, Path(folder))
-            reward, halved = (ClipReward(model, threads=arguments.threads, precision=p) for p in ("fp32", "bf16"))
+            reward, halved = (
+                ClipReward(ClipSettings(model=model, threads=arguments.threads, precision=p)) for p in ("fp32", "bf16")
+            )
         items = drawings(BATCH, 64 if name == "tiny" else VISION[name]["image_size"])
         measure(name, reward, halved, items, arguments.rounds)
         if arguments.why:

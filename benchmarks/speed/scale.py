@@ -22,6 +22,7 @@ import ray
 
 from cluster.actors.resources import Placement
 from cluster.run.session import ray_running
+from cluster.weights.base import Published, WeightWire
 from cluster.weights.digest import Weights, digest
 from cluster.workers.actors import RewardActor, RolloutActor
 from cluster.workers.on_ray import RayWorkers
@@ -238,7 +239,7 @@ class _Sampler:
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
 
-    def load_weights(self, ref: WeightRef, weights: Weights) -> None:
+    def receive_weights(self, wire: WeightWire, published: Published, body: Any) -> None:
         """Arrived, which is what the controller waits for; checking them costs a worker's time, not the controller's."""
 
     def rollout(self, prompt: Prompt, weights: WeightRef, seed: int, evaluate: bool = False) -> tuple[Rollout, ...]:

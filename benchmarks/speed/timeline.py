@@ -29,8 +29,7 @@ from cluster.learner.batch_wire import PackedBatch
 from cluster.learner.rank_group import RankActor, RankGroup
 from cluster.run import preflight
 from cluster.run.session import ray_running
-from cluster.weights.collective import Transfer
-from cluster.weights.digest import Weights
+from cluster.weights.base import Published
 from cluster.workers.actors import RewardActor, RolloutActor, Sampled, Scored
 from cluster.workers.on_ray import RayWorkers
 from rl.checkpoints.folder import FolderCheckpoints
@@ -64,13 +63,9 @@ def noted(folder: str, who: str, what: str, version: int) -> Iterator[None]:
 
 
 class NotedRollout(RolloutActor):
-    def load_weights(self, ref: WeightRef, weights: Weights) -> None:
-        with noted(self._folder_of_notes, self._name, "load", ref.version):
-            super().load_weights(ref, weights)
-
-    def receive_weights(self, ref: WeightRef, transfer: Transfer, rank: int) -> None:
-        with noted(self._folder_of_notes, self._name, "load", ref.version):
-            super().receive_weights(ref, transfer, rank)
+    def receive_weights(self, wire: str, published: Published, body: Any) -> None:
+        with noted(self._folder_of_notes, self._name, "load", published.ref.version):
+            super().receive_weights(wire, published, body)
 
     def rollout(
         self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, evaluate: bool = False
@@ -96,13 +91,13 @@ class NotedRank(RankActor):
         with self._noted("learn", self._learned):
             return super().update(batch)
 
-    def publish(self, version: int) -> tuple[WeightRef | None, Any]:
+    def publish(self, version: int) -> tuple[Published | None, Any]:
         with self._noted("publish", version):
             return super().publish(version)
 
-    def send_weights(self, *takers_are_ready: bool) -> None:
+    def serve(self, request: Any, *after: bool) -> Any:
         with self._noted("send", getattr(self, "_learned", -1) + 1):
-            super().send_weights(*takers_are_ready)
+            return super().serve(request, *after)
 
     def _noted(self, what: str, version: int) -> Any:
         return noted(str(self._config.run_dir / "notes"), f"learner rank {self._rank}", what, version)
@@ -136,7 +131,7 @@ def run(recipe: str, overrides: Sequence[str]) -> tuple[list[Event], list[dict[s
         try:
             workers.wait_ready()
             learner.wait_ready()
-            learner.aside = workers
+            learner.work_beside(workers)
             stream = PromptStream(config.data.train, config.seed, inputs.train)
             parts = (config, stream, [], workers, learner, JsonlTracker(config.run_dir), FolderCheckpoints(config))
             train(*parts)

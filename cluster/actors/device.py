@@ -1,11 +1,8 @@
-"""The device that an actor has, and what another process on the same device offers it."""
+"""The device that an actor has."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-
-from rl.errors import WorkerError
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +18,3 @@ def this_device() -> Device:
     import ray
 
     return Device(ray.util.get_node_ip_address(), tuple(ray.get_runtime_context().get_accelerator_ids().get("GPU", ())))
-
-
-def beside(handles: Mapping[Device, bytes], name: str) -> bytes:
-    """What a rank on the asking actor's own device has to lend. Raises WorkerError where there is no such rank."""
-    device = this_device()
-    if device not in handles:
-        where = ", ".join(sorted(f"{each.node} {'/'.join(each.gpus) or 'CPU'}" for each in handles))
-        raise WorkerError(
-            f"cluster.weight_sync=ipc: {name} has {device.node} {'/'.join(device.gpus) or 'CPU'}, the learner's ranks have "
-            f"{where}; set cluster.placement=colocated and as many ranks as GPUs, or cluster.weight_sync=object_store"
-        )
-    return handles[device]

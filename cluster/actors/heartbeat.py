@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,16 +100,17 @@ class Pulse:
         watched = self._watched.get(name)
         return None if watched is None or watched.beat is None else time.monotonic() - watched.seen
 
-    def lost(self, what: str) -> dict[str, LostWorkerError]:
-        """Those that owe a beat for too long, or are dead, until they are forgotten. what: they were doing.
+    def lost(self, doing: str | Mapping[str, str]) -> dict[str, LostWorkerError]:
+        """Those that owe a beat for too long, or are dead, until they are forgotten.
 
-        Asked at every answer of anybody, it looks no oftener than it has news."""
+        doing: what all of them were doing, or by name. It is called at every answer, and looks no oftener than it has news.
+        """
         now = time.monotonic()
         if now - self._looked >= LOOK_S:
             self._looked = now
             self._look(now)
         return {
-            name: LostWorkerError(f"{name} was lost, {what}: {watched.problem}")
+            name: LostWorkerError(f"{name} was lost, {_doing(doing, name)}: {watched.problem}")
             for name, watched in self._watched.items()
             if watched.problem
         }
@@ -151,3 +153,7 @@ def end(actor: Any, beat: Beat | None) -> None:
 
 def _ask(actor: Any) -> Any:
     return actor.beat.options(concurrency_group=GROUP).remote()
+
+
+def _doing(doing: str | Mapping[str, str], name: str) -> str:
+    return doing if isinstance(doing, str) else doing.get(name, "idle")

@@ -78,11 +78,7 @@ class ActorPool:
         return [
             WorkerState(
                 worker.name,
-                running[worker.name].call.label
-                if worker.name in running
-                else "starting"
-                if worker.starting
-                else "idle",
+                _doing(worker),
                 now - worker.since if worker.since else 0.0,
                 running[worker.name].attempt if worker.name in running else 0,
                 worker.has,
@@ -285,15 +281,13 @@ class ActorPool:
             waited = f"no answer from {running.worker.name} within {self._call_deadline_s:g} s"
             yield from self._retry(running, DeadlineError(f"{running.call.label}: {waited}"))
         by_name = {worker.name: worker.calls[0] for worker in self._workers if worker.calls}
-        lost = self._pulse.lost("in the middle of a call")
+        lost = self._pulse.lost({worker.name: _doing(worker) for worker in self._workers})
         for name, error in lost.items():
             if name in by_name:
-                running = by_name[name]
-                text = str(error).replace("in the middle of a call", running.call.label)
-                yield from self._retry(running, LostWorkerError(text))
+                yield from self._retry(by_name[name], error)
         for worker in starting:
             if (error := lost.get(worker.name)) is not None:
-                self._replace(worker, LostWorkerError(str(error).replace("in the middle of a call", "starting")))
+                self._replace(worker, error)
             elif now - worker.since > self._start_deadline_s:
                 raise DeadlineError(f"{worker.name}: did not start within {self._start_deadline_s:g} s")
 
@@ -362,3 +356,10 @@ class ActorPool:
     def _prepare(self, worker: Worker, key: Any) -> Any:
         worker.has = key
         return self._preparations[key](worker.actor)
+
+
+def _doing(worker: Worker) -> str:
+    """What its first call is called."""
+    if worker.calls:
+        return worker.calls[0].call.label
+    return "starting" if worker.starting is not None else "idle"

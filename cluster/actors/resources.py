@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from cluster.plan.layout import judge_gpus, layout, scorer_gpus, scorers
+from cluster.plan.layout import judge_gpus, layout, rewards_on_gpu, scorer_gpus, scorers
 from rl.config import Config
 from rl.errors import ConfigError
 
@@ -53,7 +53,7 @@ def place(config: Config) -> Placement:
     if scorer_gpus(config) > gpus:
         raise ConfigError(
             f"cluster.scorer_workers={cluster.scorer_workers}, scorer_gpus={cluster.scorer_gpus:g}: rewards on a GPU "
-            f"({', '.join(sorted(config.rewards.on_gpu))}) need {scorer_gpus(config):g}, the Ray cluster has {gpus:g}; ask "
+            f"({', '.join(sorted(rewards_on_gpu(config)))}) need {scorer_gpus(config):g}, the Ray cluster has {gpus:g}; ask "
             "for fewer, or set rewards.settings.NAME.device=cpu"
         )
     plan = layout(config, int(gpus - judge_gpus(config) - scorer_gpus(config)))
@@ -64,7 +64,7 @@ def place(config: Config) -> Placement:
         folder=os.getcwd(),
         scorer={
             "num_cpus": 1,
-            "num_gpus": cluster.scorer_gpus if config.rewards.on_gpu else 0,
+            "num_gpus": cluster.scorer_gpus if rewards_on_gpu(config) else 0,
             **selected(config, "scorer"),
         },
     )

@@ -129,14 +129,20 @@ app.add_typer(rewards_app, name="rewards")
 
 @rewards_app.command("check")
 def rewards_check(
-    spec: Annotated[str, typer.Argument(metavar="FILE.py:FUNCTION", help="The function to look at.")],
-    kwargs: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="reward_kwargs.")] = None,
+    spec: Annotated[
+        str,
+        typer.Argument(metavar="FILE.py:FUNCTION|NAME", help="Your function, or a reward's name."),
+    ],
+    kwargs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE...", help="reward_kwargs, or settings."),
+    ] = None,
     recipe: Recipe = "tiny",
     rows: Annotated[Path | None, typer.Option(help="Your own rows (.jsonl or .parquet) instead of samples.")] = None,
     deadline: Annotated[float, typer.Option(min=0.1, help="Seconds for all checks.")] = 30.0,
     memory_mb: Annotated[int, typer.Option(min=64, help="Address space of the function, MiB.")] = 2048,
 ) -> None:
-    """Run a reward function on sample rows: signature, values, determinism, threads, and what a step would cost."""
+    """Run a reward on sample rows: signature, values, determinism, threads, and what a step would cost."""
 
     def body() -> int:
         from cluster.cli.rewards_check import check
@@ -147,13 +153,15 @@ def rewards_check(
 
 
 @rewards_app.command("list")
-def rewards_list() -> None:
+def rewards_list(
+    verbose: Annotated[bool, typer.Option("--verbose", help="Also each reward's value and settings.")] = False,
+) -> None:
     """Names that a mix may use; installed packages add theirs under the entry point group unigrpo.rewards."""
 
     def body() -> int:
-        from rewards.base import reward_names
+        from rewards.reference import listing
 
-        typer.echo("\n".join(reward_names()))
+        typer.echo(listing(verbose))
         return console.OK
 
     console.run(body)

@@ -14,23 +14,24 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster import console
-from cluster.plan.layout import scorer_gpus, scorers
+from cluster.plan.layout import rewards_apart, scorer_gpus, scorers
 from cluster.plan.plan import Assumed, Plan, divide, make_plan, remedies, samplers
 from cluster.plan.seconds import DEVICES, Device, Efficiency
 from cluster.plan.sizes import parameters
+from cluster.weights.base import check_wire
 from policies.families.registry import family_of
 from policies.files.folders import find_policy, read_config
 from rl.config import Config, load_config
 from rl.errors import ConfigError
 
 OWN = ("gpus", "gpu", "prompt_tokens", "image_codes", "reward_s", "sampler_efficiency", "learner_efficiency")
-GIB = 2**30
 
 
 def plan(recipe: str, words: Sequence[str], calibration: Path | None) -> int:
     """0 where it fits, 1 where it does not. Raises ConfigError, PolicyError."""
     own, overrides = _own(words)
     config = load_config(recipe, overrides)
+    check_wire(config)
     folder = read_config(find_policy(config.policy.path))
     sizes = family_of(folder.get("model_type")).sizes(folder)
     device = _device(str(own.get("gpu", "h100")), calibration)
@@ -149,7 +150,7 @@ def _heading(config: Config, device: Device, made: Plan, count: int) -> str:
 
 
 def _scorers_line(config: Config) -> str:
-    names, count = ", ".join(sorted(config.rewards.apart)), scorers(config)
+    names, count = ", ".join(sorted(rewards_apart(config))), scorers(config)
     return f"\n{scorer_gpus(config):g} GPUs more for cluster.scorer_workers={count}: {names}" if count else ""
 
 

@@ -1,4 +1,4 @@
-"""``unigrpo rewards check my.py:f``: runs a reward function on sample rows, in a child, and says what a run would meet."""
+"""``unigrpo rewards check my.py:f``, or a reward's name: runs it on sample rows, in a child, and says what a run would meet."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster import console
-from rewards.custom import CustomReward
-from rewards.sandbox.custom import pack
+from rewards.registry import check_reward
 from rewards.sandbox.parent import Isolated
 from rewards.sandbox.probe import NOTE, OK, WRONG
+from rewards.sandbox.wire import plain, to_json
 from rl.config import Config, SourceConfig, load_config
 from rl.data.rows import load_rows
-from rl.errors import RewardError
 from rl.types import Message, Prompt, RewardItem, ScoreStatus, Task
 
 _SAMPLES = 8  # rows of the user's own data
 _MARKS = {OK: "[green]ok[/green]", NOTE: "[yellow]note[/yellow]", WRONG: "[red]wrong[/red]"}
 
 
-def check(spec: str, recipe: str, rows: Path | None, deadline_s: float, memory_mb: int, kwargs: Sequence[str]) -> int:
-    """Print one row a check; 0 where nothing is wrong, else 2. Raises RewardError, DataError or ConfigError."""
-    path, separator, function = spec.rpartition(":")
-    if not separator or not path.endswith(".py"):
-        raise RewardError(f"rewards check: {spec!r}: expected FILE.py:FUNCTION, e.g. examples/custom_reward.py:reward")
-    CustomReward.check(path, function)
+def check(spec: str, recipe: str, rows: Path | None, deadline_s: float, memory_mb: int, words: Sequence[str]) -> int:
+    """Print one row a check; 0 where nothing is wrong, else 2. Raises RewardError, DataError or ConfigError.
+
+    words: ``KEY=VALUE``, a function's keyword arguments or a reward's settings.
+    """
+    path, separator, _ = spec.rpartition(":")
+    given = _keywords(words)
+    reward = {"name": spec, "reward_kwargs": given} if separator and path.endswith(".py") else {"name": spec, **given}
+    check_reward(reward)
     config = load_config(recipe)
     items = _own(rows) if rows is not None else samples()
-    report = examine(path, function, items, deadline_s, memory_mb, _keywords(kwargs))
+    report = examine(reward, items, deadline_s, memory_mb)
     screen = Console()
     screen.print(_table(spec, report["rows"], len(items)))
     if report["printed"]:
@@ -45,14 +47,13 @@ def check(spec: str, recipe: str, rows: Path | None, deadline_s: float, memory_m
 
 
 def examine(
-    path: str, function: str, items: Sequence[RewardItem], deadline_s: float, memory_mb: int, extra: Mapping[str, Any]
+    reward: Mapping[str, Any], items: Sequence[RewardItem], deadline_s: float, memory_mb: int
 ) -> dict[str, Any]:
     """``rewards.sandbox.probe.probe``'s report; where the child did not live to give it, one row that says why."""
     child = Isolated("rewards.sandbox.probe:probe", memory_mb=memory_mb, network=True)
-    payload = {"path": path, "function": function, "extra": dict(extra), "items": [pack(item) for item in items]}
     try:
         child.warm()
-        outcome = child.call(payload, deadline_s)
+        outcome = child.call({"spec": plain(reward), "items": [to_json(item) for item in items]}, deadline_s)
     finally:
         child.close()
     if outcome.status is ScoreStatus.OK:
@@ -62,7 +63,7 @@ def examine(
         reason += " for all checks: an endless loop, or slow? --deadline gives it longer"
     elif "exit code" in reason or "signal" in reason:
         reason += ": it must return, and never end its process"
-    row = ["runs", WRONG, f"{outcome.status}: {path}:{function}: {reason}"]
+    row = ["runs", WRONG, f"{outcome.status}: {reward['name']}: {reason}"]
     return {"rows": [row], "seconds_per_item": None, "printed": ""}
 
 

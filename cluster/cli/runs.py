@@ -163,7 +163,7 @@ def _export(config: Config, weights: Mapping[str, np.ndarray]) -> Path:
     from policies import load_policy
 
     policy = load_policy(config.policy.path, dtype=config.policy.dtype)
-    copy_into(policy.module, weights)
+    copy_into(policy.module.state_dict(), weights)
     folder = config.run_dir / POLICY_FOLDER
     policy.save(folder)
     return folder

@@ -21,6 +21,7 @@ from cluster import console
 from cluster.jobs.entry import COMMANDS
 from cluster.jobs.server import KILLED, HeadLostError, Job, JobServer
 from cluster.jobs.shipping import Packed, Shipping, pack, secrets_of, stage
+from cluster.weights.base import check_wire
 from rl.config import Config, load_config
 from rl.errors import ConfigError, DeadlineError
 
@@ -75,6 +76,7 @@ def prepare(recipe: str, overrides: Sequence[str], options: Options) -> Packed:
     if options.command not in COMMANDS:
         raise ConfigError(f"--command {options.command}: allowed: {', '.join(COMMANDS)}")
     config = load_config(recipe, overrides)
+    check_wire(config)
     if config.cluster.address is not None:
         raise ConfigError(
             f"cluster.address={config.cluster.address}: a submitted job attaches to its own cluster; leave it out"

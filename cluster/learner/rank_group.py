@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import ray
 import torch
-from torch import Tensor
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from cluster.actors.device import Device, this_device
@@ -31,17 +30,12 @@ from cluster.learner.one_rank import make_learner
 from cluster.learner.parking import Parking
 from cluster.learner.places import RankPlaces, check_devices
 from cluster.learner.turns import Turns
-from cluster.weights.adapters import AdapterWeights, adapter_weights, arrays
-from cluster.weights.buckets import layout, stream_digest
-from cluster.weights.collective import Outgoing, Transfer, way_for
-from cluster.weights.digest import digest, require_finite
-from cluster.weights.fingerprint import stream_fingerprint
-from cluster.weights.ipc import lend
-from policies import lora
+from cluster.weights.base import Published, open_wire
+from cluster.weights.payload import Payload
 from rl.config import Config
 from rl.errors import CheckpointError, DeadlineError, LearnerLostError, UniGRPOError, WorkerError
 from rl.learner.update import UniGRPOLearner
-from rl.types import StepReport, TrainBatch, WeightRef
+from rl.types import StepReport, TrainBatch
 
 logger = logging.getLogger(__name__)
 
@@ -52,15 +46,15 @@ FAREWELL_S = 5.0  # after one rank failed: for the news of another's death to ar
 class RankActor(Beating):
     """One rank. Its learner exists once ``start`` has run on all of them."""
 
-    def __init__(self, config: Config, rank: int, folder: str) -> None:
+    def __init__(self, config: Config, rank: int, folder: str, own_device: bool = False) -> None:
+        """own_device: this rank has a GPU to itself."""
         enter(folder, config.run_dir, f"learner rank {rank}")
-        self._config, self._rank = config, rank
+        self._config, self._rank, self._own_device = config, rank, own_device
         self._store: TCPStore | None = None
         self._learner: UniGRPOLearner | None = None
-        self._outgoing: Outgoing | None = None
-        self._base: str | None = None  # digest of the weights that an adapter is added to, which never change
+        self._wire = open_wire(config.cluster.weight_sync)
+        self._made_payload: Payload | None = None
         self._parking = Parking()
-        self._lent: dict[str, Tensor] = {}
 
     def device(self) -> Device:
         return this_device()
@@ -77,81 +71,38 @@ class RankActor(Beating):
         self._learner = make_learner(self._config, self._rank, world_size, self._store)
 
     def update(self, batch: PackedBatch) -> StepReport:
-        self.take_back()
+        self._wire.release()
         return self.learner.update(unpack(batch))
 
     def weights(self) -> Mapping[str, np.ndarray]:
         weights = self.learner.weights()
         return weights if self._rank == 0 else {}
 
-    def publish(self, version: int) -> tuple[WeightRef | None, Mapping[str, np.ndarray] | AdapterWeights]:
-        """Rank 0: the weights, or what alone changes in them, under the name of the whole; the other ranks only take part.
-        Raises TrainingError for a NaN in them."""
-        adapter = self._adapter()
+    def publish(self, version: int) -> tuple[Published | None, Any]:
+        """Rank 0: the version's name, and what its wire needs to receive it. The other ranks only take part.
+        Raises TrainingError for a NaN in the weights."""
+        payload = self._payload()
+        payload.collect()
         if self._rank:
-            self._take_part()
-            return None, {}
-        names = [slot.name for slot in layout(self.learner.shapes())]
-        # Ray copies what is returned before anything else runs here: where it lies is good enough.
-        weights = {name: value.numpy() for name, value in zip(names, self.learner.stream(), strict=True)}
-        require_finite(weights, version)
-        return WeightRef(version, digest(weights)), weights if adapter is None else adapter
+            payload.take_part()
+            return None, None
+        ref, body = self._wire.publish(payload, version)
+        return Published(ref, payload.base), body
 
-    def _adapter(self) -> AdapterWeights | None:
-        if not self._config.learner.lora.on:
-            return None
-        module = self.learner.policy.module
-        with self.learner.engine.whole():
-            if self._base is None:
-                self._base = digest(arrays(lora.base_state(module)))
-            return adapter_weights(module, self._base)
+    def serve(self, request: Any, *after: bool) -> Any:
+        """What the wire's driver side asks for. Ray starts this when all of ``after`` are there."""
+        return self._wire.serve(self._payload(), request)
 
-    def digest(self, version: int, on_device: bool) -> str:
-        """Rank 0; the others only take part where the weights are parted. on_device: ``cluster.weights.fingerprint``."""
-        if self._rank:
-            self._take_part()
-            return ""
-        shapes = layout(self.learner.shapes())
-        if on_device:
-            return stream_fingerprint(self.learner.stream(moved=False), shapes, version)
-        return stream_digest(self.learner.stream(), shapes, version)
-
-    def lend_weights(self) -> tuple[Device, bytes]:
-        """Handles of this rank's weights, for workers on its device; they are not changed before ``take_back``."""
-        names = [slot.name for slot in layout(self.learner.shapes())]
-        self._lent = dict(zip(names, self.learner.stream(moved=False), strict=True))
-        return this_device(), lend(self._lent)
-
-    def take_back(self) -> None:
-        self._lent = {}
+    def _payload(self) -> Payload:
+        learner = self.learner  # restarts it where its memory was offloaded
+        if self._made_payload is None:
+            lora_on = self._config.learner.lora.on
+            self._made_payload = Payload(learner, self._rank, adapter=lora_on, own_device=self._own_device)
+        return self._made_payload
 
     def sleep(self) -> int:
         """Give the device's memory back until this rank works again; the bytes."""
         return self._parking.park(self._learner, torch.device(self._config.policy.device).type)
-
-    def open_transfer(self, takers: int, timeout_s: float, on_device: bool) -> Transfer:
-        """Rank 0: where those who want the weights find it."""
-        way = way_for(self.learner.policy.module, on_device)
-        self._outgoing = Outgoing(ray.util.get_node_ip_address(), self.learner.shapes(), takers, timeout_s, way)
-        return self._outgoing.transfer
-
-    def send_weights(self, *takers_are_ready: bool) -> None:
-        """Ray starts this on rank 0 when all of them are: the ranks do not wait for a worker that is still loading."""
-        if self._rank:
-            return self._take_part()
-        assert self._outgoing is not None, "open_transfer comes first"
-        outgoing, self._outgoing = self._outgoing, None
-        tensors = self.learner.stream(moved=not outgoing.transfer.way.on_device)
-        try:
-            outgoing.send(tensors)
-        finally:  # a worker that is gone must not leave the other ranks waiting in a collective
-            for _ in tensors:
-                pass
-
-    def _take_part(self) -> None:
-        if self.learner.engine.parted:
-            for _ in self.learner.stream(moved=False):
-                pass
 
     def save(self, folder: Path) -> None:
         self.learner.save(folder)
@@ -169,8 +120,7 @@ class RankActor(Beating):
 class RankGroup:
     """Implements ``rl.protocols.Learner``. Starts its ranks at once; ``wait_ready`` waits until they can train.
 
-    aside: what goes on while the ranks are waited for. turns: with the rollout workers, where they share devices and do not
-    work at once. faults: accidents on purpose, of tests.
+    faults: accidents on purpose, of tests.
     """
 
     rank_class = RankActor
@@ -181,12 +131,10 @@ class RankGroup:
         self._start_deadline_s = config.cluster.start_deadline_s
         self._pulse = Pulse(config.cluster.heartbeat_s, config.cluster.start_deadline_s)
         self._on_gpus = config.policy.device.startswith("cuda")
-        apart = self._on_gpus and placement.learner.get("num_gpus", 0) >= 1  # two ranks of NCCL never share a GPU
-        wire = config.cluster.weight_sync
-        self._on_device = wire == "ipc" or (wire == "collective" and apart)
+        self._own_devices = self._on_gpus and placement.learner.get("num_gpus", 0) >= 1
         self._places = RankPlaces(config, placement.learner)
-        self.aside: Aside | None = None
-        self.turns: Turns | None = None
+        self._aside: Aside | None = None
+        self._turns: Turns | None = None
         self.doing, self.since, self.rebuilds = "starting", time.monotonic(), 0
         self._ranks: dict[str, Any] = {}
         self._starting: dict[Any, str] | None = None
@@ -207,6 +155,11 @@ class RankGroup:
         for name in self._ranks:
             self._pulse.settled(name)
 
+    def work_beside(self, aside: Aside, turns: Turns | None = None) -> None:
+        """aside: what goes on while the ranks are waited for. turns: with the rollout workers, where they share devices
+        and do not work at once."""
+        self._aside, self._turns = aside, turns
+
     def update(self, batch: TrainBatch) -> StepReport:
         """Rank 0's report: its metrics are sums over all ranks."""
         return self._all("training", "update", ray.put(pack(batch)))[FIRST]
@@ -217,40 +170,31 @@ class RankGroup:
         calls = {actor.weights.remote(): name for name, actor in self._ranks.items()}
         return self._gather(calls, "sending weights", self._deadline_s)[FIRST]
 
-    def publish(self, version: int) -> tuple[WeightRef, Any]:
-        """The weights' name, and the object ref of them: they go from rank 0 to the object store and from there to whoever
-        wants them, not through this process."""
+    def publish(self, version: int) -> tuple[Published, Any]:
+        """The version's name, and the object ref of what its wire needs: that goes from rank 0 to whoever wants it, not
+        through this process."""
         self._take_turn()
         calls = {name: actor.publish.options(num_returns=2).remote(version) for name, actor in self._ranks.items()}
         named = {refs[0]: name for name, refs in calls.items()}
         return self._gather(named, "publishing weights", self._deadline_s)[FIRST], calls[FIRST][1]
 
-    def digest(self, version: int) -> str:
-        """Of rank 0's weights, where they are. Raises TrainingError for a NaN in them."""
-        self._take_turn()
-        calls = {actor.digest.remote(version, self._on_device): name for name, actor in self._ranks.items()}
-        return self._gather(calls, "hashing weights", self._deadline_s)[FIRST]
+    @property
+    def patience_s(self) -> float:
+        return max(10.0, 2 * self._config.cluster.heartbeat_s)
 
-    def send_weights(self, actors: Sequence[Any], ref: WeightRef) -> list[Any]:
-        """Start rank 0 on sending its weights to these rollout workers, all at once; the refs of their calls."""
-        timeout_s = max(10.0, 2 * self._config.cluster.heartbeat_s)
-        call = self._ranks[FIRST].open_transfer.remote(len(actors), timeout_s, self._on_device)
-        transfer = self._gather({call: FIRST}, "sending weights", self._deadline_s)[FIRST]
-        ready = [actor.ready.remote() for actor in actors]
+    def ask_first(self, request: Any) -> Any:
+        """Implements ``cluster.weights.base.Ranks``, as the next two do."""
+        call = self._ranks[FIRST].serve.remote(request)
+        return self._gather({call: FIRST}, "sending weights", self._deadline_s)[FIRST]
+
+    def ask_all(self, request: Any) -> list[Any]:
+        calls = {actor.serve.remote(request): name for name, actor in self._ranks.items()}
+        found = self._gather(calls, "sending weights", self._deadline_s)
+        return [found[name] for name in self._ranks]
+
+    def start(self, request: Any, first_waits_for: Sequence[Any] = ()) -> None:
         for name, actor in self._ranks.items():  # what becomes of it, the other side tells
-            actor.send_weights.remote(*(ready if name == FIRST else ()))
-        return [actor.receive_weights.remote(ref, transfer, rank) for rank, actor in enumerate(actors, 1)]
-
-    def lend_weights(self, actors: Sequence[Any], ref: WeightRef) -> list[Any]:
-        """Have these rollout workers copy the weights from the rank on their device, all at once; the refs of their calls."""
-        calls = {actor.lend_weights.remote(): name for name, actor in self._ranks.items()}
-        lent = dict(self._gather(calls, "lending weights", self._deadline_s).values())
-        return [actor.copy_weights.remote(ref, lent) for actor in actors]
-
-    def take_back(self) -> None:
-        """What was lent is no longer needed: ranks may let go of what they gathered for it."""
-        for actor in self._ranks.values():
-            actor.take_back.remote()
+            actor.serve.remote(request, *(first_waits_for if name == FIRST else ()))
 
     def sleep(self) -> None:
         """Every rank; the next call of any kind wakes it."""
@@ -279,6 +223,10 @@ class RankGroup:
             for name in list(self._ranks)
         ]
 
+    def queues(self) -> Mapping[str, int]:
+        """Ranks have none."""
+        return {}
+
     def close(self) -> None:
         for name, actor in self._ranks.items():
             end(actor, self._pulse.beat(name))
@@ -290,15 +238,15 @@ class RankGroup:
         rank_class = ray.remote(**OPTIONS)(self.rank_class)
         for rank in range(self._config.cluster.learner_ranks):
             placed = rank_class.options(**self._places.options(rank))
-            actor = placed.remote(self._config, rank, self._placement.folder)
+            actor = placed.remote(self._config, rank, self._placement.folder, self._own_devices)
             self._ranks[f"learner rank {rank}"] = actor
             self._pulse.watch(f"learner rank {rank}", actor)
         self._starting = self._start() if len(self._ranks) == 1 else None
 
     def _take_turn(self) -> None:
         """All ranks are there, and the devices are theirs. Raises WorkerError where they were lost too often."""
-        if self.turns is not None:
-            self.turns.learn()
+        if self._turns is not None:
+            self._turns.learn()
         if self._ranks:
             return
         self._count_rebuild(None)
@@ -332,7 +280,7 @@ class RankGroup:
     def _gather(self, calls: Mapping[Any, str], what: str, deadline_s: float) -> dict[str, Any]:
         self.doing, self.since = what, time.monotonic()
         try:
-            return gather(calls, what, deadline_s, hearts=self._pulse, aside=self.aside)
+            return gather(calls, what, deadline_s, hearts=self._pulse, aside=self._aside)
         except CheckpointError:
             ray.wait(list(calls), num_returns=len(calls), timeout=deadline_s)  # the others are done with their part too
             raise

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from cluster.actors.pool import ActorPool
-    from cluster.learner.rank_group import RankGroup
+
+class Pool(Protocol):
+    """Of rollout workers: ``cluster.actors.pool.ActorPool``."""
+
+    def put_to_sleep(self) -> None: ...
+
+
+class Learner(Protocol):
+    """``cluster.learner.rank_group.RankGroup``."""
+
+    def sleep(self) -> None: ...
 
 
 class Turns:
@@ -16,7 +24,7 @@ class Turns:
     that sleeps keeps no weights, so it is given them again; a rank's memory waits on the host.
     """
 
-    def __init__(self, rollouts: ActorPool, learner: RankGroup) -> None:
+    def __init__(self, rollouts: Pool, learner: Learner) -> None:
         self._rollouts, self._learner = rollouts, learner
         self._learning = True
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from cluster.weights.base import WIRES
+from rewards.registry import settings_of
 from rl.config import Config
 from rl.errors import ConfigError
 
@@ -53,7 +55,7 @@ def layout(config: Config, gpus: int | None = None) -> Layout:
     if not config.policy.device.startswith("cuda"):
         return Layout("disaggregated", 0, 0, 0, cpus)
     apart, together = ranks + workers, max(ranks, 1)
-    together_by_choice = cluster.take_turns or cluster.weight_sync == "ipc"
+    together_by_choice = cluster.take_turns or WIRES[cluster.weight_sync].shares_device
     wanted = "colocated" if cluster.placement == "auto" and together_by_choice else cluster.placement
     enough = gpus is None or gpus >= apart
     if wanted == "disaggregated" and not enough:
@@ -92,11 +94,23 @@ def judge_gpus(config: Config) -> float:
     return config.judge.gpus if config.judge.serve is not None else 0
 
 
+def rewards_on_gpu(config: Config) -> frozenset[str]:
+    """Rewards that need a GPU, as their settings classes say. Raises RewardError for a name that no reward has."""
+    mixes = (*config.rewards.mix.values(), *config.evaluation.mix.values())
+    settings = {**dict.fromkeys((name for mix in mixes for name in mix), {}), **config.rewards.settings}
+    return frozenset(name for name, given in settings.items() if settings_of({"name": name, **given}).needs_gpu(given))
+
+
+def rewards_apart(config: Config) -> frozenset[str]:
+    """Rewards that scorer workers do over Ray. In one process everything is done by the one worker."""
+    return rewards_on_gpu(config) | frozenset(config.rewards.scorers)
+
+
 def scorers(config: Config) -> int:
     """Scorer workers of the run: none where no reward is scored apart."""
-    return config.cluster.scorer_workers if config.rewards.apart else 0
+    return config.cluster.scorer_workers if rewards_apart(config) else 0
 
 
 def scorer_gpus(config: Config) -> float:
     """Of all scorer workers together."""
-    return scorers(config) * config.cluster.scorer_gpus if config.rewards.on_gpu else 0
+    return scorers(config) * config.cluster.scorer_gpus if rewards_on_gpu(config) else 0

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.weights.base import check_wire
 from cluster.workers.judge_server import check_judge, pointed_at
 from policies.files.folders import check_files, read_config
 from rewards.mix import RewardMix
-from rewards.shaping import shaping_from
+from rewards.registry import settings_of
+from rewards.shaping import Shaping
 from rl.config import Config, PolicyConfig, SourceConfig
 from rl.data.rows import check_disjoint, load_rows
 from rl.errors import ConfigError, DataError, PolicyError
@@ -37,6 +39,7 @@ def check(config: Config, *, needs_train: bool, needs_val: bool) -> Inputs:
     What is quick comes first: files before generators, and torch is imported only for the last check.
     Raises ConfigError, DataError, PolicyError or RewardError: one line each.
     """
+    check_wire(config)
     folder = check_files(config.policy.path)
     _check_adapter(config)
     check_judge(config)
@@ -93,7 +96,7 @@ def _load(config: Config, needs_train: bool, needs_val: bool) -> Inputs:
         if needed and not sources:
             way_out = "; or set val_before_train=false, val_after_train=false and test_freq=0" if name == "val" else ""
             raise ConfigError(f"data.{name}=[]: must have at least one source, e.g. [{{source: sudoku4x4}}]{way_out}")
-        compared = _compared_tasks(mix)
+        compared = _compared_tasks(mix, config.rewards.settings)
         wanted += [(f"data.{name}[{index}]", source, compared) for index, source in enumerate(sources) if needed]
     rows: dict[str, tuple[Prompt, ...]] = {}
     for where, source, compared in sorted(wanted, key=lambda item: item[1].source in GENERATORS):
@@ -107,9 +110,15 @@ def _load(config: Config, needs_train: bool, needs_val: bool) -> Inputs:
     return Inputs(train, val)
 
 
-def _compared_tasks(mix: Mapping[str, Mapping[str, float]]) -> frozenset[Task]:
+def _compared_tasks(
+    mix: Mapping[str, Mapping[str, float]], settings: Mapping[str, Mapping[str, Any]]
+) -> frozenset[Task]:
     """Tasks whose rewards compare with a reference."""
-    return frozenset(Task(task) for task, parts in mix.items() if "correctness" in parts)
+
+    def compares(name: str) -> bool:
+        return settings_of({"name": name, **settings.get(name, {})}).compares_reference
+
+    return frozenset(Task(task) for task, parts in mix.items() if any(map(compares, parts)))
 
 
 def _check_ids(prompts: Sequence[Prompt]) -> None:
@@ -122,9 +131,13 @@ def _check_ids(prompts: Sequence[Prompt]) -> None:
 
 
 def _check_rewards(config: Config) -> None:
-    shaping = shaping_from(dataclasses.asdict(config.rewards))
-    for mix, rules in ((config.rewards.mix, shaping), (config.evaluation.mix, None)):
-        RewardMix.check(mix, config.rewards.settings, _custom(config), rules)
+    rules = config.rewards
+    shaping = Shaping(rules.curves, rules.gates, frozenset(rules.normalize))
+    for mix, shaped in ((rules.mix, shaping), (config.evaluation.mix, None)):
+        RewardMix.check(mix, rules.settings, _custom(config), shaped)
+    for name in rules.scorers:
+        if settings_of({"name": name, **rules.settings.get(name, {})}).uses_judge_server:
+            raise ConfigError(f"rewards.scorers: {name}: a judge's server is beside the reward workers; leave it out")
 
 
 def _check_coverage(config: Config, inputs: Inputs) -> None:

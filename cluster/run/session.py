@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from cluster.actors.resources import place
 from cluster.plan.layout import scorers
+from cluster.weights.base import check_wire
 from cluster.workers.judge_server import judge_serving
 from rl.config import Config
 from rl.errors import ConfigError, DeadlineError, WorkerError, first_line
@@ -39,6 +40,7 @@ def session(config: Config, *, train: bool = True, faults: FaultPlan | None = No
 
     Raises ConfigError, PolicyError, RewardError, WorkerError, DeadlineError.
     """
+    check_wire(config)
     inline = config.cluster.mode == "inline"
     with _inline(config, train) if inline else _on_ray(config, train, faults) as parts:
         yield parts
@@ -74,9 +76,8 @@ def _on_ray(config: Config, train: bool, faults: FaultPlan | None) -> Iterator[S
                 workers.wait_ready()
                 if isinstance(learner, RankGroup):
                     learner.wait_ready()
-                    learner.aside = workers
-                    if served.cluster.take_turns:
-                        workers.take_turns(learner)
+                    turns = workers.take_turns(learner) if served.cluster.take_turns else None
+                    learner.work_beside(workers, turns)
                 yield Session(workers, learner)
             finally:
                 workers.close()

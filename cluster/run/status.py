@@ -16,12 +16,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import psutil
 
+from cluster.actors.call import WorkerState
 from cluster.actors.process import register_stacks, stacks_file
 from cluster.run.session import Session
+from rl.checkpoints.files import write_whole
 from rl.config import Config
 from rl.errors import ConfigError
 from rl.types import Group
@@ -67,6 +69,17 @@ class Status:
         return time.time() - self.time
 
 
+@runtime_checkable
+class Watched(Protocol):
+    """A part of a session that has actors: ``RayWorkers`` and ``RankGroup``. In one process there are none to watch."""
+
+    def states(self) -> list[WorkerState]: ...
+
+    def queues(self) -> Mapping[str, int]:
+        """What waits for an actor, and how many of it."""
+        ...
+
+
 class StatusBoard:
     """Implements ``rl.protocols.Tracker``: what the loop says is half of the status, what the actors do the other."""
 
@@ -101,8 +114,11 @@ class StatusBoard:
 
     def now(self) -> Status:
         parts = self._session
-        actors = [] if parts is None else [*_states(parts.workers), *_states(parts.learner)]
-        queues = getattr(parts.workers, "queues", dict)() if parts is not None else {}
+        watched = (
+            [] if parts is None else [part for part in (parts.workers, parts.learner) if isinstance(part, Watched)]
+        )
+        actors = [state for part in watched for state in _states(part)]
+        queues = {name: count for part in watched for name, count in part.queues().items()}
         training = self._phase == "training"
         step = min(self._step + training, self._config.steps)
         return Status(
@@ -164,9 +180,7 @@ def sentence(where: str, actors: Sequence[ActorStatus]) -> str:
 
 def write_status(run_dir: Path, status: Status) -> None:
     """Whole or not at all: a reader never sees half of it."""
-    unfinished = run_dir / f".{STATUS_FILE}.{os.getpid()}"
-    unfinished.write_text(json.dumps(dataclasses.asdict(status), indent=1), "utf-8")
-    unfinished.replace(run_dir / STATUS_FILE)
+    write_whole(run_dir / STATUS_FILE, json.dumps(dataclasses.asdict(status), indent=1))
 
 
 def read_status(run_dir: Path) -> Status:
@@ -209,7 +223,7 @@ def dump_stacks(run_dir: Path, actor: ActorStatus) -> str:
     return f"{actor.name}: process {actor.pid} does not answer signals: it is stopped, or waits for a device"
 
 
-def _states(part: Any) -> list[ActorStatus]:
+def _states(part: Watched) -> list[ActorStatus]:
     return [
         ActorStatus(
             state.name,
@@ -221,5 +235,5 @@ def _states(part: Any) -> list[ActorStatus]:
             "" if state.beat is None else state.beat.host,
             None if state.beat_age_s is None else round(state.beat_age_s, 1),
         )
-        for state in getattr(part, "states", list)()
+        for state in part.states()
     ]

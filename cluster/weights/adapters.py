@@ -7,38 +7,28 @@ both add the same product to the same weights.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cluster.weights.digest import Weights, digest
+from cluster.weights.digest import digest
 from policies import lora
 from rl.errors import WorkerError
 from rl.types import WeightRef
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterWeights:
-    """tensors: ``LAYER.lora_a``, ``LAYER.lora_b``, ``LAYER.scale``. digest: of them; base: of what they are added to."""
-
-    tensors: Weights
-    digest: str
-    base: str
 
 
 def arrays(state: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     return {name: value.detach().to("cpu", torch.float32, copy=True).numpy() for name, value in state.items()}
 
 
-def adapter_weights(module: nn.Module, base: str) -> AdapterWeights:
-    """base: the digest of ``policies.lora.base_state`` of this module."""
+def adapter_tensors(module: nn.Module) -> dict[str, np.ndarray]:
+    """``LAYER.lora_a``, ``LAYER.lora_b``, ``LAYER.scale``: float32 copies on the host."""
     tensors: dict[str, np.ndarray] = {}
     for name, layer in lora.adapters(module):
         tensors |= arrays({f"{name}.lora_a": layer.lora_a, f"{name}.lora_b": layer.lora_b})
         tensors[f"{name}.scale"] = np.array(layer.scale, np.float32)
-    return AdapterWeights(tensors, digest(tensors), base)
+    return tensors
 
 
 class AdapterBase:
@@ -48,22 +38,19 @@ class AdapterBase:
         self._module, self._kept = module, dict[str, Tensor]()
         self._digest = digest(arrays(module.state_dict()))
 
-    @torch.no_grad()
-    def merge(self, ref: WeightRef, weights: AdapterWeights) -> None:
-        """Base and adapter into the module. Raises WorkerError where either is not the learner's."""
-        if weights.base != self._digest:
+    def check(self, ref: WeightRef, base: str) -> None:
+        """base: the digest of what the learner adds its adapter to. Raises WorkerError where that is not this one."""
+        if base != self._digest:
             raise WorkerError(
-                f"weights {ref.version}: the learner's adapter belongs to another base (digest {weights.base[:12]}...) than "
-                f"this worker loaded ({self._digest[:12]}...): is policy.path the same folder on every node?"
+                f"weights {ref.version}: the learner's adapter belongs to another base (digest {base[:12]}...) than this "
+                f"worker loaded ({self._digest[:12]}...): is policy.path the same folder on every node?"
             )
-        found = digest(weights.tensors)
-        if found != weights.digest:
-            raise WorkerError(f"weights {ref.version}: digest {found[:12]}..., expected {weights.digest[:12]}...")
-        for name in sorted({name.rpartition(".")[0] for name in weights.tensors}):
+
+    @torch.no_grad()
+    def merge(self, tensors: Mapping[str, Tensor]) -> None:
+        """Base and adapter into the module. tensors: as ``adapter_tensors`` names them."""
+        for name in sorted({name.rpartition(".")[0] for name in tensors}):
             target: Tensor = self._module.get_submodule(name).weight  # pyright: ignore[reportAssignmentType]
             base = self._kept.setdefault(name, target.detach().clone())
-            a, b = (
-                torch.from_numpy(np.array(weights.tensors[f"{name}.{part}"])).to(base.device, base.dtype)
-                for part in ("lora_a", "lora_b")
-            )
-            target.copy_(lora.merge(base, a, b, float(weights.tensors[f"{name}.scale"])))
+            a, b = (tensors[f"{name}.{part}"].to(base.device, base.dtype) for part in ("lora_a", "lora_b"))
+            target.copy_(lora.merge(base, a, b, float(tensors[f"{name}.scale"])))

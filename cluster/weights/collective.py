@@ -1,20 +1,27 @@
-"""One transfer of weights: a store on the learner's first rank, where those who want them meet it, and a group for it
-alone. A worker that dies in it breaks this group and no other."""
+"""Weights over a collective, bucket by bucket: gloo between hosts, NCCL between GPUs of their own.
+
+One transfer is a store on the learner's first rank, where the workers meet it, and a process group for this transfer only.
+A worker that dies in it breaks this group and no other.
+"""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
+import ray
 import torch
 from torch import Tensor, nn
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from cluster.actors.errors import TransferError
+from cluster.weights.base import Destination, Published, Ranks, WeightWire
 from cluster.weights.buckets import HOST, Intake, Slot, Way, layout, process_group, receive, send
 from cluster.weights.fingerprint import fingerprint
+from cluster.weights.payload import Payload
 from rl.errors import UniGRPOError
 from rl.types import WeightRef
 
@@ -29,6 +36,17 @@ class Transfer:
     timeout_s: float
     slots: tuple[Slot, ...]
     way: Way = HOST
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Asks rank 0 for a transfer to so many workers."""
+
+    takers: int
+    timeout_s: float
+
+
+SEND = "send"
 
 
 class Outgoing:
@@ -52,10 +70,55 @@ class Outgoing:
             raise TransferError(f"sending weights broke off: {error}") from error
 
 
-def receive_all(transfer: Transfer, rank: int, module: nn.Module, ref: WeightRef) -> None:
-    """Into the module's own memory. Raises TransferError, and WorkerError where they are not what ``ref`` names."""
+class Collective(WeightWire):
+    """``deliver`` opens a transfer on rank 0, has the ranks send, and has the workers receive at the same time."""
+
+    def __init__(self) -> None:
+        self._outgoing: Outgoing | None = None
+
+    def publish(self, payload: Payload, version: int) -> tuple[WeightRef, Any]:
+        return WeightRef(version, payload.digest(version, on_device=payload.own_device)), None
+
+    def deliver(self, ranks: Ranks | None, actors: Sequence[Any], published: Published, body: Any) -> list[Any]:
+        assert ranks is not None, "it needs the learner's ranks"
+        transfer = ranks.ask_first(Open(len(actors), ranks.patience_s))
+        # The ranks do not wait in a collective for a worker that is still loading.
+        ranks.start(SEND, first_waits_for=[actor.ready.remote() for actor in actors])
+        return [
+            actor.receive_weights.remote(self.name, published, (transfer, rank)) for rank, actor in enumerate(actors, 1)
+        ]
+
+    def serve(self, payload: Payload, request: Any) -> Any:
+        if isinstance(request, Open):
+            return self._open(payload, request)
+        return self._send(payload) if payload.rank == 0 else payload.take_part()
+
+    def receive(self, destination: Destination, ref: WeightRef, body: Any) -> None:
+        transfer, rank = body
+        targets = destination.targets({slot.name: slot.shape for slot in transfer.slots})
+        receive_all(transfer, rank, targets, ref)
+
+    def _open(self, payload: Payload, request: Open) -> Transfer:
+        address = ray.util.get_node_ip_address()
+        way = way_for(payload.module, payload.own_device)
+        self._outgoing = Outgoing(address, payload.shapes(), request.takers, request.timeout_s, way)
+        return self._outgoing.transfer
+
+    def _send(self, payload: Payload) -> None:
+        assert self._outgoing is not None, "a transfer is opened first"
+        outgoing, self._outgoing = self._outgoing, None
+        tensors = payload.stream(moved=not outgoing.transfer.way.on_device)
+        try:
+            outgoing.send(tensors)
+        finally:  # a worker that is gone must not leave the other ranks waiting in a collective
+            for _ in tensors:
+                pass
+
+
+def receive_all(transfer: Transfer, rank: int, targets: Mapping[str, Tensor], ref: WeightRef) -> None:
+    """Into these tensors. Raises TransferError, and WorkerError where they are not what ``ref`` names."""
     way = transfer.way
-    intake = Intake(module.state_dict(), transfer.slots, with_digest=not way.on_device, way=way)
+    intake = Intake(targets, transfer.slots, with_digest=not way.on_device, way=way)
     try:
         patience = timedelta(seconds=transfer.timeout_s)
         store = TCPStore(transfer.address, transfer.port, is_master=False, timeout=patience)
@@ -66,7 +129,7 @@ def receive_all(transfer: Transfer, rank: int, module: nn.Module, ref: WeightRef
         raise
     except RuntimeError as error:
         raise TransferError(f"weights {ref.version}: the transfer broke off: {error}") from error
-    intake.verify(ref, fingerprint(module.state_dict()) if way.on_device else None)
+    intake.verify(ref, fingerprint(targets) if way.on_device else None)
 
 
 def way_for(module: nn.Module, on_device: bool) -> Way:

@@ -1,4 +1,15 @@
-"""Weights on their way from the learner to the rollout workers: named by version and digest, checked on arrival."""
+"""Weights on their way from the learner to the rollout workers: named by version and digest, checked on arrival.
+
+Digests of weights, and which may be compared with which:
+
+| function | algorithm, over what | compare with |
+|---|---|---|
+| ``digest`` | XXH3-128; float32 arrays on a host | ``buckets.stream_digest`` |
+| ``buckets.stream_digest`` | the same, tensor by tensor while they travel | ``digest`` |
+| ``fingerprint.fingerprint`` | SHA-256 of one sum a tensor; own types, on its device | ``fingerprint.stream_fingerprint`` |
+| ``sha256`` | SHA-256; float32 arrays on a host | other runs' ``weights_digest`` in summary.json |
+| ``rl.learner.trained.weights_digest`` | SHA-256; the tensors' own types | other checkpoints' base.json |
+"""
 
 from __future__ import annotations
 
@@ -9,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 import xxhash
-from torch import Tensor, nn
+from torch import Tensor
 
 from rl.errors import TrainingError, WorkerError
 from rl.types import WeightRef
@@ -53,22 +64,20 @@ def verify(ref: WeightRef, weights: Weights) -> None:
         raise WorkerError(f"weights {ref.version}: digest {found[:12]}..., expected {ref.digest[:12]}...")
 
 
-def matching(module: nn.Module, sent: Mapping[str, np.ndarray] | Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The module's own tensors. Raises WorkerError where names or shapes of what was sent differ from them."""
-    targets = module.state_dict()
-    if targets.keys() != sent.keys():
-        odd = sorted(targets.keys() ^ sent.keys())
+def matching(targets: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, Tensor]:
+    """The targets. Raises WorkerError where names or shapes of what was sent differ from theirs."""
+    if targets.keys() != shapes.keys():
+        odd = sorted(targets.keys() ^ shapes.keys())
         raise WorkerError(f"weights: {len(odd)} names differ from the policy's, the first is {odd[0]!r}")
     for name, target in targets.items():
-        if (shape := tuple(sent[name].shape)) != tuple(target.shape):
+        if (shape := tuple(shapes[name])) != tuple(target.shape):
             raise WorkerError(f"weights: {name} has shape {shape}, the policy's has {tuple(target.shape)}")
     return targets
 
 
 @torch.no_grad()
-def copy_into(module: nn.Module, weights: Weights) -> None:
-    """Copy into the module's own tensors, cast to their type. Raises WorkerError where names or shapes differ."""
-    for name, target in matching(module, weights).items():
-        array = weights[name]
+def copy_into(targets: Mapping[str, Tensor], weights: Weights) -> None:
+    """Copy into these tensors, cast to their type. Raises WorkerError where names or shapes differ."""
+    for name, target in matching(targets, {name: np.shape(array) for name, array in weights.items()}).items():
         # Arrays from Ray's object store are read-only, which torch cannot express: hand it a copy, one at a time.
-        target.copy_(torch.from_numpy(np.array(array)))
+        target.copy_(torch.from_numpy(np.array(weights[name])))

@@ -8,13 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
-from cluster.actors.device import Device, beside
 from cluster.actors.heartbeat import Beating
 from cluster.actors.process import enter
-from cluster.weights.adapters import AdapterWeights
-from cluster.weights.collective import Transfer
-from cluster.weights.digest import Weights
+from cluster.plan.layout import rewards_apart
+from cluster.weights.base import Published, WeightWire, open_wire
 from cluster.workers.batch_in_flight import Timed
 from cluster.workers.reward import Parts, RewardWorker, ScorerWorker
 from cluster.workers.rollout import RolloutWorker
@@ -32,20 +31,16 @@ class RolloutActor(Beating):
     def __init__(self, config: Config, name: str, folder: str) -> None:
         self._config, self._name, self._folder = config, name, folder
         self._made: RolloutWorker | None = None
+        self._wires: dict[str, WeightWire] = {}
 
     def ready(self) -> bool:
         return self._worker() is not None
 
-    def load_weights(self, ref: WeightRef, weights: Weights | AdapterWeights) -> None:
-        self._worker().load_weights(ref, weights)
-
-    def receive_weights(self, ref: WeightRef, transfer: Transfer, rank: int) -> None:
-        """As one of those that take part in a transfer. Raises TransferError where it breaks off."""
-        self._worker().receive_weights(ref, transfer, rank)
-
-    def copy_weights(self, ref: WeightRef, handles: Mapping[Device, bytes]) -> None:
-        """handles: of the ranks, by their devices. Raises WorkerError where none of them is on this one's."""
-        self._worker().copy_weights(ref, beside(handles, self._name))
+    def receive_weights(self, wire: str, published: Published, body: Any) -> None:
+        """Over the wire of this name. Raises what its ``receive`` raises."""
+        if wire not in self._wires:
+            self._wires[wire] = open_wire(wire)
+        self._worker().receive_weights(self._wires[wire], published, body)
 
     def sleep(self) -> int:
         return self._worker().sleep()
@@ -97,7 +92,7 @@ class RewardActor(Beating):
     def _worker(self) -> RewardWorker:
         if self._made is None:
             enter(self._folder, self._config.run_dir, self._name)
-            self._made = RewardWorker(self._config, self._config.rewards.apart)
+            self._made = RewardWorker(self._config, rewards_apart(self._config))
         return self._made
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,9 +43,6 @@ class JudgeActor:
         self._server.wait_ready()
         self._server.watch()
         return self._server.url, ray.get_runtime_context().get_node_id()
-
-    def process_id(self) -> int:
-        return os.getpid()
 
     def close(self) -> None:
         self._server.close()

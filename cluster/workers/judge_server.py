@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rewards.registry import settings_of
 from rl.config import Config
 from rl.errors import ConfigError, DeadlineError, WorkerError
 
@@ -171,7 +172,7 @@ def pointed_at(config: Config, url: str) -> Config:
     settings = {name: dict(values) for name, values in config.rewards.settings.items()}
     settings.setdefault("judge", {})
     for name, values in settings.items():
-        if values.get("name", name) == "judge" and not values.get("url"):
+        if settings_of({"name": name, **values}).uses_judge_server and not values.get("url"):
             values.update(url=url, model="judge", token_env=TOKEN_ENV)
     return dataclasses.replace(config, rewards=dataclasses.replace(config.rewards, settings=settings))
 

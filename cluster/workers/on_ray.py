@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import ray
@@ -20,6 +19,7 @@ from cluster.actors.resources import Placement
 from cluster.learner.rank_group import RankGroup
 from cluster.learner.turns import Turns
 from cluster.plan.layout import scorers
+from cluster.weights.base import DEFAULT, WIRES, Published, WeightWire, open_wire
 from cluster.weights.digest import digest, require_finite
 from cluster.workers.actors import RewardActor, RolloutActor, ScorerActor
 from cluster.workers.batch_in_flight import Ticket
@@ -55,6 +55,7 @@ class RayWorkers:
         self._score_attempts = policy.attempts if policy.action == "retry" else 1
         self._restarts = cluster.in_flight == "restart"
         self._served: WeightRef | None = None
+        self._wire = open_wire(cluster.weight_sync)
         self.turns: Turns | None = None
         self._tickets: dict[int, Ticket] = {}
         self._numbers = itertools.count()
@@ -62,9 +63,10 @@ class RayWorkers:
         self._scoring_sizes, self._rating_sizes = CallSizes(SCORING_S), CallSizes(SCORING_S)
         self._timings: dict[str, float] = {}
 
-    def take_turns(self, learner: RankGroup) -> None:
+    def take_turns(self, learner: RankGroup) -> Turns:
         """From now on, with a learner on the same devices."""
-        self.turns = learner.turns = Turns(self._rollouts, learner)
+        self.turns = Turns(self._rollouts, learner)
+        return self.turns
 
     def rollout_actors(self, config: Config, placement: Placement) -> Callable[[int], Any]:
         """What starts the actor of an index: the one thing that a simulation changes (``benchmarks.speed.scale``)."""
@@ -84,35 +86,39 @@ class RayWorkers:
             pool.wait_ready()
 
     def update_weights(self, learner: Learner, version: int) -> WeightRef:
-        """By ``cluster.weight_sync``; either way every worker checks the digest of what it got."""
-        wire = self._config.cluster.weight_sync
-        if wire != "object_store" and isinstance(learner, RankGroup):
-            ref = WeightRef(version, learner.digest(version))
-            together = partial(learner.send_weights if wire == "collective" else learner.lend_weights, ref=ref)
-            self._rollouts.provide(ref, lambda actor: together([actor])[0])
-        elif isinstance(learner, RankGroup):
-            return self._serve_published(*learner.publish(version))
-        else:
-            weights = learner.weights()
-            require_finite(weights, version)
-            return self._serve_published(WeightRef(version, digest(weights)), ray.put(weights))
-        self._served = ref
-        self._rollouts.withdraw({ref, *(ticket.weights for ticket in self._tickets.values())})
-        self._rollouts.prepare(ref, f"loading weights {version}", together)
-        if wire == "ipc":
-            learner.take_back()
-        return ref
+        """Over the wire that ``cluster.weight_sync`` names. Every worker checks the digest of what it got.
 
-    def _serve_published(self, ref: WeightRef, stored: Any) -> WeightRef:
-        """One copy a node, which its workers share. They load it before their next call, and nobody waits for that."""
-        self._rollouts.provide(ref, lambda actor: actor.load_weights.remote(ref, stored))
+        A wire that keeps versions serves a worker before its next call, and nobody waits for that. With any other wire all
+        workers that are free receive the version now, together.
+        """
+        wire, keeps_versions, published, deliver = self._publish(learner, version)
+        ref = published.ref
+        self._rollouts.provide(ref, lambda actor: deliver([actor])[0])
         self._served = ref
-        if self._restarts:
+        if self._restarts and keeps_versions:
             self._restart(ref)
         self._rollouts.withdraw({ref, *(ticket.weights for ticket in self._tickets.values())})
-        if self.turns is None:
+        if not keeps_versions:
+            self._rollouts.prepare(ref, f"loading weights {version}", deliver)
+            if isinstance(learner, RankGroup):
+                wire.finish(learner)
+        elif self.turns is None:
             self._rollouts.announce(ref)
         return ref
+
+    def _publish(
+        self, learner: Learner, version: int
+    ) -> tuple[WeightWire, bool, Published, Callable[[list[Any]], list[Any]]]:
+        """A wire, whether it keeps versions, what was published, and what sends that to actors."""
+        if isinstance(learner, RankGroup):
+            published, body = learner.publish(version)
+            name, wire, ranks = self._config.cluster.weight_sync, self._wire, learner
+        else:  # it lives in this process and has no ranks to ask
+            weights = learner.weights()
+            require_finite(weights, version)
+            published, body = Published(WeightRef(version, digest(weights))), ray.put(weights)
+            name, wire, ranks = DEFAULT, open_wire(DEFAULT), None
+        return wire, WIRES[name].keeps_versions, published, lambda actors: wire.deliver(ranks, actors, published, body)
 
     def _restart(self, ref: WeightRef) -> None:
         """What is not sampled yet, of batches ahead, is sampled at these weights with the same seeds."""

@@ -1,7 +1,7 @@
 """The reward worker and the scorer worker: one group at a time. Nothing here knows Ray, as in ``cluster.workers.rollout``.
 
-Where rewards are scored apart (``RewardsConfig.apart``), a scorer worker scores them, and a reward worker the others, with
-which it puts them together.
+Where rewards are scored apart (``cluster.plan.layout.rewards_apart``), a scorer worker scores them, and a reward worker the
+others, with which it puts them together.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from cluster.plan.layout import rewards_apart
 from rewards.mix import Mix, RewardMix
-from rewards.shaping import Shaping, shaping_from
+from rewards.shaping import Shaping
 from rl.config import Config
 from rl.threads import torch_threads
 from rl.types import Prompt, RewardItem, Rollout, Score
@@ -27,7 +28,8 @@ class RewardWorker:
     """Scores by the mix of training, or of held-out evaluation. elsewhere: rewards that scorer workers do."""
 
     def __init__(self, config: Config, elsewhere: Collection[str] = ()) -> None:
-        shaping = shaping_from(dataclasses.asdict(config.rewards))
+        rules = config.rewards
+        shaping = Shaping(rules.curves, rules.gates, frozenset(rules.normalize))
         self._train, self._evaluation = _mixes(config, config.rewards.mix, config.evaluation.mix, shaping, elsewhere)
 
     def score(
@@ -46,7 +48,7 @@ class ScorerWorker:
     """Scores the rewards that are scored apart, and no others."""
 
     def __init__(self, config: Config) -> None:
-        self._names = config.rewards.apart
+        self._names = rewards_apart(config)
         train, evaluation = (self._own(mix) for mix in (config.rewards.mix, config.evaluation.mix))
         self._train, self._evaluation = _mixes(config, train, evaluation)
 
@@ -65,8 +67,8 @@ def scored_apart(config: Config, prompt: Prompt, evaluate: bool) -> list[str]:
     """Names of the rewards of this row that a scorer worker does."""
     mix = config.evaluation.mix if evaluate else config.rewards.mix
     names = prompt.rewards or mix.get(str(prompt.task), {})
-    apart = config.rewards.apart
-    return [name for name in names if name in apart]
+    elsewhere = rewards_apart(config)
+    return [name for name in names if name in elsewhere]
 
 
 def _mixes(

@@ -5,16 +5,18 @@ Nothing here knows Ray: an actor is this class on another machine, and the inlin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from cluster.learner.parking import Parking
-from cluster.weights.adapters import AdapterBase, AdapterWeights
-from cluster.weights.collective import Transfer, receive_all
-from cluster.weights.digest import Weights, copy_into, verify
-from cluster.weights.ipc import copy_lent
+from cluster.weights.adapters import AdapterBase
+from cluster.weights.base import Published, WeightWire
+from cluster.weights.digest import Weights, matching
+from cluster.weights.object_store import load
 from policies import load_policy
 from policies.generate import rollout_group
 from policies.network.compiled import compile_layers
@@ -48,6 +50,27 @@ def group_size(part: RolloutConfig | EvaluationConfig, prompt: Prompt) -> int:
     return by_task.get(prompt.task, part.n_samples_per_prompt)
 
 
+class _Whole:
+    """A ``Destination`` of all weights: the policy's own tensors."""
+
+    def __init__(self, name: str, module: nn.Module) -> None:
+        self.name, self._module = name, module
+
+    def targets(self, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, Tensor]:
+        return matching(self._module.state_dict(), shapes)
+
+
+class _Adapter:
+    """A ``Destination`` of an adapter: tensors on the host, which are merged when all of them are there."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.tensors = name, dict[str, Tensor]()
+
+    def targets(self, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, Tensor]:
+        self.tensors = {name: torch.empty(shape) for name, shape in shapes.items()}
+        return self.tensors
+
+
 class RolloutWorker:
     """Has no weights to serve until ``load_weights``, and then serves that version and no other (law 8)."""
 
@@ -72,28 +95,28 @@ class RolloutWorker:
             self._base, self._pristine = AdapterBase(self.policy.module), False
         return self._base
 
-    def load_weights(self, ref: WeightRef, weights: Weights | AdapterWeights) -> None:
-        """All of them, or the adapter alone, beside the base that this worker loaded itself. Raises WorkerError where the
-        digest does not match; the worker then serves nothing."""
+    def load_weights(self, ref: WeightRef, weights: Weights) -> None:
+        """All of them, from this process's memory. Raises WorkerError where the digest does not match; the worker then
+        serves nothing."""
         with self._replacing(ref):
-            if isinstance(weights, AdapterWeights):
-                self._adapter_base().merge(ref, weights)
+            load(self._whole(), ref, weights)
+
+    def receive_weights(self, wire: WeightWire, published: Published, body: Any) -> None:
+        """``load_weights`` over a wire: all of them, or an adapter beside the base that this worker loaded itself."""
+        ref, base = published.ref, published.base
+        with self._replacing(ref):
+            if base is None:
+                wire.receive(self._whole(), ref, body)
                 return
-            verify(ref, weights)
-            self._base, self._pristine = None, False
-            copy_into(self.policy.module, weights)
+            own = self._adapter_base()
+            own.check(ref, base)
+            adapter = _Adapter(self.name)
+            wire.receive(adapter, ref, body)
+            own.merge(adapter.tensors)
 
-    def receive_weights(self, ref: WeightRef, transfer: Transfer, rank: int) -> None:
-        """``load_weights`` from the learner itself, bucket by bucket, into the policy's own memory."""
-        with self._replacing(ref):
-            self._base, self._pristine = None, False
-            receive_all(transfer, rank, self.policy.module, ref)
-
-    def copy_weights(self, ref: WeightRef, handles: bytes) -> None:
-        """``load_weights`` from the memory of a learner rank on this device, see ``cluster.weights.ipc``."""
-        with self._replacing(ref):
-            self._base, self._pristine = None, False
-            copy_lent(handles, self.policy.module, ref)
+    def _whole(self) -> _Whole:
+        self._base, self._pristine = None, False
+        return _Whole(self.name, self.policy.module)
 
     def sleep(self) -> int:
         """Give the device's memory back until the next weights come; the bytes. Only an adapter's base is kept, on the host."""

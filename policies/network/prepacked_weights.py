@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from policies.network.compiled import is_compiled
 
@@ -23,26 +22,29 @@ _OPS: Any = torch.ops.mkldnn  # torch's own, but not documented: where they are 
 
 @contextmanager
 def packed(module: nn.Module) -> Iterator[None]:
-    """Inside, the module's float32 linear layers on a CPU read packed copies of the weights they have now, where that is
-    faster; either way ``is_packed`` is true of them, and says that the module samples.
+    """Marks a sampler's passes. Inside, ``module.sampling`` is true, whatever the processor. Where it is faster, the
+    float32 linear layers on a CPU also read packed copies of the weights that they have now.
 
     For inference alone: no gradient passes. The copies are dropped at the end, so that no pass sees stale weights.
     """
-    wanted = _available() and not is_compiled(module)  # a compiler does not see through what packs
+    wanted = _available() and _faster() and not is_compiled(module)  # a compiler does not see through what packs
     linear = [layer for layer in module.modules() if isinstance(layer, nn.Linear)] if wanted else []
     layers = [layer for layer in linear if _can_pack(layer)]
-    kind = _PackedLinear if _faster() else _PlainLinear
+    outer = getattr(module, "sampling", False)
     try:
+        module.sampling = True  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType] - a plain attribute
         for layer in layers:
-            layer.__dict__["forward"] = kind(layer)  # what the instance has comes before its class
+            layer.__dict__["forward"] = _PackedLinear(layer)  # what the instance has comes before its class
         yield
     finally:
+        module.sampling = outer  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
         for layer in layers:
             layer.__dict__.pop("forward", None)
 
 
 def is_packed(layer: nn.Module) -> bool:
-    return isinstance(layer.__dict__.get("forward"), (_PackedLinear, _PlainLinear))
+    """Whether the layer reads a packed copy of its weight."""
+    return isinstance(layer.__dict__.get("forward"), _PackedLinear)
 
 
 class _PackedLinear:
@@ -52,14 +54,6 @@ class _PackedLinear:
 
     def __call__(self, x: Tensor) -> Tensor:
         return _OPS._linear_pointwise(x, self.weight, self.bias, "none", [], "")
-
-
-class _PlainLinear:
-    def __init__(self, layer: nn.Linear) -> None:
-        self.weight, self.bias = layer.weight.detach(), None if layer.bias is None else layer.bias.detach()
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return functional.linear(x, self.weight, self.bias)
 
 
 def _available() -> bool:

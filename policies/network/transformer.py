@@ -197,6 +197,7 @@ class Transformer(nn.Module):
             self.ff_out = nn.Linear(config.d_model, config.vocab_size, bias=False)
         self._rope: tuple[Tensor, Tensor] | None = None
         self.packing = False  # see policies.network.packed_sequences.pack_sequences
+        self.sampling = False  # a sampler's passes; see policies.network.prepacked_weights.packed
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Normal with deviation 1/sqrt(d_model), residual outputs scaled by 1/sqrt(2 * layers) as GPT-2 does.
@@ -257,10 +258,11 @@ class Transformer(nn.Module):
         cache.commit(token_ids.shape[1])
 
     def _distinct(self, token_ids: Tensor) -> tuple[Distinct, Tensor] | None:
-        """For the first layer of a sampler's passes on a CPU; a learner's must round alike with and without gradients."""
-        first = self.blocks[0]
-        assert isinstance(first, Block)
-        found = Distinct.of(token_ids) if is_packed(first.q_proj) else None
+        """For the first layer of a sampler's float32 passes on a CPU; a learner's must round alike with and without
+        gradients, and a compiled layer has a projection of its own."""
+        weight, first = self.wte.weight, self.blocks[0]
+        plain = weight.device.type == "cpu" and weight.dtype is torch.float32 and not first.compiled
+        found = Distinct.of(token_ids) if self.sampling and plain else None
         return None if found is None else (found, self.wte(found.tokens))
 
     def _packing(self, attention_mask: Tensor | None) -> Packing | None:

@@ -25,7 +25,7 @@ UNMASKING: Registry[Any] = Registry(
     group="unigrpo.unmasking",
 )
 
-# Caches of text (policies.samplers.states.base.States): what a denoising step computes anew.
+# Caches of text, what a denoising step computes anew: policy, settings, group size -> policies.samplers.states.base.States.
 CACHES: Registry[Any] = Registry(
     "cache",
     {

@@ -59,18 +59,13 @@ def compare(answer: str, reference: str, oracle: Oracle, rules: Rules = EXACT) -
         return approximate
     left, right = _collection(answer), _collection(reference)
     if _is_one(left) != _is_one(right):  # {5} is 5, and {(1, 2)} is (1, 2)
-        return compare(
-            left.items[0] if left and _is_one(left) else answer,
-            right.items[0] if right and _is_one(right) else reference,
-            oracle,
-            rules,
-        )
+        return compare(_unwrapped(left, answer), _unwrapped(right, reference), oracle, rules)
     if left is not None and right is not None:
         return _same_items(left, right, oracle, rules) or _ask_whole(left, right, answer, reference, oracle)
     if left is not None or right is not None:
         # one value is never a list of several; unions, matrices and the like are no collections here
-        single = reference if left is not None else answer
-        return oracle(answer, reference) if not _is_single(single) and "..." not in answer else False
+        other = answer if left is None else reference
+        return not _is_single(other) and "..." not in answer and oracle(answer, reference)
     if _name_different_numbers(answer, reference):
         return False
     verdict = compare_single(answer, reference, rules)
@@ -230,6 +225,11 @@ def _align_lists(answer: str, reference: str) -> tuple[str, str]:
 def _collection(text: str) -> Collection | None:
     found = parse_collection(text)
     return None if found is not None and found.kind == "list" and _is_grouped(text) else found
+
+
+def _unwrapped(found: Collection | None, text: str) -> str:
+    """The only item of a list of one; anything else as it is."""
+    return found.items[0] if found is not None and _is_one(found) else text
 
 
 def _is_one(found: Collection | None) -> bool:

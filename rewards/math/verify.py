@@ -148,8 +148,11 @@ def is_comparable(text: str) -> bool:
 def _nesting(text: str) -> int:
     depth = deepest = 0
     for char in text:
-        depth += (char in "([{") - (char in ")]}")
-        deepest = max(deepest, depth)
+        if char in "([{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif char in ")]}":
+            depth -= 1
     return deepest
 
 

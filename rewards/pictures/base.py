@@ -6,32 +6,37 @@ import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from rewards.base import invalid
 from rewards.response import split_response
+from rewards.settings import RewardSettings, setting
+from rl.pixels import open_image
 from rl.threads import torch_threads
 from rl.types import RewardItem, Score
 
 _CACHED_TEXTS = 65_536
 _MAX_CAPTION = 20_000  # characters; tokenizers read all of a text before they cut it
-_MAX_PIXELS = 50_000_000
-_FORMATS = ("PNG", "JPEG", "WEBP")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureSettings(RewardSettings):
+    device: str = setting("where the model is: cpu, cuda or cuda:N", "cpu")
+    batch_size: int = setting("pictures at a time", 32, above=0)
+    threads: int = setting("CPU threads: the same arithmetic wherever it runs", 1, above=0)
 
 
 class PictureReward(ABC):
-    """A subclass sets ``preprocess`` (a PIL picture -> [3, H, W]) and gives ``values``; what fails is one item's status.
-
-    batch_size   pictures at a time
-    threads      CPU threads: the same arithmetic wherever it runs
-    """
+    """A subclass sets ``preprocess`` (a PIL picture -> [3, H, W]) and gives ``values``; what fails is one item's status."""
 
     preprocess: Any
 
-    def __init__(self, device: str, batch_size: int, threads: int) -> None:
-        self.device, self.batch_size, self.threads = device, batch_size, threads
+    def __init__(self, settings: PictureSettings) -> None:
+        self.device, self.batch_size, self.threads = settings.device, settings.batch_size, settings.threads
 
     @abstractmethod
     def values(self, images: Sequence[Any], captions: Sequence[str]) -> np.ndarray:
@@ -88,8 +93,8 @@ class EmbeddingReward(PictureReward):
     tokenizer: Any
     scale: float = 100.0
 
-    def __init__(self, device: str, batch_size: int, threads: int) -> None:
-        super().__init__(device, batch_size, threads)
+    def __init__(self, settings: PictureSettings) -> None:
+        super().__init__(settings)
         self._texts: OrderedDict[str, Any] = OrderedDict()
 
     def values(self, images: Sequence[Any], captions: Sequence[str]) -> np.ndarray:
@@ -147,13 +152,9 @@ def _text(text: str, what: str) -> str:
 
 
 def picture_of(image: str | np.ndarray) -> Any:
-    from PIL import Image
-
+    """A PIL picture. Raises ValueError (DataError for a file) where it is none, or too large."""
     if isinstance(image, str):
-        with Image.open(image, formats=_FORMATS) as file:
-            if file.width * file.height > _MAX_PIXELS:
-                raise ValueError(f"picture of {file.width}x{file.height} pixels; allowed: {_MAX_PIXELS}")
-            return file.convert("RGB")
+        return open_image(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"picture of {image.dtype} {list(image.shape)}; allowed: uint8 [H, W, 3]")
     return Image.fromarray(image)

@@ -6,78 +6,69 @@ weight there is 0.1. A drawn picture is scored against its caption; a written ca
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rewards.pictures.base import EmbeddingReward
+from rewards.pictures.base import EmbeddingReward, PictureSettings
+from rewards.settings import setting
 from rl.errors import RewardError, one_line
+from rl.registry import close_to
 
 CONFIG = "open_clip_config.json"
 _SHIPPED = {"tiny": Path(__file__).parents[1] / "tiny" / "clip"}
 
 
-class ClipReward(EmbeddingReward):
-    """Example: ``ClipReward("ViT-L-14", pretrained="/models/vit_l_14.safetensors", device="cuda")``.
+@dataclass(frozen=True, kw_only=True)
+class ClipSettings(PictureSettings):
+    model: str = setting(
+        "tiny (shipped, for rendered scenes), an open_clip name, hf-hub:..., or a folder with open_clip_config.json, "
+        "safetensors and tokenizer",
+        "tiny",
+    )
+    pretrained: str | None = setting("tag or weights file, for an open_clip name", None)
+    batch_size: int = setting("pictures at a time", 64, above=0)
+    precision: str = setting(
+        "bf16: half the memory on a GPU, for about three digits of the cosine", "fp32", choices=("fp32", "bf16")
+    )
 
-    model        ``tiny`` (shipped, for rendered scenes), an open_clip name, ``hf-hub:...``, or a folder with
-                 open_clip_config.json, safetensors and tokenizer
-    pretrained   tag or weights file, for an open_clip name
-    batch_size   pictures at a time
-    threads      CPU threads: the same arithmetic wherever it runs
-    precision    fp32, or bf16: half the memory on a GPU, for about three digits of the cosine
-    """
-
-    name = "clip"
-
-    def __init__(
-        self,
-        model: str = "tiny",
-        pretrained: str | None = None,
-        device: str = "cpu",
-        batch_size: int = 64,
-        threads: int = 1,
-        precision: str = "fp32",
-    ) -> None:
-        ClipReward.check(model, pretrained, device, batch_size, threads, precision)
-        super().__init__(device, batch_size, threads)
-        source = _source(model)
-        try:
-            self.model, self.preprocess, self.tokenizer = _load(source, pretrained, device, precision)
-        except Exception as error:
-            raise RewardError(f"reward 'clip': model={model!r}: {one_line(error)}") from error
-
-    @staticmethod
-    def check(
-        model: str = "tiny",
-        pretrained: str | None = None,
-        device: str = "cpu",
-        batch_size: int = 64,
-        threads: int = 1,
-        precision: str = "fp32",
-    ) -> None:
-        """Find mistakes without importing open_clip. Raises RewardError."""
-        if precision not in ("fp32", "bf16"):
-            raise RewardError(f"reward 'clip': precision={precision!r}; allowed: fp32, bf16")
-        for key, value in (("batch_size", batch_size), ("threads", threads)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise RewardError(f"reward 'clip': {key}={value!r}; allowed: a whole number above 0")
-        source = _source(model)
+    def check(self) -> None:
+        """Does not import open_clip."""
+        source = _source(self.model)
         if source.startswith("hf-hub:"):
             return
         if source.startswith("local-dir:"):
             folder = Path(source.removeprefix("local-dir:"))
             if not (folder / CONFIG).is_file():
-                raise RewardError(f"reward 'clip': model={model!r}: the folder has no {CONFIG}")
+                raise RewardError(f"model={self.model!r}: the folder has no {CONFIG}")
             return
         names = _config_names()
-        if model.replace("/", "-") not in names:
-            close = difflib.get_close_matches(model, names, n=1, cutoff=0.5)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise RewardError(f"reward 'clip': model={model!r}: no open_clip name, no folder, not 'tiny'{hint}")
-        if not pretrained:
-            raise RewardError(f"reward 'clip': model={model!r}: also give pretrained: a tag or a weights file")
+        if self.model.replace("/", "-") not in names:
+            raise RewardError(
+                f"model={self.model!r}: no open_clip name, no folder, not 'tiny'{close_to(self.model, names)}"
+            )
+        if not self.pretrained:
+            raise RewardError(f"model={self.model!r}: also give pretrained: a tag or a weights file")
+
+
+class ClipReward(EmbeddingReward):
+    """100 times the cosine of a picture and a caption, by any CLIP that open_clip loads.
+
+    A drawn picture is scored against its caption; a written caption against the picture that it describes.
+    """
+
+    name = "clip"
+    Settings = ClipSettings
+
+    def __init__(self, settings: ClipSettings) -> None:
+        super().__init__(settings)
+        try:
+            self.model, self.preprocess, self.tokenizer = _load(
+                _source(settings.model), settings.pretrained, settings.device, settings.precision
+            )
+        except Exception as error:
+            raise RewardError(f"model={settings.model!r}: {one_line(error)}") from error
 
 
 def _source(model: str) -> str:
@@ -93,7 +84,7 @@ def _config_names() -> list[str]:
     """open_clip's model names, read off its folder, since importing it takes seconds."""
     spec = importlib.util.find_spec("open_clip")
     if spec is None or spec.origin is None:
-        raise RewardError("reward 'clip': open_clip is not installed; pip install open-clip-torch")
+        raise RewardError("open_clip is not installed; pip install open-clip-torch")
     return sorted(file.stem for file in (Path(spec.origin).parent / "model_configs").glob("*.json"))
 
 

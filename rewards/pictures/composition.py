@@ -18,6 +18,7 @@ import numpy as np
 from scipy import ndimage
 
 from rewards.base import absent, invalid
+from rewards.settings import RewardSettings, setting
 from rl.scenes import BACKGROUND, PALETTE, SceneObject, SceneSpec
 from rl.types import RewardItem, Score
 
@@ -49,6 +50,11 @@ class Found:
     y: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class CompositionSettings(RewardSettings):
+    dense: bool = setting("give the fraction of requirements that are met, instead of 1 for all and 0 otherwise", False)
+
+
 class CompositionReward:
     """1.0 if the picture shows the scene in ``metadata["scene"]`` and nothing else, else 0.0.
 
@@ -57,9 +63,10 @@ class CompositionReward:
     """
 
     name = "composition"
+    Settings = CompositionSettings
 
-    def __init__(self, dense: bool = False) -> None:
-        self.dense = dense
+    def __init__(self, settings: CompositionSettings) -> None:
+        self.dense = settings.dense
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
         found: dict[tuple[tuple[int, ...], bytes], tuple[Found, ...]] = {}  # equal pictures are looked at once

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from rewards.pictures.base import PictureReward
+from rewards.pictures.base import PictureReward, PictureSettings
 from rewards.pictures.preference import crop, linear_chain, load_tensors, through
+from rewards.settings import setting
 from rl.errors import RewardError, one_line
 
 MEAN, STD = 0.16717362830052426, 1.0333394966054072  # of the published model's scores on its data
@@ -43,36 +44,40 @@ class Heads:
     text: int = 12
 
 
-class ImageRewardReward(PictureReward):
-    """Standardised over the published model's data: about -2 to 2; the MMaDA paper's weight is 0.1.
+@dataclass(frozen=True, kw_only=True)
+class ImageRewardSettings(PictureSettings):
+    path: str = setting(
+        "a folder with ImageReward.pt or .safetensors and BERT's vocab.txt (bert-base-uncased); for another shape with a "
+        'config.json {"vision_heads": 16, "text_heads": 12}'
+    )
 
-    path   a folder with the checkpoint (ImageReward.pt or .safetensors) and BERT's vocab.txt (bert-base-uncased); with a
-           config.json ``{"vision_heads": 16, "text_heads": 12}`` for another shape
-    """
-
-    name = "imagereward"
-
-    def __init__(self, path: str, device: str = "cpu", batch_size: int = 32, threads: int = 1) -> None:
-        self.check(path, device, batch_size, threads)
-        super().__init__(device, batch_size, threads)
-        try:
-            tensors = load_tensors(_weights(Path(path)))
-            self._vision, self._text = build_blip(tensors, _heads(Path(path)), device)
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise RewardError(f"reward 'imagereward': path={path!r}: not its layout: {one_line(error)}") from error
-        mlp = {name: value for name, value in tensors.items() if name.startswith("mlp.")}
-        self._layers = linear_chain(mlp, device, f"reward 'imagereward': path={path!r}")
-        self._tokenizer = _tokenizer(Path(path))
-        self.preprocess = crop(int(self._vision.config.image_size))
-
-    @staticmethod
-    def check(path: str, device: str = "cpu", batch_size: int = 32, threads: int = 1) -> None:
-        folder = Path(path)
+    def check(self) -> None:
+        folder = Path(self.path)
         if not folder.is_dir():
-            raise RewardError(f"reward 'imagereward': path={path!r}: no such folder")
+            raise RewardError(f"path={self.path!r}: no such folder")
         _weights(folder)
         if not (folder / "vocab.txt").is_file():
-            raise RewardError(f"reward 'imagereward': path={path!r}: no vocab.txt (of bert-base-uncased)")
+            raise RewardError(f"path={self.path!r}: no vocab.txt (of bert-base-uncased)")
+
+
+class ImageRewardReward(PictureReward):
+    """ImageReward (arXiv 2304.05977), standardised over the published model's data: about -2 to 2."""
+
+    name = "imagereward"
+    Settings = ImageRewardSettings
+
+    def __init__(self, settings: ImageRewardSettings) -> None:
+        super().__init__(settings)
+        folder, where = Path(settings.path), f"path={settings.path!r}"
+        try:
+            tensors = load_tensors(_weights(folder))
+            self._vision, self._text = build_blip(tensors, _heads(folder), settings.device)
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise RewardError(f"{where}: not its layout: {one_line(error)}") from error
+        mlp = {name: value for name, value in tensors.items() if name.startswith("mlp.")}
+        self._layers = linear_chain(mlp, settings.device, where)
+        self._tokenizer = _tokenizer(folder)
+        self.preprocess = crop(int(self._vision.config.image_size))
 
     def values(self, images: Sequence[Any], captions: Sequence[str]) -> np.ndarray:
         import torch
@@ -162,7 +167,7 @@ def _weights(folder: Path) -> Path:
     for name in _WEIGHTS:
         if (folder / name).is_file():
             return folder / name
-    raise RewardError(f"reward 'imagereward': path={str(folder)!r}: no {' or '.join(_WEIGHTS[:2])}")
+    raise RewardError(f"path={str(folder)!r}: no {' or '.join(_WEIGHTS[:2])}")
 
 
 def _heads(folder: Path) -> Heads:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from rewards.base import absent, invalid
 from rewards.pictures.base import picture_of
+from rewards.settings import RewardSettings, setting
 from rl.errors import RewardError
 from rl.types import RewardItem, Score
 
@@ -23,35 +25,34 @@ _MAX_TEXT = 500  # characters, of either text: the distance costs their product
 _QUOTED = re.compile(r'"([^"]+)"|\u201c([^\u201d]+)\u201d|(?<!\w)\'([^\']+)\'(?!\w)')
 
 
+@dataclass(frozen=True, kw_only=True)
+class OcrSettings(RewardSettings):
+    case: bool = setting("letters of another case are other letters", False)
+    min_score: float = setting("how sure the reader must be of a line for it to count, 0 to 1", 0.5)
+    threads: int = setting("CPU threads", 1, above=0)
+
+    def check(self) -> None:
+        if not 0 <= self.min_score <= 1:
+            raise RewardError(f"min_score={self.min_score!r}; allowed: from 0 to 1")
+        if importlib.util.find_spec(_PACKAGE) is None:
+            raise RewardError("rapidocr-onnxruntime is not installed; pip install 'unigrpo[ocr]'")
+
+
 class OcrReward:
-    """0 to 1. ``OcrReward().score([item])``; the text asked for is the row's ``text``, or what its caption has in quotes.
+    """0 to 1: how like the text that is read in the picture is to the text that was asked for.
 
-    case          letters of another case are other letters
-    min_score     how sure the reader must be of a line for it to count, 0 to 1
-    threads       CPU threads
-
-    A picture in which nothing is read has the value 0; a row that asks for no text has no such reward. ``parts`` has
-    ``confidence``, the reader's own mean.
+    That text is the row's ``text``, or what its caption has in quotes. A picture in which nothing is read has the value 0;
+    a row that asks for no text has no such reward. ``parts`` has ``confidence``, the reader's own mean.
     """
 
     name = "ocr"
+    Settings = OcrSettings
 
-    def __init__(self, case: bool = False, min_score: float = 0.5, threads: int = 1) -> None:
-        self.check(case, min_score, threads)
-        from rapidocr_onnxruntime import RapidOCR  # pyright: ignore[reportMissingImports]
+    def __init__(self, settings: OcrSettings) -> None:
+        from rapidocr_onnxruntime import RapidOCR  # pyright: ignore[reportMissingImports]  # the extra, seconds to import
 
-        self.case = case
-        self._read = RapidOCR(text_score=min_score, intra_op_num_threads=threads, inter_op_num_threads=1)
-
-    @staticmethod
-    def check(case: bool = False, min_score: float = 0.5, threads: int = 1) -> None:
-        """Find mistakes without loading a model. Raises RewardError."""
-        if not 0 <= min_score <= 1:
-            raise RewardError(f"reward 'ocr': min_score={min_score!r}; allowed: from 0 to 1")
-        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-            raise RewardError(f"reward 'ocr': threads={threads!r}; allowed: a whole number above 0")
-        if importlib.util.find_spec(_PACKAGE) is None:
-            raise RewardError("reward 'ocr': rapidocr-onnxruntime is not installed; pip install 'unigrpo[ocr]'")
+        self.case, threads = settings.case, settings.threads
+        self._read = RapidOCR(text_score=settings.min_score, intra_op_num_threads=threads, inter_op_num_threads=1)
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
         return [self._one(item) for item in items]

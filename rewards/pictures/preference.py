@@ -8,117 +8,108 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rewards.pictures.base import EmbeddingReward, PictureReward, picture_of
-from rewards.pictures.clip import ClipReward
+from rewards.pictures.base import EmbeddingReward, PictureReward, PictureSettings, picture_of
+from rewards.pictures.clip import ClipReward, ClipSettings
+from rewards.settings import setting
 from rl.errors import RewardError, one_line
 from rl.types import RewardItem
 
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Hpsv2Settings(ClipSettings):
+    pretrained: str = setting("the published file, HPS_v2.1_compressed.pt, or its state dict as safetensors")
+    model: str = setting("the CLIP that it is, as for the reward clip", "ViT-H-14")
+    batch_size: int = setting("pictures at a time", 32, above=0)
+
+    def check(self) -> None:
+        _check_path("pretrained", self.pretrained)
+        super().check()
+
+
 class Hpsv2Reward(ClipReward):
     """Human Preference Score v2 (arXiv 2306.09341): the cosine of a fine-tuned ViT-H-14, about 0.2 to 0.35.
 
-    pretrained   the published file, ``HPS_v2.1_compressed.pt`` or its state dict as safetensors
     Pictures are made to fit with black bars, not cropped, as in the original.
     """
 
     name = "hpsv2"
     scale = 1.0
+    Settings = Hpsv2Settings
 
-    def __init__(
-        self,
-        pretrained: str,
-        model: str = "ViT-H-14",
-        device: str = "cpu",
-        batch_size: int = 32,
-        threads: int = 1,
-        precision: str = "fp32",
-    ) -> None:
-        self.check(pretrained, model, device, batch_size, threads, precision)
-        super().__init__(model, pretrained, device, batch_size, threads, precision)
+    def __init__(self, settings: Hpsv2Settings) -> None:
+        super().__init__(settings)
         size = self.model.visual.image_size
         self.preprocess = letterbox(size[0] if isinstance(size, tuple | list) else size)
 
-    @staticmethod
-    def check(
-        pretrained: str,
-        model: str = "ViT-H-14",
-        device: str = "cpu",
-        batch_size: int = 32,
-        threads: int = 1,
-        precision: str = "fp32",
-    ) -> None:
-        _check_path("hpsv2", "pretrained", pretrained)
-        ClipReward.check(model, pretrained, device, batch_size, threads, precision)
+
+@dataclass(frozen=True, kw_only=True)
+class PickScoreSettings(PictureSettings):
+    path: str = setting("a folder as PickScore_v1 is published: config.json, safetensors and tokenizer")
+
+    def check(self) -> None:
+        _check_path("path", self.path)
+        if not (Path(self.path) / "config.json").is_file():
+            raise RewardError(f"path={self.path!r}: the folder has no config.json")
 
 
 class PickScoreReward(EmbeddingReward):
-    """PickScore (arXiv 2305.01569): exp(logit scale) times the cosine of a fine-tuned CLIP-H, about 18 to 24.
-
-    path   a folder in Hugging Face layout, as ``PickScore_v1`` is published: config.json, safetensors and tokenizer
-    """
+    """PickScore (arXiv 2305.01569): exp(logit scale) times the cosine of a fine-tuned CLIP-H, about 18 to 24."""
 
     name = "pickscore"
+    Settings = PickScoreSettings
 
-    def __init__(self, path: str, device: str = "cpu", batch_size: int = 32, threads: int = 1) -> None:
-        self.check(path, device, batch_size, threads)
-        super().__init__(device, batch_size, threads)
+    def __init__(self, settings: PickScoreSettings) -> None:
+        super().__init__(settings)
         try:
-            self.model = _HuggingFaceClip(path, device)
+            self.model = _HuggingFaceClip(settings.path, settings.device)
         except Exception as error:
-            raise RewardError(f"reward 'pickscore': path={path!r}: {one_line(error)}") from error
+            raise RewardError(f"path={settings.path!r}: {one_line(error)}") from error
         self.tokenizer, self.scale = self.model.tokenize, self.model.scale
         self.preprocess = crop(self.model.image_size)
-
-    @staticmethod
-    def check(path: str, device: str = "cpu", batch_size: int = 32, threads: int = 1) -> None:
-        _check_path("pickscore", "path", path)
-        if not (Path(path) / "config.json").is_file():
-            raise RewardError(f"reward 'pickscore': path={path!r}: the folder has no config.json")
 
     def image_dtype(self) -> Any:
         return self.model.dtype
 
 
-class AestheticReward(PictureReward):
-    """LAION's aesthetic predictor v2: a small head on a CLIP image embedding of length 1; about 1 to 10. No caption is read.
+@dataclass(frozen=True, kw_only=True)
+class AestheticSettings(PictureSettings):
+    head: str = setting("the published file, sac+logos+ava1-l14-linearMSE.pth, or the same as safetensors")
+    model: str = setting("the CLIP that the head was trained on, as for the reward clip", "ViT-L-14")
+    pretrained: str | None = setting("its weights, as for the reward clip: openai", None)
+    batch_size: int = setting("pictures at a time", 64, above=0)
 
-    model, pretrained   the CLIP that the head was trained on, as for the reward ``clip``: ViT-L-14 with openai's weights
-    head                the published file, ``sac+logos+ava1-l14-linearMSE.pth``, or the same as safetensors
-    """
+    def check(self) -> None:
+        _check_path("head", self.head)
+        self.clip.check()
+
+    @property
+    def clip(self) -> ClipSettings:
+        return ClipSettings(
+            model=self.model,
+            pretrained=self.pretrained,
+            device=self.device,
+            batch_size=self.batch_size,
+            threads=self.threads,
+        )
+
+
+class AestheticReward(PictureReward):
+    """LAION's aesthetic predictor v2: a small head on a CLIP image embedding of length 1; about 1 to 10. No caption is read."""
 
     name = "aesthetic"
+    Settings = AestheticSettings
 
-    def __init__(
-        self,
-        head: str,
-        model: str = "ViT-L-14",
-        pretrained: str | None = None,
-        device: str = "cpu",
-        batch_size: int = 64,
-        threads: int = 1,
-    ) -> None:
-        self.check(head, model, pretrained, device, batch_size, threads)
-        super().__init__(device, batch_size, threads)
-        self._clip = ClipReward(model, pretrained, device, batch_size, threads)
+    def __init__(self, settings: AestheticSettings) -> None:
+        super().__init__(settings)
+        self._clip = ClipReward(settings.clip)
         self.preprocess = self._clip.preprocess
-        self._layers = linear_chain(load_tensors(head), device, f"reward 'aesthetic': head={head!r}")
-
-    @staticmethod
-    def check(
-        head: str,
-        model: str = "ViT-L-14",
-        pretrained: str | None = None,
-        device: str = "cpu",
-        batch_size: int = 64,
-        threads: int = 1,
-    ) -> None:
-        _check_path("aesthetic", "head", head)
-        ClipReward.check(model, pretrained, device, batch_size, threads)
+        self._layers = linear_chain(load_tensors(settings.head), settings.device, f"head={settings.head!r}")
 
     def pair(self, item: RewardItem) -> tuple[Any, str]:
         if item.image is None:
@@ -244,8 +235,6 @@ def _normalised(features: Any) -> Any:
     return features / features.norm(dim=-1, keepdim=True)
 
 
-def _check_path(reward: str, key: str, value: Any) -> None:
-    if not isinstance(value, str) or not Path(value).exists():
-        raise RewardError(
-            f"reward {reward!r}: {key}={value!r}: no such file or folder; give the published checkpoint's"
-        )
+def _check_path(key: str, value: str) -> None:
+    if not Path(value).exists():
+        raise RewardError(f"{key}={value!r}: no such file or folder; give the published checkpoint's")

@@ -15,8 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from rewards.custom import FunctionReward, load_function
-from rewards.sandbox.custom import unpack
+from rewards.base import Reward
+from rewards.custom import CustomReward, FunctionReward
+from rewards.registry import load_reward
+from rewards.sandbox.wire import from_json
 from rl.types import RewardItem, Score
 
 OK, NOTE, WRONG = "ok", "note", "wrong"
@@ -24,17 +26,15 @@ _THREADS = 4
 
 
 def probe(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"path", "function", "extra", "items"}`` -> ``{"rows": [[check, verdict, line]], "seconds_per_item", "printed"}``."""
+    """``{"spec": what load_reward takes, "items"}`` -> ``{"rows": [[check, verdict, line]], "seconds_per_item", "printed"}``."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        function = load_function(payload["path"], payload["function"])
-        reward = FunctionReward(function, payload["path"], payload["extra"])
-        reward.function_name = payload["function"]
-        items = [unpack(item) for item in payload["items"]]
+        reward = load_reward(payload["spec"])
+        items = [from_json(item) for item in payload["items"]]
         began = time.perf_counter()
         scores = reward.score(items)
         seconds: float | None = (time.perf_counter() - began) / len(items)
-        rows = [_signature(function, reward.per_item), _values(scores)]
+        rows = [_signature(reward), _values(scores)]
         if any(not score.usable and score.status != "ok" for score in scores):
             seconds = None  # of what failed: says nothing
         else:
@@ -46,12 +46,23 @@ def probe(payload: Mapping[str, Any]) -> dict[str, Any]:
                 _batches(reward, items, scores),
                 _threads(reward, items, scores),
             ]
-        rows.append(_pickles(function))
+        function = _function_of(reward)
+        if function is not None:
+            rows.append(_pickles(function.function))
     return {"rows": rows, "seconds_per_item": seconds, "printed": printed.getvalue()[:4_000]}
 
 
-def _signature(function: Callable[..., Any], per_item: bool) -> list[str]:
-    kind = "verl's: one response at a time" if per_item else "TRL's: a batch at a time"
+def _function_of(reward: Reward) -> FunctionReward | None:
+    inner = reward.called if isinstance(reward, CustomReward) else reward
+    return inner if isinstance(inner, FunctionReward) else None
+
+
+def _signature(reward: Reward) -> list[str]:
+    found = _function_of(reward)
+    if found is None:
+        return ["signature", OK, f"{type(reward).__module__}.{type(reward).__name__}, a class with score(items)"]
+    function = found.function
+    kind = "verl's: one response at a time" if found.per_item else "TRL's: a batch at a time"
     awaited = ", async" if inspect.iscoroutinefunction(function) else ""
     return ["signature", OK, f"{getattr(function, '__name__', function)}{inspect.signature(function)}: {kind}{awaited}"]
 
@@ -69,7 +80,7 @@ def _values(scores: Sequence[Score]) -> list[str]:
     return ["values", NOTE if spread else OK, line + spread]
 
 
-def _determinism(reward: FunctionReward, items: Sequence[RewardItem], scores: Sequence[Score]) -> list[str]:
+def _determinism(reward: Reward, items: Sequence[RewardItem], scores: Sequence[Score]) -> list[str]:
     again = reward.score(items)
     changed = [index for index, pair in enumerate(zip(scores, again, strict=True)) if not _same(*pair)]
     if not changed:
@@ -79,7 +90,7 @@ def _determinism(reward: FunctionReward, items: Sequence[RewardItem], scores: Se
     return ["determinism", NOTE, line + f"{again[first].value:g}: two runs of a recipe will differ"]
 
 
-def _batches(reward: FunctionReward, items: Sequence[RewardItem], scores: Sequence[Score]) -> list[str]:
+def _batches(reward: Reward, items: Sequence[RewardItem], scores: Sequence[Score]) -> list[str]:
     alone = [reward.score([item])[0] for item in items]
     changed = sum(not _same(*pair) for pair in zip(scores, alone, strict=True))
     if not changed:
@@ -87,7 +98,7 @@ def _batches(reward: FunctionReward, items: Sequence[RewardItem], scores: Sequen
     return ["batching", NOTE, f"{changed} of {len(scores)} scores depend on the other rows of the batch"]
 
 
-def _threads(reward: FunctionReward, items: Sequence[RewardItem], scores: Sequence[Score]) -> list[str]:
+def _threads(reward: Reward, items: Sequence[RewardItem], scores: Sequence[Score]) -> list[str]:
     with ThreadPoolExecutor(_THREADS) as threads:
         runs = list(threads.map(lambda _: reward.score(items), range(_THREADS)))
     for run in runs:

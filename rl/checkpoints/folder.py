@@ -16,13 +16,15 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rl.checkpoints.manifest import MANIFEST, STATE, damage, seal, sync
+from rl.checkpoints.files import new_aside, sync
+from rl.checkpoints.manifest import MANIFEST, STATE, damage, seal
 from rl.checkpoints.ratings import Ratings
 from rl.config import Config
+from rl.config.checks import flatten
 from rl.errors import CheckpointError
 from rl.protocols import Restorable
 
@@ -157,10 +159,7 @@ class FolderCheckpoints:
         self.ratings.drop_after(after)
         if not future:
             return
-        number = 1
-        while (aside := self.folder / f"set_aside_{number}").exists():
-            number += 1
-        aside.mkdir()
+        aside = new_aside(self.folder)
         for folder in future:
             folder.rename(aside / folder.name)
         logger.warning("%d checkpoint(s) that this run does not go on from moved to %s", len(future), aside)
@@ -175,20 +174,12 @@ class FolderCheckpoints:
 
     def _report_changes(self, source: Path, saved: Mapping[str, Any]) -> None:
         """A run may go on under other settings, but then it is not the one that would have gone on by itself."""
-        current = dict(_leaves(json.loads(json.dumps(dataclasses.asdict(self.config)))))
-        before = dict(_leaves(saved))
+        current = dict(flatten(json.loads(json.dumps(dataclasses.asdict(self.config)))))
+        before = dict(flatten(saved))
         changed = [key for key in sorted(current) if before.get(key, current[key]) != current[key]]
         changed = [key for key in changed if key.split(".")[0] not in _WITHOUT_EFFECT]
         if changed:
             logger.warning("%s was written with other settings of: %s", source, ", ".join(changed))
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def newest_whole(folder: Path) -> tuple[Path | None, list[tuple[Path, str]]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from rl.checkpoints.files import sync
 
 MANIFEST = "manifest.json"
 STATE = "state.json"
@@ -53,15 +54,6 @@ def damage(folder: Path) -> str:
         if _sha256(folder / name) != digest:
             return f"{name} does not match its SHA-256"
     return ""
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from rl.checkpoints.files import write_whole
 
 FILE = "ratings.json"
 
@@ -44,7 +45,4 @@ class Ratings:
         return sorted(rated, key=lambda step: (sign * found[step][metric], step), reverse=True)[:count]
 
     def _write(self, content: Mapping[int, Mapping[str, float]]) -> None:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        beside = self.file.with_suffix(".new")
-        beside.write_text(json.dumps({str(step): of for step, of in sorted(content.items())}, indent=1), "utf-8")
-        os.replace(beside, self.file)
+        write_whole(self.file, json.dumps({str(step): of for step, of in sorted(content.items())}, indent=1))

@@ -33,7 +33,6 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "sft.lr_schedule": ("constant", "cosine"),
     "sft.eos_fill": ("block", "canvas"),
     "cluster.mode": ("ray", "inline"),
-    "cluster.weight_sync": ("object_store", "collective", "ipc"),
     "cluster.in_flight": ("finish", "restart"),
     "cluster.placement": ("auto", "colocated", "disaggregated"),
     "resume_mode": ("auto", "disable", "path"),
@@ -140,12 +139,6 @@ def _validate_best(config: Config) -> None:
 
 def _validate_staleness(config: Config) -> None:
     """Rollouts may run ahead only where it is known which weights sample which batch, and who still has them."""
-    wire = config.cluster.weight_sync
-    if config.max_staleness and wire != "object_store":
-        raise ConfigError(
-            f"max_staleness={config.max_staleness} with cluster.weight_sync={wire}: the learner holds its newest weights "
-            "alone, and a replaced worker may need earlier ones; set cluster.weight_sync=object_store"
-        )
     if config.max_staleness and config.rollout.max_gen_batches > 1:
         raise ConfigError(
             f"max_staleness={config.max_staleness} with rollout.max_gen_batches={config.rollout.max_gen_batches}: how many "
@@ -156,13 +149,11 @@ def _validate_staleness(config: Config) -> None:
 def _validate_sharing(config: Config) -> None:
     """What only processes on one device can do."""
     cluster = config.cluster
-    if cluster.placement == "disaggregated" and config.policy.device.startswith("cuda"):
-        for setting, on in (("take_turns=true", cluster.take_turns), ("weight_sync=ipc", cluster.weight_sync == "ipc")):
-            if on:
-                raise ConfigError(
-                    f"cluster.{setting} with cluster.placement=disaggregated: learner ranks and rollout workers must share "
-                    "GPUs for it; set cluster.placement=colocated"
-                )
+    if cluster.take_turns and cluster.placement == "disaggregated" and config.policy.device.startswith("cuda"):
+        raise ConfigError(
+            "cluster.take_turns=true with cluster.placement=disaggregated: learner ranks and rollout workers must share GPUs "
+            "for it; set cluster.placement=colocated"
+        )
     if not cluster.take_turns:
         return
     if cluster.mode != "ray":
@@ -173,11 +164,6 @@ def _validate_sharing(config: Config) -> None:
         raise ConfigError(
             f"cluster.take_turns=true with max_staleness={config.max_staleness}: rollouts that run ahead sample while the "
             "learner learns; set one of them to take_turns=false or max_staleness=0"
-        )
-    if cluster.weight_sync != "object_store":
-        raise ConfigError(
-            f"cluster.take_turns=true with cluster.weight_sync={cluster.weight_sync}: the learner sleeps while rollout workers "
-            "wake, so their weights must wait elsewhere; set cluster.weight_sync=object_store"
         )
 
 
@@ -249,8 +235,6 @@ def _validate_scorers(config: Config) -> None:
     known = sorted({name for parts in mixes for name in parts} | set(config.rewards.settings))
     for name in config.rewards.scorers:
         _require_choice("rewards.scorers", name, known)
-        if config.rewards.settings.get(name, {}).get("name", name) == "judge":
-            raise ConfigError(f"rewards.scorers: {name}: a judge's server is beside the reward workers; leave it out")
     gpus = config.cluster.scorer_gpus
     _require(gpus <= 1 or gpus.is_integer(), "cluster.scorer_gpus", gpus, "a share of a GPU, or a whole number of them")
 
@@ -368,12 +352,18 @@ def _require(condition: bool, key: str, value: Any, allowed: str) -> None:
         raise ConfigError(f"{key}={value}: must be {allowed}")
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "", leaves_only: bool = True) -> Iterator[tuple[str, Any]]:
-    """Dotted names and values of a tree of settings."""
+def flatten(
+    tree: Mapping[str, Any], prefix: str = "", *, leaves_only: bool = True, into_lists: bool = False
+) -> Iterator[tuple[str, Any]]:
+    """Dotted names and values of a tree. An empty mapping is a leaf.
+
+    into_lists: a list that holds mappings is taken apart as well, by its indices
+    """
     for key, value in tree.items():
         name = f"{prefix}{key}"
-        is_section = isinstance(value, Mapping)
-        if not is_section or not leaves_only or not value:
+        inner = value if isinstance(value, Mapping) else {}
+        if into_lists and isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+            inner = {str(index): item for index, item in enumerate(value)}
+        if not inner or not leaves_only:
             yield name, value
-        if is_section:
-            yield from flatten(value, f"{name}.", leaves_only)
+        yield from flatten(inner, f"{name}.", leaves_only=leaves_only, into_lists=into_lists)

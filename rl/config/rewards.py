@@ -5,23 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-
-@dataclass(frozen=True)
-class CurveConfig:
-    """What a reward's value becomes before it is weighted: ``scale * value + offset``, held between low and high."""
-
-    scale: float = 1.0
-    offset: float = 0.0
-    low: float | None = None
-    high: float | None = None
-
-
-@dataclass(frozen=True)
-class GateConfig:
-    """The reward counts 0 wherever the value of reward ``by`` is below ``at_least``."""
-
-    by: str = "???"
-    at_least: float = 1.0
+from rl.types import Curve, Gate
 
 
 @dataclass(frozen=True)
@@ -46,7 +30,7 @@ class RewardsConfig:
     curves     reward name -> what its value becomes before weighting
     gates      reward name -> the reward that it depends on, e.g. ``correctness: {by: format}``
     normalize  rewards that are standardised within each group before weighting, so that none starves the others
-    scorers    rewards that scorer workers do, apart from the others; those with the setting ``device: cuda`` always are
+    scorers    rewards that scorer workers do, apart from the others; those on a GPU always are
     """
 
     mix: dict[str, dict[str, float]] = field(
@@ -57,22 +41,11 @@ class RewardsConfig:
         }
     )
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
-    curves: dict[str, CurveConfig] = field(default_factory=dict)
-    gates: dict[str, GateConfig] = field(default_factory=dict)
+    curves: dict[str, Curve] = field(default_factory=dict)
+    gates: dict[str, Gate] = field(default_factory=dict)
     normalize: list[str] = field(default_factory=list)
     scorers: list[str] = field(default_factory=list)
     on_failure: FailureConfig = field(default_factory=FailureConfig)
-
-    @property
-    def on_gpu(self) -> frozenset[str]:
-        return frozenset(
-            name for name, given in self.settings.items() if str(given.get("device", "")).startswith("cuda")
-        )
-
-    @property
-    def apart(self) -> frozenset[str]:
-        """What scorer workers do over Ray. In one process everything is done by the one worker."""
-        return self.on_gpu | frozenset(self.scorers)
 
 
 @dataclass(frozen=True)

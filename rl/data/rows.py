@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from rl.config import SourceConfig
+from rl.config.checks import flatten
 from rl.data.files import KINDS, Row, read_rows
 from rl.errors import ConfigError, DataError
 from rl.pixels import load_pixels, open_image
@@ -182,7 +183,7 @@ def _text(content: Any) -> str:
 
 def _fill(where: str, template: str, row: Row) -> str:
     """Plain substitution of ``{name}``: no attributes, no format language."""
-    fields = _flat(row)
+    fields = _fields(row)
 
     def value(match: re.Match[str]) -> str:
         if match[1] not in fields:
@@ -192,17 +193,11 @@ def _fill(where: str, template: str, row: Row) -> str:
     return re.sub(r"\{([\w.]+)\}", value, template)
 
 
-def _flat(row: Row, prefix: str = "") -> dict[str, Any]:
+def _fields(row: Row) -> dict[str, Any]:
     """Columns by full name (``extra_info.puzzle``) and by their own (``puzzle``); outer ones win."""
-    fields: dict[str, Any] = {}
-    nested = []
-    for key, value in row.items():
-        if isinstance(value, Mapping):
-            nested.append(_flat(value, f"{prefix}{key}."))
-        else:
-            fields |= {key: value, f"{prefix}{key}": value}
-    for inner in nested:
-        fields = inner | fields
+    fields = {name: value for name, value in flatten(row) if not isinstance(value, Mapping)}
+    for name, value in sorted(fields.items(), key=lambda field: field[0].count(".")):
+        fields.setdefault(name.rpartition(".")[2], value)
     return fields
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from rl.config import SourceConfig
 from rl.data.rows import load_rows
 from rl.errors import DataError
-from rl.seeds import derive_seed
+from rl.seeds import derive_seed, shuffled
 from rl.types import Prompt
 
 
@@ -85,6 +85,6 @@ class PromptStream:
         return self._rows[source][self._orders[source][1][place]]
 
     def _order(self, source: int, epoch: int) -> np.ndarray:
-        """A permutation of the source's rows, from raw generator output: NumPy keeps that stream across versions."""
-        noise = np.random.Philox(key=derive_seed(self._seed, "data", source, epoch)).random_raw(len(self._rows[source]))
-        return np.argsort(noise, kind="stable")
+        """A permutation of the source's rows."""
+        bits = np.random.Philox(key=derive_seed(self._seed, "data", source, epoch))
+        return shuffled(bits, len(self._rows[source]))

@@ -79,14 +79,3 @@ class Estimator:
     @property
     def combine(self) -> Combine:
         return resolve(self.combiner)
-
-
-def uniforms(seed: int, count: int) -> tuple[np.ndarray, np.random.Philox]:
-    """``count`` float64 numbers in [0, 1), and the generator behind them. NumPy promises Philox's raw stream."""
-    bits = np.random.Philox(key=seed)
-    return (bits.random_raw(count) >> np.uint64(11)) * 2.0**-53, bits
-
-
-def shuffled(bits: np.random.Philox, length: int) -> np.ndarray:
-    """A uniform order of ``length`` positions."""
-    return np.argsort(bits.random_raw(length), kind="stable")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rl.estimators.base import uniforms
-from rl.seeds import derive_seed
+from rl.seeds import derive_seed, uniforms
 from rl.types import MaskDraw
 
 

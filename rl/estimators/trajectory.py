@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from rl.estimators.base import Estimator, EstimatorConfig, Views, shuffled, uniforms
+from rl.estimators.base import Estimator, EstimatorConfig, Views
+from rl.seeds import shuffled, uniforms
 from rl.types import MaskDraw
 
 

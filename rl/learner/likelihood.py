@@ -79,11 +79,17 @@ def _one_pass(policy: Policy, data: MicroBatch, hidden: Tensor, scored: Tensor, 
     token_ids = data.token_ids.masked_fill(hidden & ~scored, policy.vocabulary.mask_id)
     if len(rows) == len(scored):
         return masked_log_probs(
-            policy, token_ids, data.attention, scored, draws=data.draws, clean=data.token_ids, **options
+            policy, token_ids, data.attention, scored, draws=data.is_image, clean=data.token_ids, **options
         )
     attention = None if data.attention is None else data.attention[rows]
     part = masked_log_probs(
-        policy, token_ids[rows], attention, scored[rows], draws=data.draws[rows], clean=data.token_ids[rows], **options
+        policy,
+        token_ids[rows],
+        attention,
+        scored[rows],
+        draws=data.is_image[rows],
+        clean=data.token_ids[rows],
+        **options,
     )
 
     def spread(values: Tensor) -> Tensor:
@@ -156,7 +162,7 @@ def masked_loss(
     """
     mask = data.masks[n]
     shown = data.token_ids.masked_fill(data.hidden[n, 0] & ~mask, policy.vocabulary.mask_id)
-    rows = masked_rows(policy, shown, data.attention, mask, data.draws, data.token_ids)
+    rows = masked_rows(policy, shown, data.attention, mask, data.is_image, data.token_ids)
     if all(len(part.states) <= chunk_rows(policy, part.image, logits_mib) for part in rows.parts):
         found = _log_probs_of(policy, rows, logits_mib, with_entropy=True)
         return loss(found.values), found.entropy

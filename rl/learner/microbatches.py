@@ -33,7 +33,7 @@ class MicroBatch:
     advantages    [b] float32
     lengths       [b] int64: response tokens
     weights       [b] float32: share in the mean over the mini-batch
-    draws         [b, L] bool: where an image's sampler wrote
+    is_image      [b, L] bool: where an image's sampler wrote
     staleness     [b] int64: how many weight versions ago each was sampled
     """
 
@@ -46,7 +46,7 @@ class MicroBatch:
     advantages: Tensor
     lengths: Tensor
     weights: Tensor
-    draws: Tensor
+    is_image: Tensor
     staleness: Tensor
 
 
@@ -119,22 +119,22 @@ def collate(
         advantages=torch.from_numpy(batch.advantages[rollouts]).to(device),
         lengths=torch.tensor([len(response) for response in responses], device=device),
         weights=torch.tensor([weight for _, weight in entries], dtype=torch.float32, device=device),
-        draws=torch.from_numpy(_draws(batch, rollouts, token_ids.shape[1])).to(device),
+        is_image=torch.from_numpy(_is_image(batch, rollouts, token_ids.shape[1])).to(device),
         staleness=torch.tensor(
             [0 if batch.staleness is None else int(batch.staleness[rollout]) for rollout in rollouts], device=device
         ),
     )
 
 
-def _draws(batch: TrainBatch, rollouts: list[int], length: int) -> np.ndarray:
+def _is_image(batch: TrainBatch, rollouts: list[int], length: int) -> np.ndarray:
     """bool [b, L]: the image spans; without spans, all of a rollout whose task writes images."""
-    draws = np.zeros((len(rollouts), length), dtype=bool)
+    is_image = np.zeros((len(rollouts), length), dtype=bool)
     for row, rollout in enumerate(rollouts):
         spans = batch.spans[rollout] if batch.spans else ()
-        draws[row] = not spans and batch.tasks[rollout] in DRAWING
+        is_image[row] = not spans and batch.tasks[rollout] in DRAWING
         for span in spans:
-            draws[row, span.start : span.stop] |= span.modality is Modality.IMAGE
-    return draws
+            is_image[row, span.start : span.stop] |= span.modality is Modality.IMAGE
+    return is_image
 
 
 def _lay_out(

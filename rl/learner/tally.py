@@ -1,11 +1,9 @@
-"""One training step's numbers: gathered over micro-batches, inner updates and ranks, and the seconds of its phases."""
+"""One training step's numbers, gathered over micro-batches, inner updates and ranks."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -66,22 +64,3 @@ def max_over_ranks(engine: Engine, value: float) -> float:
     places = [0.0] * engine.world_size
     places[engine.rank] = value
     return max(engine.all_reduce_sum(places))
-
-
-class Clock:
-    """Seconds by name: ``with clock("timing_s/ref"): ...``. Work that a GPU still owes is waited for."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.seconds: dict[str, float] = {}
-        self._device = device
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        start = self._now()
-        yield
-        self.seconds[name] = self._now() - start
-
-    def _now(self) -> float:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        return time.perf_counter()

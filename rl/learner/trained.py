@@ -29,7 +29,7 @@ class Trained(Protocol):
         """Of ``state``, also where an engine has parted the weights."""
         ...
 
-    def stream(self, gather: Gather) -> Iterator[Tensor]:
+    def iter_weights(self, gather: Gather) -> Iterator[Tensor]:
         """``state`` one tensor at a time, in the order of the names: each is whole until the next is asked for."""
         ...
 
@@ -53,7 +53,7 @@ class WholePolicy:
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         return {name: _shape(value) for name, value in _sources(self.policy).items()}
 
-    def stream(self, gather: Gather) -> Iterator[Tensor]:
+    def iter_weights(self, gather: Gather) -> Iterator[Tensor]:
         for _, value in sorted(_sources(self.policy).items()):
             with gather([value]):
                 yield value.detach()
@@ -83,7 +83,7 @@ class Adapter:
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         return {name: _shape(value) for name, value in lora.without_adapters(_sources(self.policy)).items()}
 
-    def stream(self, gather: Gather) -> Iterator[Tensor]:
+    def iter_weights(self, gather: Gather) -> Iterator[Tensor]:
         adapted = {f"{name}.weight": each for name, each in lora.adapters(self.policy.module)}
         for name, value in sorted(lora.without_adapters(_sources(self.policy)).items()):
             layer = adapted.get(name)

@@ -26,11 +26,12 @@ from rl.learner.likelihood import LogProbs, masked_loss, token_values
 from rl.learner.microbatches import MicroBatch, collate, mini_batches, plan
 from rl.learner.past_weights import PastWeights
 from rl.learner.reference import BaseReference, Reference, make_reference
-from rl.learner.tally import LARGEST, Clock, Tally, max_over_ranks
+from rl.learner.tally import LARGEST, Tally, max_over_ranks
 from rl.learner.trained import trained
 from rl.objectives import OBJECTIVES
 from rl.objectives.base import Terms, loss_of
 from rl.threads import torch_threads
+from rl.tracking.clock import Clock
 from rl.types import LossOutput, StepReport, TrainBatch
 
 STATE_FILE = "learner.json"
@@ -109,13 +110,14 @@ class UniGRPOLearner:
         """Of ``weights``."""
         return self.trained.shapes()
 
-    def stream(self, moved: bool = True) -> Iterator[Tensor]:
-        """What ``weights`` gives, one tensor at a time in the order of the names: from where it lies, or a copy where an
-        engine has it whole for that moment alone. Then a collective: every rank takes all of it.
+    def iter_weights(self, moved: bool = True) -> Iterator[Tensor]:
+        """Yields each weight of ``weights`` in the order of the names. A sharded one is gathered and copied, which is a
+        collective: every rank takes all of them.
 
-        moved: float32 on the host; else of the type and on the device that they have."""
+        moved: as float32 on the CPU; otherwise in its own dtype and device.
+        """
         parted = self.engine.parted
-        for value in self.trained.stream(lambda only: self.engine.whole(only=only)):
+        for value in self.trained.iter_weights(lambda only: self.engine.whole(only=only)):
             yield value.to("cpu" if moved else value.device, torch.float32 if moved else value.dtype, copy=parted)
 
     def save(self, folder: Path) -> None:
@@ -167,7 +169,7 @@ class UniGRPOLearner:
         """Nothing to give back: the engine's owner closes it."""
 
     def _update(self, batch: TrainBatch) -> StepReport:
-        clock, tally = Clock(self.device), Tally(self.engine)
+        clock, tally = Clock(self._settle), Tally(self.engine)
         minis = self._score(batch, clock)
         metrics: dict[str, float] = {}
         with clock("timing_s/update_actor"):
@@ -217,6 +219,11 @@ class UniGRPOLearner:
                     rows = data.staleness == age
                     target[:, rows] = value[:, rows]
         return found
+
+    def _settle(self) -> None:
+        """Wait for work that the GPU still owes."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     @staticmethod
     def _known(values: Tensor | None) -> Tensor:

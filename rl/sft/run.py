@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
 
 from policies.base import Policy
 from policies.network.packed_sequences import pack_sequences
 from rl.config import Config
 from rl.learner.engine import Engine
 from rl.learner.trained import trained
-from rl.protocols import Checkpoints
-from rl.sft.examples import ExampleMaker, Stream, train_steps
-
-
-class ResumableStream(Stream, Protocol):
-    def state(self) -> Mapping[str, Any]: ...
-    def restore(self, state: Mapping[str, Any]) -> None: ...
+from rl.protocols import Checkpoints, Prompts
+from rl.sft.examples import ExampleMaker
+from rl.sft.steps import train_steps
 
 
 class FineTuner:
@@ -39,7 +34,7 @@ class SftRun:
     """``resume`` first, which says where the run is; then ``run``."""
 
     def __init__(
-        self, policy: Policy, engine: Engine, stream: ResumableStream, config: Config, checkpoints: Checkpoints
+        self, policy: Policy, engine: Engine, stream: Prompts, config: Config, checkpoints: Checkpoints
     ) -> None:
         self.policy, self.engine, self.stream, self.config = policy, engine, stream, config
         self.checkpoints, self.maker = checkpoints, ExampleMaker(policy, config)
@@ -85,15 +80,3 @@ class SftRun:
             "data": self.stream.state(), "pictures": self.maker.state(), "weight_version": 0, "before": dict(before),
         }  # fmt: skip
         self.checkpoints.save(self.step, self.tuner, state)
-
-
-def run_sft(
-    policy: Policy, engine: Engine, stream: Stream, config: Config, log: Callable[[int, Mapping[str, float]], None]
-) -> None:
-    """The whole run in one go: config.sft.steps steps, each logged. No checkpoints."""
-    if config.sft.packing:
-        pack_sequences(policy.module)
-    policy.module.train()
-    for step, metrics in train_steps(policy, engine, stream, config, range(config.sft.steps)):
-        log(step, metrics)
-    policy.module.eval()

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from rl.types import Group
 
 
-class StepClock:
-    """``with clock(name): ...`` keeps the block's seconds; ``stop`` adds ``timing_s/step``, since it was made."""
+class Clock:
+    """``with clock("timing_s/ref"): ...`` keeps the block's seconds; ``stop`` adds ``timing_s/step``, since it was made.
 
-    def __init__(self) -> None:
+    settle: called before each reading, to wait for work that a GPU still owes
+    """
+
+    def __init__(self, settle: Callable[[], None] | None = None) -> None:
         self.seconds: dict[str, float] = {}
-        self._began = self._entered = time.perf_counter()
-        self._name = ""
+        self._settle = settle
+        self._began = self._now()
 
-    def __call__(self, name: str) -> StepClock:
-        self._name = name
-        return self
-
-    def __enter__(self) -> None:
-        self._entered = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds[self._name] = time.perf_counter() - self._entered
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = self._now()
+        yield
+        self.seconds[name] = self._now() - start
 
     def stop(self) -> dict[str, float]:
-        return {**self.seconds, "timing_s/step": time.perf_counter() - self._began}
+        return {**self.seconds, "timing_s/step": self._now() - self._began}
+
+    def _now(self) -> float:
+        if self._settle is not None:
+            self._settle()
+        return time.perf_counter()
 
 
 def throughput(groups: Sequence[Group], timings: Mapping[str, float]) -> dict[str, float]:

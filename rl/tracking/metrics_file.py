@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rl.checkpoints.files import new_aside
+
 METRICS_FILE = "metrics.jsonl"
 SAMPLES_FOLDER = "samples"
 
@@ -48,10 +50,8 @@ def set_aside(run_dir: Path, keep_until: float) -> None:
     has_later = any(row["step"] > keep_until for row in _rows(path))
     if not has_later and not later_samples:
         return
-    number = 1
-    while (aside := run_dir / f"set_aside_{number}").exists():
-        number += 1
-    (aside / SAMPLES_FOLDER).mkdir(parents=True)
+    aside = new_aside(run_dir)
+    (aside / SAMPLES_FOLDER).mkdir()
     for folder in later_samples:
         folder.rename(aside / SAMPLES_FOLDER / folder.name)
     if has_later:

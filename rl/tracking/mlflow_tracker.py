@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from rl.checkpoints.files import write_whole
+from rl.config.checks import flatten
 from rl.errors import first_line
 from rl.tracking.contact_sheet import sheet
 from rl.tracking.metrics_file import read_metrics
@@ -183,7 +185,7 @@ class _Run:
         self.connected = False
         self._run_dir = run_dir.absolute()
         self._name = name
-        self._params = dict(_flatten(params))
+        self._params = {clean_name(name): str(value)[:6000] for name, value in flatten(params, into_lists=True)}
         self._experiment = experiment
         self._uri = uri
         self._resume = resume
@@ -304,10 +306,8 @@ class _Run:
             self._remember()
 
     def _remember(self) -> None:
-        path = self._run_dir / RUN_FILE
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps({"run_id": self.run_id, "samples": sorted(self._samples)}), "utf-8")
-        partial.replace(path)
+        content = {"run_id": self.run_id, "samples": sorted(self._samples)}
+        write_whole(self._run_dir / RUN_FILE, json.dumps(content))
 
 
 def store_uri(run_dir: Path) -> str:
@@ -324,19 +324,6 @@ def clean_name(name: str) -> str:
 
 def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
     return (items[start : start + _BATCH] for start in range(0, len(items), _BATCH))
-
-
-def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    children: Iterator[tuple[Any, Any]] | None = None
-    if isinstance(value, Mapping) and value:
-        children = iter(value.items())
-    elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
-        children = enumerate(value)
-    if children is None:
-        yield clean_name(prefix), str(value)[:6000]
-        return
-    for key, child in children:
-        yield from _flatten(child, f"{prefix}.{key}" if prefix else str(key))
 
 
 def _is_permanent(error: Exception) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from rl.checkpoints.files import write_whole
 from rl.config import Config
 from rl.tracking.contact_sheet import side_by_side
 from rl.tracking.metrics_file import SAMPLES_FOLDER, Point, curve, read_metrics
@@ -40,16 +41,6 @@ def finish(console: Console, config: Config, summary: Mapping[str, Any]) -> None
             console.print(str(file), soft_wrap=True, highlight=False)
     if config.tracking.mlflow:
         console.print(mlflow_command(run_dir, config.tracking.uri), soft_wrap=True, highlight=False, markup=False)
-
-
-def before_and_after(points: Sequence[Point]) -> tuple[Mapping[str, float], Mapping[str, float]]:
-    """Held-out metrics before the first step, and after the last evaluated one; empty where there was none."""
-    held_out = {
-        point.step: {name: value for name, value in point.metrics.items() if name.startswith("val/")}
-        for point in points
-    }
-    steps = [step for step, metrics in held_out.items() if metrics and step > 0]
-    return held_out.get(0, {}), held_out[max(steps)] if steps else {}
 
 
 def summarise(
@@ -81,7 +72,7 @@ def summarise(
         "weights_digest": weights_digest,
         "seed": config.seed,
         "schedule": config.learner.algorithm.schedule,
-        "judges": {
+        "scored_by": {
             task: sorted(k for k, weight in mix.items() if weight) for task, mix in config.evaluation.mix.items()
         },
         "trained_on": {
@@ -92,10 +83,7 @@ def summarise(
 
 def write_summary(run_dir: Path, summary: Mapping[str, Any]) -> Path:
     """Whole or absent."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    partial = run_dir / f".{SUMMARY_FILE}.partial"
-    partial.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", "utf-8")
-    return partial.replace(run_dir / SUMMARY_FILE)
+    return write_whole(run_dir / SUMMARY_FILE, json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
 
 def read_summary(run_dir: Path) -> dict[str, Any] | None:
@@ -111,14 +99,14 @@ def results_table(summary: Mapping[str, Any]) -> Table:
     table = Table(title="Held-out sets: scores in percent, other rewards on their own scale", title_justify="left")
     for name in ("", "before", "after", "change"):
         table.add_column(name, justify="left" if not name else "right")
-    judges, trained_on = summary.get("judges", {}), summary.get("trained_on", {})
+    scored_by, trained_on = summary.get("scored_by", {}), summary.get("trained_on", {})
     for task, pair in summary["tasks"].items():
-        by = " + ".join(judges.get(task, ()))
+        by = " + ".join(scored_by.get(task, ()))
         table.add_row(f"{task} ({by})" if by else task, *_cells(pair), style="bold")
     table.add_section()
     for name, pair in summary["parts"].items():
         task, part = name.split("/", 1)
-        if judges.get(task) != [part]:
+        if scored_by.get(task) != [part]:
             table.add_row(
                 f"{task}: {part}{', trained on' if part in trained_on.get(task, ()) else ''}", *_cells(pair, 1, 3)
             )
@@ -131,8 +119,8 @@ def results_table(summary: Mapping[str, Any]) -> Table:
 def plot_curves(points: Sequence[Point], path: Path) -> Path | None:
     """A column a task: training reward (or fine-tuning loss) above; held-out score and every other reward below.
 
-    Where the judge stands still while the reward that is trained on rises, the reward is being hacked: the lower
-    picture shows both. None where no task has a number.
+    A reward that rises while the held-out score stands still is being hacked. The lower picture shows both.
+    None where no task has a number.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -13,6 +13,7 @@ from rl.data.stream import PromptStream
 from rl.loop import TrainResult, train
 from rl.protocols import Learner, Workers
 from rl.types import Group
+from tests.rl.examples import Recorder
 from tests.toys import toy_draw_prompt, toy_policy, toy_text_prompt, toy_understand_prompt
 
 VARIETY = Path(__file__).parent / "variety.py"
@@ -48,27 +49,6 @@ def make_config(folder: Path, *overrides: str) -> Config:
         "tracking": {"mlflow": False},
     }
     return build_config([("test", settings), ("overrides", OmegaConf.from_dotlist(list(overrides)))])
-
-
-class Recorder:
-    def __init__(self) -> None:
-        self.logged: dict[int, dict[str, float]] = {}
-        self.ended = ""
-
-    def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        self.logged.setdefault(step, {}).update(metrics)
-
-    def samples(self, step: int, groups: Sequence[Group], name: str) -> None: ...
-
-    def phase(self, text: str) -> None: ...
-
-    def close(self, status: str) -> None:
-        self.ended = status
-
-    def curve(self) -> dict[int, dict[str, float]]:
-        """All numbers but times."""
-        timed = ("timing_s/", "perf/")
-        return {s: {n: v for n, v in m.items() if not n.startswith(timed)} for s, m in self.logged.items()}
 
 
 def run(config: Config, workers: Workers, learner: Learner) -> tuple[TrainResult, Recorder]:

@@ -4,7 +4,8 @@ import psutil
 import pytest
 
 from rewards.base import is_absent
-from rewards.code import CodeReward, has_namespaces, program_of
+from rewards.code import has_namespaces, program_of
+from rewards.registry import load_reward
 from rl.errors import RewardError
 from tests.rewards.makers import text_item
 
@@ -15,7 +16,7 @@ SUM = "a, b = map(int, input().split())\nprint(a + b)"
 
 def score(program, tests=STDIN, **settings):
     settings = {"deadline_s": 5.0, **settings}
-    (found,) = CodeReward(**settings).score(
+    (found,) = load_reward({"name": "code", **settings}).score(
         [text_item(f"<think>x</think>```python\n{program}\n```", metadata={"tests": tests})]
     )
     return found
@@ -69,16 +70,24 @@ def test_a_program_that_floods_or_forks_ends_and_leaves_nothing():
 def test_without_a_network_where_namespaces_can_be_made():
     if not has_namespaces():
         with pytest.raises(RewardError, match="namespaces='required'"):
-            CodeReward(namespaces="required")
+            load_reward({"name": "code", "namespaces": "required"})
         return
     found = score("import socket; socket.create_connection(('127.0.0.1', 9), timeout=1)", namespaces="required")
     assert "unreachable" in found.detail
 
 
+def test_a_programs_imports_are_the_standard_librarys():
+    """``rewards/math`` and ``rewards/code.py`` have names of the standard library's."""
+    program = "import code, math\nassert 'rewards' not in code.__file__ and math.pi > 3\n" + SUM
+    assert score(program).value == 1.0, score(program).detail
+
+
 def test_what_is_a_program_and_what_are_tests():
     assert program_of("```\nfirst\n```\ntext\n```py\nlast\n```") == "last\n" and program_of("print(1)") == "print(1)"
     assert program_of("<think>never closed") is None
-    assert is_absent(CodeReward().score([text_item("x")])[0])
+    assert is_absent(load_reward("code").score([text_item("x")])[0])
     for tests in ("x", [{"input": "1"}], [{"function": "a b", "expected": 1}], [{}] * 65):
         assert score(SUM, tests).status.value == "invalid"
-    assert CodeReward().score([text_item("<think>x", metadata={"tests": STDIN})])[0].status.value == "wrong_format"
+    assert (
+        load_reward("code").score([text_item("<think>x", metadata={"tests": STDIN})])[0].status.value == "wrong_format"
+    )

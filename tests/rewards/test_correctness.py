@@ -2,8 +2,8 @@
 
 import pytest
 
-from rewards.base import load_reward
-from rewards.correctness import CorrectnessReward, is_exact
+from rewards.correctness import is_exact
+from rewards.registry import load_reward
 from rl.errors import RewardError
 from rl.types import ScoreStatus, Task
 from tests.rewards.makers import text_item
@@ -12,7 +12,7 @@ GRID = "4321123421433412"
 
 
 def value(text, reference, **prompt):
-    (score,) = CorrectnessReward().score([text_item(text, reference, **prompt)])
+    (score,) = load_reward("correctness").score([text_item(text, reference, **prompt)])
     assert score.usable
     return score.value
 
@@ -44,13 +44,13 @@ def test_a_sum_that_is_not_worked_out_is_not_an_answer(echo):
 
 def test_the_thought_is_never_the_answer():
     assert value("<think>7</think>9", "7") == 0.0
-    (open_thought, nothing) = CorrectnessReward().score([text_item("<think>7"), text_item("<think>7</think> ")])
+    (open_thought, nothing) = load_reward("correctness").score([text_item("<think>7"), text_item("<think>7</think> ")])
     for score in (open_thought, nothing):
         assert score.value == 0.0 and score.status is ScoreStatus.WRONG_FORMAT
 
 
 def test_a_row_without_a_reference_is_invalid_and_named():
-    (score,) = CorrectnessReward().score([text_item("7", reference=None)])
+    (score,) = load_reward("correctness").score([text_item("7", reference=None)])
     assert score.status is ScoreStatus.INVALID and "row/1" in score.detail and not score.usable
 
 

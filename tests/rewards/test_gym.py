@@ -4,7 +4,7 @@ import pytest
 import reasoning_gym
 
 from rewards.base import is_absent
-from rewards.gym import ReasoningGymReward
+from rewards.registry import load_reward
 from rl.types import Message, Prompt, RewardItem, Task
 from tests.rewards.makers import text_item
 
@@ -13,7 +13,7 @@ NAMES = ("basic_arithmetic", "string_insertion", "spiral_matrix", "countdown", "
 
 @pytest.fixture(scope="module")
 def reward():
-    return ReasoningGymReward(deadline_s=20.0)
+    return load_reward({"name": "reasoning_gym", "deadline_s": 20.0})
 
 
 def item(name, text=None, **metadata):

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewards.base import _REGISTRY, absent, failed, load_reward, register
+from rewards.base import absent, failed
 from rewards.mix import RewardMix, combine
+from rewards.registry import load_reward
 from rl.errors import RewardError
 from rl.types import RewardCall, Score, ScoreStatus, Task
 from tests.rewards.makers import text_item
@@ -32,8 +33,8 @@ class Counting:
 
 
 @pytest.fixture
-def counting(monkeypatch):
-    monkeypatch.setitem(_REGISTRY, "counting", f"{__name__}:Counting")
+def counting(monkeypatch, registered):
+    registered(counting=f"{__name__}:Counting")
     monkeypatch.setattr(Counting, "calls", [])
     return monkeypatch
 
@@ -210,14 +211,12 @@ def test_a_reward_that_failed_elsewhere_fails_the_item():
     assert score.detail == "correctness: scorer worker 0 hung" and score.parts == {"format": 1.0}
 
 
-def test_loading_by_name_and_mapping(counting):
+def test_loading_by_name_and_mapping(registered):
     assert load_reward("format").name == "format"
     assert load_reward({"name": "composition", "dense": True}).dense is True  # type: ignore[attr-defined]
     for spec in ({}, {"dense": True}, "", {"name": 3}):
         with pytest.raises(RewardError, match="expected a name"):
             load_reward(spec)
-    with pytest.raises(RewardError, match="already registered"):
-        register("format", "elsewhere:Other")
-    counting.setitem(_REGISTRY, "gone", "rewards.no_such_module:Gone")
+    registered(gone="rewards.no_such_module:Gone")
     with pytest.raises(RewardError, match="cannot be imported"):
         load_reward("gone")

@@ -2,6 +2,10 @@
 
 import json
 import math
+import socket
+import threading
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import jsonschema
@@ -87,6 +91,49 @@ def test_a_slow_service_is_a_timeout(server):
     assert score.status.value == "timeout" and "0.2 s" in score.detail
 
 
+@contextmanager
+def raw(answer, wait_s=0.0):
+    """A server that sends these bytes, one every ``wait_s`` seconds."""
+
+    def serve():
+        while True:
+            try:
+                connection, _ = listening.accept()
+                with connection:
+                    connection.recv(1 << 16)
+                    for part in [bytes([byte]) for byte in answer] if wait_s else [answer]:
+                        connection.sendall(part)
+                        time.sleep(wait_s)
+            except OSError:
+                if listening.fileno() < 0:
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("dripping", ["head", "body"])
+def test_the_deadline_is_of_the_whole_exchange(dripping):
+    head = b"HTTP/1.1 200 OK\r\n" + (b"Content-Length: 400\r\n\r\n" if dripping == "body" else b"X: " + b"x" * 400)
+    with raw(head + b" " * 400, wait_s=0.02) as url:
+        began = time.monotonic()
+        (score, _) = load_reward({"name": "service", "url": url, "deadline_s": 1.0}).score(ITEMS)
+    assert score.status.value == "timeout" and "no answer within 1 s" in score.detail
+    assert time.monotonic() - began < 4.0  # the drips alone take 8 s
+
+
+def test_a_redirect_is_not_followed_and_loopback_has_no_proxy(server, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert load_reward({"name": "service", "url": server.url}).score(ITEMS)[0].value == 1.0
+    elsewhere = load_reward({"name": "service", "url": "http://service.invalid/score", "attempts": 1}).score(ITEMS)
+    assert "refused" in elsewhere[0].detail.lower()  # by the proxy
+    with raw(f"HTTP/1.1 302 Found\r\nLocation: {server.url}\r\nContent-Length: 0\r\n\r\n".encode()) as url:
+        (score, _) = load_reward({"name": "service", "url": url}).score(ITEMS)
+    assert score.status.value == "crashed" and "HTTP 302: Found" in score.detail and len(server.requests) == 1
+
+
 def test_the_token_comes_from_the_environment(server, monkeypatch):
     server.token = "secret"
     spec = {"name": "service", "url": server.url, "token_env": "MY_TOKEN", "attempts": 1}
@@ -100,6 +147,8 @@ def test_the_token_comes_from_the_environment(server, monkeypatch):
     [
         ({"url": "localhost:80"}, "not a URL"),
         ({"url": "file:///etc/passwd"}, "not a URL"),
+        ({"url": "http://x:99999"}, "not a URL"),
+        ({"url": "http://[x"}, "not a URL"),
         ({"url": "http://x", "batch_size": 0}, "batch_size=0"),
         ({"url": "http://x", "deadline_s": 0}, "deadline_s=0"),
     ],

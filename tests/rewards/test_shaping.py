@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.base import _REGISTRY, absent, failed
+from rewards.base import absent, failed
 from rewards.mix import RewardMix
-from rewards.shaping import Curve, Gate, Shaping
+from rewards.shaping import Shaping
 from rl.config import build_config
 from rl.config.rewards import FailureConfig
 from rl.errors import ConfigError, RewardError
 from rl.prepare import check_failures
 from rl.tracking.failures import FailureNotes
-from rl.types import Group, Score, ScoreStatus
+from rl.types import Curve, Gate, Group, Score, ScoreStatus
 from tests.rewards.makers import text_item
 
 RIGHT, UNFORMATTED, WRONG = "<think>3 + 4</think>7", "7", "<think>3 + 4</think>8"
@@ -101,8 +101,8 @@ def test_a_gate_must_be_in_each_mix_of_what_it_guards():
 
 
 @pytest.mark.parametrize(("attempts", "values"), [(1, [math.nan]), (2, [1.0]), (3, [1.0])])
-def test_a_failed_score_is_tried_again_as_often_as_the_policy_says(monkeypatch, attempts, values):
-    monkeypatch.setitem(_REGISTRY, "flaky", f"{__name__}:Flaky")
+def test_a_failed_score_is_tried_again_as_often_as_the_policy_says(registered, attempts, values):
+    registered(flaky=Flaky)
     mix = RewardMix({"text": {"flaky": 1.0}}, attempts=attempts)
     scores = mix.score([text_item("a")])
     assert [score.value for score in scores] == pytest.approx(values, nan_ok=True)

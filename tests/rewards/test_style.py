@@ -80,7 +80,10 @@ def test_tags_once_in_order_and_not_empty(text, expected):
         ({"length": {}}, "needs the setting 'longest'"),
         ({"repetition": {"n": 0}}, "n=0"),
         ({"language": {"script": "latn"}}, "did you mean 'latin'"),
-        ({"tags": {"tags": "think"}}, "a list of different names"),
+        ({"tags": {"tags": "think"}}, "tags='think'; allowed: a list of texts"),
+        ({"tags": {"tags": ["think", "think"]}}, "a list of different names"),
+        ({"tags": {"tags": []}}, "a list of different names"),
+        ({"tags": {"tags": ["a b"]}}, "a list of different names"),
     ],
 )
 def test_mistakes_are_one_line(settings, said):

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.base import is_absent, load_reward
+from rewards.base import is_absent
+from rewards.registry import load_reward
 from rewards.sudoku import filled_cells, solves
 from rl.types import Message, Prompt, RewardItem, Task
 

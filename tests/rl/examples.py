@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from rl.types import Group, Message, Prompt, Rollout, RolloutStatus, Score, ScoreStatus, Task
@@ -45,3 +47,28 @@ def _group(prompt: Prompt, scores: tuple[Score, ...], text: str = "", image: np.
         for index in range(len(scores))
     )
     return Group(prompt, rollouts, scores)
+
+
+class Recorder:
+    """A tracker that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.logged: dict[int, dict[str, float]] = {}
+        self.shown: list[tuple[int, str]] = []
+        self.ended: list[str] = []
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        self.logged.setdefault(step, {}).update(metrics)
+
+    def samples(self, step: int, groups: Sequence[Group], name: str) -> None:
+        self.shown.append((step, name))
+
+    def phase(self, text: str) -> None: ...
+
+    def close(self, status: str) -> None:
+        self.ended.append(status)
+
+    def curve(self) -> dict[int, dict[str, float]]:
+        """All numbers but times."""
+        timed = ("timing_s/", "perf/")
+        return {s: {n: v for n, v in m.items() if not n.startswith(timed)} for s, m in self.logged.items()}

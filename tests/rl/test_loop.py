@@ -29,6 +29,7 @@ from rl.protocols import Learner
 from rl.seeds import derive_seed
 from rl.tracking.clock import orchestration
 from rl.types import Group, ImageSampling, Prompt, Rollout, Score, ScoreStatus, Task, TextSampling, WeightRef
+from tests.rl.examples import Recorder
 from tests.toys import toy_draw_prompt, toy_policy, toy_text_prompt
 
 TEXT, DRAW = TextSampling(8, 4, 4), ImageSampling(steps=2, guidance=0.0)
@@ -74,29 +75,6 @@ class ToyWorkers:
         seeds = [derive_seed(seed, prompt.id, index) for index in range(size)]
         rollouts = rollout_group(self.policy, prompt, sampling, seeds, version)
         return Group(prompt, rollouts, tuple(map(self.score, rollouts)))
-
-
-class Recorder:
-    def __init__(self) -> None:
-        self.logged: dict[int, dict[str, float]] = {}
-        self.shown: list[tuple[int, str]] = []
-        self.ended: list[str] = []
-
-    def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        self.logged.setdefault(step, {}).update(metrics)
-
-    def samples(self, step: int, groups: Sequence[Group], name: str) -> None:
-        self.shown.append((step, name))
-
-    def phase(self, text: str) -> None: ...
-
-    def close(self, status: str) -> None:
-        self.ended.append(status)
-
-    def curve(self) -> dict[int, dict[str, float]]:
-        """All numbers but times."""
-        timed = ("timing_s/", "perf/")
-        return {s: {n: v for n, v in m.items() if not n.startswith(timed)} for s, m in self.logged.items()}
 
 
 def config(folder: Path, **settings) -> Config:

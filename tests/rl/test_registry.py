@@ -46,14 +46,17 @@ def test_a_name_is_taken_once() -> None:
     assert gadgets["twice"](3) == 6 and twice(1) == 2
 
 
-def test_an_installed_package_brings_a_member(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "first", ["", "import importlib_metadata\n"]
+)  # the backport makes entry points of its own class
+def test_an_installed_package_brings_a_member(tmp_path: Path, first: str) -> None:
     (tmp_path / "brought.py").write_text("def gadget(): return 'from outside'\n")
     information = tmp_path / "brought-1.dist-info"
     information.mkdir()
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: brought\nVersion: 1\n")
     (information / "entry_points.txt").write_text("[unigrpo.gadgets]\nmine = brought:gadget\nbroken = brought:none\n")
     code = (
-        "from rl.registry import Registry\n"
+        f"{first}from rl.registry import Registry\n"
         "found = Registry('gadget', {}, group='unigrpo.gadgets')\n"
         "print(sorted(found), found['mine']())\n"
         "try: found['broken']\n"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl.seeds import SeedPath, derive_seed
+from rl.seeds import SeedPath, derive_seed, shuffled, uniforms
 
 PARTS = st.lists(st.one_of(st.integers(-(2**40), 2**70), st.text(max_size=8)), max_size=4)
 
@@ -33,6 +33,9 @@ def test_the_value_never_changes_between_versions() -> None:
     """Resumed runs and other machines depend on it."""
     assert derive_seed(0) == 6148773199958884930
     assert derive_seed(7, "mask pattern", 3, "sudoku4x4/train/17", 2, 1) == 6432206813967402923
+    numbers, bits = uniforms(7, 3)
+    assert numbers.tolist() == [0.8720734548204873, 0.29536538151378355, 0.4200976785072422]
+    assert shuffled(bits, 6).tolist() == [5, 1, 3, 0, 4, 2]
 
 
 def test_numpy_integers_count_as_integers_and_floats_are_refused() -> None:

@@ -12,7 +12,8 @@ from rl.config import SourceConfig
 from rl.data.stream import PromptStream
 from rl.loop import train
 from rl.stop import Stop, StopRequested
-from tests.cluster.runs import MAKERS, Recorder, make_config, run
+from tests.cluster.runs import MAKERS, make_config, run
+from tests.rl.examples import Recorder
 
 SETTINGS = ("steps=3", "learner.engine=torch", "val_before_train=false", "val_after_train=false")
 
@@ -52,7 +53,7 @@ def test_a_stopped_run_saves_and_goes_on_to_the_same_bits(tmp_path: Path, where:
         setattr(part, name, second_time)
         with pytest.raises(KeyboardInterrupt):
             train(config, stream, [], parts.workers, parts.learner, recorder, FolderCheckpoints(config), stop)
-    assert recorder.ended == "KILLED"
+    assert recorder.ended == ["KILLED"]
     saved = [path.name for path in (config.run_dir / "checkpoints").iterdir()]
     assert saved == (["global_step_1"] if where == "sampling" else ["global_step_2"])
     with session(config) as parts:

@@ -1,5 +1,6 @@
 """``unigrpo rewards check``: what it says of a good function, and of each mistake."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -78,10 +79,18 @@ def test_chance_shared_state_and_sameness_are_notes(write):
     ("spec", "said"),
     [
         ("nowhere.py:f", "no such file: nowhere.py"),
-        ("custom_reward", "expected FILE.py:FUNCTION"),
+        ("correctnes", "allowed: .*, or FILE.py:FUNCTION; did you mean 'correctness'"),
         (f"{EXAMPLE}:rewrad", "did you mean 'reward'"),
     ],
 )
 def test_a_wrong_argument_is_one_line(spec, said):
     code, output = run(spec)
-    assert code == 2 and said in output
+    assert code == 2 and re.search(said, output.splitlines()[0])
+
+
+def test_a_reward_by_its_name_with_its_settings():
+    code, said = run("length", "longest=1000", "unit=characters")
+    assert code == 0 and "rewards.style.LengthReward, a class with score(items)" in said and "pickle" not in said
+    assert "6 numbers from -1 to 0" in said
+    code, said = run("length", "longest=1000", "unit=lines")
+    assert code == 2 and said.startswith("error: reward 'length': unit='lines'; allowed: words, characters")

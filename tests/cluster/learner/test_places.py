@@ -11,7 +11,7 @@ from cluster.actors.device import Device, this_device
 from cluster.actors.resources import selected
 from cluster.actors.waiting import kill
 from cluster.learner.places import RankPlaces, check_devices, rank_order
-from cluster.plan.layout import Layout, layout, nodes_for, scorer_gpus, scorers
+from cluster.plan.layout import Layout, layout, nodes_for, rewards_apart, scorer_gpus, scorers
 from rl.config import ClusterConfig, Config, PolicyConfig, build_config
 from rl.errors import ConfigError, DeadlineError, WorkerError
 
@@ -71,14 +71,12 @@ def test_scorers_have_gpus_of_their_own_where_one_is_asked_for() -> None:
     on_gpu = with_rewards(settings={"clip": {"model": "tiny", "device": "cuda"}})
     assert [scorers(each) for each in (plain, apart, on_gpu)] == [0, 4, 4]
     assert [scorer_gpus(each) for each in (plain, apart, on_gpu)] == [0, 0, 2]
-    assert on_gpu.rewards.apart == apart.rewards.apart == {"clip"}
+    assert rewards_apart(on_gpu) == rewards_apart(apart) == {"clip"}
     assert layout(apart).cpus == layout(on_gpu).cpus == layout(plain).cpus + 4
     size = {"gpus_per_node": 1, "cpus_per_node": 64}
     assert nodes_for(on_gpu, **size).count == nodes_for(apart, **size).count + 2
     with pytest.raises(ConfigError, match="rewards.scorers='clipp': allowed: .*did you mean 'clip'"):
         with_rewards(scorers=["clipp"])
-    with pytest.raises(ConfigError, match="rewards.scorers: vlm: a judge's server is beside the reward workers"):
-        with_rewards(scorers=["vlm"], settings={"vlm": {"name": "judge", "url": "http://127.0.0.1:1/v1", "model": "m"}})
     with pytest.raises(ConfigError, match=r"cluster.scorer_gpus=1.5: must be a share of a GPU, or a whole number"):
         config(scorer_gpus=1.5)
 

@@ -13,7 +13,8 @@ from cluster.run.cache_gate import Report, calibration_set, compare
 from rl.config import CacheGateConfig
 from rl.errors import ConfigError
 from rl.types import Group, Rollout, RolloutStatus, Score, ScoreStatus, Task
-from tests.cluster.runs import Recorder, make_config
+from tests.cluster.runs import make_config
+from tests.rl.examples import Recorder
 from tests.toys import toy_draw_prompt, toy_text_prompt, toy_understand_prompt
 
 SOURCES = [[toy_text_prompt(i) for i in range(4)], [toy_understand_prompt(0)], [toy_draw_prompt(0)]]

@@ -55,12 +55,12 @@ def test_copy_into_a_module() -> None:
     frozen = {"weight": WEIGHTS["a"].copy(), "bias": np.ones(2, np.float32)}
     for array in frozen.values():
         array.flags.writeable = False  # as from Ray's object store
-    copy_into(module, frozen)
+    copy_into(module.state_dict(), frozen)
     assert torch.equal(module.weight, torch.from_numpy(WEIGHTS["a"]))
     with pytest.raises(WorkerError, match="1 names differ from the policy's, the first is 'bias'"):
-        copy_into(module, {"weight": WEIGHTS["a"]})
+        copy_into(module.state_dict(), {"weight": WEIGHTS["a"]})
     with pytest.raises(WorkerError, match=r"bias has shape \(3,\), the policy's has \(2,\)"):
-        copy_into(module, {"weight": WEIGHTS["a"], "bias": WEIGHTS["b"]})
+        copy_into(module.state_dict(), {"weight": WEIGHTS["a"], "bias": WEIGHTS["b"]})
 
 
 @pytest.fixture(scope="module")

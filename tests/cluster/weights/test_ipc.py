@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 
 import cluster.weights.fingerprint
 from cluster.weights.buckets import layout
+from cluster.weights.digest import matching
 from cluster.weights.fingerprint import fingerprint, stream_fingerprint
-from cluster.weights.ipc import copy_lent, lend
+from cluster.weights.ipc import copy_shared, share
 from rl.errors import TrainingError, WorkerError
 from rl.types import WeightRef
 
@@ -58,7 +60,7 @@ def copy(handles: bytes, ref: WeightRef, answers: Any) -> None:
     """In another process."""
     module = torch.nn.Linear(5, 3)
     try:
-        copy_lent(handles, module, ref)
+        copy_shared(handles, partial(matching, module.state_dict()), ref)
         answers.put(module.weight.tolist())
     except WorkerError as error:
         answers.put(str(error))
@@ -69,7 +71,7 @@ def test_another_process_copies_what_the_owner_has_at_that_moment() -> None:
     answers = spawn.SimpleQueue()
 
     def ask(ref: WeightRef) -> Any:
-        other = spawn.Process(target=copy, args=(lend(module.state_dict()), ref, answers))
+        other = spawn.Process(target=copy, args=(share(module.state_dict()), ref, answers))
         other.start()
         other.join(60)
         assert other.exitcode == 0
@@ -86,7 +88,7 @@ def test_other_names_and_shapes_are_refused_by_their_first(tmp_path: Path) -> No
     module = network()
     lent = {"weight": module.weight.detach()}
     with pytest.raises(WorkerError, match="1 names differ from the policy's, the first is 'bias'"):
-        copy_lent(lend(lent), module, WeightRef(1, fingerprint(lent)))
+        copy_shared(share(lent), partial(matching, module.state_dict()), WeightRef(1, fingerprint(lent)))
     lent = {"weight": module.weight.detach(), "bias": torch.zeros(1)}  # which a copy would spread over all three
     with pytest.raises(WorkerError, match=r"bias has shape \(1,\), the policy's has \(3,\)"):
-        copy_lent(lend(lent), module, WeightRef(1, fingerprint(lent)))
+        copy_shared(share(lent), partial(matching, module.state_dict()), WeightRef(1, fingerprint(lent)))

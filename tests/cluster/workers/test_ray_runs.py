@@ -21,6 +21,7 @@ from cluster.actors.waiting import result
 from cluster.learner.one_rank import FrozenLearner, make_learner
 from cluster.learner.rank_group import RankGroup
 from cluster.run.session import Session, session
+from cluster.weights.base import open_wire
 from cluster.weights.digest import digest
 from cluster.weights.fingerprint import fingerprint
 from cluster.workers.actors import RolloutActor
@@ -68,7 +69,7 @@ def test_a_run_is_the_same_over_ray_and_in_one_process_and_resumes_between_them(
     found, recorder = run(over_ray, live.workers, live.learner)
     assert found.weights == expected.weights
     assert recorder.curve() == straight.curve()
-    assert recorder.ended == "FINISHED"
+    assert recorder.ended == ["FINISHED"]
     assert straight.logged[1]["actor/first_ratio_error"] < 1e-5
     rewards = [straight.logged[step]["critic/rewards/mean"] for step in (1, 2, 3)]
     assert len(set(rewards)) == 3 and straight.logged[3]["actor/grad_norm"] > 0  # something is learned
@@ -180,6 +181,11 @@ def test_a_stale_version_is_refused_by_the_worker_itself(live: Session, config: 
         live.workers.rollout_and_score(PROMPTS, old, seed=11)
 
 
+def use_wire(rank: Any, name: str, own_device: bool) -> None:
+    """On a rank's actor."""
+    rank._wire, rank._own_device, rank._made_payload = open_wire(name), own_device, None
+
+
 def test_two_ranks_learn_as_one_and_end_together(
     home: Path, live: Session, expected: list[Group], tmp_path: Path
 ) -> None:
@@ -199,19 +205,21 @@ def test_two_ranks_learn_as_one_and_end_together(
         middle = group.weights()
         together.append(group.update(batches[2]))
         final = group.weights()
-        ref = WeightRef(4, group.digest(4))
-        assert ref.digest == digest(final)
         assert isinstance(live.workers, RayWorkers)
-        (call,) = group.send_weights([live.workers._rollouts._workers[0].actor], ref)
-        result(call, "rollout worker 0", "receiving")  # it has checked the digest of what came
-        published, stored = group.publish(4)
-        assert published == ref and digest(ray.get(stored, timeout=60)) == ref.digest
-        group._on_device = True  # as between GPUs, but for what carries it
-        ref = WeightRef(4, group.digest(4))
-        assert ref.digest == fingerprint({name: torch.from_numpy(value) for name, value in final.items()})
-        for give in (group.send_weights, group.lend_weights):
-            (call,) = give([live.workers._rollouts._workers[0].actor], ref)
-            result(call, "rollout worker 0", "receiving")
+        worker = live.workers._rollouts._workers[0].actor
+        on_host, on_device = digest(final), fingerprint({name: torch.from_numpy(each) for name, each in final.items()})
+        for name, own_device, expected_digest in (
+            ("object_store", False, on_host),
+            ("collective", False, on_host),
+            ("collective", True, on_device),  # as between GPUs, but for what carries it
+            ("ipc", False, on_device),
+        ):
+            for rank in group._ranks.values():
+                ray.get(rank.__ray_call__.remote(use_wire, name, own_device), timeout=60)
+            published, body = group.publish(4)
+            assert published.ref == WeightRef(4, expected_digest), name
+            (call,) = open_wire(name).deliver(group, [worker], published, body)
+            result(call, "rollout worker 0", "receiving")  # it has checked the digest of what came
         os.kill(process_of(group._ranks["learner rank 1"]), signal.SIGKILL)
         with pytest.raises(WorkerError, match="learner rank 1 was lost, training"):
             group.update(batches[0])

@@ -1,4 +1,4 @@
-"""Packed weights: the same products, the weights of the moment, and nothing left behind."""
+"""Packed weights: the same products, the weights of the moment, the mark of a sampler's passes, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import torch
 from torch import nn
 
 import policies.network.prepacked_weights
+from policies.network.compiled import compile_layers
 from policies.network.prepacked_weights import is_packed, packed
+from tests.toys import toy_policy
 
 
 @pytest.fixture(autouse=True, params=[True, False], ids=["packed", "plain"])
-def faster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def faster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """On any processor, as on those where it is faster and on the others."""
     monkeypatch.setattr(policies.network.prepacked_weights, "_faster", lambda: request.param)
+    return request.param
 
 
 def network() -> nn.Sequential:
@@ -23,12 +26,12 @@ def network() -> nn.Sequential:
 
 @pytest.mark.parametrize("rows", [(1,), (7,), (2, 33)])
 @torch.inference_mode()
-def test_products_are_the_same(rows: tuple[int, ...]) -> None:
+def test_products_are_the_same(rows: tuple[int, ...], faster: bool) -> None:
     module, x = network(), torch.randn(*rows, 24)
     expected = module(x)
     with packed(module):
-        assert all("forward" in layer.__dict__ for layer in (module[0], module[2]))
-        torch.testing.assert_close(module(x), expected, rtol=1e-5, atol=1e-6)
+        assert [is_packed(layer) for layer in module] == [faster, False, faster]
+        torch.testing.assert_close(module(x), expected, rtol=1e-5, atol=1e-6 if faster else 0)
     assert torch.equal(module(x), expected)
 
 
@@ -49,17 +52,17 @@ def test_nothing_is_left_behind_by_an_error() -> None:
     module = network()
     with pytest.raises(RuntimeError, match="stop"), packed(module):
         raise RuntimeError("stop")
-    assert all("forward" not in layer.__dict__ for layer in module)
+    assert all("forward" not in layer.__dict__ for layer in module) and not module.sampling
 
 
 @torch.no_grad()
 def test_an_inner_one_leaves_the_outer_one_alone() -> None:
     module, x = network(), torch.randn(3, 24)
     with packed(module):
-        outer = module[0].__dict__["forward"]
+        outer = module[0].__dict__.get("forward")
         with packed(module):
-            assert module[0].__dict__["forward"] is outer
-        assert module[0].__dict__["forward"] is outer
+            assert module[0].__dict__.get("forward") is outer
+        assert module[0].__dict__.get("forward") is outer and module.sampling
         module(x)
 
 
@@ -86,5 +89,20 @@ def test_weights_are_copied_only_where_that_is_faster(
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     module = network()
     with packed(module):
-        assert is_packed(module[0])
-        assert module[0].__dict__["forward"].weight.is_mkldnn == packs
+        assert is_packed(module[0]) == packs
+
+
+@torch.inference_mode()
+def test_the_first_layer_knows_a_samplers_passes_on_every_processor(faster: bool) -> None:
+    """Whether weights are packed does not say whether a sampler runs."""
+    module = toy_policy().module
+    ids = torch.full((2, 8), 20)
+    assert not module.sampling and module._distinct(ids) is None
+    with packed(module):
+        found = module._distinct(ids)
+        assert module.sampling and found is not None and found[0].tokens.tolist() == [20]
+        assert is_packed(module.ff_out) == faster
+        compile_layers(module)
+        assert module._distinct(ids) is None
+        compile_layers(module, on=False)
+    assert not module.sampling and module._distinct(ids) is None

@@ -104,7 +104,7 @@ def test_each_span_is_normalised_over_its_own_tokens():
     )  # fmt: skip
     data = collate(batch, [(0, 1.0)], torch.device("cpu"), UniGRPOConfig())
     with torch.no_grad():
-        found = masked_log_probs(POLICY, data.token_ids, data.attention, data.masks[0], draws=data.draws).values[0]
+        found = masked_log_probs(POLICY, data.token_ids, data.attention, data.masks[0], draws=data.is_image).values[0]
         hidden = data.token_ids.masked_fill(data.masks[0], VOCABULARY.mask_id)
         logits = POLICY.logits(hidden)[0].double()
     for place in range(plan.start, plan.stop):
@@ -121,7 +121,7 @@ def test_without_spans_the_task_decides():
         batch = TrainBatch(
             (ids,), (mask,), np.ones(1), ((MaskDraw(1, 1.0),),), (task,), (ids,), spans=(spans,) if spans else ()
         )
-        return collate(batch, [(0, 1.0)], torch.device("cpu"), UniGRPOConfig()).draws[0].tolist()
+        return collate(batch, [(0, 1.0)], torch.device("cpu"), UniGRPOConfig()).is_image[0].tolist()
 
     assert draws(Task.TEXT) == [False] * 6 and draws(Task.DRAW) == [True] * 6
     assert draws(Task.THINK_DRAW, Span(1, 3, Modality.TEXT), Span(4, 6, Modality.IMAGE)) == [False] * 4 + [True] * 2

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rewards import verify_math
-from rewards.correctness import CorrectnessReward
+from rewards.registry import load_reward
 from tests.rewards.makers import text_item
 
 DATA = Path(__file__).parents[1] / "data"
@@ -39,7 +39,7 @@ KINDS = {
 def test_every_member_of_a_kind(kind):
     rows = [row for row in ROWS if row["kind"] == kind]
     assert len(rows) >= 20 and {row["equal"] for row in rows} == {True, False}
-    reward = CorrectnessReward(deadline_s=20.0)
+    reward = load_reward({"name": "correctness", "deadline_s": 20.0})
     wrong = []
     for row in rows:
         (scored,) = reward.score([text_item(row["completion"], row["reference"])])

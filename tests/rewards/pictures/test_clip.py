@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from rewards import load_reward
-from rewards.pictures.clip import ClipReward
+from rewards.pictures.clip import ClipReward, ClipSettings
 from rewards.pictures.composition import find_objects, holds
 from rewards.tiny.clip_ranking import ranking, variations
 from rewards.tiny.scene_clip import FOLDER, config, vocabulary, write_folder, write_tokenizer
@@ -25,7 +25,7 @@ SPECS = all_specs()
 
 @pytest.fixture(scope="module")
 def clip():
-    return ClipReward(batch_size=8)
+    return ClipReward(ClipSettings(batch_size=8))
 
 
 def scenes(count, start=0):
@@ -53,7 +53,7 @@ def test_a_score_does_not_depend_on_its_batch_mates(clip):
 
 
 def test_a_caption_is_encoded_once(monkeypatch):
-    clip, calls = ClipReward(), []
+    clip, calls = ClipReward(ClipSettings()), []
     tokenizer = clip.tokenizer
     monkeypatch.setattr(clip, "tokenizer", lambda texts: calls.append(list(texts)) or tokenizer(texts))
     items = scenes(3) * 4

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from rewards.base import is_absent
-from rewards.pictures.composition import CompositionReward, Found, find_objects, holds, related, requirements
+from rewards.pictures.composition import (
+    CompositionReward,
+    CompositionSettings,
+    Found,
+    find_objects,
+    holds,
+    related,
+    requirements,
+)
 from rewards.tiny.clip_ranking import scatter
 from rl.scenes import PALETTE, SHAPES, SceneObject, SceneSpec, all_specs, caption, render
 from rl.types import ScoreStatus
@@ -143,11 +151,13 @@ def test_a_diagonal_lies_both_ways_and_a_knights_move_one():
 def test_the_reward_is_one_or_zero_and_tells_what_is_missing():
     right, wrong = render(BESIDE, 0), render(dataclasses.replace(BESIDE, relation="below"), 0)
     blank = np.full_like(right, 255)
-    scores = CompositionReward().score([drawn_item(image, BESIDE) for image in (right, wrong, blank)])
+    scores = CompositionReward(CompositionSettings()).score(
+        [drawn_item(image, BESIDE) for image in (right, wrong, blank)]
+    )
     assert [score.value for score in scores] == [1.0, 0.0, 0.0]
     assert [score.parts["partial"] for score in scores] == pytest.approx([1.0, 5 / 6, 1 / 6])
     assert scores[1].detail == "not left of" and "no red circle" in scores[2].detail
-    dense = CompositionReward(dense=True).score([drawn_item(wrong, BESIDE)])
+    dense = CompositionReward(CompositionSettings(dense=True)).score([drawn_item(wrong, BESIDE)])
     assert dense[0].value == pytest.approx(5 / 6)
 
 
@@ -155,7 +165,7 @@ def test_a_row_without_a_picture_is_invalid_and_one_without_a_scene_has_no_such_
     image = render(BESIDE, 0)
     items = [drawn_item(None, BESIDE), drawn_item(image.astype(float), BESIDE), drawn_item(image[..., :2], BESIDE)]
     items.append(drawn_item(image, broken={"category": "colors"}))
-    for score in CompositionReward().score(items):
+    for score in CompositionReward(CompositionSettings()).score(items):
         assert score.status is ScoreStatus.INVALID and "row scene/1" in score.detail and not score.usable
-    for score in CompositionReward().score([drawn_item(image), text_item("7")]):
+    for score in CompositionReward(CompositionSettings()).score([drawn_item(image), text_item("7")]):
         assert is_absent(score) and "no 'scene'" in score.detail

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
-from rewards.base import check_reward, is_absent, load_reward
+from rewards.base import is_absent
 from rewards.pictures.ocr import asked_text, edit_distance, similarity
+from rewards.registry import check_reward, load_reward
 from rl.errors import RewardError
 from rl.types import Message, Prompt, RewardItem, Task
 

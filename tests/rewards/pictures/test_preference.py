@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from rewards import load_reward
 from rewards.mix import RewardMix
-from rewards.pictures.clip import ClipReward
+from rewards.pictures.clip import ClipReward, ClipSettings
 from rewards.pictures.preference import letterbox, linear_chain, through
 from rl.errors import RewardError
 from tests.rewards import picture_models as small
@@ -69,7 +69,7 @@ def test_the_aesthetic_head_says_what_the_original_says():
 
 
 def test_the_aesthetic_reward_reads_a_head_and_a_picture(tmp_path):
-    clip = ClipReward()
+    clip = ClipReward(ClipSettings())
     width = clip.model.visual.output_dim
     save_file(small.random_tensors(small.mlp_shapes("", width)), tmp_path / "head.safetensors")
     reward = load_reward({"name": "aesthetic", "head": str(tmp_path / "head.safetensors"), "model": "tiny"})
@@ -91,7 +91,7 @@ def test_hpsv2_makes_pictures_fit_as_the_original_does():
 
 
 def test_hpsv2_is_the_cosine_of_a_published_file(tmp_path):
-    tiny = ClipReward()
+    tiny = ClipReward(ClipSettings())
     with torch.no_grad():
         for weight in tiny.model.parameters():
             weight.mul_(1.02).add_(0.001)  # so that the file's weights are not the folder's
@@ -152,12 +152,14 @@ def test_pickscore_is_the_scaled_cosine_of_the_published_layout(tmp_path):
 
 
 def test_clip_in_half_precision_stays_near_and_batches_change_nothing():
-    full, half = ClipReward(), ClipReward(precision="bf16")
+    full, half = ClipReward(ClipSettings()), ClipReward(ClipSettings(precision="bf16"))
     values = [score.value for score in full.score(ITEMS)]
     assert [score.value for score in half.score(ITEMS)] == pytest.approx(values, abs=2.0)
-    assert [score.value for score in ClipReward(batch_size=1).score(ITEMS)] == pytest.approx(values, abs=1e-3)
+    assert [score.value for score in ClipReward(ClipSettings(batch_size=1)).score(ITEMS)] == pytest.approx(
+        values, abs=1e-3
+    )
     with pytest.raises(RewardError, match="precision='fp8'; allowed: fp32, bf16"):
-        ClipReward(precision="fp8")
+        ClipSettings(precision="fp8")
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,14 @@
 """A custom function in its own child: what would take a worker with it costs one batch, and has its line."""
 
 import math
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from rewards import load_reward
-from rewards.base import reward_names
 from rewards.mix import RewardMix
-from rewards.sandbox.custom import pack, unpack
 from rl.errors import RewardError
-from rl.types import Task
-from tests.rewards.makers import drawn_item, text_item
+from tests.rewards.makers import text_item
 
 EXAMPLE = str(Path(__file__).parents[3] / "examples" / "custom_reward.py")
 ITEMS = [text_item("<think>a</think>7"), text_item("<think>a</think>8")]
@@ -92,35 +87,3 @@ def test_it_can_write_temporary_files_as_importing_torch_does(tmp_path):
         "    return [1.0] * len(completions)\n"
     )
     assert [score.value for score in isolated(path).score(ITEMS)] == [1.0] * len(ITEMS)
-
-
-def test_an_item_survives_the_way_there():
-    picture = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
-    item = drawn_item(picture)
-    back = unpack(pack(item))
-    assert back.image is not None and np.array_equal(back.image, picture) and back.prompt.task is Task.DRAW
-    assert unpack(pack(ITEMS[0])) == ITEMS[0]
-    odd = text_item("x", metadata={"a": np.float32(1.5), 3: (1, {2}), "when": Path("x")})
-    assert unpack(pack(odd)).prompt.metadata == {"a": 1.5, "3": [1, [2]], "when": "x"}
-
-
-def test_an_installed_package_offers_a_reward_by_entry_point(tmp_path, monkeypatch):
-    info = tmp_path / "greeting-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[unigrpo.rewards]\ngreeting = greeting_rewards:greeting\npolite = greeting_rewards:Polite\n"
-        "gone = greeting_rewards:nothing\n"
-    )
-    (tmp_path / "greeting_rewards.py").write_text(
-        "from rl.types import Score\n"
-        "def greeting(completions, word='a', **columns): return [float(word in c) for c in completions]\n"
-        "class Polite:\n    name = 'polite'\n    def score(self, items): return [Score(0.5) for _ in items]\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    assert {"greeting", "polite"} <= set(reward_names())
-    mix = RewardMix({"text": {"greeting": 1.0, "polite": 1.0}}, {"greeting": {"word": "7"}})
-    assert [score.value for score in mix.score(ITEMS)] == [1.5, 0.5]
-    with pytest.raises(RewardError, match="reward 'gone': greeting_rewards:nothing cannot be imported"):
-        load_reward("gone")
-    monkeypatch.delitem(sys.modules, "greeting_rewards", raising=False)

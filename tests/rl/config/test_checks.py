@@ -7,6 +7,7 @@ import re
 import pytest
 
 from rl.config import build_config, load_config
+from rl.config.checks import flatten
 from rl.errors import ConfigError
 
 PLACES = ["rollout.text", "evaluation.understand", "rollout.think_draw.think"]
@@ -77,19 +78,18 @@ def test_sizes_of_groups() -> None:
         ),
         (("cluster.take_turns=true", "max_staleness=1"), r"take_turns=true with max_staleness=1: .*max_staleness=0"),
         (
-            ("cluster.take_turns=true", "cluster.weight_sync=ipc"),
-            r"take_turns=true with cluster.weight_sync=ipc: .*object_store",
-        ),
-        (
-            ("cluster.weight_sync=ipc", "max_staleness=2"),
-            r"max_staleness=2 with cluster.weight_sync=ipc: .*object_store",
-        ),
-        (
-            ("cluster.weight_sync=ipc", "policy.device=cuda", "cluster.placement=disaggregated"),
-            r"weight_sync=ipc with cluster.placement=disaggregated: .*placement=colocated",
+            ("cluster.take_turns=true", "policy.device=cuda", "cluster.placement=disaggregated"),
+            r"take_turns=true with cluster.placement=disaggregated: .*placement=colocated",
         ),
     ],
 )
 def test_what_shares_a_device_says_what_it_cannot_go_with(overrides: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config("tiny", overrides)
+
+
+def test_a_tree_has_dotted_names() -> None:
+    tree = {"a": {"b": 1, "c": {}}, "d": [{"e": 2}, 3], "f": [4]}
+    assert dict(flatten(tree)) == {"a.b": 1, "a.c": {}, "d": [{"e": 2}, 3], "f": [4]}
+    assert dict(flatten(tree, into_lists=True)) == {"a.b": 1, "a.c": {}, "d.0.e": 2, "d.1": 3, "f": [4]}
+    assert [name for name, _ in flatten(tree, leaves_only=False)] == ["a", "a.b", "a.c", "d", "f"]

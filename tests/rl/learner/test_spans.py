@@ -59,7 +59,7 @@ def test_every_estimator_trains_on_both_spans(name: str) -> None:
     for i, spans in enumerate(batch.spans):
         for span in spans:
             assert data.masks[:, i, span.start : span.stop].any()
-            assert data.draws[i, span.start : span.stop].all() == (span.modality is Modality.IMAGE)
+            assert data.is_image[i, span.start : span.stop].all() == (span.modality is Modality.IMAGE)
     _, metrics = recorded(settings, batch=batch)
     assert metrics["actor/first_ratio_error"] <= 1e-5
 

@@ -26,8 +26,9 @@ from rl.data.rows import load_rows
 from rl.data.stream import PromptStream
 from rl.errors import DataError
 from rl.learner.engine import TorchEngine
-from rl.sft.examples import ExampleMaker, batch_loss, text_example
+from rl.sft.examples import ExampleMaker, text_example
 from rl.sft.run import SftRun
+from rl.sft.steps import batch_loss
 from rl.types import Message, Prompt, Task, TextSampling
 from tests.toys import toy_draw_prompt, toy_policy
 

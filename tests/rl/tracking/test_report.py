@@ -76,15 +76,6 @@ def test_summary_counts_failed_scores_and_has_no_number_where_there_was_none(tmp
     }
 
 
-def test_before_is_step_0_and_after_is_the_last_evaluation():
-    points = [Point(step, 0.0, {"val/text/score": step / 10, "lr": 1.0}) for step in (0, 4, 8)] + [
-        Point(9, 0.0, {"lr": 1.0})
-    ]
-    assert report.before_and_after(points) == ({"val/text/score": 0.0}, {"val/text/score": 0.8})
-    assert report.before_and_after(points[1:]) == ({}, {"val/text/score": 0.8})
-    assert report.before_and_after(points[:1]) == ({"val/text/score": 0.0}, {})
-
-
 def test_the_table_shows_both_draw_curves_and_says_which_is_trained_on(tmp_path: Path):
     stream = io.StringIO()
     Console(file=stream, width=100).print(report.results_table(make_summary(make_config(tmp_path))))

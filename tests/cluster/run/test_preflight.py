@@ -1,0 +1,49 @@
+"""What is found before anything starts: relations between the config and what rewards say of themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.run.preflight import check
+from rl.config import Config, load_config
+from rl.errors import ConfigError, DataError, RewardError
+from tests.cluster.recipe import write_recipe
+
+ADDRESS = {"url": "http://127.0.0.1:1/v1", "model": "m"}
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+
+    def make(**settings: Any) -> Config:
+        return load_config(str(write_recipe(tmp_path, **settings)))
+
+    return make
+
+
+def test_a_judges_server_is_no_scorers_whatever_its_name(config) -> None:
+    settings = {"vlm": {"name": "judge", **ADDRESS}}
+    rewards = {"mix": {"text": {"vlm": 1.0}}, "settings": settings, "scorers": ["vlm"]}
+    with pytest.raises(ConfigError, match="rewards.scorers: vlm: a judge's server is beside the reward workers"):
+        check(config(rewards=rewards), needs_train=True, needs_val=False)
+
+
+@pytest.mark.parametrize("name", ["correctness", "exact"])
+def test_rows_of_a_reward_that_compares_need_a_reference_also_under_another_name(config, tmp_path, name) -> None:
+    rewards = {"mix": {"text": {name: 1.0}}, "settings": {"exact": {"name": "correctness", "kind": "exact"}}}
+    made = config(rewards=rewards)
+    (tmp_path / "train.jsonl").write_text('{"id": "a", "prompt": "1 + 1 ="}\n')
+    with pytest.raises(DataError, match="train.jsonl"):
+        check(made, needs_train=True, needs_val=False)
+
+
+def test_a_setting_is_checked_by_the_rewards_own_class(config) -> None:
+    rewards = {"mix": {"text": {"length": 1.0}}, "settings": {"length": {"longest": 3, "unit": "word"}}}
+    with pytest.raises(
+        RewardError, match="^reward 'length': unit='word'; allowed: words, characters; did you mean 'words'"
+    ):
+        check(config(rewards=rewards), needs_train=True, needs_val=False)
