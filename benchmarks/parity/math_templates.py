@@ -1,6 +1,6 @@
 r"""Statements that end as models end them, by the thousand, with labels that follow from how they were made.
 
-    python -m benchmarks.parity.math_templates [--share work|held-out|all] [--each 30] [--failures] [--out FILE]
+    python -m benchmarks.parity.math_templates [--share work|held-out|later|all] [--each 30] [--failures] [--out FILE]
 
 A kind is one way to end an answer. It gets a right value at the place of the answer (label 1), and a wrong one there with
 the right one elsewhere in the text (label 0). Kinds of hedges give two values and are never right. A fixed third of the
@@ -25,14 +25,16 @@ from benchmarks.parity.math_values import value_for
 HELD_OUT_OF = 3
 
 
-def is_held_out(kind: str) -> bool:
-    return zlib.crc32(kind.encode()) % HELD_OUT_OF == 0
+def share_of(kind: str) -> str:
+    if kind.startswith("later: "):
+        return "later"
+    return "held-out" if zlib.crc32(kind.encode()) % HELD_OUT_OF == 0 else "work"
 
 
 def statements(each: int, share: str = "all", seed: int = 0) -> Iterator[dict[str, Any]]:
     """``each`` right and ``each`` wrong statements of every kind in the share."""
     for kind in KINDS.values():
-        if share != "all" and is_held_out(kind.name) != (share == "held-out"):
+        if share not in ("all", share_of(kind.name)):
             continue
         chance = random.Random(f"{seed} {kind.name}")
         for _ in range(each):
@@ -72,7 +74,7 @@ def report(name: str, rows: list[dict[str, Any]], wrong: list[dict[str, Any]], s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--share", choices=("work", "held-out", "all"), default="work")
+    parser.add_argument("--share", choices=("work", "held-out", "later", "all"), default="work")
     parser.add_argument("--each", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--peer", action="store_true", help="math-verify beside it")
