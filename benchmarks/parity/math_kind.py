@@ -23,6 +23,7 @@ _STEPS = (
     "The intermediate value is ${e}$.",
     "Substituting, we find \\[ {p} \\cdot {q} = {product}. \\]",
 )
+_WIDE = str.maketrans("0123456789-=,.()", "０１２３４５６７８９－＝，．（）")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +65,7 @@ def _filled(text: str, fields: dict[str, str]) -> str:
     for name, value in fields.items():
         text = text.replace("{" + name + "}", value)
     return text
+
+
+def full_width(text: str) -> str:
+    return text.translate(_WIDE)

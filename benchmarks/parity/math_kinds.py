@@ -2,16 +2,9 @@ r"""Ways in which models end an answer: the kinds of ``math_templates``."""
 
 from __future__ import annotations
 
-from benchmarks.parity.math_kind import Kind
+from benchmarks.parity.math_kind import Kind, full_width
 from benchmarks.parity.math_languages import COLON, SENTENCE
 from benchmarks.parity.math_later_kinds import LATER
-
-_WIDE = str.maketrans("0123456789-=,.()", "０１２３４５６７８９－＝，．（）")
-
-
-def _wide(text: str) -> str:
-    return text.translate(_WIDE)
-
 
 _BOX = (
     Kind("box at the end", (r"The answer is $\boxed{{t}}$.", r"Thus we get \boxed{{t}}", r"So $\boxed{{t}}$.")),
@@ -28,7 +21,7 @@ _BOX = (
     ),
     Kind("box corrected in prose", (r"I get \boxed{{e}}. Hmm, that's wrong. The correct answer is {a}.",)),
     Kind("box assigned", (r"$x = \boxed{{t}}$", r"$\boxed{x = {t}}$"), "integer"),
-    Kind("box full-width", (r"\boxed{{t}}", r"答案是 $\boxed{{t}}$。"), "integer", change=_wide),
+    Kind("box full-width", (r"\boxed{{t}}", r"答案是 $\boxed{{t}}$。"), "integer", change=full_width),
     Kind("box and a unit behind", (r"$\boxed{{t}}$ square units", r"\boxed{{t}} dollars in total"), "integer"),
     Kind(
         "box of a step, then a final answer",

@@ -2,7 +2,7 @@ r"""More kinds for ``math_templates``: written after the parsers, and read by th
 
 from __future__ import annotations
 
-from benchmarks.parity.math_kind import Kind
+from benchmarks.parity.math_kind import Kind, full_width
 
 LATER = (
     Kind(
@@ -198,7 +198,7 @@ LATER = (
         "later: full-width sentence",
         ("答案是：{a}。", "ｘ＝{a}", "（答）{a}"),
         "integer",
-        change=lambda text: "".join(chr(ord(c) + 0xFEE0) for c in text),
+        change=full_width,
     ),
     Kind(
         "later: roots",

@@ -69,7 +69,7 @@ _VALUE_LIKE = re.compile(r"[0-9$]|\\[(\[]|√|π|∞")
 _AFTER_CORRECTION = re.compile(
     r"(?:[\s,:;.!—–*]|-(?![-0-9.\\$]))*(?:(?:it|that|this)(?:'s| is| was| should be| should have been"
 r"| must be| equals)|(?:the )?(?:correct|right|actual|real|final)? ?(?:answer|value|result|one|number) (?:is|should be)"
-    r"|should be|should read|i mean|i meant|make (?:it|that)|no)?[\s,:*]*",
+    r"|should be|should read|i meant|i mean|make (?:it|that)|no)?[\s,:*]*",
     re.IGNORECASE,
 )  # fmt: skip
 _SAID = re.compile(
@@ -92,6 +92,10 @@ _EXPLAINED = re.compile(
     re.IGNORECASE,
 )
 _BECAUSE = re.compile(r"(?<![A-Za-z])(?:because|since|as)(?![A-Za-z])", re.IGNORECASE)
+_PLAIN_VALUE = re.compile(
+    r"[*$\s]*(?:[A-Za-z](?:_?[0-9])?\s?=\s?)?(?:[-+]?\\?\$?[0-9][0-9.,/]*\s?\\?%?|\(?[A-J]\)?)[*$\s.]*"
+)
+_UNSURE = re.compile(r"(?:\bthan|\bbetween|\bexceeds?|\bexceeding|\bbeyond)\s*[$\\(]{0,2}\s*$", re.IGNORECASE)
 _BULLET = re.compile(r"^\s*[>•‣▪●◦]\s*")
 _ASIDE = re.compile(r"[\s,.!*_]*(?:\([A-Za-z][^()0-9]{1,60}\))?[\s,.!*_]*")
 _CHOSEN = re.compile(
@@ -152,7 +156,7 @@ def _decide(text: str, sources: frozenset[str], wanted: str) -> str | None:
         return _within(_TEXT.sub(r" \1 ", last.text).strip(), wanted) if said and len(words) < 300 else last.text
     if strong:
         return strong[-1].text
-    bare = _bare(text, wanted) if "bare" in sources else None
+    bare = (_lines(text[:MAX_ANSWER]) or _bare(text, wanted)) if "bare" in sources else None
     if bare is not None:
         return bare
     explained = _EXPLAINED.search(text)
@@ -172,29 +176,43 @@ def _corrected(
     shift = max(0, len(text) - _PROSE * 4)
     for match in list(CORRECTION.finditer(text, shift))[: -_CORRECTIONS - 1 : -1]:
         at = match.start()
-        if not any(c.end <= at + 1 for c in everything) or any(c.start < at < c.end for c in explicit):
+        stated_before = any(c.end <= at + 1 for c in everything)
+        if not (stated_before or re.search("[0-9]", text[max(0, at - 200) : at])) or any(
+            c.start < at < c.end for c in explicit
+        ):
             continue
         after = [c for c in everything if c.start >= at]
+        if after and not stated_before:
+            continue
         if after:
             return [c for c in explicit if c.start >= at], [c for c in stated if c.start >= at], None
-        value = _stated_at(text, match.end())
+        value = _stated_at(text, match.end(), stated_before)
         if value is not None:
             return [], [], value
     return explicit, stated, None
 
 
-def _stated_at(text: str, at: int) -> str | None:
+def _stated_at(text: str, at: int, stated_before: bool) -> str | None:
     """The value right behind a correction, where it is a statement by itself: ``it's 42.``, not ``3 times 4 is 12``."""
     lead = _AFTER_CORRECTION.match(text, at)
     value = read_value(text, lead.end() if lead is not None else at)
-    if value is None or "=" in value.text:
+    if value is None or "=" in value.text or (not stated_before and re.search("[0-9]", text[value.end :])):
         return None
     rest = text[value.end : value.end + 40].lstrip("*_`\"')$ ")
     return value.text if not rest or rest[0] in ".,;!?\n(" else None
 
 
+def _lines(text: str) -> str | None:
+    """Values on lines of their own are a list."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return ", ".join(lines) if 1 < len(lines) < 9 and all(_PLAIN_VALUE.fullmatch(line) for line in lines) else None
+
+
 def _within(content: str, wanted: str) -> str:
     """The answer of a tag's or a hash's content: a box, a sentence, or all of it."""
+    listed = _lines(content) if len(content) < MAX_ANSWER else None
+    if listed is not None:
+        return listed
     if len(content) > MAX_ANSWER * 4:
         return content
     sentence = len(_WORD.findall(_NO_WORDS.sub("", content))) > 2
@@ -206,6 +224,8 @@ def _bare(text: str, wanted: str) -> str | None:
     """All of a text that is short enough to be an answer by itself."""
     if wanted == "yes" and (said := _YES.match(text)) is not None:
         return said.group(1)
+    if text.rstrip().endswith("?") and re.search("[0-9]", text):
+        return None
     text = _BULLET.sub("", without_negations(text))
     if wanted == "choice" and not re.match(
         r"\W*(?:text\w*\W*|option |choice )?(?!I\s)[A-Z](?![a-z])", text, re.IGNORECASE
@@ -216,7 +236,7 @@ def _bare(text: str, wanted: str) -> str | None:
     formula = FORMULA.fullmatch(text.strip())
     if formula is not None:
         return formula_text(formula)
-    text = text.replace("**", "") if text.count("**") == 2 else text
+    text = text.replace("**", "") if text.count("**") % 2 == 0 else text
     text = _LEAD.sub("", text, count=1)
     short = _LABEL.sub("", text, count=1)
     if short != text:
@@ -250,11 +270,15 @@ def _last_line(text: str, sources: frozenset[str], wanted: str) -> str | None:
 
 def _closing(text: str, sources: frozenset[str], wanted: str) -> str | None:
     """The last sentence that has a value."""
-    tail = without_negations(text[-_PROSE:])
+    original = text[-_PROSE:]
+    tail = without_negations(original)
     masked = FORMULA.sub(lambda match: "$" + "x" * (len(match.group()) - 2) + "$", tail)
     ends = [0, *(match.end() for match in _SENTENCE_END.finditer(masked)), len(tail)]
     for begin, end in list(zip(ends, ends[1:], strict=False))[:-40:-1]:
         sentence = tail[begin:end]
+        asked = sentence.rstrip().endswith("?")
+        if re.search("[0-9]", original[begin:end]) and (asked or not re.search("[0-9]", sentence)):
+            return None  # a question, or what is denied
         if wanted == "choice" and (chosen := [m for m in _CHOSEN.finditer(sentence)]):
             reason = _BECAUSE.search(sentence, chosen[0].end())
             chosen = [m for m in chosen if reason is None or m.start() < reason.start()]
@@ -266,6 +290,8 @@ def _closing(text: str, sources: frozenset[str], wanted: str) -> str | None:
             found = _value_of(sentence, masked[begin:end], sources) if _VALUE_LIKE.search(sentence) else None
         if found:
             return found
+        if wanted not in ("word", "yes") and "last_number" in sources and re.search("[0-9]", sentence):
+            return None  # a bound: more than 5
     return None
 
 
@@ -302,13 +328,25 @@ def _value_of(sentence: str, masked: str, sources: frozenset[str]) -> str | None
         return best.text if best is not None else None
     numbers = list(_NUMBER.finditer(masked))
     if best is None:
-        return _number_at(sentence, numbers[-1]) if numbers else None
+        return _last_number(sentence, numbers)
     later = [
         n
         for n in numbers
         if n.start() >= best.end and _RESULT_NUMBER.search(masked[max(0, n.start() - 16) : n.start()])
     ]
     return _number_at(sentence, later[-1]) if later else best.text
+
+
+def _last_number(sentence: str, numbers: list[re.Match[str]]) -> str | None:
+    """With those that are joined to it; not a bound, as in ``more than 5``."""
+    if not numbers:
+        return None
+    last = numbers[-1]
+    for number in numbers[-6:-1]:
+        value = read_value(sentence, number.start())
+        if value is not None and value.end >= last.end() and ", " in value.text:
+            return None if _UNSURE.search(sentence, 0, number.start()) else value.text
+    return None if _UNSURE.search(sentence, max(0, last.start() - 24), last.start()) else _number_at(sentence, last)
 
 
 def _number_at(sentence: str, match: re.Match[str]) -> str:

@@ -65,6 +65,8 @@ _REWRITES = tuple(
         (r"^(?:\\text\{ ?)?(?:negative|minus) (?=[0-9a-z\\$])", "-"),
         (r"^[A-Z]?[a-z]{3,20}(?: [a-z]{3,20}){0,2} ?= ?(?=[-0-9$\\])", ""),  # Area = 5
         (r",? ?\\text ?\{,? ?(?:for (?:all|any|some|every|each)|where)(?![A-Za-z]).*$", ""),
+        (r"^\\text ?\{ ?(?i:therefore|thus|so|hence|then|and),? ?\}", ""),
+        (r"(?<![A-Za-z0-9\\_{])([a-z])([0-9])(?= ?=)", r"\1_\2"),
         (r"\\(?:text)?color *\{[A-Za-z]{1,20}\}", ""),
         (r"\\times(?![A-Za-z])", r"\\cdot"),
         (r"\\(?:leq|leqslant)(?![A-Za-z])", r"\\le"),

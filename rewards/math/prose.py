@@ -32,7 +32,7 @@ _SCAN = re.compile(
     r"|(?<![\\A-Za-z])[A-Za-z]{2,}|(?<=\s)[aI](?=\s[A-Za-z]{2})|(?:(?![a-zA-Zα-ωΑ-Ωµμ°√π∞∪∩∈∅ℝ≤≥≠±×÷·−⋅∙⟨⟩′’‘Ω⁰¹²³⁴⁵⁶⁷⁸⁹⁻₀-₉½¼¾⅓⅔⅐-⅞ℂℤℕℚ])[^\W\d_]|[✗❌🎉-🙏☑])|\(\$|\$)",
 )
 _STARTS = re.compile(
-    r"[-+−–±√.]?\s?\\?[$€£¥₹]?\s?(?:[0-9]|\.[0-9]|[\\({\[|√π∞½¼¾⅓⅔]|(?i:pi|sqrt|infinity|e)(?![A-Za-z]))|[A-Za-z]\s?(?:[-+*/^=<>≤≥(|∈]|\\(?:in|leq?|geq?|neq?|approx)(?![A-Za-z]))|\][-0-9]"
+    r"[-+−–±√.]?\s?\\?[$€£¥₹]?\s?(?:[0-9]|\.[0-9]|[\\({\[|√π∞½¼¾⅓⅔]|(?i:pi|sqrt|infinity|e)(?![A-Za-z]))|[A-Za-z](?:_?[0-9₀-₉]|_\{[0-9]\})?\s?(?:[-+*/^=<>≤≥(|∈]|\\(?:in|leq?|geq?|neq?|approx)(?![A-Za-z]))|\][-0-9]"
 )
 _CHOICE = re.compile(
     r"(?:\(([A-Z])\)|\[([A-Z])\]|([A-Z]))(?=$|[.):,;!?*\]\"'<\n]|\s+(?:and|or|because|since|as|is|which|with|for|[-–—(])|\s*$|[^\x00-\x7f])"
@@ -45,7 +45,7 @@ _AND = re.compile(
     re.IGNORECASE,
 )
 _FILLER = re.compile(
-    r"(?:[\s:*_\"'`=>→–—]|\.{2,}|-(?=\s)|(?:therefore|thus|then|simply|just"
+    r"(?:[\s:*_\"'`=>→–—{}]|\.{2,}|-(?=\s)|(?:therefore|thus|then|simply|just"
     r"|hence|exactly|precisely|equal to|approximately|about|roughly|around|"
     r"indeed|clearly|obviously|again|still|now|given by|found to be|either"
     r"|both|only|that|it is|it's|option|choice|letter|answer|number|"
