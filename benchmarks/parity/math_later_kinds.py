@@ -113,9 +113,7 @@ LATER = (
     Kind("later: question echoed", ("What is {a} + {d}?", "Is it {a}?"), "integer", never=True),
     Kind(
         "later: corrected at length",
-        (
-            "So the answer is {d}.\n\nHmm, let me double-check that. I forgot to carry. The correct total is 3 more.\n\nSo the answer is {a}.",
-        ),
+        ("So the answer is {d}.\n\nHmm, let me double-check that. I forgot to carry.\n\nSo the answer is {a}.",),
     ),
     Kind(
         "later: corrected, typo",
