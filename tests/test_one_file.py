@@ -8,6 +8,7 @@ import sys
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +17,10 @@ import torch
 from policies.generate import rollout_group
 from rl.config import Config, LearnerConfig, UniGRPOConfig
 from rl.learner.engine import TorchEngine
-from rl.learner.tally import Clock
 from rl.learner.update import UniGRPOLearner
 from rl.masking import mask_pattern, timesteps
 from rl.prepare import prepare
+from rl.tracking.clock import Clock
 from rl.types import Group, Score, TextSampling, TrainBatch
 from tests.toys import toy_policy, toy_text_prompt
 
@@ -50,7 +51,7 @@ def batch() -> TrainBatch:
     return prepare(groups, Config(learner=SETTINGS), 0)
 
 
-def as_example(found: TrainBatch) -> tuple[object, list[torch.Tensor]]:
+def as_example(found: TrainBatch) -> tuple[Any, list[torch.Tensor]]:
     """The library's batch and masks as the example has them."""
     starts = [int(np.flatnonzero(mask)[0]) for mask in found.response_mask]
     rows = list(zip(found.token_ids, starts, strict=True))
@@ -75,7 +76,7 @@ def test_loss_and_gradient_are_the_librarys_on_the_same_rollouts() -> None:
     policy = toy_policy(scale=0.5)
     reference = policy.with_frozen_copy()
     learner = UniGRPOLearner(policy, TorchEngine(policy.module, SETTINGS, 10), SETTINGS)
-    (scored,) = learner._score(found, Clock(learner.device))
+    (scored,) = learner._score(found, Clock())
     theirs, masks = as_example(found)
     with torch.no_grad():
         old = [example().log_probs(policy, theirs, mask) for mask in masks]

@@ -16,17 +16,19 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import psutil
 
-from cluster.actors.call import WorkerState
 from cluster.actors.process import register_stacks, stacks_file
 from cluster.run.session import Session
 from rl.checkpoints.files import write_whole
 from rl.config import Config
 from rl.errors import ConfigError
 from rl.types import Group
+
+if TYPE_CHECKING:
+    from cluster.actors.call import WorkerState
 
 STATUS_FILE = "status.json"
 DRIVER = "driver"

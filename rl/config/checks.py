@@ -129,7 +129,7 @@ def _validate_best(config: Config) -> None:
     if metric is None:
         return
     if not metric.startswith("val/"):
-        raise ConfigError(f"best_metric={metric}: must be of held-out evaluation, e.g. val/text/score")
+        raise ConfigError(f"best_metric={metric}: must start with val/, e.g. val/text/score")
     if not save or not test or save % test:
         raise ConfigError(
             f"best_metric={metric}: every saved step must be evaluated: set save_freq={save} and test_freq={test} "

@@ -83,8 +83,10 @@ class Engine(Protocol):
         ...
 
     def whole(self, change: bool = False, only: Sequence[Tensor] | None = None) -> AbstractContextManager[None]:
-        """In this block every rank sees the module's whole weights, or ``only`` these; a collective. change: they are
-        written to."""
+        """Context manager: gathers sharded weights on all ranks, or ``only`` these (a collective).
+
+        change: also scatters edits back
+        """
         ...
 
 

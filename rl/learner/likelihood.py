@@ -169,20 +169,34 @@ def masked_loss(
     values = rows.hidden.new_zeros(mask.numel(), dtype=torch.promote_types(rows.hidden.dtype, torch.float32))
     zero, entropy = values.new_zeros(()), values.new_zeros(())
     for part in rows.parts:
-        where = rows.positions[part.rows]
-
-        def slope(which: Tensor, logp: Tensor, where: Tensor = where) -> Tensor:
-            values[where[which]] = logp
-            leaf = values.view(mask.shape).clone().requires_grad_()
-            with torch.enable_grad():
-                (gradient,) = torch.autograd.grad(loss(leaf).loss, leaf)
-            return gradient.flatten()[where[which]]
-
+        slope = _Slope(loss, values, mask.shape, rows.positions[part.rows])
         weight, size = policy.head_weight(part.image), chunk_rows(policy, part.image, logits_mib)
         added, _, entropies = linear_loss(rows.hidden[part.states], weight, part.of_states, size, slope)
         zero, entropy = zero + added, entropy + entropies
     output = loss(values.view(mask.shape))
     return LossOutput(output.loss + zero, output.metrics), entropy / max(1, len(rows.positions))
+
+
+@dataclass(frozen=True, slots=True)
+class _Slope:
+    """The derivative of a separable loss by a part's log-probs, chunk by chunk.
+
+    values     [B * L] log-probs that are known so far; a call fills in its chunk's
+    positions  where in ``values`` the part's targets are
+    """
+
+    loss: Callable[[Tensor], LossOutput]
+    values: Tensor
+    shape: torch.Size
+    positions: Tensor
+
+    def __call__(self, which: Tensor, logp: Tensor) -> Tensor:
+        where = self.positions[which]
+        self.values[where] = logp
+        leaf = self.values.view(self.shape).clone().requires_grad_()
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(self.loss(leaf).loss, leaf)
+        return gradient.flatten()[where]
 
 
 def chunk_rows(policy: Policy, image: bool, logits_mib: float) -> int:

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from policies.base import Policy
 from policies.network.packed_sequences import pack_sequences
-from rl.checkpoints import rng_state
 from rl.config import LearnerConfig
 from rl.errors import CheckpointError, TrainingError, first_line
 from rl.estimators import ESTIMATORS
@@ -37,10 +36,6 @@ from rl.types import LossOutput, StepReport, TrainBatch
 STATE_FILE = "learner.json"
 # On the first inner update of an on-policy step every ratio is 1, up to float32's rounding.
 RATIO_TOLERANCE = 1e-5
-
-
-def _generators_file(rank: int) -> str:
-    return f"generators-{rank}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +96,7 @@ class UniGRPOLearner:
         return replace(report, metrics={**report.metrics, "timing_s/learner": time.perf_counter() - began})
 
     def weights(self) -> Mapping[str, np.ndarray]:
-        """A collective where an engine parts the weights: every rank calls it."""
+        """A collective where an engine shards the weights: every rank calls it."""
         with self.engine.whole():
             state = self.trained.state()
             return {name: value.detach().to("cpu", torch.float32, copy=True).numpy() for name, value in state.items()}
@@ -129,7 +124,6 @@ class UniGRPOLearner:
             with self.engine.whole():
                 if self.engine.rank == 0:
                     self._save_once(folder)
-            (folder / _generators_file(self.engine.rank)).write_text(json.dumps(rng_state.capture()))
             self.engine.save(folder)
         except (OSError, SafetensorError) as error:
             raise CheckpointError(first_line(error)) from error
@@ -152,18 +146,7 @@ class UniGRPOLearner:
             self._steps, self._skipped_in_row = int(state["steps"]), int(state["skipped_in_row"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{folder / STATE_FILE}: cannot be read: {error}") from error
-        self._restore_generators(folder)
         self.engine.load(folder)
-
-    def _restore_generators(self, folder: Path) -> None:
-        """A rank that was not there when this was saved keeps its own."""
-        file = folder / _generators_file(self.engine.rank)
-        if not file.is_file():
-            return
-        try:
-            rng_state.restore(json.loads(file.read_text()))
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise CheckpointError(f"{file}: cannot be read: {error}") from error
 
     def close(self) -> None:
         """Nothing to give back: the engine's owner closes it."""

@@ -67,6 +67,9 @@ class Counter:
     def state(self) -> dict[str, Any]:
         return {"drawn": self.drawn}
 
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.drawn = state["drawn"]
+
 
 @given(staleness=st.integers(1, 5), steps=st.integers(1, 20), save_freq=st.integers(0, 7))
 def test_no_batch_is_lost_or_done_twice_or_too_old(staleness: int, steps: int, save_freq: int) -> None:

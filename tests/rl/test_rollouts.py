@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,9 @@ class Turns:
         made = [(toy_text_prompt if i % 2 else toy_draw_prompt)(i) for i in range(first, first + count)]
         self.given += made
         return made
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.given = self.given[: state["given"]]
 
     def state(self) -> dict[str, int]:
         return {"given": len(self.given)}

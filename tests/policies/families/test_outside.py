@@ -11,24 +11,25 @@ from safetensors.torch import load_file, save_file
 from torch import ones
 
 from policies.files.checkpoints import SINGLE
+from tests.outside.package import make_package, run_with, section
 from tests.policies.originals import CONFIGS, write_folder
-from tests.policies.outside import ROOT, run_with_package
-
-PAGE = ROOT / "CONTRIBUTING.md"
 
 
-def recipe() -> tuple[str, str, str]:
-    """The page's family, its entry point as an installer writes it, and the page's trial."""
-    section = PAGE.read_text().partition("## Add a policy family")[2].partition("\n## ")[0]
-    family, points, trial = re.findall(r"```(?:python|toml)\n(.*?)```", section, re.DOTALL)
+def recipe() -> tuple[str, dict[str, str], str]:
+    """The page's family, what its package brings, and the page's trial."""
+    family, points, trial = re.findall(r"```(?:python|toml)\n(.*?)```", section("Add a policy family"), re.DOTALL)
     groups = tomllib.loads(points)["project"]["entry-points"]
-    lines = [f"[{group}]\n{name} = {value}" for group, found in groups.items() for name, value in found.items()]
-    return family, "\n".join(lines), trial
+    return (
+        family,
+        {group: f"{name} = {value}" for group, found in groups.items() for name, value in found.items()},
+        trial,
+    )
 
 
 def test_the_recipe_adds_a_family_from_outside(tmp_path: Path) -> None:
     """LLaDA with normalised queries and keys: the loader asks for their weights, and the network uses them."""
-    family, points, trial = recipe()
+    family, brings, trial = recipe()
+    make_package(tmp_path, "kitten", family, brings)
     checkpoint = write_folder("llada", tmp_path / "checkpoint")
     (checkpoint / "config.json").write_text(json.dumps({**CONFIGS["llada"], "model_type": "kitten"}))
     script = (
@@ -37,9 +38,7 @@ def test_the_recipe_adds_a_family_from_outside(tmp_path: Path) -> None:
         "try: check_policy('checkpoint')\n"
         "except PolicyError as error: print(error)\n"
     )
-    refused = run_with_package(
-        tmp_path / "first", {"kitten": family}, points, script.replace("checkpoint'", f"{checkpoint}'")
-    )
+    refused = run_with(tmp_path, "-c", script).stdout
     assert "missing tensors, the first is model.transformer.blocks.0.q_norm.weight" in refused
     weights = load_file(checkpoint / SINGLE)
     head = CONFIGS["llada"]["d_model"] // CONFIGS["llada"]["n_heads"]
@@ -53,7 +52,7 @@ def test_the_recipe_adds_a_family_from_outside(tmp_path: Path) -> None:
         "policy.module.blocks[0].q_norm.weight.data.mul_(2)\n"
         "print(torch.equal(load_policy('copy').logits(ids), policy.logits(ids)))\n"
     )
-    listed, same = run_with_package(tmp_path, {"kitten": family}, points, trial + more).splitlines()
+    listed, same = run_with(tmp_path, "-c", trial + more).stdout.splitlines()
     assert listed.split() == ["llada", "mmada", "Dream", "sdar", "llada2_moe", "kitten"] and same == "False"
     assert load_file(tmp_path / "copy" / SINGLE).keys() == weights.keys()
     assert json.loads((tmp_path / "copy" / "config.json").read_text())["model_type"] == "kitten"

@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from tests.policies.outside import run_with_package
+from tests.outside.package import make_package, run_with
 from tests.toys import toy_folder
 
 GREY = """
@@ -53,6 +53,6 @@ print(json.dumps({
 def test_an_image_tokenizer_comes_from_outside(tmp_path: Path) -> None:
     shutil.copytree(toy_folder(), tmp_path / "policy")
     (tmp_path / "policy" / "image_tokenizer" / "config.json").write_text('{"_class_name": "Grey", "levels": 64}')
-    points = "[unigrpo.image_tokenizers]\nGrey = grey:load\n"
-    found = json.loads(run_with_package(tmp_path, {"grey": GREY}, points, SCRIPT))
+    make_package(tmp_path, "grey", GREY, {"unigrpo.image_tokenizers": "Grey = grey:load"})
+    found = json.loads(run_with(tmp_path, "-c", SCRIPT).stdout)
     assert found == {"kind": "Grey", "same": True, "seen": 16}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.policies.outside import run_with_package
+from tests.outside.package import make_package, run_with
 from tests.toys import toy_folder
 
 CHOICES = """
@@ -28,14 +28,11 @@ class Counted(WholeStates):
         return super().hidden(shown)
 """
 
-ENTRY_POINTS = """
-[unigrpo.remasking]
-left = choices:LEFT_TO_RIGHT
-[unigrpo.unmasking]
-sudden = choices:sudden
-[unigrpo.caches]
-counted = choices:Counted
-"""
+BRINGS = {
+    "unigrpo.remasking": "left = choices:LEFT_TO_RIGHT",
+    "unigrpo.unmasking": "sudden = choices:sudden",
+    "unigrpo.caches": "counted = choices:Counted",
+}
 
 SCRIPT = """
 import json
@@ -65,7 +62,8 @@ print(json.dumps({
 
 def test_choices_of_sampling_come_from_outside(tmp_path: Path) -> None:
     script = SCRIPT.replace("POLICY", str(toy_folder()))
-    found = json.loads(run_with_package(tmp_path, {"choices": CHOICES}, ENTRY_POINTS, script))
+    make_package(tmp_path, "choices", CHOICES, BRINGS)
+    found = json.loads(run_with(tmp_path, "-c", script).stdout)
     steps = found["text"]
     assert steps == [0, 0, 1, 1, 2, 2, 3, 3][: len(steps)] and found["passes"] == 4
     # One code a step, since every step shows something; all others wait for the last, as the schedule says.
