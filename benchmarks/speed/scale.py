@@ -227,6 +227,7 @@ class SleepingRollout(RolloutActor):
     def __init__(self, shape: Shape) -> None:
         self._made: Any = _Sampler(shape)
         self._name = "simulated"
+        self._wires = {}
 
 
 class SleepingReward(RewardActor):

@@ -22,6 +22,7 @@ ANCESTORS = 6  # a shell or two lie between this process and Ray's
 # Import names of the packages in pyproject.toml.
 MODULES: Mapping[str, str] = {
     "deepspeed": "deepspeed",
+    "httpx2": "httpx2",
     "jinja2": "jinja2",
     "math-verify": "math_verify",
     "matplotlib": "matplotlib",

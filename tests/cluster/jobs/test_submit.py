@@ -113,7 +113,7 @@ def test_the_job_checks_for_every_dependency() -> None:
         timeout=60,
     )
     assert bare.returncode == 2 and bare.stderr.count("\n") == 1
-    assert "lacks deepspeed, jinja2," in bare.stderr and "--requirements" in bare.stderr
+    assert "lacks deepspeed, httpx2, jinja2," in bare.stderr and "--requirements" in bare.stderr
 
 
 def test_the_python_that_has_ray_loaded_is_found_from_below() -> None:
