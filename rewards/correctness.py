@@ -1,19 +1,19 @@
 """Correctness (arXiv 2505.15809, section 2.3.2): 1 where the answer after ``</think>`` is the reference's, else 0.
 
-The paper's 2.0 is its weight in the mix. How answers are compared follows from the reference: a string of digits such as
-a sudoku grid and a word such as a visual question's answer must be the same text; anything else is compared as
-mathematics, and a sum that is merely repeated is not worked out.
+The paper's 2.0 is its weight in the mix. A reference that is a grid of digits, such as a sudoku's, must be the same text.
+Any other is compared as ``rewards.verify_math`` does.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from rewards.base import invalid
-from rewards.math.answers import SOURCES
+from rewards.math.decide import SOURCES, extract_answer
 from rewards.math.quantities import Rules
 from rewards.math.verify import score_answer
 from rewards.response import split_response
@@ -21,8 +21,7 @@ from rewards.settings import RewardSettings, setting
 from rl.errors import RewardError
 from rl.types import RewardItem, Score, ScoreStatus
 
-_GRID = re.compile(r"[0-9_.]{12,}")  # longer than any number that a task asks for
-_WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '-][^\W\d_]+)*")
+_GRID = re.compile(r"[0-9_.]{12,}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +34,7 @@ class CorrectnessSettings(RewardSettings):
         choices=("auto", "exact", "math"),
     )
     deadline_s: float = setting("seconds for one comparison", 1.0, above=0)
-    extract: tuple[str, ...] = setting(
-        "where an answer is looked for, in this order; empty: all, in the order listed", (), choices=tuple(SOURCES)
-    )
+    extract: tuple[str, ...] = setting("which marks of an answer count; empty: all", (), choices=tuple(SOURCES))
     tolerance: float = setting("largest relative difference of two numbers that are equal, below 1; 0: exact", 0.0)
     units: str = setting("whether a unit must be given", "optional", choices=("optional", "required", "ignored"))
     percent: str = setting("either: 50% is also 50 and 0.5", "either", choices=("either", "strict"))
@@ -67,15 +64,22 @@ class CorrectnessReward:
         answer = split_response(item.text).answer
         if not answer:
             return Score(0.0, ScoreStatus.WRONG_FORMAT, detail="no answer after </think>")
-        if self.kind == "exact" or (self.kind == "auto" and is_exact(reference)):
+        if self.kind == "exact":
             return Score(float(_plain(answer) == _plain(reference)))
-        return score_answer(item.text, reference, self.deadline_s, True, self.rules, self.extract)
+        if self.kind == "auto" and is_exact(reference):
+            return Score(float(_plain(extract_answer(item.text, self.extract) or "") == _plain(reference)))
+        return score_answer(item.text, reference, self.deadline_s, self.rules, self.extract)
 
 
 def is_exact(reference: str) -> bool:
-    """Whether a reference is compared as text: digits in a grid, or words."""
+    """Whether a reference is a grid, which is compared as text: digits with gaps, or a square of n rows of 1 to n."""
     text = reference.strip()
-    return _GRID.fullmatch(text) is not None or _WORDS.fullmatch(text) is not None
+    if _GRID.fullmatch(text) is None:
+        return False
+    if "_" in text or text.count(".") > 1:
+        return True
+    side = math.isqrt(len(text))
+    return side * side == len(text) and all(char in "123456789"[:side] for char in text)
 
 
 def _plain(text: str) -> str:

@@ -2,7 +2,8 @@ r"""How often ``verify_math`` and math-verify agree with the labels of ``tests/r
 
     python -m benchmarks.parity.math_accuracy [--pairs FILE] [--differences]
 
-Every answer is given as ``$\boxed{...}$`` to both; math-verify is used as its documentation says, gold first.
+Every answer is given as ``$\boxed{...}$`` to both; math-verify is used as its documentation says, gold first. Equality of
+values is asked for (``worked_out=False``), as math-verify does.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ PAIRS = Path(__file__).parents[2] / "tests" / "rewards" / "data" / "math_pairs.j
 
 
 def ours(row: Mapping[str, Any]) -> bool:
-    return verify_math(rf"$\boxed{{{row['answer']}}}$", row["reference"], deadline_s=5.0).value == 1.0
+    return verify_math(rf"$\boxed{{{row['answer']}}}$", row["reference"], deadline_s=5.0, worked_out=False).value == 1.0
 
 
 def theirs(row: Mapping[str, Any]) -> bool:

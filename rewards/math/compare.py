@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from fractions import Fraction
-from math import gcd
+from itertools import pairwise
 
 from rewards.math.composite import JOINT, MAX_ITEMS, Collection, as_interval, assigned_tuple, parse_collection, split
-from rewards.math.notation import canonical, plain_words, squeezed
+from rewards.math.echo import is_echo
+from rewards.math.notation import canonical, squeezed
 from rewards.math.quantities import (
     EXACT,
     Number,
@@ -23,6 +23,7 @@ from rewards.math.quantities import (
     same_number,
     strip_marks,
 )
+from rewards.math.typed import are_choices, is_words, same_choice, same_clock, same_ratio, same_words
 
 __all__ = ["compare", "is_literal", "parse_number"]
 
@@ -30,31 +31,26 @@ Oracle = Callable[[str, str], bool]
 
 _NAME = (
     r"(?:[A-Za-z]{1,3}|\\[A-Za-z]+|\\angle ?[A-Z]{1,3})(?:_(?:\{[A-Za-z0-9]+\}|[A-Za-z0-9]+))?"
-    r"'?(?:\^\{-1\})?(?:\([A-Za-z](?:,[a-z])*\))?"
+    r"'?(?:\^\{-1\})?(?:\([A-Za-z0-9]{1,3}(?:,[A-Za-z0-9]{1,3})*\))?"
 )
 _ASSIGNMENT = re.compile(rf"^({_NAME}) ?(?:=|\\in(?![A-Za-z])) ?(.*)$", re.DOTALL)
 _TUPLE_ASSIGNMENT = re.compile(r"^\(([A-Za-z](?:,[A-Za-z])+)\) ?= ?(\(.*\))$", re.DOTALL)
-_CHOICE = re.compile(r"^(?:OPTION |CHOICE )?\(?([A-Z])(?:[).:]|$|\)? IS (?:CORRECT|RIGHT))")
+_TUPLE_NAME = re.compile(r"\(([A-Za-z](?:,[A-Za-z])+)\) ?= ?(?=\()")
 _TURNED = re.compile(r"^([^=A-Za-z]{1,60}) ?= ?([A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?)$")  # 5 = x
 _SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}.*[^A-Za-z\s]|(?:[A-Za-z]{2,}\s+){3}")  # not a name before an =
-_TIME = re.compile(r"^([0-9]{1,2}(?::[0-9]{2}){0,2})([ap]m)?$")
-_TO = re.compile(r"(?<=[0-9]) ?(?:\\text\{ ?to ?\}|to) ?(?=[0-9])")
-_RATIO = re.compile(r"^[0-9]+(?:\.[0-9]+)?(?::[0-9]+(?:\.[0-9]+)?)+$")
 _TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|sec|csc|cot)(?![A-Za-z])")
 _DEGREES = re.compile(r"([0-9.]+|\{[0-9.]+\})\\text\{ ?degree\}")
-_SAME_WORDS = (
-    frozenset({"no solution", "no solutions", "no real solution", "no real solutions", r"\emptyset", "empty set"}),
-    frozenset({"dne", "does not exist"}),
-    frozenset({"true", "yes", "correct"}),
-    frozenset({"false", "no", "incorrect"}),
-    frozenset({"infinitely many", "infinitely many solutions", r"\infty", "infinite", "infinity"}),
-)
 
 
 def compare(answer: str, reference: str, oracle: Oracle, rules: Rules = EXACT) -> bool:
     """Whether two canonical texts mean the same; ``oracle`` is asked about single expressions not decidable here."""
     if answer == reference or squeezed(answer) == squeezed(reference):
         return True
+    chosen = same_choice(answer, reference) if are_choices(reference) else None
+    if chosen is not None:
+        return chosen
+    if not holds(answer):
+        return False
     answer, reference = _align(answer, reference)
     if answer == reference:
         return True
@@ -84,10 +80,15 @@ def _name_different_numbers(answer: str, reference: str) -> bool:
 
 
 def compare_single(answer: str, reference: str, rules: Rules = EXACT) -> bool | None:
-    """Numbers, multiple choice and words; None where neither applies."""
-    verdict = _same_time(answer, reference)
+    """By type: clock time, number, choice, ratio, words; None where none applies."""
+    verdict = same_clock(answer, reference)
     if verdict is not None:
         return verdict
+    verdict = same_ratio(answer, reference)
+    if verdict is not None:
+        return verdict
+    if rules.worked_out and is_echo(answer, reference):
+        return False
     left, right = parse_number(answer), parse_number(reference)
     if (left is None and _is_other_base(answer, right)) or (right is None and _is_other_base(reference, left)):
         return False
@@ -95,17 +96,10 @@ def compare_single(answer: str, reference: str, rules: Rules = EXACT) -> bool | 
         if "base" in left.unit + right.unit:
             return _same_in_base(answer, left, right)
         return same_number(left, right, rules)
-    for same in (_same_choice, _same_ratio):
+    for same in (same_choice, same_words):
         verdict = same(answer, reference)
         if verdict is not None:
             return verdict
-    words, wanted = plain_words(answer), plain_words(reference)
-    if words == wanted and re.search(r"[a-z]{3}", words) and "\\" not in words:
-        return True
-    if any({words, wanted} <= group for group in _SAME_WORDS):
-        return True
-    if _is_words(answer) or _is_words(reference):
-        return words.replace("-", " ") == wanted.replace("-", " ")
     return None
 
 
@@ -139,12 +133,31 @@ def _approximate(answer: str, reference: str, oracle: Oracle, rules: Rules) -> b
     return any(compare(given, part, oracle, rules) for part in wanted[:2] if part)
 
 
+def holds(text: str) -> bool:
+    """Whether an equation between written numbers is true: ``2+2=4``, ``22/7=3.14``; anything else is not judged."""
+    if "=" not in text or len(text) > 200:
+        return True
+    numbers = [parse_number(part) for part in map(canonical, text.split("="))]
+    known = [number for number in numbers if number is not None and "base" not in number.unit]
+    return all(_nearly(left, right) for left, right in pairwise(known))
+
+
+def _nearly(left: Number, right: Number) -> bool:
+    """Equal, or one is the other's rounding to two digits or more; units and percent signs are not looked at."""
+    if left.value == right.value or left.unit != right.unit or left.percent != right.percent:
+        return True
+    return any(
+        side.places and side.digits > 1 and abs(side.value - other.value) * 10**side.places <= 1
+        for side, other in ((left, right), (right, left))
+    )
+
+
 def _align(answer: str, reference: str) -> tuple[str, str]:
     """``x = 5`` beside ``5`` is 5; ``3 + 4 = 7`` beside ``7`` is 7; two different variables stay different."""
     answer, reference = _TURNED.sub(r"\2=\1", answer), _TURNED.sub(r"\2=\1", reference)
-    answer, reference = _align_tuples(answer, reference)
+    answer, reference = _align_tuples(_one_name(answer), _one_name(reference))
     answer, reference = _align_intervals(answer, reference)
-    if "," in _grouped_out(answer) or "," in _grouped_out(reference):
+    if any("," in _grouped_out(JOINT.sub(", ", text)) for text in (answer, reference)):
         answer, reference = _align_lists(answer, reference)
     left, right = _ASSIGNMENT.match(answer), _ASSIGNMENT.match(reference)
     if any(side and re.search(r",[^=]*=", side.group(2)) for side in (left, right)):
@@ -166,6 +179,12 @@ def _align(answer: str, reference: str) -> tuple[str, str]:
     ):
         return canonical(last), reference
     return answer, reference
+
+
+def _one_name(text: str) -> str:
+    """``(x,y)=(1,2) or (x,y)=(2,1)`` without the name that each of them has."""
+    names = _TUPLE_NAME.findall(text)
+    return _TUPLE_NAME.sub("", text) if len(names) > 1 and len(set(names)) == 1 else text
 
 
 def _align_tuples(answer: str, reference: str) -> tuple[str, str]:
@@ -194,7 +213,7 @@ def _align_intervals(answer: str, reference: str) -> tuple[str, str]:
 def _align_lists(answer: str, reference: str) -> tuple[str, str]:
     """``x = 1, 2`` and ``x = 1, x = 2`` beside ``1, 2``."""
     parts = [split(JOINT.sub(", ", text)) or [text] for text in (answer, reference)]
-    names = {m.group(1).split("_")[0] for side in parts for part in side if (m := _ASSIGNMENT.match(part))}
+    names = {re.split(r"[_(]", m.group(1))[0] for side in parts for part in side if (m := _ASSIGNMENT.match(part))}
     if len(names) != 1:
         return answer, reference
     given, wanted = (
@@ -269,66 +288,8 @@ def _digits_of(number: Number) -> str:
     return ("-" if number.value < 0 else "") + (digits or "0")
 
 
-def _same_time(answer: str, reference: str) -> bool | None:
-    left, right = (_TIME.match(plain_words(text).replace(".", "").replace(" ", "")) for text in (answer, reference))
-    if left is None or right is None or not (left.group(2) or right.group(2)):
-        return None
-    return _clock(left.group(1)) == _clock(right.group(1)) and (left.group(2) == right.group(2) or not left.group(2))
-
-
-def _clock(text: str) -> str:
-    """5:00 as 5, and 05 too."""
-    return re.sub(r"(?::00)+$", "", text.lstrip("0"))
-
-
-def _same_choice(answer: str, reference: str) -> bool | None:
-    """``(B)`` beside ``B. 12`` and ``option B``; None where the reference is no letter of a choice."""
-    if not re.fullmatch(r"[A-Z(). ]{1,4}", _bare(reference)):
-        return None
-    wanted = _CHOICE.match(plain_words(reference).upper())
-    if wanted is None:
-        return None
-    given = _CHOICE.match(answer) or _CHOICE.match(plain_words(answer).upper())
-    return given is not None and given.group(1) == wanted.group(1)
-
-
-def _same_ratio(answer: str, reference: str) -> bool | None:
-    answer, reference = _TO.sub(":", answer), _TO.sub(":", reference)
-    if not _RATIO.match(reference):
-        return None
-    right = _ratio(reference)
-    if _RATIO.match(answer):
-        return _ratio(answer) == right
-    number = parse_number(answer)
-    return number is not None and len(right) == 2 and right[1] != 0 and number.value == Fraction(right[0], right[1])
-
-
-def _ratio(text: str) -> tuple[int, ...]:
-    """In lowest terms."""
-    values = [Fraction(part) for part in text.split(":")]
-    scale = 1
-    for value in values:
-        scale = scale * value.denominator // gcd(scale, value.denominator)
-    whole = [int(value * scale) for value in values]
-    divisor = gcd(*whole) or 1
-    return tuple(value // divisor for value in whole)
-
-
 def _is_single(text: str) -> bool:
-    return parse_number(text) is not None or _is_words(text)
-
-
-def _is_words(text: str) -> bool:
-    """Words alone: no digits, no symbols, and no single letter, which would be a variable."""
-    words = plain_words(text)
-    if re.fullmatch(r"[a-z]{2}", text) and text not in ("no", "ok", "up"):
-        return False  # a product of two variables
-    return bool(re.fullmatch(r"[a-z][a-z' -]*[a-z]", words)) and bool(re.search("[a-z]{2}", words))
-
-
-def _bare(text: str) -> str:
-    match = re.fullmatch(r"\(?\\text\s*\{\s*([^{}]*)\s*\}\)?", text)
-    return match.group(1) if match is not None else text
+    return parse_number(text) is not None or is_words(text)
 
 
 def _is_grouped(text: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from rewards.math.arithmetic import evaluate
 from rewards.math.notation import canonical
 
 MAX_ITEMS = 64
@@ -23,6 +24,10 @@ _SIGN = r"(<|>|\\le(?![A-Za-z])|\\ge(?![A-Za-z])|\\ne(?![A-Za-z]))"
 _CHAIN = re.compile(rf"^(.{{1,60}}?) ?{_SIGN} ?({_NAME}) ?{_SIGN} ?(.{{1,60}})$")
 _RIGHT = re.compile(rf"^({_NAME}) ?{_SIGN} ?(.{{1,60}})$")
 _LEFT = re.compile(rf"^(.{{1,60}}?) ?{_SIGN} ?({_NAME})$")
+_MULTIPLE = re.compile(
+    rf"^([-+]|[-+]?(?:[0-9.]{{1,12}}|\\frac\{{[0-9]{{1,9}}\}}\{{[0-9]{{1,9}}\}})) ?"
+    rf"(?:\\cdot|\*)? ?({_NAME}) ?{_SIGN} ?(.{{1,60}})$"
+)
 _FLIP = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", r"\ne": r"\ne"}
 _ASSIGNED = re.compile(r"^([A-Za-z]) ?= ?([^=]+)$")
 _REALS = re.compile(
@@ -45,6 +50,9 @@ def parse_collection(text: str) -> Collection | None:
     matrix = _MATRIX.match(text)
     if matrix is not None:
         return _matrix(matrix.group(2))
+    rows = _rows(text)
+    if rows is not None:
+        return rows
     text = JOINT.sub(", ", _TEXT_LIST.sub(r"\1", text))
     if r"\cup" in text:
         parts = split(text, r"\cup")
@@ -120,6 +128,7 @@ def _one_interval(text: str) -> tuple[str, str] | None:
         if first not in ("<", r"\le") or second not in ("<", r"\le"):
             return None
         return name, f"{_open(first, low, '([')}{low},{high}{_open(second, high, ')]')}"
+    text = _divided(text)
     right, left = _RIGHT.match(text), _LEFT.match(text)
     if right is not None:
         name, sign, bound = right.groups()
@@ -137,20 +146,55 @@ def _one_interval(text: str) -> tuple[str, str] | None:
     return name, rf"{'(' if sign == '>' else '['}{bound},\infty)"
 
 
+def _divided(text: str) -> str:
+    """``-2y > -6`` is ``y < 3``."""
+    match = _MULTIPLE.match(text)
+    if match is None:
+        return text
+    factor, name, sign, bound = match.groups()
+    try:
+        by, value = evaluate(factor + "1" if factor in ("-", "+") else factor), evaluate(bound)
+    except (ArithmeticError, ValueError):
+        return text
+    if by == 0:
+        return text
+    return f"{name} {sign if by > 0 else _FLIP[sign]} {value / by}"
+
+
 def _open(sign: str, bound: str, brackets: str) -> str:
     return brackets[0] if sign == "<" or r"\infty" in bound else brackets[1]
 
 
 def assigned_tuple(text: str) -> str | None:
-    """``x=1, y=2`` as ``(1,2)``, by the order of the names; None where the names are not different."""
+    """``x=1, y=2`` as ``(1,2)``, by the order of the names; ``x=1, y=2; x=3, y=4`` as ``(1,2),(3,4)``; else None."""
     items = split(JOINT.sub(", ", text))
-    if items is None or not 2 <= len(items) <= 8:
+    if items is None or not 2 <= len(items) <= 16:
         return None
     pairs = [_ASSIGNED.match(item) for item in items]
     if any(pair is None for pair in pairs):
         return None
-    named = {pair.group(1): pair.group(2) for pair in pairs if pair}
-    return "(" + ",".join(named[name] for name in sorted(named)) + ")" if len(named) == len(items) else None
+    names = list(dict.fromkeys(pair.group(1) for pair in pairs if pair))
+    size = len(names)
+    if size < 2 or len(items) % size:
+        return None
+    tuples = []
+    for start in range(0, len(items), size):
+        named = {pair.group(1): pair.group(2) for pair in pairs[start : start + size] if pair}
+        if len(named) != size:
+            return None
+        tuples.append("(" + ",".join(named[name] for name in sorted(named)) + ")")
+    return ",".join(tuples)
+
+
+def _rows(text: str) -> Collection | None:
+    """``[[1,2],[3,4]]`` is a matrix."""
+    if not (text.startswith("[[") and text.endswith("]]")):
+        return None
+    rows = [split(row[1:-1]) if row[:1] == "[" and row[-1:] == "]" else None for row in split(text[1:-1]) or []]
+    if not rows or any(row is None or len(row) != len(rows[0] or []) for row in rows):
+        return None
+    cells = tuple(cell for row in rows for cell in row or [])
+    return Collection(f"matrix {len(rows)}x{len(rows[0] or [])}", cells) if len(cells) <= MAX_ITEMS else None
 
 
 def _matrix(body: str) -> Collection | None:

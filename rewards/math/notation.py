@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from rewards.math.functions import tex_functions
+
 MAX_ANSWER = 2_000  # characters; nothing longer is an answer
 
 _TEXT_COMMAND = re.compile(
@@ -24,12 +26,34 @@ _LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
 _VULGAR = re.compile("[¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞]")
 _ROOT = re.compile(r"√\s*(\(|[0-9]+|[A-Za-z]|\\pi)?")
 _SPACING = re.compile(
-    r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|phantom\{[^{}]*\}|quad|qquad|!|,|;|:|>)(?![A-Za-z])|~"
+    r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|phantom\{[^{}]*\}|quad|qquad|tiny|small|normalsize|large|Large|LARGE"
+    r"|huge|Huge|scriptstyle|nolimits|hspace\{[^{}]*\}|mathstrut|strut)(?![A-Za-z])|\\[!,;:>]|~"
 )
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
+        (r"\\(?:[dtc]|nice|s|x)frac(?![A-Za-z])", r"\\frac"),
+        (r"\{([^{}]{1,40}?) ?\\over(?![A-Za-z]) ?([^{}]{1,40}?)\}", r"\\frac{\1}{\2}"),
+        (
+            r"(?<=[0-9]) ?\^ ?\{? ?(?:\\(?:text|mathrm|textrm) ?\{ ?)?(?:st"
+            r"|nd|rd|th) ?\}{0,2}$|(?<=[0-9])\\text ?\{ ?(?:st|nd|rd|th) ?\}$",
+            "",
+        ),
+        (r"^(\\text ?\{ ?)?([0-9]+)(?:st|nd|rd|th)( ?\})?$", r"\2"),
+        (
+            r"(?<=[0-9.)}]) ?(?:\\times|\\cdot|\\ast|\*|[xX]|\\,) ?10 ?(?:\^|\*\*) ?([-+]?[0-9]{1,5})(?![0-9])",
+            r"\\times 10^{\1}",
+        ),
+        (
+            r"(?<=[0-9.)}]) ?(?:\\times|\\cdot|\\ast|\*|[xX]) ?10 ?(?:\^|\*\*) ?[{(] ?([-+]?[0-9]{1,5}) ?[)}]",
+            r"\\times 10^{\1}",
+        ),
+        (r"\\ast(?![A-Za-z])", "*"),
+        (r"(?<=[0-9.}])(?: |\\ )*\\Omega(?![A-Za-z])", r"\\text{ ohm}"),
+        (
+            r"(?<=[0-9.}]) ?\^ ?(?:\{ ?\\circ ?\}|\\circ) ?(?:\\(?:text|mathrm|textrm) ?\{ ?)?([CFK])(?: ?\})?$",
+            r"\\text{ degree \1}",
+        ),
         (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
         (r"\{\s*([0-9a-z]{1,9}) ?\\choose ?([0-9a-z]{1,9})\s*\}", r"\\binom{\1}{\2}"),
         (r"(?:\{\})?_\{?([0-9]{1,9})\}? ?C_\{?([0-9]{1,9})\}?", r"\\binom{\1}{\2}"),
@@ -38,6 +62,11 @@ _REWRITES = tuple(
         (r"^(?:\\text\{ ?)?(?:about|approximately|approx\.?|roughly|around) ?\}? ?(?=[-0-9$\\])|^= ?", ""),
         (r"^\\text\{[A-Za-z ]{1,40}(?: is| are|:) ?\} ?", ""),  # \text{The answer is } 5
         (r"^\\text\{[A-Za-z ]{2,40}\} ?= ?", ""),  # \text{Area} = 5
+        (r"^(?:\\text\{ ?)?(?:negative|minus) (?=[0-9a-z\\$])", "-"),
+        (r"^[A-Z]?[a-z]{3,20}(?: [a-z]{3,20}){0,2} ?= ?(?=[-0-9$\\])", ""),  # Area = 5
+        (r",? ?\\text ?\{,? ?(?:for (?:all|any|some|every|each)|where)(?![A-Za-z]).*$", ""),
+        (r"^\\text ?\{ ?(?i:therefore|thus|so|hence|then|and),? ?\}", ""),
+        (r"(?<![A-Za-z0-9\\_{])([a-z])([0-9])(?= ?=)", r"\1_\2"),
         (r"\\(?:text)?color *\{[A-Za-z]{1,20}\}", ""),
         (r"\\times(?![A-Za-z])", r"\\cdot"),
         (r"\\(?:leq|leqslant)(?![A-Za-z])", r"\\le"),
@@ -60,15 +89,13 @@ _REWRITES = tuple(
         (r"\\(?:bf|rm|it)(?![A-Za-z])", ""),
         (r"\{,\}", ","),
         (r"(?<!\\)\\(?=\s)", ""),  # a backslash and a space is a space
-        (r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\degree(?![A-Za-z])", r"\\text{ degree}"),
+        (
+            r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree)(?![A-Za-z]))|\\degree(?![A-Za-z])",
+            r"\\text{ degree}",
+        ),
         (r"\\%", "%"),
         (r"\\(?:varnothing|O)(?![A-Za-z])|\\\{\s*\\\}", r"\\emptyset"),
         (r"\\(?:dots|ldots|cdots)(?![A-Za-z])", "..."),
-        (r"\\arc(sin|cos|tan)(?![A-Za-z])", r"\\\1^{-1}"),
-        (r"(?<![\\A-Za-z])arc(sin|cos|tan)(?![A-Za-z])", r"\\\1^{-1}"),
-        (r"(?<![\\A-Za-z])(sin|cos|tan|log|ln|sqrt|pi|infty)(?![A-Za-z])", r"\\\1"),
-        (r"(?<![\\A-Za-z])(?:inf|infinity)(?![A-Za-z])", r"\\infty"),
-        (r"\\sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
         (r"\*\*", "^"),
         (r"\s+", " "),
     )
@@ -84,6 +111,11 @@ _SPACES = tuple(
 _INNER = re.compile(r"(?<!\\)\$((?:\\\$|[^$])+)(?<!\\)\$")  # a formula within words: $12$ dollars
 _EMPHASIS = re.compile(r"^(\*\*|__|\*|`)(.+)\1$", re.DOTALL)
 _REPEATING = re.compile(r"([0-9]*)\.([0-9]*)(?:\\(?:overline|bar|dot)\s*\{([0-9]+)\}|\\dot\s*([0-9]))")
+_DOTTED = re.compile(
+    r"(?<![0-9.])([0-9]*)\.([0-9]*?)(?:\(([0-9]{1,20})\)(?![0-9(])|(?:([0-9])\4{2,}|([0-9]{2,6})\5{1,})(?:\.\.\.|…|\\(?:l|c)?dots(?![A-Za-z])))"
+)
+_FRENCH = re.compile(r"([\[\]])([^\[\](){}]{1,60}[,;][^\[\](){}]{1,60})([\[\]])")
+_QUOTED = re.compile(r"""^(["'“”`])([^"'“”`]{1,200})["'“”`]$""")
 _SINGLE = re.compile(r"([\^_])\{([0-9A-Za-z])\}")
 
 
@@ -92,7 +124,10 @@ def canonical(answer: str) -> str:
     text = _symbols(_without_emphasis(answer.strip()))
     text = _INNER.sub(r"\1", strip_delimiters(text))
     text = _SPACING.sub(" ", text) if not re.search(r"[0-9]\\[,!:][0-9]|,\\!", text) else _join_thousands(text)
-    text = _REPEATING.sub(_write_repeating, text)
+    text = _REPEATING.sub(_write_repeating, _DOTTED.sub(_write_dotted, text))
+    if text[:1] == "]" or text[-1:] == "[":
+        text = _FRENCH.sub(_write_interval, text)
+    text = tex_functions(_unquoted(text))
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     text = _brace_arguments(text)
@@ -165,6 +200,21 @@ def _write_repeating(match: re.Match[str]) -> str:
     return rf"\frac{{{top}}}{{{'9' * len(cycle) + '0' * len(fixed)}}}"
 
 
+def _write_dotted(match: re.Match[str]) -> str:
+    """``0.333...`` and ``0.(3)`` repeat their last digits for ever."""
+    return f"{match.group(1)}.{match.group(2)}\\overline{{{match.group(3) or match.group(4) or match.group(5)}}}"
+
+
+def _write_interval(match: re.Match[str]) -> str:
+    """``]0,1[`` is ``(0,1)``."""
+    return ("(" if match.group(1) == "]" else "[") + match.group(2) + (")" if match.group(3) == "[" else "]")
+
+
+def _unquoted(text: str) -> str:
+    match = _QUOTED.match(text)
+    return match.group(2) if match is not None else text
+
+
 def _brace_arguments(text: str) -> str:
     r"""``\frac12`` and ``\sqrt2`` with their arguments in braces, as TeX reads them. One pass, left to right."""
     out: list[str] = []
@@ -212,4 +262,4 @@ def _strip_outer_braces(text: str) -> str:
 
 
 def _join_thousands(text: str) -> str:
-    return _SPACING.sub(" ", re.sub(r"(?<=[0-9])(?:,?\\[,!:]|,\\! ?)(?=[0-9]{3})", "", text))
+    return _SPACING.sub(" ", re.sub(r"(?<=[0-9])(?:(?:\\!)?,?\\[,!:]|,\\! ?)(?=[0-9]{3})", "", text))

@@ -14,7 +14,8 @@ from rewards.math.notation import plain_words
 _ROUNDED_DIGITS, _ROUNDED_PLACES = 5, 5
 
 _LITERAL = re.compile(
-    r"[-+]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:\\cdot ?10\^(?:[-+]?[0-9]+|\{[-+]?[0-9]+\})|[eE][-+]?[0-9]+)?"
+    r"[-+]{0,2}(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?: ?(?:\\cdot|\*) ?10\^(?:[-+]?[0-9]+|\{[-+]?[0-9]+\})|[eE][-+]?[0-9]+)?"
+    r"|10\^(?:[-+]?[0-9]+|\{[-+]?[0-9]+\})|\([-+]?[0-9]+(?:\.[0-9]*)?\)"
     r"|(?:[0-9]+ ?)?\\frac\{[-+]?[0-9]+\}\{[-+]?[0-9]+\}|(?:[0-9]+ )?[0-9]+/[0-9]+)"
 )
 _THOUSANDS = re.compile(r"[-+]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[-+]?[0-9]{1,3}(?: [0-9]{3})+(?:\.[0-9]+)?")
@@ -29,14 +30,22 @@ _UNIT = re.compile(
     rf"|(?<=[0-9}} ])((?:[A-Za-z][A-Za-z.]+|(?<=[0-9] )[msghLlNJWV](?=/| per |\^|$))(?:(?: |/| per )[A-Za-z.]+){{0,3}}))"
     r"(?:\^\{?([0-9])\}?)?$"
 )
-_NO_UNIT = re.compile(r"(?:or|and|to|than|not|at|plus|minus|times|more|less|fewer|if|when)\b")
-_CURRENCY = re.compile(r"^([-+]?)(\\?\$|\\(?:pounds|euro)(?![A-Za-z])|€|£|¥|USD|Rs\.?)\s*([-+]?)")
+_NO_UNIT = re.compile(
+    r"(?:or|and|to|than|not|at|plus|minus|times|more|less|fewer|if|when|is|are|was|were|isn|aren|because)\b"
+)
+_CURRENCY = re.compile(r"^([-+]?)(\\?\$|\\(?:pounds|euro)(?![A-Za-z])|€|£|¥|₹|₩|₽|USD|EUR|GBP|Rs\.?)\s*([-+]?)")
+_CURRENCY_BEHIND = re.compile(r"(?<=[0-9]) ?(\\?\$|\\(?:pounds|euro)(?![A-Za-z])|€|£|¥|₹|₩|₽|USD|EUR|GBP)$")
 _CURRENCIES = {
     "€": "euro",
     r"\euro": "euro",
     "£": "pound",
     r"\pounds": "pound",
     "¥": "yen",
+    "EUR": "euro",
+    "GBP": "pound",
+    "₹": "rupee",
+    "₩": "won",
+    "₽": "rouble",
     "Rs": "rupee",
     "Rs.": "rupee",
 }
@@ -94,11 +103,13 @@ class Rules:
     units       ``optional``: may be left out, not changed; ``required``: must be there where the reference has one;
                 ``ignored``
     percent     ``either``: 50% may be written 50 or 0.5; ``strict``: it is 1/2, and the sign counts
+    worked_out  whether a value must be worked out: see ``rewards.math.echo``
     """
 
     tolerance: float = 0.0
     units: str = "optional"
     percent: str = "either"
+    worked_out: bool = True
 
 
 EXACT = Rules()
@@ -117,7 +128,9 @@ class Number:
 
 def is_literal(text: str) -> bool:
     """Whether a canonical text is a written number (with a unit, percent or currency), not an expression to work out."""
-    return _LITERAL.fullmatch(strip_marks(text)[0]) is not None
+    core = strip_marks(_NUMBER_WORDS.get(plain_words(text), text))[0]
+    core = core[1:] if core[:1] == "-" and core[1:2].isalpha() else core
+    return _LITERAL.fullmatch(_NUMBER_WORDS.get(plain_words(core), core)) is not None or in_base_form(text)
 
 
 def in_base_form(text: str) -> bool:
@@ -136,6 +149,8 @@ def parse_number(text: str) -> Number | None:
     core, percent, unit = strip_marks(_NUMBER_WORDS.get(plain_words(text), text))
     scale, unit = _scale(unit)
     core = _NUMBER_WORDS.get(plain_words(core), core)
+    if core[:1] == "-" and core[1:2].isalpha():
+        core = "-" + _NUMBER_WORDS.get(core[1:].lower(), core[1:])
     try:
         value = scale * evaluate(_MIXED.sub(_write_sum, _THOUSANDS_WITHIN.sub(_join, core)))
     except (ArithmeticError, ValueError):
@@ -182,6 +197,9 @@ def strip_marks(text: str) -> tuple[str, bool, str]:
     if currency is not None:
         unit = _CURRENCIES.get(currency.group(2), "dollar")
         text = _CURRENCY.sub(r"\1\3", text)
+    elif (behind := _CURRENCY_BEHIND.search(text)) is not None:
+        unit = _CURRENCIES.get(behind.group(1), "dollar")
+        text = text[: behind.start()]
     percent = text.endswith("%")
     text = text.rstrip("%").rstrip()
     match = _UNIT.search(text) if len(text) <= MAX_LENGTH else None
@@ -259,16 +277,30 @@ def _conversion(given: str, wanted: str, rules: Rules) -> Fraction | None:
         return Fraction(1)
     if not given:
         return None if rules.units == "required" else Fraction(1)
-    (left, left_power), (right, right_power) = _powered(given), _powered(wanted)
-    if left in _MEASURES and right in _MEASURES:
-        kind, size = _MEASURES[left]
-        other_kind, other_size = _MEASURES[right]
-        same = kind == other_kind and left_power == right_power
-        return (size / other_size) ** left_power if same else None
-    if "unit" in (left, right):
-        return Fraction(1) if left_power == right_power else None
-    shared = set(left.split()) & set(right.split()) - _OTHER_UNITS - set(_MEASURES)
+    left, right = _dimension(given), _dimension(wanted)
+    if left is not None and right is not None:
+        return left[1] / right[1] if left[0] == right[0] else None
+    if f"{given} ".startswith(f"{wanted} ") or f"{wanted} ".startswith(f"{given} "):
+        return Fraction(1)  # degrees of Celsius, and degrees
+    (name, power), (other, other_power) = _powered(given), _powered(wanted)
+    if "unit" in (name, other):
+        return Fraction(1) if power == other_power else None
+    shared = set(name.split()) & set(other.split()) - _OTHER_UNITS - set(_MEASURES)
     return Fraction(1) if shared else None
+
+
+def _dimension(unit: str) -> tuple[tuple[tuple[str, int], ...], Fraction] | None:
+    """What ``km/h`` measures, and how many of the base units it is; None where a part of it is no measure."""
+    kinds: dict[str, int] = {}
+    size, sign = Fraction(1), 1
+    for part in unit.split("/"):
+        name, power = _powered(part.strip())
+        if name not in _MEASURES or power > 9:
+            return None
+        kind, of = _MEASURES[name]
+        kinds[kind] = kinds.get(kind, 0) + sign * power
+        size, sign = size * of ** (sign * power), -1
+    return tuple(sorted(kinds.items())), size
 
 
 def _powered(unit: str) -> tuple[str, int]:

@@ -1,6 +1,6 @@
 r"""Is this mathematical answer right? Exact comparison first; a computer algebra system only behind a gate, in a child.
 
-The completion is parsed by our own code (``rewards.math.answers``, ``rewards.math.compare``), which decides numbers, rational
+The completion is parsed by our own code (``rewards.math.decide``, ``rewards.math.compare``), which decides numbers, rational
 arithmetic, words, choices, lists, tuples and sets without evaluating text. What remains, say ``\sqrt{8}`` beside
 ``2\sqrt{2}``, goes to math-verify inside a killable child process with a deadline and a memory limit
 (``rewards.sandbox.parent``), unless it is longer, deeper or larger than an answer is: then it is wrong.
@@ -12,12 +12,15 @@ import re
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rewards.base import failed
-from rewards.math.answers import extract_answer, extract_reference
-from rewards.math.compare import compare, is_literal
+from rewards.math.compare import Oracle, compare
+from rewards.math.decide import extract_answer
 from rewards.math.notation import MAX_ANSWER, canonical
-from rewards.math.quantities import EXACT, Rules
+from rewards.math.quantities import EXACT, Rules, parse_number
+from rewards.math.references import alternatives, extract_reference
+from rewards.math.typed import is_words
 from rewards.sandbox.parent import Isolated
 from rl.types import Score, ScoreStatus
 
@@ -31,7 +34,7 @@ _RESERVE_S = 0.05  # of a deadline: to kill and replace the child, so that the c
 _COMMAND = re.compile(r"\\(?:begin|end)\{[a-z]+\}|\\[A-Za-z]+")
 _MATHS = re.compile(r"[0-9]|\\[A-Za-z]|(?<![A-Za-z])[A-Za-z]{1,2}(?![A-Za-z])")
 _BIG_FACTORIAL = re.compile(
-    r"[0-9]{4,}\s*!|!\s*!|\)\s*!\s*\)?\s*!"
+    r"[0-9]{4,}\s*\)?\s*!|!\s*!|\)\s*!\s*\)?\s*!"
     r"|\^[^!()]{0,24}\)\s*!"  # (10^9)!
     r"|binom\s*\{[^}]*(?:[0-9]{6,}|[0-9]\s*\^)"  # as large as the factorials that it is made of
 )
@@ -50,46 +53,56 @@ class _Failed(Exception):
         self.status, self.detail = status, detail
 
 
-def verify_math(completion: str, reference: str, deadline_s: float = 1.0) -> Score:
+def verify_math(completion: str, reference: str, deadline_s: float = 1.0, worked_out: bool = True) -> Score:
     r"""1.0 where the completion's answer equals the reference, else 0.0; works from any thread.
 
-    completion   a whole response or a bare answer: see ``rewards.math.answers`` for how its answer is found
-    reference    the right answer, or a worked solution with ``\boxed{}`` or ``#### N``
+    completion   a whole response or a bare answer: see ``rewards.math.decide`` for how its answer is found
+    reference    the right answer, or a worked solution with ``\boxed{}`` or ``#### N``; a JSON list of texts names several
     deadline_s   seconds for the symbolic comparison, where there is one
+    worked_out   whether ``3*4`` is refused where the reference is ``12``: see ``rewards.math.echo``
 
     The status is ``ok``; ``wrong_format`` with 0.0 where the completion gives no answer; ``timeout`` or ``crashed``
-    with NaN where the child process came to no verdict.
+    with NaN where the child process came to no verdict; ``invalid`` with NaN where a JSON reference holds no answer.
     """
-    return score_answer(completion, reference, deadline_s, simplified=False)
+    return score_answer(completion, reference, deadline_s, EXACT if worked_out else replace(EXACT, worked_out=False))
 
 
 def score_answer(
-    completion: str,
-    reference: str,
-    deadline_s: float,
-    simplified: bool,
-    rules: Rules = EXACT,
-    sources: Sequence[str] = (),
+    completion: str, reference: str, deadline_s: float, rules: Rules = EXACT, sources: Sequence[str] = ()
 ) -> Score:
-    """``verify_math``; with ``simplified``, a sum to work out is not an answer where the reference is a plain number.
+    """``verify_math`` under the caller's rules.
 
-    rules: how numbers are compared. sources: which of ``rewards.math.answers.SOURCES`` count; all where empty.
+    rules: how numbers are compared. sources: which of ``rewards.math.decide.SOURCES`` count; all where empty.
     """
     begin = time.monotonic()
-    answer = extract_answer(completion, sources)
+    try:
+        wanted = [extract_reference(text) for text in alternatives(reference)]
+    except ValueError as error:
+        return Score(float("nan"), ScoreStatus.INVALID, seconds=time.monotonic() - begin, detail=str(error))
+    answer = extract_answer(completion, sources, _type(wanted[0]))
     if answer is None:
         return Score(0.0, ScoreStatus.WRONG_FORMAT, seconds=time.monotonic() - begin, detail="no answer found")
-    right = extract_reference(reference)
-    if len(answer) > MAX_ANSWER or len(right) > MAX_ANSWER:
-        return Score(float(answer == right), seconds=time.monotonic() - begin, detail="too long to be compared")
-    given, wanted = canonical(answer), canonical(right)
-    if simplified and given != wanted and is_literal(wanted) and _is_expression(given):
-        return Score(0.0, seconds=time.monotonic() - begin, detail="not worked out")
+    oracle = _Oracle(begin + max(deadline_s / 2, deadline_s - _RESERVE_S))
     try:
-        value = float(compare(given, wanted, _Oracle(begin + max(deadline_s / 2, deadline_s - _RESERVE_S)), rules))
+        value = float(any(_is_right(answer, right, oracle, rules) for right in wanted))
     except _Failed as error:
         return failed(error.status, error.detail, time.monotonic() - begin)
     return Score(value, seconds=time.monotonic() - begin)
+
+
+def _type(reference: str) -> str:
+    """What an unmarked sentence is read for."""
+    if re.fullmatch(r"(?:\\text\{)?\(?[A-J]\)?\}?\.?", reference):
+        return "choice"
+    if reference.strip().lower() in ("yes", "no", "true", "false"):
+        return "yes"
+    return "word" if is_words(canonical(reference[:200])) and parse_number(canonical(reference[:200])) is None else ""
+
+
+def _is_right(answer: str, right: str, oracle: Oracle, rules: Rules) -> bool:
+    if len(answer) > MAX_ANSWER or len(right) > MAX_ANSWER:
+        return answer == right
+    return compare(canonical(answer), canonical(right), oracle, rules)
 
 
 class _Oracle:
@@ -162,12 +175,6 @@ def _is_tower(text: str) -> bool:
             if ends and ends[-1] == depth:
                 ends.pop()
     return False
-
-
-def _is_expression(text: str) -> bool:
-    """Whether it has something left to work out: an operator between operands, or a power."""
-    last = text.rsplit("=", 1)[-1].strip()
-    return not is_literal(last) and bool(re.search(r"[0-9)}]\s*(?:[-+*^]|\\cdot|\\div|/)", last))
 
 
 def _start_child() -> Isolated:

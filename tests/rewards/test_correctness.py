@@ -55,8 +55,15 @@ def test_a_row_without_a_reference_is_invalid_and_named():
 
 
 def test_which_references_are_exact():
-    assert all(map(is_exact, (GRID, "1_23_41__21433412", "circle", "light blue", " yes ")))
-    assert not any(map(is_exact, ("7", "1/2", "x", r"\sqrt{2}", "7 cm", "(B)")))
+    assert all(map(is_exact, (GRID, "1_23_41__21433412", "1..23...41..2143")))
+    numbers = ("123456789012", "2432902008176640000", "3.14159265358979", "1111222233339999")
+    assert not any(
+        map(is_exact, ("7", "1/2", "x", r"\sqrt{2}", "7 cm", "(B)", "circle", "light blue", " yes ", *numbers))
+    )
+
+
+def test_a_marked_grid_is_the_grid():
+    assert value(rf"<think>rows</think>\boxed{{{GRID}}}", GRID) == 1.0
 
 
 def test_settings_are_checked():

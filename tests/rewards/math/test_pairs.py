@@ -6,11 +6,14 @@ from pathlib import Path
 
 from rewards import verify_math
 
-ROWS = [json.loads(line) for line in (Path(__file__).parents[1] / "data" / "math_pairs.jsonl").read_text().splitlines()]
+DATA = Path(__file__).parents[1] / "data"
+ROWS = [json.loads(line) for line in (DATA / "math_pairs.jsonl").read_text().splitlines()]
 
 
-def accepted(row):
-    score = verify_math(rf"$\boxed{{{row['answer']}}}$", row["reference"], deadline_s=20.0)
+def accepted(row, completion="", worked_out=False):
+    """worked_out=False: two pairs in a hundred leave the work to the reader, ``\\sqrt{25}`` for 5."""
+    text = completion or rf"$\boxed{{{row['answer']}}}$"
+    score = verify_math(text, row["reference"], deadline_s=20.0, worked_out=worked_out)
     assert score.usable, (row, score)
     return score.value == 1.0
 
@@ -35,16 +38,20 @@ def test_hand_written_completions_and_notations():
 
     What is known to be missed: an inequality that is to be solved, and a sum of two units.
     """
-    rows = [
-        json.loads(line) for line in (Path(__file__).parents[1] / "data" / "math_hand.jsonl").read_text().splitlines()
-    ]
+    rows = [json.loads(line) for line in (DATA / "math_hand.jsonl").read_text().splitlines()]
     assert len(rows) > 1_000
     known = {"2x + 1 > 5", r"5\text{ dollars and }50\text{ cents}"}
-    wrong = [row for row in rows[::5] if row["completion"] not in known and hand_verdict(row) is not row["equal"]]
-    assert not wrong
+    rows = [row for row in rows if row["completion"] not in known]
+    assert not [row for row in rows[::5] if accepted(row, row["completion"]) is not row["equal"]]
 
 
-def hand_verdict(row):
-    score = verify_math(row["completion"], row["reference"], deadline_s=20.0)
-    assert score.usable, (row, score)
-    return score.value == 1.0
+def test_what_is_not_worked_out_is_refused_by_default():
+    rows = [
+        json.loads(line)
+        for name in ("pairs", "hand")
+        for line in (DATA / f"math_{name}.jsonl").read_text().splitlines()
+    ]
+    unworked = [row for row in rows if "worked_out" in row]
+    assert len(unworked) > 100
+    assert not [row for row in unworked if accepted(row, row.get("completion", ""), worked_out=True)]
+    assert not [row for row in unworked[::4] if not accepted(row, row.get("completion", ""))]

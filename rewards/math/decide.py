@@ -1,0 +1,366 @@
+r"""Which candidate is the answer: one pass over what ``rewards.math.candidates`` found, and these rules.
+
+| what a text has | its answer |
+|---|---|
+| something struck out, ``~~41~~`` | is not there |
+| a correction (``No, wait``, ``Actually``) with a statement behind it | is read from there on |
+| ``\boxed{}``, ``<answer>``, ``#### 5`` | the last of them; a tag is read as a text of its own |
+| a box, and "the answer is 6" behind it | 6: the later statement |
+| marks joined by ``and``, ``or`` or a comma | one list; so a hedge is a list, and no single value |
+| ``x = \boxed{3}, y = \boxed{4}`` | ``x=3, y=4`` |
+| "the answer is", in thirty languages, a heading, "5 is the answer" | the last with a value; answer before solution, result |
+| "not 5", "rather than 5", "5 is wrong" | states no 5 |
+| "since the answer is positive" | no statement |
+| a short text, or a short last line | all of it |
+| anything else | the last sentence with a value: behind ``is``, in bold, its formulas, its last number |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rewards.math.candidates import Candidate, boxes, formulas, hashes, phrases, tags, without_negations
+from rewards.math.labels import CORRECTION
+from rewards.math.notation import MAX_ANSWER, plain_words, strip_delimiters
+from rewards.math.prose import FORMULA, Read, formula_text, read_statement, read_value
+from rewards.math.script import one_script, without_strikes
+from rewards.response import split_response
+
+SOURCES = ("boxed", "hash", "tag", "bare", "phrase", "formula", "last_number")
+
+_TAIL = 100_000  # characters of a completion that are searched
+_PROSE = 2_000  # and for its last sentence
+_CORRECTIONS = 12
+
+_ROW_END = re.compile(r"(\\\\(?:\[[^\[\]\n]{1,9}\])?)[ \t]*\n[ \t]*")  # of a matrix: its rows go on one line
+_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
+_NO_WORDS = re.compile(
+    r"\\[A-Za-z]+\s*\{[^{}]*\}|\\[A-Za-z]+|(?<![A-Za-z])(?:and|or|sin|cos|tan|log|ln|sqrt|pi)(?![A-Za-z])"
+)
+_LEAD = re.compile(
+    r"^[\s*]*(?:(?:so|thus|hence|therefore|then|we (?:get|have|find)(?: that)?|(?:i|we) (?:think|believe)(?: that)?|it(?: i|')s)"
+    r"\b[,:]?\s+)+",
+    re.IGNORECASE,
+)
+_LABEL = re.compile(
+    r"^[\s*_>#-]*(?:the\s+)?(?:final\s+|correct\s+|right\s+)?"
+    r"(?:[A-Za-z][A-Za-z ]{1,30}:\s+(?=[-\d$\\(\[*])|(?:answer|ans)\b\**\s*(?:is|:|=)?"
+    r"|(?:option|choice)\b\**\s*(?:is|:|=)?(?=\W*[A-Z]\b))[\s:]*",
+    re.IGNORECASE,
+)
+_IS = re.compile(
+    r"(?<![A-Za-z])(?:is|are|was|were|equals?|be|becomes?|gives?|get|gets|got|have|has|makes?|leaves?|yields?|needs?|costs?|pays?|takes?|it's)"
+    r"(?![A-Za-z])\s*(?:(?:exactly|only|about|a total of|in total|thus|therefore|equal to|that|located|found|at|in|:)\s+|:\s*)*",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(
+    r"(?:(?<![\w)}\]])[-−])?(?<![0-9.])(?:\\?[$€£₹¥]\s?)?"  # a minus after an operand is a subtraction
+    r"(?:[0-9]{1,4}(?::[0-9]{1,4}){1,3}(?:\s?[AaPp]\.?[Mm]\.?)?(?![A-Za-z])|\\[dt]?frac\{-?[0-9]{1,100}\}\{[0-9]{1,100}\}"
+    r"|(?:[0-9]{1,3}(?:,[0-9]{3}){1,30}(?![0-9])|[0-9]{1,100})(?:\.[0-9]{1,100})?(?:/[0-9]{1,100})?)(?:\s?\\?%)?"
+)
+_RESULT_NUMBER = re.compile(
+    r"(?:=|so|then|giving|gives|leaving|leaves|makes|making|totals?|totalling|get|gets|yields|yielding|i\.e\.,?|or)\s*\\?\$?\s*$",
+    re.IGNORECASE,
+)
+_BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
+_SENTENCE_END = re.compile(r"[.!?:]+(?=\s|$|[\"'*)])|\n+")
+_VALUE_LIKE = re.compile(r"[0-9$]|\\[(\[]|√|π|∞")
+_AFTER_CORRECTION = re.compile(
+    r"(?:[\s,:;.!—–*]|-(?![-0-9.\\$]))*(?:(?:it|that|this)(?:'s| is| was| should be| should have been"
+r"| must be| equals)|(?:the )?(?:correct|right|actual|real|final)? ?(?:answer|value|result|one|number) (?:is|should be)"
+    r"|should be|should read|i meant|i mean|make (?:it|that)|no)?[\s,:*]*",
+    re.IGNORECASE,
+)  # fmt: skip
+_SAID = re.compile(
+    r"[*_\s]*(?!(?:sin|cos|tan|sec|csc|cot|log|ln|exp|abs|sqrt|cbrt|floor|ceil|binom|rs|usd|eur|about|a(?:sin|cos|tan)))(?:[A-Za-z]{2,}(?:'[a-z]+)?|[A-Za-z]'[a-z]+|[A-Za-z](?=\s+(?:is|are|was|equals)\s))\s+(?![=<>+*/^(:-])",
+    re.IGNORECASE,
+)
+_TWO_SENTENCES = re.compile(r"\n|[.!?]\s+(?=[A-Z][a-z]+\s)")
+_YES = re.compile(r"\W*(yes|no|true|false)(?![A-Za-z])(?!\s+(?:solution|real|or|and)\b)", re.IGNORECASE)
+_END_TOKEN = re.compile(
+    r"<\|(?:im_end|endoftext|eot_id|end|eos|end_of_text|end_of_turn|assistant_end)\|>|</s>|<(?:eos|end_of_turn)>|<｜end▁of▁sentence｜>|<\|im_start\|>\s*user"
+)
+_NEXT_QUESTION = re.compile(
+    r"\n\s*[#*_]{0,4}\s*(?:question|problem|exercise|q|human|user|instruction)s?\s?[0-9]{0,4}[*_]{0,2}\s?:",
+    re.IGNORECASE,
+)
+_TEXT = re.compile(r"\\(?:text\w*|mbox|mathrm)\s*\{([^{}]*)\}")
+_OTHER_SCRIPT = re.compile(r"(?![µΩ])[\u0400-\u1fff\u2e80-\uffdc]{2,}")
+_EXPLAINED = re.compile(
+    r"\n\s*[*_#]*(?:explanation|confidence|certainty|score|source|references?|reasoning|justification|notes?|proof|check|verification)s?[*_\s]*:",
+    re.IGNORECASE,
+)
+_BECAUSE = re.compile(r"(?<![A-Za-z])(?:because|since|as)(?![A-Za-z])", re.IGNORECASE)
+_PLAIN_VALUE = re.compile(
+    r"[*$\s]*(?:[A-Za-z](?:_?[0-9])?\s?=\s?)?(?:[-+]?\\?\$?[0-9][0-9.,/]*\s?\\?%?|\(?[A-J]\)?)[*$\s.]*"
+)
+_UNSURE = re.compile(r"(?:\bthan|\bbetween|\bexceeds?|\bexceeding|\bbeyond)\s*[$\\(]{0,2}\s*$", re.IGNORECASE)
+_BULLET = re.compile(r"^\s*[>•‣▪●◦]\s*")
+_ASIDE = re.compile(r"[\s,.!*_]*(?:\([A-Za-z][^()0-9]{1,60}\))?[\s,.!*_]*")
+_CHOSEN = re.compile(
+    r"(?:options?|choices?|choose|select|pick|letter|answers?)\W{0,4}\(?([A-J])\)?(?![A-Za-z])|\(([A-J])\)|\*\*\(?([A-J])\)?\.?\*\*|(?:so|hence|therefore|thus|is|it's|:)\s+([A-J])(?=\W*$)"
+)
+
+
+def extract_answer(completion: str, sources: Sequence[str] = (), wanted: str = "") -> str | None:
+    """The answer as written, or None where the completion gives none.
+
+    sources: which of ``SOURCES`` count; all where empty. wanted: ``word``, ``yes`` or ``choice`` where the reference is one.
+    It only says what kind of thing an unmarked sentence is read for.
+    """
+    region = split_response(completion).answer
+    if not region:
+        return None
+    text = _first_turn(without_strikes(_ROW_END.sub(r"\1 ", region[-_TAIL:])))
+    if not text:
+        return None
+    found = _decide(text, frozenset(sources or SOURCES), wanted)
+    if found is None:
+        return None if sources else without_negations(text).strip() or None
+    return unlabelled(found.strip()) or None
+
+
+def _first_turn(text: str) -> str:
+    """What comes before an end token, or before a question that the model asks itself next."""
+    end = _END_TOKEN.search(text)
+    text = one_script(text[: end.start()] if end is not None and text[: end.start()].strip() else text).strip()
+    for match in _NEXT_QUESTION.finditer(text):
+        before = text[: match.start()]
+        if boxes(before) or hashes(before) or tags(before) or any(c.mark == "phrase" for c in phrases(before)):
+            return before.strip()
+        break
+    return text
+
+
+def _decide(text: str, sources: frozenset[str], wanted: str) -> str | None:
+    explicit = [
+        c for name, find in (("boxed", boxes), ("tag", tags), ("hash", hashes)) if name in sources for c in find(text)
+    ]
+    stated = phrases(text) if "phrase" in sources else []
+    explicit, stated, corrected = _corrected(text, explicit, stated)
+    if corrected is not None and "phrase" in sources:
+        return corrected
+    strong = [c for c in stated if c.mark == "phrase"]
+    if explicit:
+        last = max(explicit, key=lambda candidate: (candidate.end, candidate.start))
+        later = (
+            [c for c in strong if c.start >= last.end and re.search(r"[0-9]", c.text)] if last.mark == "boxed" else []
+        )
+        if later:
+            return later[-1].text
+        if last.mark != "boxed":
+            return _within(last.text, wanted)
+        words = plain_words(last.text) if r"\text" in last.text and "eal numbers" not in last.text else ""
+        said = phrases(words) or len(words.split()) > 2 and re.search("[0-9]", words)
+        return _within(_TEXT.sub(r" \1 ", last.text).strip(), wanted) if said and len(words) < 300 else last.text
+    if strong:
+        return strong[-1].text
+    bare = (_lines(text[:MAX_ANSWER]) or _bare(text, wanted)) if "bare" in sources else None
+    if bare is not None:
+        return bare
+    explained = _EXPLAINED.search(text)
+    if explained is not None and explained.start() and (before := text[: explained.start()].strip()):
+        return _decide(before, sources, wanted)
+    weak = [c for c in stated if c.mark == "weak"] + [c for c in stated if c.mark == "word"]
+    if weak:
+        return max(weak, key=lambda candidate: candidate.start).text
+    return _last_line(text, sources, wanted) or _closing(text, sources, wanted)
+
+
+def _corrected(
+    text: str, explicit: list[Candidate], stated: list[Candidate]
+) -> tuple[list[Candidate], list[Candidate], str | None]:
+    """What remains behind the last correction that a statement follows; or the value that the correction itself gives."""
+    everything = [*explicit, *(c for c in stated if c.mark == "phrase")]
+    shift = max(0, len(text) - _PROSE * 4)
+    for match in list(CORRECTION.finditer(text, shift))[: -_CORRECTIONS - 1 : -1]:
+        at = match.start()
+        stated_before = any(c.end <= at + 1 for c in everything)
+        if not (stated_before or re.search("[0-9]", text[max(0, at - 200) : at])) or any(
+            c.start < at < c.end for c in explicit
+        ):
+            continue
+        after = [c for c in everything if c.start >= at]
+        if after and not stated_before:
+            continue
+        if after:
+            return [c for c in explicit if c.start >= at], [c for c in stated if c.start >= at], None
+        value = _stated_at(text, match.end(), stated_before)
+        if value is not None:
+            return [], [], value
+    return explicit, stated, None
+
+
+def _stated_at(text: str, at: int, stated_before: bool) -> str | None:
+    """The value right behind a correction, where it is a statement by itself: ``it's 42.``, not ``3 times 4 is 12``."""
+    lead = _AFTER_CORRECTION.match(text, at)
+    value = read_value(text, lead.end() if lead is not None else at)
+    if value is None or "=" in value.text or (not stated_before and re.search("[0-9]", text[value.end :])):
+        return None
+    rest = text[value.end : value.end + 40].lstrip("*_`\"')$ ")
+    return value.text if not rest or rest[0] in ".,;!?\n(" else None
+
+
+def _lines(text: str) -> str | None:
+    """Values on lines of their own are a list."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return ", ".join(lines) if 1 < len(lines) < 9 and all(_PLAIN_VALUE.fullmatch(line) for line in lines) else None
+
+
+def _within(content: str, wanted: str) -> str:
+    """The answer of a tag's or a hash's content: a box, a sentence, or all of it."""
+    listed = _lines(content) if len(content) < MAX_ANSWER else None
+    if listed is not None:
+        return listed
+    if len(content) > MAX_ANSWER * 4:
+        return content
+    sentence = len(_WORD.findall(_NO_WORDS.sub("", content))) > 2
+    without = {"tag", "hash"} if sentence else {"tag", "hash", "formula", "last_number"}
+    return _decide(content, frozenset(SOURCES) - without, wanted) or content
+
+
+def _bare(text: str, wanted: str) -> str | None:
+    """All of a text that is short enough to be an answer by itself."""
+    if wanted == "yes" and (said := _YES.match(text)) is not None:
+        return said.group(1)
+    if text.rstrip().endswith("?") and re.search("[0-9]", text):
+        return None
+    text = _BULLET.sub("", without_negations(text))
+    if wanted == "choice" and not re.match(
+        r"\W*(?:text\w*\W*|option |choice )?(?!I\s)[A-Z](?![a-z])", text, re.IGNORECASE
+    ):
+        return None
+    if len(text) > MAX_ANSWER or _TWO_SENTENCES.search(text):
+        return None
+    formula = FORMULA.fullmatch(text.strip())
+    if formula is not None:
+        return formula_text(formula)
+    text = text.replace("**", "") if text.count("**") % 2 == 0 else text
+    text = _LEAD.sub("", text, count=1)
+    short = _LABEL.sub("", text, count=1)
+    if short != text:
+        value = read_statement(short, 0)
+        return value.text if value is not None else None
+    if len(_WORD.findall(_NO_WORDS.sub("", text))) > 2 or (_SAID.match(text) and re.search("[0-9]", text)):
+        return None
+    value = read_value(text, 0) if re.search(r"[0-9]", text) and not text.lstrip().startswith("\\") else None
+    if value is not None and _ASIDE.fullmatch(text, value.end) and text[value.end :] != "!":
+        return text[: value.end]
+    prose = "$" in text.replace("\\$", "") and re.search(r"[A-Za-z]", FORMULA.sub("", text))
+    return None if prose or (_OTHER_SCRIPT.search(text) and re.search("[0-9]", text)) else text
+
+
+def _last_line(text: str, sources: frozenset[str], wanted: str) -> str | None:
+    """The last line, where it is a value or a label with one: ``**42**``, ``- Total: 42``."""
+    line = text.rstrip().rsplit("\n", 1)[-1].strip()
+    if "bare" not in sources or len(line) > 120 or _TWO_SENTENCES.search(line):
+        return None
+    label = _LABEL.sub("", line, count=1)
+    if label != line:
+        value = read_statement(label, 0)
+        return value.text if value is not None else None
+    words = _WORD.findall(_NO_WORDS.sub("", line))
+    if wanted in ("word", "choice", "yes"):
+        letter = re.fullmatch(r"\W*[A-J]\W*", line) is not None
+        return line if letter or (wanted != "choice" and 0 < len(words) < 3) else None
+    value = read_value(line, 0)
+    return value.text if value is not None and len(words) < 3 and not line[value.end :].strip(" .*_`!\"')$") else None
+
+
+def _closing(text: str, sources: frozenset[str], wanted: str) -> str | None:
+    """The last sentence that has a value."""
+    original = text[-_PROSE:]
+    tail = without_negations(original)
+    masked = FORMULA.sub(lambda match: "$" + "x" * (len(match.group()) - 2) + "$", tail)
+    ends = [0, *(match.end() for match in _SENTENCE_END.finditer(masked)), len(tail)]
+    for begin, end in list(zip(ends, ends[1:], strict=False))[:-40:-1]:
+        sentence = tail[begin:end]
+        asked = sentence.rstrip().endswith("?")
+        if re.search("[0-9]", original[begin:end]) and (asked or not re.search("[0-9]", sentence)):
+            return None  # a question, or what is denied
+        if wanted == "choice" and (chosen := [m for m in _CHOSEN.finditer(sentence)]):
+            reason = _BECAUSE.search(sentence, chosen[0].end())
+            chosen = [m for m in chosen if reason is None or m.start() < reason.start()]
+            letters = dict.fromkeys(next(filter(None, m.groups())) for m in chosen)
+            return ", ".join(letters)
+        if wanted in ("word", "yes"):
+            found = _word_of(sentence, wanted)
+        else:
+            found = _value_of(sentence, masked[begin:end], sources) if _VALUE_LIKE.search(sentence) else None
+        if found:
+            return found
+        if wanted not in ("word", "yes") and "last_number" in sources and re.search("[0-9]", sentence):
+            return None  # a bound: more than 5
+    return None
+
+
+def _word_of(sentence: str, wanted: str) -> str | None:
+    said = _YES.match(sentence) if wanted == "yes" else None
+    if said is not None:
+        return said.group(1)
+    bold = _BOLD.findall(sentence)
+    if bold:
+        return bold[-1]
+    verbs = list(_IS.finditer(sentence))
+    if not verbs:
+        return None
+    words = re.sub(r"^(?:an?|the)\s+", "", sentence[verbs[-1].end() :].strip(" .!\n*\"'"), flags=re.IGNORECASE)
+    return words if 0 < len(words.split()) <= 4 else None
+
+
+def _value_of(sentence: str, masked: str, sources: frozenset[str]) -> str | None:
+    options: list[Read] = []
+    if "formula" in sources:
+        for match in _IS.finditer(masked):
+            value = read_value(sentence, match.end())
+            if value is not None:
+                linked = read_statement(sentence, match.end()) or value
+                options.append(Read(linked.text, linked.end + 1))  # a tie goes to the sentence
+        options += [
+            Read(match.group(1), match.end())
+            for match in _BOLD.finditer(sentence)
+            if _VALUE_LIKE.search(match.group(1))
+        ]
+        options += [Read(candidate.text, candidate.end) for candidate in formulas(sentence)]
+    best = max(options, key=lambda option: option.end) if options else None
+    if "last_number" not in sources:
+        return best.text if best is not None else None
+    numbers = list(_NUMBER.finditer(masked))
+    if best is None:
+        return _last_number(sentence, numbers)
+    later = [
+        n
+        for n in numbers
+        if n.start() >= best.end and _RESULT_NUMBER.search(masked[max(0, n.start() - 16) : n.start()])
+    ]
+    return _number_at(sentence, later[-1]) if later else best.text
+
+
+def _last_number(sentence: str, numbers: list[re.Match[str]]) -> str | None:
+    """With those that are joined to it; not a bound, as in ``more than 5``."""
+    if not numbers:
+        return None
+    last = numbers[-1]
+    for number in numbers[-6:-1]:
+        value = read_value(sentence, number.start())
+        if value is not None and value.end >= last.end() and ", " in value.text:
+            return None if _UNSURE.search(sentence, 0, number.start()) else value.text
+    return None if _UNSURE.search(sentence, max(0, last.start() - 24), last.start()) else _number_at(sentence, last)
+
+
+def _number_at(sentence: str, match: re.Match[str]) -> str:
+    """The number, with the unit that follows it."""
+    value = read_value(sentence, match.start())
+    if value is not None and re.fullmatch(r"[-−]?\\?[$€£]?[0-9][0-9.,/]*\s?\\?%?\s[A-Za-z ]{1,40}", value.text):
+        return value.text
+    return match.group()
+
+
+def unlabelled(text: str) -> str:
+    """``Answer: 5`` is 5, and ``**5**`` too, wherever it was found."""
+    if len(text) > MAX_ANSWER:
+        return text
+    short = _LABEL.sub("", text, count=1).strip()
+    short = short if short.endswith("...") else short.rstrip("*_. ") or text.strip("*_. ")
+    return strip_delimiters(re.sub(r"^(?:\*|__)+", "", short).strip()) if short else text

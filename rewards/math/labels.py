@@ -1,0 +1,79 @@
+r"""The words that announce an answer: "the answer is", its heading, and the same in thirty languages."""
+
+from __future__ import annotations
+
+import re
+
+COPULA = (
+    r"(?:is(?!n)|are(?!n)|was(?!n)|were|equals?|(?:should|must|would|will|has to|ought to|turns out to|appears to|seems to) be"
+    r"|comes? out (?:to be|to|as|at)|works out (?:to be|to|as)|becomes?|remains|lies|=|:|→|-+>|=+>|⇒|⟹|➡|➜|—|–|-(?=\s))"
+)
+_STRONG = r"answers?|ans"
+_WEAK = r"solutions?|results?|options?|choices?|conclusion"
+ENGLISH = re.compile(
+    rf"(?<![A-Za-z])(?:(?P<strong>{_STRONG})|(?P<weak>{_WEAK}))(?![A-Za-z])[\"'*_\])]{{0,4}}\s{{0,3}}(?:\([^()\n]{{0,40}}\)\s?)?"
+    rf"(?:,?\s?(?:to|of|for|in|here|then|thus|therefore|hence|now|as|we|that|from|on|at)\b[^.\n:=$]{{0,60}}?)?"
+    rf"(?<![A-Za-z](?=[A-Za-z])){COPULA}(?![A-Za-z])",
+    re.IGNORECASE,
+)
+HEADING = re.compile(
+    r"^[^\w\n(]{0,12}(?:the\s+)?(?:(?:final|correct|right|short)\s+)?answers?[\s*_:#.]{0,8}\n+",
+    re.IGNORECASE | re.MULTILINE,
+)
+DIRECT = re.compile(
+    r"^[^\w\n(]{0,12}(?:final\s+)?ans(?:wer|\.)?[*_ ]{1,4}(?=[-+]?[0-9$\\(]|[A-J]\b)", re.IGNORECASE | re.MULTILINE
+)
+_LATIN = (
+    "respuesta|réponse|reponse|risposta|resposta|răspuns\\w*|raspuns\\w*|antwort|lösung|ergebnis|antwoord|svar\\w*|vastau\\w*|"
+    "odpowied\\w*|odpověd\\w*|odpověď|odpoveď|odpoved\\w*|válasz\\w*"
+    "|eredmény|cevap|cevab\\w*|yanıt\\w*|sonuç|đáp án|đáp số|câu trả lời|"
+    "kết quả|jawab\\w*|hasil\\w*|atsakym\\w*|atbilde|vastus\\w*|odgovor\\w*|resultado|résultat|risultato|rezultat\\w*|wynik\\w*|"
+    "výsledek|výsledok|resultat\\w*|uitkomst|tulos|svarið|erantzun\\w*|sagot|jibu|antwoord\\w*"
+)
+_OTHER = (
+    "选|選|答案|答え|こたえ|解答|正解|回答|结果|結果|答|정답|해답|답|결과|ответ\\w*|результат\\w*|відповід\\w*|отговор\\w*|одговор\\w*|адказ\\w*|"
+    "απάντηση|απαντηση|αποτέλεσμα|תשובה|התשובה|התוצאה|الجواب|الإجابة|الاجابة|الناتج|جواب|پاسخ|उत्तर|जवाब|উত্তর|பதில்|விடை|"
+    "సమాధానం|ഉത്തരം|ಉತ್ತರ|ਉੱਤਰ|જવાબ|คำตอบ|პასუხი|պատասխան\\w*|жауап\\w*"
+)
+FOREIGN = re.compile(rf"(?<![^\W\d_])(?:{_LATIN})(?![^\W\d_])|(?:{_OTHER})", re.IGNORECASE)
+FOREIGN_NOT = re.compile(
+    r"不是|並非|并非|ではな|じゃな|아니|(?<![^\W\d_])(?:не|ні|no es|nicht"
+    r"|n'est pas|pas|non|não|niet|inte|ikke|ei ole|nie|není|nem|"
+    r"değil|không|bukan|nu este|δεν)(?![^\W\d_])|ليس|ليست|लא|לא|नहीं|না",
+    re.IGNORECASE,
+)
+CORRECTION = re.compile(
+    r"(?<![A-Za-z])(?:(?:oh |hmm,? |but )?(?:no,?\s+)?wait(?:,?\s*no)?"
+    r"|hold on|(?:let me )?scratch that|oops|correction|my mistake|sorry|"
+    r"on second thoughts?|i (?:take that back|was wrong|made (?:a|an) "
+    r"(?:mistake|error|slip)|misread|miscalculated|miscounted)[^.:;!?\n]{0,60}|"
+    r"(?:that|this|it)(?:'s| is| was) (?:wrong|incorrect|not right"
+    r"|a mistake|an error)|let me (?:correct|fix|redo|revise|recompute|"
+    r"recalculate|reconsider|rethink)[^.:;!?\n]{0,40}|i mean|strike that|make that)(?![A-Za-z])"
+    r"|(?:^|[.!?;:,—–\n…-])\s*(?:hmm,? )?(?:actually|rather|no)(?=[,:;.!—–\s-])"
+    r"|(?:等一下|等等|不对|更正|いや|訂正|잠깐|아니|подождите|нет,|espera|attends|moment|corrección)",
+    re.IGNORECASE,
+)
+HEDGE = re.compile(
+    r"[*_$)\s\"']*[.,;:!?]*\s*\(?(?:or(?:[\s,]+(?:else|maybe|perhaps|possibly|even|is it|it is|it's|it could be|could it be))?"
+    r"|alternatively|perhaps|maybe|possibly|otherwise|and/or|(?:but |and )?(?:it |this |that )?(?:could"
+    r"|might|may|can) (?:also |well |just as well |even )?be"
+    r"|another (?:possible |valid )?(?:answer|option|solution|possibility) (?:is|could be|would be)|if not)(?![A-Za-z])[\s,:]*",
+    re.IGNORECASE,
+)
+RESTATED = re.compile(
+    r"equivalent|simpl|decimal|about|approx|roughly|in other words|i\.e|that is|namely|written|which is|in terms|lowest",
+    re.IGNORECASE,
+)
+NOT_CONTENT = re.compile(
+    r"^(?:in)?(?:correct|right|wrong|valid|verified|shown|given|below"
+    r"|above|as follows|the following|consistent|confirmed|reasonable|"
+    r"unique|clear|obvious|obtained|found|reached|presented|stated|expected|checked|required|boxed|expressed|rounded|unchanged|"
+    r"straightforward|simple|easy|complete|done|fine|good|sensible|plausible|exact)(?![A-Za-z])",
+    re.IGNORECASE,
+)
+SUBORDINATE = re.compile(
+    r"(?<![A-Za-z])(?:since|because|if|as|when|although|though|while"
+    r"|given that|once|whether|suppose|assuming)\s[^.;:!?\n]{0,80}$",
+    re.IGNORECASE,
+)
