@@ -18,10 +18,7 @@ from rl.types import MaskDraw
 # (mu, total, start or None, generator) -> mu timesteps, each 1..total
 Schedule = Callable[[int, int, int | None, np.random.Generator], list[int]]
 
-SCHEDULES: Registry[Schedule] = Registry("schedule", {}, group="unigrpo.schedules")
 
-
-@SCHEDULES.member("stratified")
 def _stratified(mu: int, total: int, start: int | None, generator: np.random.Generator) -> list[int]:
     """Section 5.2: steps of T/mu from the start, wrapping at T. T=1000, start 100, mu=5: 100, 300, 500, 700, 900."""
     first = _first(start, total, generator)
@@ -29,21 +26,18 @@ def _stratified(mu: int, total: int, start: int | None, generator: np.random.Gen
     return [(first + n * total // mu) % total or total for n in range(mu)]
 
 
-@SCHEDULES.member("algorithm1")
 def _algorithm1(mu: int, total: int, start: int | None, generator: np.random.Generator) -> list[int]:
     """Algorithm 1: t_n = floor((n-1)/(mu-1) * (T-t_1) + t_1), in integers. mu=1 has no such line: it is t_1 alone."""
     first = _first(start, total, generator)
     return [first + n * (total - first) // max(1, mu - 1) for n in range(mu)]
 
 
-@SCHEDULES.member("random")
 def _random(mu: int, total: int, start: int | None, generator: np.random.Generator) -> list[int]:
     """Independent and uniform: the ablation that section 5.2 compares with."""
     _refuse_start("random", start)
     return [int(t) for t in generator.integers(1, total + 1, size=mu)]
 
 
-@SCHEDULES.member("middle")
 def _middle(mu: int, total: int, start: int | None, generator: np.random.Generator) -> list[int]:
     """Independent and uniform over 0.2 to 0.8: what DiffuCoder's trainer (arXiv 2506.20639) draws for its pairs of masks,
     whose weights 1/t and 1/(1-t) would grow large at the ends."""
@@ -51,11 +45,17 @@ def _middle(mu: int, total: int, start: int | None, generator: np.random.Generat
     return [int(t) for t in generator.integers(max(1, total // 5), max(1, total * 4 // 5) + 1, size=mu)]
 
 
-@SCHEDULES.member("full")
 def _full(mu: int, total: int, start: int | None, generator: np.random.Generator) -> list[int]:
     """Everything masked: d1's one-step estimate (arXiv 2504.12216), with the prompt left unmasked."""
     _refuse_start("full", start)
     return [total] * mu
+
+
+SCHEDULES: Registry[Schedule] = Registry(
+    "schedule",
+    {"stratified": _stratified, "algorithm1": _algorithm1, "random": _random, "middle": _middle, "full": _full},
+    group="unigrpo.schedules",
+)
 
 
 def timesteps(schedule: str, mu: int, seed: int, *, total: int = 1000, start: int | None = None) -> list[int]:

@@ -6,7 +6,7 @@ Each kind has one ``Registry``. The config's checks and their messages read it, 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
@@ -48,15 +48,6 @@ class Registry(Generic[T], Mapping[str, T]):
         if name in self and self._targets.get(name) != member:
             raise self._error(f"{self.kind} {name!r}: already registered; choose another name")
         self._targets[name] = member
-
-    def member(self, name: str) -> Callable[[T], T]:
-        """``register`` as a decorator."""
-
-        def add(found: T) -> T:
-            self.register(name, found)
-            return found
-
-        return add
 
     def require(self, where: str, name: object) -> None:
         """Raises the registry's error where no member has this name. where: the setting, e.g. ``learner.engine``."""

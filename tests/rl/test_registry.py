@@ -39,11 +39,22 @@ def test_a_name_is_taken_once() -> None:
     with pytest.raises(ConfigError, match="gadget 'floor': already registered"):
         gadgets.register("floor", "math:ceil")
 
-    @gadgets.member("twice")
-    def twice(value: int) -> int:
-        return 2 * value
+    gadgets.register("absolute", abs)
+    assert gadgets["absolute"](-3) == 3
 
-    assert gadgets["twice"](3) == 6 and twice(1) == 2
+
+def test_a_config_of_built_in_choices_asks_no_installed_package() -> None:
+    """Reading every package's entry points costs start-up time in each process of a run."""
+    code = (
+        "import importlib.metadata\n"
+        "def asked(**options): raise AssertionError(options)\n"
+        "importlib.metadata.entry_points = asked\n"
+        "from rl.config import load_config\n"
+        "load_config('tiny')\n"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
