@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
 from rl.ahead import RolloutAhead
@@ -55,16 +55,20 @@ class Position:
     before: Mapping[str, float] | None = None
 
 
-def train(
-    config: Config,
-    stream: Prompts,
-    val_prompts: Sequence[Prompt],
-    workers: Workers,
-    learner: Learner,
-    tracker: Tracker,
-    checkpoints: Checkpoints,
-    stop: Stop | None = None,
-) -> TrainResult:
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a run is put together from."""
+
+    config: Config
+    stream: Prompts
+    val_prompts: Sequence[Prompt]
+    workers: Workers
+    learner: Learner
+    tracker: Tracker
+    checkpoints: Checkpoints
+
+
+def train(parts: Parts, stop: Stop | None = None) -> TrainResult:
     """Train until ``config.steps`` are done, from the newest checkpoint where there is one.
 
     A learner that is lost is put back to the last checkpoint, and the steps since then are done again. A ``stop`` that is
@@ -72,13 +76,14 @@ def train(
 
     The tracker is closed in any case, as FINISHED, FAILED or KILLED. Raises UniGRPOError where a run cannot go on.
     """
+    config, stream, workers = parts.config, parts.stream, parts.workers
     source: GroupSource = StepByStep(workers, stream, config)
     if config.max_staleness:
         source = RolloutAhead(cast(RunsAhead, workers), stream, config)
-    parts = (config, stream, val_prompts, workers, learner, tracker, checkpoints)
-    with tracked(tracker), ThreadPoolExecutor(1, "numbers") as aside:
+    with tracked(parts.tracker), ThreadPoolExecutor(1, "numbers") as aside:
         try:
-            return _Run(*parts, stop or Stop(), source, stream.state(), aside).train()
+            given = (getattr(parts, each.name) for each in fields(parts))
+            return _Run(*given, stop or Stop(), source, stream.state(), aside).train()
         except StopRequested:
             raise KeyboardInterrupt from None
 
@@ -90,14 +95,7 @@ def _in_a_moment(work: Callable[[Sequence[Group]], dict[str, float]], groups: Se
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    config: Config
-    stream: Prompts
-    val_prompts: Sequence[Prompt]
-    workers: Workers
-    learner: Learner
-    tracker: Tracker
-    checkpoints: Checkpoints
+class _Run(Parts):
     stop: Stop
     source: GroupSource
     first_prompts: Mapping[str, Any]

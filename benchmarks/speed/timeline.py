@@ -35,7 +35,7 @@ from cluster.workers.on_ray import RayWorkers
 from rl.checkpoints.folder import FolderCheckpoints
 from rl.config import Config, load_config
 from rl.data.stream import PromptStream
-from rl.loop import train
+from rl.loop import Parts, train
 from rl.tracking.trackers import JsonlTracker
 from rl.types import Prompt, StepReport, WeightRef
 
@@ -133,8 +133,8 @@ def run(recipe: str, overrides: Sequence[str]) -> tuple[list[Event], list[dict[s
             learner.wait_ready()
             learner.work_beside(workers)
             stream = PromptStream(config.data.train, config.seed, inputs.train)
-            parts = (config, stream, [], workers, learner, JsonlTracker(config.run_dir), FolderCheckpoints(config))
-            train(*parts)
+            tracker, checkpoints = JsonlTracker(config.run_dir), FolderCheckpoints(config)
+            train(Parts(config, stream, [], workers, learner, tracker, checkpoints))
         finally:
             workers.close()
             learner.close()

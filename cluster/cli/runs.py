@@ -40,6 +40,7 @@ def train(recipe: str, overrides: Sequence[str]) -> int:
         from cluster.weights.digest import sha256
         from rl.checkpoints.folder import FolderCheckpoints
         from rl.data.stream import PromptStream
+        from rl.loop import Parts
         from rl.loop import train as loop
 
         cache_gate.check(config, inputs.train, tracker)
@@ -47,7 +48,7 @@ def train(recipe: str, overrides: Sequence[str]) -> int:
         with session(config) as parts, stopping(config.cluster.grace_s) as stop:
             board.watch(parts)
             saved = FolderCheckpoints(config)
-            result = loop(config, stream, inputs.val, parts.workers, parts.learner, tracker, saved, stop)
+            result = loop(Parts(config, stream, inputs.val, parts.workers, parts.learner, tracker, saved), stop)
             weights = parts.learner.weights()
             _export(config, weights)
     summary = report.summarise(

@@ -16,7 +16,7 @@ from cluster.run.sigterm import stopping
 from rl.checkpoints.folder import FolderCheckpoints
 from rl.config import Config, SourceConfig
 from rl.data.stream import PromptStream
-from rl.loop import train
+from rl.loop import Parts, train
 from rl.protocols import Learner, RunsAhead
 from rl.tracking.trackers import JsonlTracker
 from rl.types import Group, Prompt, WeightRef
@@ -119,7 +119,7 @@ def run(config: Config, plan: Timetable | None = None, tracker: Any = None) -> O
         if config.max_staleness == 0:
             workers = Recorded(parts.workers, record_file(config.run_dir))
         learner: Learner = parts.learner
-        result = train(config, stream, HELD_OUT, workers, learner, tracker, FolderCheckpoints(config), stop)
+        result = train(Parts(config, stream, HELD_OUT, workers, learner, tracker, FolderCheckpoints(config)), stop)
     assert not plan.left, f"never happened: {plan.left}"
     steps, ends = read_record(config.run_dir) if config.max_staleness == 0 else ({}, [])
     struck = plan.struck[-1] if plan.struck else 0.0

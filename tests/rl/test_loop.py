@@ -24,7 +24,7 @@ from rl.data.stream import PromptStream
 from rl.errors import TrainingError
 from rl.learner.engine import TorchEngine
 from rl.learner.update import UniGRPOLearner
-from rl.loop import TrainResult, train
+from rl.loop import Parts, TrainResult, train
 from rl.protocols import Learner
 from rl.seeds import derive_seed
 from rl.tracking.clock import orchestration
@@ -112,7 +112,7 @@ def start(cfg: Config, workers: ToyWorkers, recorder: Recorder, total: int = 4) 
     learner = UniGRPOLearner(policy, TorchEngine(policy.module, cfg.learner, total * 2), cfg.learner)
     rows = [[toy_text_prompt(i) for i in range(5)], [toy_draw_prompt(i) for i in range(5)]]
     stream = PromptStream([SourceConfig("texts"), SourceConfig("drawings")], cfg.seed, rows)
-    return train(cfg, stream, VAL, workers, learner, recorder, FolderCheckpoints(cfg))
+    return train(Parts(cfg, stream, VAL, workers, learner, recorder, FolderCheckpoints(cfg)))
 
 
 def test_the_flow_is_measured_under_its_public_names(tmp_path: Path) -> None:
