@@ -48,6 +48,7 @@ class CorrectnessReward:
     """1.0 or 0.0; ``wrong_format`` with 0.0 where a thought was never closed or nothing follows it."""
 
     name = "correctness"
+    largest = 1.0
     Settings = CorrectnessSettings
 
     def __init__(self, settings: CorrectnessSettings) -> None:

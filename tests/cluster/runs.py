@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 from rl.checkpoints.folder import FolderCheckpoints
 from rl.config import Config, SourceConfig, build_config
 from rl.data.stream import PromptStream
@@ -48,7 +46,7 @@ def make_config(folder: Path, *overrides: str) -> Config:
         "cluster": {"mode": "inline", "rollout_workers": 1},
         "tracking": {"mlflow": False},
     }
-    return build_config([("test", settings), ("overrides", OmegaConf.from_dotlist(list(overrides)))])
+    return build_config([("test", settings)], list(overrides))
 
 
 def run(config: Config, workers: Workers, learner: Learner) -> tuple[TrainResult, Recorder]:
