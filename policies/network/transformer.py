@@ -204,6 +204,8 @@ class Transformer(nn.Module):
 
         At LLaDA's width that is 0.016; GPT-2's fixed 0.02 starts a narrow model in a long plateau.
         """
+        for buffer in self.buffers():
+            buffer.zero_()  # the experts' balance
         std = self.config.d_model**-0.5
         scale = (2 * self.config.n_layers) ** -0.5
         for name, parameter in self.named_parameters():
