@@ -25,7 +25,7 @@ import ray
 
 from cluster.actors.heartbeat import OPTIONS
 from cluster.actors.resources import Placement, place
-from cluster.learner.batch_wire import PackedBatch
+from cluster.learner.batch_wire import WireBatch
 from cluster.learner.rank_group import RankActor, RankGroup
 from cluster.run import preflight
 from cluster.run.session import ray_running
@@ -86,7 +86,7 @@ class NotedReward(RewardActor):
 
 
 class NotedRank(RankActor):
-    def update(self, batch: PackedBatch) -> StepReport:
+    def update(self, batch: WireBatch) -> StepReport:
         self._learned = getattr(self, "_learned", -1) + 1
         with self._noted("learn", self._learned):
             return super().update(batch)

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import ray
-import torch
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from cluster.actors.device import Device, this_device
@@ -25,9 +24,9 @@ from cluster.actors.pool import WorkerState
 from cluster.actors.process import enter
 from cluster.actors.resources import Placement
 from cluster.actors.waiting import Aside, gather, result
-from cluster.learner.batch_wire import PackedBatch, pack, unpack
-from cluster.learner.one_rank import make_learner
-from cluster.learner.parking import Parking
+from cluster.learner.batch_wire import WireBatch, from_wire, to_wire
+from cluster.learner.offload import Offload
+from cluster.learner.one_rank import make_learner, tensors
 from cluster.learner.places import RankPlaces, check_devices
 from cluster.learner.turns import Turns
 from cluster.weights.base import Published, open_wire
@@ -54,7 +53,7 @@ class RankActor(Beating):
         self._learner: UniGRPOLearner | None = None
         self._wire = open_wire(config.cluster.weight_sync)
         self._made_payload: Payload | None = None
-        self._parking = Parking()
+        self._memory = Offload(config.policy.device)
 
     def device(self) -> Device:
         return this_device()
@@ -70,9 +69,9 @@ class RankActor(Beating):
             self._store = TCPStore(address, port, is_master=False)
         self._learner = make_learner(self._config, self._rank, world_size, self._store)
 
-    def update(self, batch: PackedBatch) -> StepReport:
+    def update(self, batch: WireBatch) -> StepReport:
         self._wire.release()
-        return self.learner.update(unpack(batch))
+        return self.learner.update(from_wire(batch))
 
     def weights(self) -> Mapping[str, np.ndarray]:
         weights = self.learner.weights()
@@ -100,9 +99,9 @@ class RankActor(Beating):
             self._made_payload = Payload(learner, self._rank, adapter=lora_on, own_device=self._own_device)
         return self._made_payload
 
-    def sleep(self) -> int:
+    def offload(self) -> int:
         """Give the device's memory back until this rank works again; the bytes."""
-        return self._parking.park(self._learner, torch.device(self._config.policy.device).type)
+        return 0 if self._learner is None else self._memory.offload(tensors(self._learner))
 
     def save(self, folder: Path) -> None:
         self.learner.save(folder)
@@ -113,7 +112,7 @@ class RankActor(Beating):
     @property
     def learner(self) -> UniGRPOLearner:
         assert self._learner is not None, "start comes first"
-        self._parking.unpark()
+        self._memory.restore()
         return self._learner
 
 
@@ -162,10 +161,10 @@ class RankGroup:
 
     def update(self, batch: TrainBatch) -> StepReport:
         """Rank 0's report: its metrics are sums over all ranks."""
-        return self._all("training", "update", ray.put(pack(batch)))[FIRST]
+        return self._all("training", "update", ray.put(to_wire(batch)))[FIRST]
 
     def weights(self) -> Mapping[str, np.ndarray]:
-        """Rank 0's. All are asked, since some engines part the weights."""
+        """Rank 0's. All are asked, since some engines shard the weights."""
         self._take_turn()
         calls = {actor.weights.remote(): name for name, actor in self._ranks.items()}
         return self._gather(calls, "sending weights", self._deadline_s)[FIRST]
@@ -196,9 +195,9 @@ class RankGroup:
         for name, actor in self._ranks.items():  # what becomes of it, the other side tells
             actor.serve.remote(request, *(first_waits_for if name == FIRST else ()))
 
-    def sleep(self) -> None:
-        """Every rank; the next call of any kind wakes it."""
-        calls = {actor.sleep.remote(): name for name, actor in self._ranks.items()}
+    def offload(self) -> None:
+        """Every rank; the next call of any kind restores it."""
+        calls = {actor.offload.remote(): name for name, actor in self._ranks.items()}
         self._gather(calls, "giving memory back", self._deadline_s)
 
     def save(self, folder: Path) -> None:

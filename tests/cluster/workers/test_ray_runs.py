@@ -258,16 +258,16 @@ def test_on_one_device_in_turn_or_from_each_others_memory_with_a_worker_killed(
         assert isinstance(parts.learner, RankGroup)
         worker, rank = alone._rollouts._workers[0].actor, parts.learner._ranks["learner rank 0"]
 
-        def asleep(actor: Any, of: str) -> bool:
-            return ray.get(actor.__ray_call__.remote(lambda self: vars(self)[of]._parking.parked), timeout=60)
+        def worker_offloaded() -> bool:
+            return ray.get(worker.__ray_call__.remote(lambda self: self._made._memory.offloaded), timeout=60)
 
-        def rank_asleep() -> bool:
-            return ray.get(rank.__ray_call__.remote(lambda self: self._parking.parked), timeout=60)
+        def rank_offloaded() -> bool:
+            return ray.get(rank.__ray_call__.remote(lambda self: self._memory.offloaded), timeout=60)
 
         turns = alone.turns is not None
-        assert (asleep(worker, "_made"), rank_asleep()) == (turns, False)  # the learner was asked last
+        assert (worker_offloaded(), rank_offloaded()) == (turns, False)  # the learner was asked last
         alone.rollout_and_score(PROMPTS, alone.update_weights(parts.learner, 9), seed=1)
-        assert (asleep(worker, "_made"), rank_asleep()) == (False, turns)
+        assert (worker_offloaded(), rank_offloaded()) == (False, turns)
 
 
 def test_what_is_in_flight_when_new_weights_come_starts_again_at_those_also_where_its_worker_dies(home: Path) -> None:
