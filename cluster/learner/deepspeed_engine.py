@@ -34,7 +34,7 @@ from cluster.learner.zero_state import ZeroState
 from cluster.learner.zero_tensors import zero_tensors
 from rl.checkpoints.optimizer_files import SavedState, write_state
 from rl.errors import CheckpointError
-from rl.learner.engine import OptimizerConfig, StepResult, adamw, lr_at, trained_tensors
+from rl.learner.engine import OptimizerConfig, StepResult, adamw, lr_at, training_tensors
 
 Store = dist.Store  # pyright: ignore[reportPrivateImportUsage]
 LARGEST_BUCKET = 500_000_000
@@ -161,7 +161,7 @@ class DeepSpeedEngine:
         self._gather_persistent()
 
     def tensors(self) -> Iterator[Tensor]:
-        yield from trained_tensors(self.module, self._engine.basic_optimizer)
+        yield from training_tensors(self.module, self._engine.basic_optimizer)
         yield from zero_tensors(self._engine, self.stage)
 
     def close(self) -> None:

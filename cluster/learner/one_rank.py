@@ -1,6 +1,6 @@
 """The learner of one rank: a policy, its reference, an engine, and ``rl.learner.update.UniGRPOLearner`` over them.
 
-An actor of a rank group is this on another machine (``cluster.learner.rank_group``); the inline mode is this in this process.
+``cluster.learner.rank_actor`` is this in an actor; the inline mode is this in the driver's process.
 """
 
 from __future__ import annotations

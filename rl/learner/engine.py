@@ -128,7 +128,7 @@ def adamw(module: nn.Module, config: OptimizerConfig, *, offload: bool = False) 
     return torch.optim.AdamW(groups, **settings, fused=fused)
 
 
-def trained_tensors(module: nn.Module, optimizer: Optimizer) -> Iterator[Tensor]:
+def training_tensors(module: nn.Module, optimizer: Optimizer) -> Iterator[Tensor]:
     """Parameters and buffers of the module, the weights that the optimizer steps, gradients, and its state."""
     stepped = (parameter for group in optimizer.param_groups for parameter in group["params"])
     for parameter in (*module.parameters(), *stepped):
@@ -209,7 +209,7 @@ class TorchEngine:
         return nullcontext()
 
     def tensors(self) -> Iterator[Tensor]:
-        return trained_tensors(self.module, self.optimizer)
+        return training_tensors(self.module, self.optimizer)
 
     def _named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         return ((name, parameter) for name, parameter in self.module.named_parameters() if parameter.requires_grad)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, multiprocessing, nn
+from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from cluster.learner.deepspeed_engine import DeepSpeedEngine, start_distributed
 from cluster.learner.offload import Offload
@@ -21,7 +24,7 @@ from cluster.workers.inline import InlineWorkers
 from cluster.workers.rollout import RolloutWorker
 from rl.errors import WorkerError
 from rl.learner.adamw8bit import AdamW8bit
-from rl.learner.engine import Engine, TorchEngine, trained_tensors
+from rl.learner.engine import Engine, TorchEngine, training_tensors
 from rl.prepare import prepare
 from rl.types import WeightRef
 from tests.cluster.learner.test_deepspeed_engine import SETTINGS, deepspeed_engine, network, train, weights
@@ -111,12 +114,11 @@ def test_an_engine_that_was_offloaded_between_steps_goes_on_as_if_it_had_not(tmp
     assert torch.equal(weights(moved), weights(straight))
 
 
-@pytest.mark.parametrize("name", ENGINES)
-def test_nothing_of_an_engine_stays_behind_in_the_middle_of_a_step(tmp_path: Path, name: str) -> None:
-    """The garbage collector knows every tensor, also one that a newer DeepSpeed keeps where ours does not look."""
+def offloaded_between(make: Callable[[], Engine]) -> None:
+    """Nothing of this engine stays behind in the middle of a step, and it goes on as one that was not offloaded."""
 
     def steps(between: Callable[[Engine], None]) -> list[float]:
-        engine = ENGINES[name](tmp_path)
+        engine = make()
         train(engine, 0, 2)
         accumulate(engine)
         between(engine)
@@ -136,6 +138,34 @@ def test_nothing_of_an_engine_stays_behind_in_the_middle_of_a_step(tmp_path: Pat
     expected = steps(lambda engine: None)
     with only_new_tensors():
         assert steps(there_and_back) == expected
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_nothing_of_an_engine_stays_behind(tmp_path: Path, name: str) -> None:
+    """The garbage collector knows every tensor, also one that a newer DeepSpeed keeps where ours does not look."""
+    offloaded_between(lambda: ENGINES[name](tmp_path))
+
+
+def test_nothing_of_two_ranks_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is another rank, ZeRO partitions, gathers and reduces."""
+    if sys.platform == "linux":
+        monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    ranks = multiprocessing.spawn(run_rank, (store.port, tmp_path), nprocs=2, join=False)
+    try:
+        ends = time.monotonic() + 300
+        while not ranks.join(timeout=5):  # raises what a rank raised
+            assert time.monotonic() < ends
+    finally:
+        for process in ranks.processes:
+            process.kill()
+
+
+def run_rank(rank: int, port: int, folder: Path) -> None:
+    start_distributed(rank, 2, TCPStore("127.0.0.1", port, is_master=False), "cpu", 60.0)
+    log = folder / f"deepspeed-{rank}.log"
+    for stage in (1, 2, 3):
+        offloaded_between(lambda stage=stage: DeepSpeedEngine(network(), SETTINGS, 10, zero_stage=stage, log=log))
 
 
 def test_a_buffer_that_is_not_listed_is_noticed(tmp_path: Path) -> None:
@@ -181,9 +211,9 @@ def test_gradients_and_optimizer_states_are_listed() -> None:
     layer = nn.Linear(300, 2)
     layer(torch.ones(300)).sum().backward()
     optimizer = AdamW8bit([{"params": list(layer.parameters())}], lr=0.1, betas=(0.9, 0.99))
-    before = {id(tensor) for tensor in trained_tensors(layer, optimizer)}
+    before = {id(tensor) for tensor in training_tensors(layer, optimizer)}
     optimizer.step()
-    found = {id(tensor) for tensor in trained_tensors(layer, optimizer)}
+    found = {id(tensor) for tensor in training_tensors(layer, optimizer)}
     assert {id(layer.weight), id(layer.weight.grad), id(layer.bias)} <= before < found
     state = [id(tensor) for values in optimizer.state.values() for tensor in values.values()]
     assert len(state) == 10 and set(state) <= found  # step, codes and scales of two moments, for two parameters
