@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, multiprocessing, nn
+from torch import Tensor, nn
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from cluster.learner.deepspeed_engine import DeepSpeedEngine, start_distributed
@@ -151,14 +151,17 @@ def test_nothing_of_two_ranks_stays_behind(tmp_path: Path, monkeypatch: pytest.M
     if sys.platform == "linux":
         monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    ranks = multiprocessing.spawn(run_rank, (store.port, tmp_path), nprocs=2, join=False)
+    spawn = multiprocessing.get_context("spawn")
+    ranks = [spawn.Process(target=run_rank, args=(rank, store.port, tmp_path)) for rank in range(2)]
     try:
-        ends = time.monotonic() + 300
-        while not ranks.join(timeout=5):  # raises what a rank raised
-            assert time.monotonic() < ends
+        for rank in ranks:
+            rank.start()
+        for rank in ranks:
+            rank.join(300)
+        assert [rank.exitcode for rank in ranks] == [0, 0]
     finally:
-        for process in ranks.processes:
-            process.kill()
+        for rank in ranks:
+            rank.kill()
 
 
 def run_rank(rank: int, port: int, folder: Path) -> None:
