@@ -43,7 +43,7 @@ class RolloutActor(Beating):
         self._worker().receive_weights(self._wires[wire], published, body)
 
     def sleep(self) -> int:
-        return self._worker().sleep()
+        return self._worker().offload()
 
     def rollout(
         self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, evaluate: bool = False

@@ -25,7 +25,7 @@ def agree(minis: Sequence[Sequence[MicroBatch]], engine: Engine) -> list[list[Mi
     Each has as many passes as the rank that needs most, the added ones empty. Inner update n goes without log-probs of its
     own only where its masks are those of update n - 1 on all ranks. One rank, or whole weights: nothing changes.
     """
-    if engine.world_size == 1 or not engine.parted:
+    if engine.world_size == 1 or not engine.sharded:
         return [list(mini) for mini in minis]
     own = [[data.hidden.shape[1], *map(int, data.fresh)] for mini in minis for data in mini]
     largest = iter(max_over_ranks(engine, [float(value) for row in own for value in row]))

@@ -28,7 +28,7 @@ Gather = Callable[[Sequence[Tensor]], AbstractContextManager[None]]  # in whose 
 
 class Trained(Protocol):
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Of ``state``, also where an engine has parted the weights."""
+        """Of ``state``, also where an engine has sharded the weights."""
         ...
 
     def iter_weights(self, gather: Gather) -> Iterator[Tensor]:
@@ -136,11 +136,11 @@ def iter_weights(of: Trained, engine: Engine, moved: bool = True) -> Iterator[Te
     """
     for value in of.iter_weights(lambda only: engine.whole(only=only)):
         place = "cpu" if moved else value.device
-        yield value.to(place, torch.float32 if moved else value.dtype, copy=engine.parted)
+        yield value.to(place, torch.float32 if moved else value.dtype, copy=engine.sharded)
 
 
 def _sources(policy: Policy) -> dict[str, Tensor]:
-    """The module's own parameters and buffers by name, which an engine may have parted."""
+    """The module's own parameters and buffers by name, which an engine may have sharded."""
     return policy.module.state_dict(keep_vars=True)
 
 
