@@ -17,11 +17,11 @@ import ray
 import torch
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
+from cluster.actors.call import WorkerState
 from cluster.actors.device import Device, this_device
 from cluster.actors.errors import LostWorkerError
 from cluster.actors.faults import FaultPlan
-from cluster.actors.heartbeat import OPTIONS, Beating, Pulse, end
-from cluster.actors.pool import WorkerState
+from cluster.actors.heartbeat import OPTIONS, HasHeartbeat, Heartbeats, end
 from cluster.actors.process import enter
 from cluster.actors.resources import Placement
 from cluster.actors.waiting import Aside, gather, result
@@ -43,7 +43,7 @@ FIRST = "learner rank 0"
 FAREWELL_S = 5.0  # after one rank failed: for the news of another's death to arrive
 
 
-class RankActor(Beating):
+class RankActor(HasHeartbeat):
     """One rank. Its learner exists once ``start`` has run on all of them."""
 
     def __init__(self, config: Config, rank: int, folder: str, own_device: bool = False) -> None:
@@ -129,7 +129,7 @@ class RankGroup:
         self._config, self._placement, self._faults = config, placement, faults or FaultPlan()
         self._deadline_s = config.cluster.learner_deadline_s
         self._start_deadline_s = config.cluster.start_deadline_s
-        self._pulse = Pulse(config.cluster.heartbeat_s, config.cluster.start_deadline_s)
+        self._pulse = Heartbeats(config.cluster.heartbeat_s, config.cluster.start_deadline_s)
         self._on_gpus = config.policy.device.startswith("cuda")
         self._own_devices = self._on_gpus and placement.learner.get("num_gpus", 0) >= 1
         self._places = RankPlaces(config, placement.learner)
@@ -274,13 +274,13 @@ class RankGroup:
         calls = {getattr(actor, method).remote(argument): name for name, actor in self._ranks.items()}
         for name in self._ranks if method == "update" else ():
             beat = self._pulse.beat(name)
-            self._faults.strike(name, None if beat is None else beat.pid)
+            self._faults.inject(name, None if beat is None else beat.pid)
         return self._gather(calls, what, self._deadline_s)
 
     def _gather(self, calls: Mapping[Any, str], what: str, deadline_s: float) -> dict[str, Any]:
         self.doing, self.since = what, time.monotonic()
         try:
-            return gather(calls, what, deadline_s, hearts=self._pulse, aside=self._aside)
+            return gather(calls, what, deadline_s, heartbeats=self._pulse, aside=self._aside)
         except CheckpointError:
             ray.wait(list(calls), num_returns=len(calls), timeout=deadline_s)  # the others are done with their part too
             raise
@@ -294,7 +294,7 @@ class RankGroup:
             self.doing, self.since = "idle", time.monotonic()
 
 
-def _lost_rank(calls: Mapping[Any, str], what: str, pulse: Pulse) -> LostWorkerError | None:
+def _lost_rank(calls: Mapping[Any, str], what: str, pulse: Heartbeats) -> LostWorkerError | None:
     """The rank that is gone, if one is: what the others say of it, a broken connection, names nobody."""
     for lost in pulse.lost(what).values():
         return lost
