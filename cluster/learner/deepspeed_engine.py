@@ -31,9 +31,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from cluster.learner.zero_state import ZeroState
+from cluster.learner.zero_tensors import zero_tensors
 from rl.checkpoints.optimizer_files import SavedState, write_state
 from rl.errors import CheckpointError
-from rl.learner.engine import OptimizerConfig, StepResult, adamw, lr_at
+from rl.learner.engine import OptimizerConfig, StepResult, adamw, lr_at, training_tensors
 
 Store = dist.Store  # pyright: ignore[reportPrivateImportUsage]
 LARGEST_BUCKET = 500_000_000
@@ -86,7 +87,7 @@ class DeepSpeedEngine:
         self._config, self._total_steps, self._steps = config, total_steps, 0
         self._bfloat16 = next(module.parameters()).dtype == torch.bfloat16
         self.stage = max(2, zero_stage) if self._bfloat16 else zero_stage
-        self._offload, self.parted = offload, self.stage == 3
+        self._offload, self.sharded = offload, self.stage == 3
         optimizer = adamw(module, config, offload=offload)
         if self.stage == 0:
             optimizer = _Clipping(optimizer, config.max_grad_norm)
@@ -109,7 +110,7 @@ class DeepSpeedEngine:
             loss = loss * self.world_size  # of which DeepSpeed will take the mean
         self._engine.backward(loss, scale_wrt_gas=False)
         if self.stage == 3:
-            self._gather_persistent()  # a backward pass ends with everything parted
+            self._gather_persistent()  # a backward pass ends with everything sharded
 
     def step(self) -> StepResult:
         for group in self._engine.optimizer.param_groups:
@@ -158,6 +159,10 @@ class DeepSpeedEngine:
         with deepspeed.zero.GatheredParameters(parameters, modifier_rank=0 if change else None):
             yield
         self._gather_persistent()
+
+    def tensors(self) -> Iterator[Tensor]:
+        yield from training_tensors(self.module, self._engine.basic_optimizer)
+        yield from zero_tensors(self._engine, self.stage)
 
     def close(self) -> None:
         """Take DeepSpeed's hooks off the module."""

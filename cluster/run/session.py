@@ -75,14 +75,12 @@ def _on_ray(config: Config, train: bool, faults: FaultPlan | None) -> Iterator[S
 
         with judge_on_ray(config, place(config)) as (served, placement):
             workers = RayWorkers(served, placement, faults)  # all actors start at once; only then are they waited for
-            learner = RankGroup(served, placement, faults) if train else FrozenLearner(served)
+            learner = RankGroup(served, placement, faults, beside=workers) if train else FrozenLearner(served)
             try:
                 workers.wait_ready()
                 watched: tuple[Watched, ...] = (workers,)
                 if isinstance(learner, RankGroup):
                     learner.wait_ready()
-                    turns = workers.take_turns(learner) if served.cluster.take_turns else None
-                    learner.work_beside(workers, turns)
                     watched = (workers, learner)
                 yield Session(workers, learner, watched)
             finally:

@@ -44,7 +44,7 @@ class RolloutActor(HasHeartbeat):
 
     def offload(self) -> int:
         """The bytes that its device got back."""
-        return self._worker().sleep()
+        return self._worker().offload()
 
     def rollout(self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, evaluate: bool) -> tuple[Sampled, ...]:
         """One group after the other."""

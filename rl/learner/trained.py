@@ -26,7 +26,7 @@ Gather = Callable[[Sequence[Tensor]], AbstractContextManager[None]]  # in whose 
 
 class Trained(Protocol):
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Of ``state``, also where an engine has parted the weights."""
+        """Of ``state``, also where an engine has sharded the weights."""
         ...
 
     def iter_weights(self, gather: Gather) -> Iterator[Tensor]:
@@ -120,7 +120,7 @@ def trained(policy: Policy) -> Trained:
 
 
 def _sources(policy: Policy) -> dict[str, Tensor]:
-    """The module's own parameters and buffers by name, which an engine may have parted."""
+    """The module's own parameters and buffers by name, which an engine may have sharded."""
     return policy.module.state_dict(keep_vars=True)
 
 

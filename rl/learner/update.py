@@ -111,9 +111,9 @@ class UniGRPOLearner:
 
         moved: as float32 on the CPU; otherwise in its own dtype and device.
         """
-        parted = self.engine.parted
+        sharded = self.engine.sharded
         for value in self.trained.iter_weights(lambda only: self.engine.whole(only=only)):
-            yield value.to("cpu" if moved else value.device, torch.float32 if moved else value.dtype, copy=parted)
+            yield value.to("cpu" if moved else value.device, torch.float32 if moved else value.dtype, copy=sharded)
 
     def save(self, folder: Path) -> None:
         """The policy's own folder, the engine's files, the learner's counters. A collective: every rank calls it.

@@ -222,13 +222,13 @@ def test_two_ranks_learn_as_one_and_end_together(
             ("collective", True, on_device),  # as between GPUs, but for what carries it
             ("ipc", False, on_device),
         ):
-            for rank in group._ranks.values():
+            for rank in group._calls.actors.values():
                 ray.get(rank.__ray_call__.remote(use_wire, name, own_device), timeout=60)
             published, body = group.publish(4)
             assert published.ref == WeightRef(4, expected_digest), name
             (call,) = open_wire(name).deliver(group, [worker], published, body)
             result(call, "rollout worker 0", "receiving")  # it has checked the digest of what came
-        os.kill(process_of(group._ranks["learner rank 1"]), signal.SIGKILL)
+        os.kill(process_of(group._calls.actors["learner rank 1"]), signal.SIGKILL)
         with pytest.raises(WorkerError, match="learner rank 1 was lost, training"):
             group.update(batches[0])
     finally:
@@ -264,18 +264,18 @@ def test_on_one_device_in_turn_or_from_each_others_memory_with_a_worker_killed(
         assert digest(weights) == expected.weights.digest
         assert isinstance(alone, RayWorkers) and alone.rollouts.restarts == 1
         assert isinstance(parts.learner, RankGroup)
-        worker, rank = alone.rollouts.supervisor.workers[0].actor, parts.learner._ranks["learner rank 0"]
+        worker, rank = alone.rollouts.supervisor.workers[0].actor, parts.learner._calls.actors["learner rank 0"]
 
-        def asleep(actor: Any, of: str) -> bool:
-            return ray.get(actor.__ray_call__.remote(lambda self: vars(self)[of]._parking.parked), timeout=60)
+        def worker_offloaded() -> bool:
+            return ray.get(worker.__ray_call__.remote(lambda self: self._made._memory.offloaded), timeout=60)
 
-        def rank_asleep() -> bool:
-            return ray.get(rank.__ray_call__.remote(lambda self: self._parking.parked), timeout=60)
+        def rank_offloaded() -> bool:
+            return ray.get(rank.__ray_call__.remote(lambda self: self._memory.offloaded), timeout=60)
 
         turns = alone.turns is not None
-        assert (asleep(worker, "_made"), rank_asleep()) == (turns, False)  # the learner was asked last
+        assert (worker_offloaded(), rank_offloaded()) == (turns, False)  # the learner was asked last
         alone.rollout_and_score(PROMPTS, alone.update_weights(parts.learner, 9), seed=1)
-        assert (asleep(worker, "_made"), rank_asleep()) == (False, turns)
+        assert (worker_offloaded(), rank_offloaded()) == (False, turns)
 
 
 def test_what_is_in_flight_when_new_weights_come_starts_again_at_those_also_where_its_worker_dies(home: Path) -> None:
