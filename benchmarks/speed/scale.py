@@ -158,7 +158,7 @@ class SimulatedWorkers(RayWorkers):
         self.slept: list[list[float]] = []
         self._shape = shape
         self._process_actors: list[Any] = []
-        super().__init__(config, Placement({}, {}, {}, "."))
+        super().__init__(config, Placement({}, {}, {}, {}, "."))
 
     def rollout_actors(self, config: Config, placement: Placement) -> Callable[[int], Any]:
         return self._seats(config.cluster.rollout_workers, self.processes)

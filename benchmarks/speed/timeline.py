@@ -68,9 +68,7 @@ class NotedRollout(RolloutActor):
         with noted(self._folder_of_notes, self._name, "load", published.ref.version):
             super().receive_weights(wire, published, body)
 
-    def rollout(
-        self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, evaluate: bool = False
-    ) -> tuple[Sampled, ...]:
+    def rollout(self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, evaluate: bool) -> tuple[Sampled, ...]:
         with noted(self._folder_of_notes, self._name, "sample", weights.version):
             return super().rollout(prompts, weights, seed, evaluate)
 

@@ -11,7 +11,7 @@ import ray
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from cluster.actors.device import Device, this_device
-from cluster.actors.heartbeat import Beating
+from cluster.actors.heartbeat import HasHeartbeat
 from cluster.actors.process import enter
 from cluster.learner.batch_wire import WireBatch, from_wire
 from cluster.learner.offload import Offload
@@ -23,7 +23,7 @@ from rl.learner.update import UniGRPOLearner
 from rl.types import StepReport
 
 
-class RankActor(Beating):
+class RankActor(HasHeartbeat):
     """One rank. Its learner exists once ``start`` has run on all of them."""
 
     def __init__(self, config: Config, rank: int, folder: str, own_device: bool = False) -> None:

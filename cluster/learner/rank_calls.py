@@ -8,9 +8,9 @@ from typing import Any
 
 import ray
 
+from cluster.actors.call import WorkerState
 from cluster.actors.errors import LostWorkerError
-from cluster.actors.heartbeat import Pulse, end
-from cluster.actors.pool import WorkerState
+from cluster.actors.heartbeat import Heartbeats, end
 from cluster.actors.waiting import Aside, gather, result
 from cluster.learner.places import RankPlaces
 from rl.config.cluster import ClusterConfig
@@ -31,21 +31,21 @@ class RankCalls:
         self.actors: dict[str, Any] = {}
         self.aside: Aside | None = None
         self._places, self._deadline_s = places, cluster.learner_deadline_s
-        self._pulse = Pulse(cluster.heartbeat_s, cluster.start_deadline_s)
+        self._heartbeats = Heartbeats(cluster.heartbeat_s, cluster.start_deadline_s)
         self._doing, self._since = "starting", time.monotonic()
 
     def add(self, name: str, actor: Any) -> None:
         self.actors[name] = actor
-        self._pulse.watch(name, actor)
+        self._heartbeats.watch(name, actor)
 
     def settled(self) -> None:
         """All ranks have started: a heartbeat is due within its own deadline from now on."""
         for name in self.actors:
-            self._pulse.settled(name)
+            self._heartbeats.settled(name)
 
     def pid(self, name: str) -> int | None:
         """None where the process is not known yet."""
-        beat = self._pulse.beat(name)
+        beat = self._heartbeats.beat(name)
         return None if beat is None else beat.pid
 
     def send(self, method: str, *arguments: Any) -> dict[Any, str]:
@@ -65,12 +65,12 @@ class RankCalls:
         limit_s = self._deadline_s if deadline_s is None else deadline_s
         self._doing, self._since = what, time.monotonic()
         try:
-            return gather(calls, what, limit_s, hearts=self._pulse, aside=self.aside)
+            return gather(calls, what, limit_s, heartbeats=self._heartbeats, aside=self.aside)
         except CheckpointError:
             ray.wait(list(calls), num_returns=len(calls), timeout=limit_s)  # the others are done with their part too
             raise
         except UniGRPOError as error:
-            lost = error if isinstance(error, DeadlineError) else _lost_rank(calls, what, self._pulse)
+            lost = error if isinstance(error, DeadlineError) else _lost_rank(calls, what, self._heartbeats)
             self.end()  # the other ranks may wait in a collective for one that is gone
             if lost is not None:
                 raise LearnerLostError(str(lost)) from error
@@ -82,21 +82,21 @@ class RankCalls:
         """Ranks do everything together."""
         seconds = time.monotonic() - self._since
         return [
-            WorkerState(name, self._doing, seconds, 1, None, self._pulse.beat(name), self._pulse.age_s(name))
+            WorkerState(name, self._doing, seconds, 1, None, self._heartbeats.beat(name), self._heartbeats.age_s(name))
             for name in list(self.actors)
         ]
 
     def end(self) -> None:
         for name, actor in self.actors.items():
-            end(actor, self._pulse.beat(name))
-        self._pulse.clear()
+            end(actor, self._heartbeats.beat(name))
+        self._heartbeats.clear()
         self.actors = {}
         self._places.close()
 
 
-def _lost_rank(calls: Mapping[Any, str], what: str, pulse: Pulse) -> LostWorkerError | None:
+def _lost_rank(calls: Mapping[Any, str], what: str, heartbeats: Heartbeats) -> LostWorkerError | None:
     """The rank that is gone, if one is. The others only report a broken connection, which names nobody."""
-    for lost in pulse.lost(what).values():
+    for lost in heartbeats.lost(what).values():
         return lost
     ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=FAREWELL_S)
     for ref in ready:

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 import ray
 
+from cluster.actors.call import WorkerState
 from cluster.actors.faults import FaultPlan
-from cluster.actors.pool import WorkerState
 from cluster.actors.resources import Placement
 from cluster.actors.waiting import Aside
 from cluster.learner.batch_wire import to_wire
@@ -61,7 +61,7 @@ class RankGroup:
         sent, ranks = ray.put(to_wire(batch)), self._ready()
         calls = ranks.send("update", sent)
         for name in ranks.actors:
-            self._faults.strike(name, ranks.pid(name))
+            self._faults.inject(name, ranks.pid(name))
         return ranks.wait(calls, "training")[FIRST]
 
     def weights(self) -> Mapping[str, np.ndarray]:

@@ -8,7 +8,7 @@ from typing import Protocol
 class Pool(Protocol):
     """Of rollout workers: ``cluster.actors.pool.ActorPool``."""
 
-    def put_to_sleep(self) -> None: ...
+    def offload(self) -> None: ...
 
 
 class Learner(Protocol):
@@ -35,5 +35,5 @@ class Turns:
 
     def learn(self) -> None:
         if not self._learning:
-            self._rollouts.put_to_sleep()
+            self._rollouts.offload()
             self._learning = True

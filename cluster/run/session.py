@@ -20,6 +20,7 @@ from rl.errors import ConfigError, DeadlineError, WorkerError, first_line
 from rl.protocols import Learner, RunsAhead
 
 if TYPE_CHECKING:
+    from cluster.actors.call import Watched
     from cluster.actors.faults import FaultPlan
 
 SWITCH_S = 0.0005
@@ -28,8 +29,11 @@ PROBE_S = 5.0  # to reach a cluster's head: Ray itself would try for two minutes
 
 @dataclass(frozen=True, slots=True)
 class Session:
+    """watched: those of its parts that have actors; none in one process."""
+
     workers: RunsAhead
     learner: Learner
+    watched: tuple[Watched, ...] = ()
 
 
 @contextmanager
@@ -74,9 +78,11 @@ def _on_ray(config: Config, train: bool, faults: FaultPlan | None) -> Iterator[S
             learner = RankGroup(served, placement, faults, beside=workers) if train else FrozenLearner(served)
             try:
                 workers.wait_ready()
+                watched: tuple[Watched, ...] = (workers,)
                 if isinstance(learner, RankGroup):
                     learner.wait_ready()
-                yield Session(workers, learner)
+                    watched = (workers, learner)
+                yield Session(workers, learner, watched)
             finally:
                 workers.close()
                 learner.close()
