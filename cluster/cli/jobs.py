@@ -145,14 +145,15 @@ def manifest_kuberay(
     """A KubeRay RayJob with its files: unigrpo manifest kuberay ... | kubectl apply -f -"""
 
     def body() -> int:
-        from cluster.jobs.kuberay import KubeRay, Machines, kuberay
+        from cluster.jobs.kuberay import KubeRay, kuberay
+        from cluster.jobs.machines import Machines
         from cluster.jobs.shipping import Shipping
         from cluster.jobs.submit import Options, prepare
 
         mounted = (*(shared or ()), Path(claim.partition(":")[2] or "/"))
-        packed = prepare(recipe, overrides or [], Options(command, shipping=Shipping(mounted)))
+        shipment = prepare(recipe, overrides or [], Options(command, shipping=Shipping(mounted)))
         machines = Machines(gpus_per_node, cpus_per_node, memory_gib)
-        typer.echo(kuberay(packed, command, KubeRay(image, claim, tuple(secret or ())), machines), nl=False)
+        typer.echo(kuberay(shipment, command, KubeRay(image, claim, tuple(secret or ())), machines), nl=False)
         return console.OK
 
     console.run(body)
@@ -170,12 +171,13 @@ def manifest_slurm(
     """A batch script that starts Ray on its nodes: unigrpo manifest slurm ... > job.sbatch && sbatch job.sbatch"""
 
     def body() -> int:
-        from cluster.jobs.kuberay import Machines, slurm
+        from cluster.jobs.machines import Machines
         from cluster.jobs.shipping import Shipping
+        from cluster.jobs.slurm import slurm
         from cluster.jobs.submit import Options, prepare
 
-        packed = prepare(recipe, overrides or [], Options(command, shipping=Shipping((Path("/"),))))
-        typer.echo(slurm(packed, command, Machines(gpus_per_node, cpus_per_node, memory_gib)), nl=False)
+        shipment = prepare(recipe, overrides or [], Options(command, shipping=Shipping((Path("/"),))))
+        typer.echo(slurm(shipment, command, Machines(gpus_per_node, cpus_per_node, memory_gib)), nl=False)
         return console.OK
 
     console.run(body)

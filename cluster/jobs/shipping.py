@@ -36,14 +36,14 @@ class Shipping:
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class Shipment:
     """config: as the job reads it. files: where each file or folder is here, by its place in the job's folder."""
 
     config: Config
     files: Mapping[str, Path]
 
 
-def pack(config: Config, shipping: Shipping) -> Packed:
+def collect(config: Config, shipping: Shipping) -> Shipment:
     """The config with every path as it is on the cluster, and the files to send. Reads no file but rows with images.
 
     A relative ``output_dir`` is taken from here, and must be on a disk that the cluster has too.
@@ -68,15 +68,15 @@ def pack(config: Config, shipping: Shipping) -> Packed:
     tree["output_dir"] = str(Path(config.output_dir).absolute())
     if config.resume_path is not None:
         tree["resume_path"] = str(Path(config.resume_path).absolute())
-    return Packed(build_config([("job", tree)]), files)
+    return Shipment(build_config([("job", tree)]), files)
 
 
-def stage(packed: Packed, secrets: Mapping[str, str], folder: Path) -> list[Path]:
+def stage(shipment: Shipment, secrets: Mapping[str, str], folder: Path) -> list[Path]:
     """Write the job's working directory into ``folder/work``; returns the folders of the project's packages."""
     work = folder / "work"
     work.mkdir(parents=True)
-    (work / CONFIG_FILE).write_text(to_yaml(packed.config), "utf-8")
-    for place, source in packed.files.items():
+    (work / CONFIG_FILE).write_text(to_yaml(shipment.config), "utf-8")
+    for place, source in shipment.files.items():
         target = work / place
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():

@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 from typer.testing import CliRunner, Result
 
 from cluster.cli.app import app
-from cluster.jobs.kuberay import KubeRay, Machines, kuberay
+from cluster.jobs.kuberay import KubeRay, kuberay
+from cluster.jobs.machines import Machines
 from cluster.jobs.submit import Options, prepare
 from rl.config import build_config
 from rl.errors import ConfigError
@@ -59,8 +60,8 @@ def test_a_rayjob_fits_the_schema_and_carries_its_files(recipe: Path) -> None:
 
 @pytest.mark.parametrize("field", ["entryPoint", "replicas", "rayClusterSpecs"])
 def test_the_schema_refuses_what_kubernetes_would(recipe: Path, field: str) -> None:
-    packed = prepare(str(recipe), [], ON_NODES)
-    _, job = yaml.safe_load_all(kuberay(packed, "train", KubeRay("image", "disk:/data"), Machines()))
+    shipment = prepare(str(recipe), [], ON_NODES)
+    _, job = yaml.safe_load_all(kuberay(shipment, "train", KubeRay("image", "disk:/data"), Machines()))
     job["spec"][field] = "x"
     with pytest.raises(jsonschema.ValidationError, match=field):
         jsonschema.Draft7Validator(SCHEMA).validate(job)
@@ -71,9 +72,9 @@ def test_what_fits_into_no_config_map_is_refused(recipe: Path) -> None:
     done = run("kuberay", "--image", "image", "--claim", "disk:/data", "--recipe", str(recipe))
     assert done.exit_code == 2 and "train.jsonl and what goes with it take" in done.stderr
     assert done.stderr.count("\n") == 1
-    packed = prepare(str(recipe), [], ON_NODES)
+    shipment = prepare(str(recipe), [], ON_NODES)
     with pytest.raises(ConfigError, match="--claim disk: expected NAME:/path"):
-        kuberay(packed, "train", KubeRay("image", "disk"), Machines())
+        kuberay(shipment, "train", KubeRay("image", "disk"), Machines())
 
 
 def test_a_batch_script_is_bash_and_holds_the_config(recipe: Path, tmp_path: Path) -> None:
