@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+import tempfile
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from cluster.jobs.entry import CONFIG_FILE
 from cluster.jobs.machines import Machines, short_name
 from cluster.jobs.shipping import Shipment
 from cluster.plan.layout import Nodes
-from rl.config import Config, to_yaml
 from rl.errors import ConfigError
 
 JOB_FOLDER = "/unigrpo"  # where the config and the user's files are mounted
@@ -54,7 +52,7 @@ def kuberay(shipment: Shipment, command: str, options: KubeRay, machines: Machin
     folder = output if output.is_relative_to(mount) else Path(mount) / output.name
     config = replace(shipment.config, output_dir=str(folder))
     name = short_name(config.name)
-    contents, items = _contents(config, shipment.files)
+    contents, items = _contents(replace(shipment, config=config))
     config_map = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -124,13 +122,12 @@ def _pod_maker(name: str, items: list[dict[str, str]], claim: str, mount: str, o
     return pod
 
 
-def _contents(config: Config, files: Mapping[str, Path]) -> tuple[dict[str, bytes], list[dict[str, str]]]:
+def _contents(shipment: Shipment) -> tuple[dict[str, bytes], list[dict[str, str]]]:
     """Keys of a ConfigMap are flat: a number and the name; ``items`` say at which path each appears."""
-    paths = {CONFIG_FILE: to_yaml(config).encode()}
-    for place, source in files.items():
-        inside = [source] if source.is_file() else [file for file in sorted(source.rglob("*")) if file.is_file()]
-        for file in inside:
-            paths[place if file == source else f"{place}/{file.relative_to(source)}"] = file.read_bytes()
+    with tempfile.TemporaryDirectory(prefix="unigrpo-manifest-") as folder:
+        shipment.write(Path(folder))
+        files = sorted(file for file in Path(folder).rglob("*") if file.is_file())
+        paths = {str(file.relative_to(folder)): file.read_bytes() for file in files}
     size = sum(len(data) * 4 // 3 + len(path) for path, data in paths.items())
     if size > CONFIG_MAP_BYTES:
         largest = max(paths, key=lambda path: len(paths[path]))

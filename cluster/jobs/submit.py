@@ -84,7 +84,10 @@ def prepare(recipe: str, overrides: Sequence[str], options: Options) -> Shipment
     attached = dataclasses.replace(config, cluster=dataclasses.replace(config.cluster, address="auto"))
     if options.command == "eval" and not any(text.strip().startswith("name=") for text in overrides):
         attached = dataclasses.replace(attached, name=f"{config.name}-eval")
-    return collect(attached, options.shipping)
+    shipment = collect(attached, options.shipping)
+    for note in shipment.notes:
+        _say(f"note: {note}")
+    return shipment
 
 
 def welcome(config: Config, address: str, job_id: str) -> str:
@@ -150,7 +153,7 @@ class Supervisor:
         ends = time.monotonic() + self._options.head_wait_s
         while True:
             try:
-                self._server = JobServer(self._server.address)
+                self._server = self._server.again()
                 return
             except (DeadlineError, HeadLostError, ConfigError) as error:  # a head that starts answers nonsense at first
                 if time.monotonic() > ends:
