@@ -29,6 +29,8 @@ MACHINE = tuple(map(Path, "/bin /boot /dev /etc /lib /lib64 /opt /proc /run /sbi
 _LONGEST = 1000  # characters: a rubric is no path
 _PREFIXED = re.compile(r"(local-dir:|--?[A-Za-z0-9][\w.-]*=)(.*)", re.DOTALL)
 _REWARD_FILES = ("path", "head")  # settings of the built-in rewards that are files and nothing else
+# Built-in rewards that ask a server, whose model may have a file's name: the settings of theirs that may be files.
+_SERVED = {"judge": ("rubric",), "service": ()}
 
 
 class Kind(StrEnum):
@@ -153,7 +155,7 @@ def _reward(tree: Tree, name: str) -> Iterator[Setting]:
     actual = str(given.get("name", name))
     own = actual == "custom" or actual not in BUILT_IN
     for key, value in list(given.items()):
-        if key == "name":
+        if key == "name" or key not in _SERVED.get(actual, (key,)):
             continue
         if actual in BUILT_IN and key in _REWARD_FILES and isinstance(value, str):
             yield _setting(f"{where}.{key}", given, key, Kind.CODE if actual == "custom" else Kind.FILE)

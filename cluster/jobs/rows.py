@@ -125,12 +125,22 @@ def _is_file(path: Path) -> bool:
 
 
 def _rename_jsonl(source: Path, target: Path, names: Mapping[str, str]) -> None:
-    with source.open(encoding="utf-8-sig") as lines, target.open("w", encoding="utf-8") as out:
-        for line in lines:
-            row = json.loads(line) if line.strip() else {}
-            there = {column: _changed(column, row[column], _by(names)) for column in (*IMAGES, *TURNS) if column in row}
-            same = all(row[column] == value for column, value in there.items())
-            out.write(line if same else json.dumps({**row, **there}) + "\n")
+    """Lines without a new name stay to the byte; also those past ``limit``, which need not be JSON."""
+    how: Any = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+    with source.open(**how) as lines, target.open("w", **how) as out:
+        out.writelines(_renamed_line(line, names) for line in lines)
+
+
+def _renamed_line(line: str, names: Mapping[str, str]) -> str:
+    try:
+        row = json.loads(line.removeprefix("\ufeff"))
+    except (ValueError, RecursionError):
+        return line
+    if not isinstance(row, dict):
+        return line
+    there = {column: _changed(column, row[column], _by(names)) for column in (*IMAGES, *TURNS) if column in row}
+    same = all(row[column] == value for column, value in there.items())
+    return line if same else json.dumps({**row, **there}) + "\n"
 
 
 def _rename_arrow(file: Path, names: Mapping[str, str]) -> None:
@@ -152,8 +162,10 @@ def _rename_table(table: Any, names: Mapping[str, str]) -> Any:
         index = table.schema.get_field_index(column)
         if index >= 0:
             field = table.schema.field(index)
-            cells = [_changed(column, cell, _by(names)) for cell in table.column(index).to_pylist()]
-            table = table.set_column(index, field, pa.array(cells, type=field.type))
+            cells = table.column(index).to_pylist()
+            there = [_changed(column, cell, _by(names)) for cell in cells]
+            if there != cells:
+                table = table.set_column(index, field, pa.array(there, type=field.type))
     return table
 
 

@@ -185,7 +185,9 @@ def _client(address: str) -> Any:
         from ray.job_submission import JobSubmissionClient
     except ImportError as error:
         raise ConfigError(f"submit needs ray's job client here: pip install 'ray[default]' ({error})") from error
-    os.environ["RAY_RUNTIME_ENV_IGNORE_GITIGNORE"] = "1"  # all that is staged is wanted
+    # All that is staged is wanted: Ray would leave out what lies below a folder called venv, too.
+    os.environ["RAY_RUNTIME_ENV_IGNORE_GITIGNORE"] = "1"
+    os.environ["RAY_OVERRIDE_RUNTIME_ENV_DEFAULT_EXCLUDES"] = ""
     for name in ("dashboard.modules.job.sdk", "dashboard.modules.dashboard_sdk", "_private.runtime_env.packaging"):
         logging.getLogger(f"ray.{name}").setLevel(logging.ERROR)
 

@@ -248,14 +248,15 @@ def _inside(path: Path) -> Iterator[Path]:
 
 
 def _left_out(folder: str, names: Sequence[str]) -> set[str]:
-    """Python's caches, and links that lead back to a folder around them: a copy would have no end."""
+    """Python's caches; what would make Ray leave out other files; links that lead back to a folder around them, since a copy
+    would have no end."""
     here = os.path.realpath(folder)
     back = {
         name
         for name in names
         if os.path.islink(link := os.path.join(folder, name)) and Path(here).is_relative_to(os.path.realpath(link))
     }
-    return {*back, "__pycache__"}
+    return {*back, "__pycache__", ".rayignore"}
 
 
 def _place(path: Path) -> str:

@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from cluster import console
 from cluster.jobs.entry import COMMANDS
+from cluster.jobs.requirements import packages
 from cluster.jobs.server import KILLED, HeadLostError, Job, JobServer
 from cluster.jobs.shipping import Shipment, Shipping, collect, secrets_of, stage
 from cluster.weights.base import check_wire
@@ -51,7 +52,7 @@ def submit(address: str, recipe: str, overrides: Sequence[str], options: Options
     """The job's exit code, or 0 at once without ``wait``. Every mistake that can be found here is found before anything is
     sent. Raises ConfigError, DataError, DeadlineError."""
     shipment = prepare(recipe, overrides, options)
-    values, pip = secrets_of(options.env), _pip(options.requirements)
+    values, pip = secrets_of(options.env), packages(options.requirements)
     server = JobServer(address)
     with tempfile.TemporaryDirectory(prefix="unigrpo-submit-") as folder:
         code = stage(shipment, values, Path(folder))
@@ -196,19 +197,6 @@ class _Resumed:
 
     def again(self) -> None:
         self._skip = self._seen
-
-
-def _pip(requirements: Path | None) -> dict[str, object]:
-    """Ray makes a virtual environment of these on every node, over the one that it runs in."""
-    if requirements is None:
-        return {}
-    if not requirements.is_file():
-        raise ConfigError(f"--requirements {requirements}: no such file")
-    lines = [line.strip() for line in requirements.read_text("utf-8").splitlines()]
-    packages = [line for line in lines if line and not line.startswith("#")]
-    if not packages:
-        raise ConfigError(f"--requirements {requirements}: names no package")
-    return {"pip": {"packages": packages}}
 
 
 def _say(text: str) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import base64
-import json
 import socket
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,56 +13,16 @@ from typer.testing import CliRunner, Result
 from cluster.cli.app import app
 from cluster.jobs.server import _told, checked_address, without_password
 from rl.errors import ConfigError, UniGRPOError
+from tests.cluster.jobs.head import Head, a_head
 from tests.cluster.recipe import write_recipe
 
 SECRET = "hush-7391"
 
 
-class Head(ThreadingHTTPServer):
-    """Speaks as much of Ray's job server as a submission takes, or answers everything with ``body``."""
-
-    status, body, logins = 200, "", ()
-
-    def reply(self, path: str) -> tuple[int, str]:
-        if self.body:
-            return self.status, self.body
-        answers = {"/api/version": {"version": "4", "ray_version": "2", "ray_commit": "", "session_name": "s"}}
-        answers |= {"/api/jobs/": []} if path == "/api/jobs/" else {}
-        return 200, json.dumps(answers.get(path, {}))
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Head  # pyright: ignore[reportIncompatibleVariableOverride]
-
-    def answer(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.server.logins = (*self.server.logins, self.headers.get("Authorization", ""))
-        status, text = self.server.reply(self.path)
-        if self.command == "POST" and not self.server.body:
-            text = json.dumps({"job_id": "toy-1", "submission_id": "toy-1"})
-        if status == 0:
-            self.connection.close()
-            return
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text.encode())
-
-    do_GET = do_POST = do_PUT = do_DELETE = answer
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
 def head() -> Iterator[Head]:
-    with Head(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
+    with a_head() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def asks(*args: str) -> Result:
@@ -86,7 +43,7 @@ def test_a_job_is_submitted_with_a_password(head: Head, tmp_path: Path, monkeypa
         f"dashboard http://{host}/#/jobs/toy-" in done.stderr and f"--follow --address http://{host}\n" in done.stderr
     )
     login = base64.b64encode(f"me:{SECRET}".encode()).decode()
-    assert set(head.logins) == {f"Basic {login}"}
+    assert head.logins == {f"Basic {login}"}
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", address)
     assert asks("jobs", "list").exit_code == 0
     assert asks("jobs", "list", "--help").exit_code == 0
