@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 INSTALLED = ("site-packages", "dist-packages")
 
 
 def modules_beside(file: Path, known: Sequence[str] = ()) -> dict[Path, Path]:
-    """Modules and packages by their place relative to the file's folder -> where they are. A package is its whole folder.
+    """Modules and packages by their place relative to the file's folder -> where they are. A package is its whole folder: also
+    the outermost one around a file that imports by dots.
 
-    file    may be a link: then what lies beside its target counts as well, since Python looks there
+    file    absolute; may be a link: then what lies beside its target counts as well, since Python looks there
     known   packages that the job has anyway
     """
-    folders = [folder for folder in dict.fromkeys((file.parent, file.resolve().parent)) if folder.name not in INSTALLED]
+    # Folders in which Python looks -> where they are relative to the file's.
+    places = {file.parent: Path(), file.resolve().parent: Path()}
     found: dict[Path, Path] = {}
     waiting = [file]
+    if (file.parent / "__init__.py").is_file() and any(level for level, _ in imported(file)):
+        out = _steps_out(file.parent)
+        package = Path(*file.parts[: len(file.parts) - 1 - out])
+        found[Path(*[".."] * out)] = package
+        waiting += sorted(package.rglob("*.py"))
+        places[package.parent] = Path(*[".."] * (out + 1))
+    for folder in [folder for folder in places if folder.name in INSTALLED]:
+        del places[folder]
     while waiting:
         source = waiting.pop()
         for level, name in imported(source):
-            if not level and name.partition(".")[0] in known:
+            if (not level and name.partition(".")[0] in known) or level > len(source.parents):
                 continue
-            around = folders if not level else [Path(*source.parts[: len(source.parts) - level])]
-            for place, module in _located(around, name, folders):
-                if place not in found and not any(parent in found for parent in place.parents):
-                    found[place] = module
-                    waiting += [module] if module.is_file() else sorted(module.rglob("*.py"))
+            around = places if not level else _inside(places, source.parents[level - 1])
+            place, module = _located(around, name.split("."))
+            if module is not None and not any(module.is_relative_to(whole) for whole in found.values()):
+                found[place] = module
+                waiting += [module] if module.is_file() else sorted(module.rglob("*.py"))
     return found
 
 
@@ -53,13 +63,25 @@ def imported(file: Path) -> Iterator[tuple[int, str]]:
                 yield 0, name
 
 
-def _located(around: Sequence[Path], name: str, folders: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
-    """(place, module) of the first folder that has it."""
-    for base in around:
-        module = _module(base, name.split("."))
+def _steps_out(folder: Path) -> int:
+    """How many packages are around a package."""
+    return 1 + _steps_out(folder.parent) if (folder.parent / "__init__.py").is_file() else 0
+
+
+def _inside(places: Mapping[Path, Path], folder: Path) -> dict[Path, Path]:
+    """A folder within one of these, and where it is."""
+    outer = [known for known in places if folder.is_relative_to(known)]
+    deepest = max(outer, key=lambda known: len(known.parts), default=None)
+    return {} if deepest is None else {folder: places[deepest] / folder.relative_to(deepest)}
+
+
+def _located(places: Mapping[Path, Path], parts: Sequence[str]) -> tuple[Path, Path | None]:
+    """(place, module) in the first folder that has it."""
+    for base, to in places.items():
+        module = _module(base, parts)
         if module is not None:
-            yield from ((module.relative_to(folder), module) for folder in folders if module.is_relative_to(folder))
-            return
+            return to / module.relative_to(base), module
+    return Path(), None
 
 
 def _module(base: Path, parts: Sequence[str]) -> Path | None:

@@ -14,8 +14,11 @@ from rl.data.files import Row, read_rows
 from rl.errors import DataError
 
 IMAGES = ("image", "images")
-TURNS = ("messages", "prompt")
-_PART_KEYS = ("image", "image_url", "url", "path")
+# Other columns that may have one: a text there counts where it names a file.
+OTHERS = tuple("image_path image_file image_url img img_path picture pictures photo decoded_image".split())
+CHATS = tuple("messages prompt question caption problem instruction".split())
+_PART_KEYS = ("image", "image_url", "input_image", "url", "path", "source")
+_LIST_KEYS = ("data", "rows", "examples", "instances")  # of a JSON object that holds rows
 _LONGEST = 4000  # characters: what is longer is an encoded picture
 
 Change = Callable[[str], str]
@@ -40,13 +43,12 @@ def names_in_rows(key: str, source: Path, split: str, limit: int | None) -> RowN
         rewards = row.get("rewards")
         names = rewards.split(",") if isinstance(rewards, str) else rewards if isinstance(rewards, list) else ()
         found.rewards.update(dict.fromkeys(name.strip() for name in names if isinstance(name, str)))
-        own, others = _named(row, IMAGES), _named(row, TURNS)
-        for name in [*own, *others]:
+        for column, name in _named(row):
             if name in found.images or name in elsewhere:
                 continue
             if _is_file(folder / name):
                 found.images[name] = folder / name
-            elif name in own and not Path(name).is_absolute():
+            elif column in IMAGES and not Path(name).is_absolute():
                 raise DataError(
                     f"{key}: {where}: image {name}: no such file here; it is taken from {folder.absolute()}"
                 )
@@ -66,25 +68,30 @@ def write_renamed(source: Path, target: Path, names: Mapping[str, str]) -> None:
         import pyarrow.parquet as pq
 
         pq.write_table(_rename_table(pq.ParquetFile(source).read(), names), target)
+    elif source.suffix == ".json" and (content := _whole_json(source)) is not None:
+        target.write_text(json.dumps(_renamed_json(content, names)), "utf-8")
     else:
         _rename_jsonl(source, target, names)
 
 
-def _named(row: Row, columns: tuple[str, ...]) -> list[str]:
-    found: list[str] = []
+def _named(row: Row) -> list[tuple[str, str]]:
+    """(column, name) of what may be an image."""
+    found: list[tuple[str, str]] = []
+    for column, value in row.items():
 
-    def note(name: str) -> str:
-        found.append(name)
-        return name
+        def note(name: str, column: str = column) -> str:
+            found.append((column, name))
+            return name
 
-    for column in columns:
-        _changed(column, row.get(column), note)
-    return [name for name in found if _may_be_path(name)]
+        _changed(column, value, note)
+    return [(column, name) for column, name in found if _may_be_path(name)]
 
 
 def _changed(column: str, value: Any, change: Change) -> Any:
-    """A cell with every image's name changed."""
-    return _in_image(value, change) if column in IMAGES else _in_turns(value, change)
+    """A cell with the name of every image in it changed."""
+    if column in IMAGES or column in OTHERS:
+        return _in_image(value, change)
+    return _in_chat(value, change) if column in CHATS else _in_stored(value, change)
 
 
 def _in_image(value: Any, change: Change) -> Any:
@@ -98,19 +105,32 @@ def _in_image(value: Any, change: Change) -> Any:
     return value
 
 
-def _in_turns(value: Any, change: Change) -> Any:
-    """Parts of chat turns such as ``{"type": "image", "image": "1.png"}``; other texts are none of ours."""
-    if not isinstance(value, list):
-        return value
-    return [
-        {
-            **turn,
-            "content": [_in_image(part, change) if isinstance(part, Mapping) else part for part in turn["content"]],
-        }
-        if isinstance(turn, Mapping) and isinstance(turn.get("content"), list)
-        else turn
-        for turn in value
-    ]
+def _in_stored(value: Any, change: Change) -> Any:
+    """Images as Hugging Face writes them, which are images in any column; other texts are none of ours."""
+    if isinstance(value, Mapping) and set(value) == {"bytes", "path"}:
+        return _in_image(value, change)
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        return [_in_stored(item, change) for item in value]
+    return value
+
+
+def _in_chat(value: Any, change: Change) -> Any:
+    """Parts of chat turns such as ``{"type": "image", "image": "1.png"}``, also of turns as JSON text."""
+    if isinstance(value, str) and value.lstrip().startswith(("[", "{")) and '"content"' in value:
+        try:
+            turns = json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+        there = _in_chat(turns, change)
+        return value if there == turns else json.dumps(there)
+    if isinstance(value, list):
+        return [_in_chat(item, change) for item in value]
+    if isinstance(value, Mapping) and isinstance(value.get("content"), list | Mapping):
+        content = value["content"]
+        parts = [content] if isinstance(content, Mapping) else content
+        there = [_in_image(part, change) if isinstance(part, Mapping) else part for part in parts]
+        return {**value, "content": there[0] if isinstance(content, Mapping) else there}
+    return value
 
 
 def _may_be_path(name: str) -> bool:
@@ -138,9 +158,28 @@ def _renamed_line(line: str, names: Mapping[str, str]) -> str:
         return line
     if not isinstance(row, dict):
         return line
-    there = {column: _changed(column, row[column], _by(names)) for column in (*IMAGES, *TURNS) if column in row}
-    same = all(row[column] == value for column, value in there.items())
-    return line if same else json.dumps({**row, **there}) + "\n"
+    there = _renamed_row(row, names)
+    return line if there == row else json.dumps(there) + "\n"
+
+
+def _renamed_row(row: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {column: _changed(column, value, _by(names)) for column, value in row.items()}
+
+
+def _whole_json(file: Path) -> Any:
+    """The content of a JSON file; None where it holds JSON Lines."""
+    try:
+        return json.loads(file.read_text("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _renamed_json(content: Any, names: Mapping[str, str]) -> Any:
+    """A list of rows, an object that holds it, or one row."""
+    if isinstance(content, list):
+        return [_renamed_row(row, names) if isinstance(row, dict) else row for row in content]
+    key = next((key for key in _LIST_KEYS if isinstance(content.get(key), list)), None)
+    return _renamed_row(content, names) if key is None else {**content, key: _renamed_json(content[key], names)}
 
 
 def _rename_arrow(file: Path, names: Mapping[str, str]) -> None:
@@ -158,15 +197,22 @@ def _rename_table(table: Any, names: Mapping[str, str]) -> Any:
     """Other columns, types and metadata stay as they are."""
     import pyarrow as pa
 
-    for column in (*IMAGES, *TURNS):
-        index = table.schema.get_field_index(column)
-        if index >= 0:
-            field = table.schema.field(index)
-            cells = table.column(index).to_pylist()
-            there = [_changed(column, cell, _by(names)) for cell in cells]
-            if there != cells:
-                table = table.set_column(index, field, pa.array(there, type=field.type))
+    for index, column in enumerate(table.schema):
+        if column.name not in (*IMAGES, *OTHERS, *CHATS) and not _stores_images(column.type):
+            continue
+        cells = table.column(index).to_pylist()
+        there = [_changed(column.name, cell, _by(names)) for cell in cells]
+        if there != cells:
+            table = table.set_column(index, column, pa.array(there, type=column.type))
     return table
+
+
+def _stores_images(kind: Any) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _stores_images(kind.value_type)
+    return pa.types.is_struct(kind) and {part.name for part in kind} == {"bytes", "path"}
 
 
 def _by(names: Mapping[str, str]) -> Change:

@@ -198,6 +198,21 @@ def test_modules_beside_a_reward(home: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert not sent & {"not_imported.py", "__pycache__", "x"}
 
 
+def test_a_reward_that_imports_by_dots_brings_its_packages(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {
+        "outer/__init__.py": "", "outer/words.py": "import beside_it", "outer/inner/__init__.py": "", "outer/inner/w.txt": "",
+        "beside_it.py": "", "not_imported.py": "",
+        "outer/inner/graded.py": f"from ..words import x\nfrom . import y\nfrom {'.' * 99} import z",
+    }  # fmt: skip
+    for name, text in texts.items():
+        Path("src", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("src", name).write_text(text)
+    shipment = sends({"custom_reward_function.path": "src/outer/inner/graded.py"})
+    config = moved(shipment, home, monkeypatch)
+    top = Path(str(config.custom_reward_function.path)).parents[2]
+    assert {str(file.relative_to(top)) for file in top.rglob("*.*")} == {*texts} - {"not_imported.py"}
+
+
 def test_what_is_installed_or_ours_is_not_sent_as_a_module(home: Path) -> None:
     for folder in ("site-packages/torch", "src/rl"):
         Path(folder).mkdir(parents=True)
@@ -353,6 +368,47 @@ def test_every_image_of_a_row_is_sent(home: Path, monkeypatch: pytest.MonkeyPatc
     ):  # fmt: skip
         assert not Path(name).is_absolute() and level(str(base / name)) == number
     assert there["image"]["bytes"] == (pixels if kind != "jsonl" else None) and there["answer"] == "red"
+
+
+def test_images_in_other_columns_and_chats(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever becomes of them there: what is named by an absolute path is named by a relative one."""
+    here = f"{home}/art/1.png"
+    picture(here, 1)
+    parts = [
+        {"type": "image_url", "image_url": {"url": here}}, {"type": "image", "source": {"path": here}},
+        {"type": "text", "text": here},
+    ]  # fmt: skip
+    turns = [
+        {"role": "user", "content": parts},
+        {"role": "user", "content": parts[0]},
+        {"role": "user", "content": here},
+    ]
+    row = {
+        "answer": "1", "prompt": json.dumps(turns), "messages": turns, "image_path": here, "pictures": [here, here],
+        "thumbnail": {"bytes": None, "path": here}, "more": [{"bytes": None, "path": here}], "note": here,
+        "other": {"path": here}, "img": "none.png", "question": '[{"content": ',
+    }  # fmt: skip
+    Path("train.jsonl").write_text(json.dumps(row) + "\n[]\nnot JSON\n")
+    config = moved(sends({"data.train": [SourceConfig("train.jsonl", limit=1)]}), home, monkeypatch)
+    first, *others = Path(config.data.train[0].source).read_text().splitlines()
+    there = json.loads(json.dumps(row).replace(here, "art/1.png"))
+    stay = {"note": here, "other": {"path": here}}
+    parts[2] = {"type": "text", "text": here}
+    there |= stay
+    for messages in (there["messages"], chat := json.loads(there["prompt"])):
+        messages[0]["content"][2]["text"], messages[2]["content"] = here, here
+    assert json.loads(first) == there | {"prompt": json.dumps(chat)} and others == ["[]", "not JSON"]
+
+
+@pytest.mark.parametrize("wrapped", ["{}", '{{"version": 1, "data": {}}}', '{{"rows": {}}}'])
+def test_rows_in_one_json_file(tmp_path: Path, wrapped: str) -> None:
+    from cluster.jobs.rows import write_renamed
+
+    (tmp_path / "rows.json").write_text(wrapped.format('[{"image": "/a/1.png"},\n {"prompt": "/a/1.png"}]'))
+    write_renamed(tmp_path / "rows.json", tmp_path / "there.json", {"/a/1.png": "1.png"})
+    assert json.loads((tmp_path / "there.json").read_text()) == json.loads(
+        wrapped.format('[{"image": "1.png"}, {"prompt": "/a/1.png"}]')
+    )
 
 
 def test_rows_that_name_other_images_are_else_the_same(home: Path) -> None:
