@@ -19,7 +19,8 @@ from tests.cluster.recipe import write_recipe
 SENT = """policy.path data.train data.val learner.lora.path custom_reward_function.path custom_reward_function.reward_kwargs
 rewards.settings rewards.mix evaluation.mix judge.serve judge.command judge.args resume_path""".split()
 KEPT_ABSOLUTE = "output_dir resume_path tracking.uri".split()
-NO_PATH = """name policy.device policy.dtype rollout.text.remasking rollout.text.cache rollout.understand.remasking
+NO_PATH = """name data.filter_overlong data.on_overlap
+policy.device policy.dtype rollout.text.remasking rollout.text.cache rollout.understand.remasking
 rollout.understand.cache rollout.draw.schedule rollout.draw.remasking rollout.think_draw.think.remasking
 rollout.think_draw.think.cache rollout.think_draw.draw.schedule rollout.think_draw.draw.remasking rollout.n_samples_by_task
 rewards.curves rewards.gates rewards.normalize rewards.scorers rewards.on_failure.action custom_reward_function.url
@@ -51,7 +52,8 @@ def _has_text(hint: Any) -> bool:
 
 
 def test_every_setting_that_can_hold_a_path_is_decided() -> None:
-    assert sorted(_texts(Config)) == sorted({*SENT, *KEPT_ABSOLUTE, *NO_PATH})
+    undecided = set(_texts(Config)) - {*SENT, *KEPT_ABSOLUTE, *NO_PATH}
+    assert not undecided, f"can these hold a path? put each into a list above: {sorted(undecided)}"
     page = (Path(__file__).parents[3] / "docs" / "cluster.md").read_text("utf-8")
     for name in {*SENT, *KEPT_ABSOLUTE}:
         assert f"`{name}" in page, f"docs/cluster.md says nothing of {name}"

@@ -415,7 +415,9 @@ def test_rows_that_name_other_images_are_else_the_same(home: Path) -> None:
     """Types, other columns and other lines stay to the byte; what a column is called or says is not looked at elsewhere."""
     picture("1.png", 5)
     line = '{"prompt": "a",  "answer": 1.10, "note": "1.png"}\n'
-    Path("train.jsonl").write_text(line + "\n" + json.dumps({"prompt": "\ud83d", "image": f"{home}/1.png"}) + "\n")
+    Path("train.jsonl").write_text(
+        line + "\n" + json.dumps({"prompt": "\U0001f600 \u00e4", "image": f"{home}/1.png"}) + "\n"
+    )
     schema = pa.schema(
         [("prompt", pa.large_string()), ("image", pa.large_string()), ("n", pa.float32())], {"made": "here"}
     )
@@ -427,7 +429,7 @@ def test_rows_that_name_other_images_are_else_the_same(home: Path) -> None:
     shipment.write(work)
     train, val = (work / part[0].source for part in (shipment.config.data.train, shipment.config.data.val))
     first, second, third = train.read_text().splitlines(keepends=True)
-    assert (first, second) == (line, "\n") and json.loads(third) == {"prompt": "\ud83d", "image": "1.png"}
+    assert (first, second) == (line, "\n") and json.loads(third) == {"prompt": "\U0001f600 \u00e4", "image": "1.png"}
     table = pq.read_table(val)
     assert table.schema.equals(schema, check_metadata=True) and table.column("image").to_pylist() == ["1.png"]
     assert Path("train.jsonl").read_text().splitlines()[2].endswith(f'{home}/1.png"}}')
