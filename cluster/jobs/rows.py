@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,6 +21,7 @@ CHATS = tuple("messages prompt question caption problem instruction".split())
 _PART_KEYS = ("image", "image_url", "input_image", "url", "path", "source")
 _LIST_KEYS = ("data", "rows", "examples", "instances")  # of a JSON object that holds rows
 _LONGEST = 4000  # characters: what is longer is an encoded picture
+_ENCODED = re.compile(r"[A-Za-z0-9+/\s_-]{41,}={0,2}\s*")  # may be one in base64
 
 Change = Callable[[str], str]
 
@@ -48,7 +50,7 @@ def names_in_rows(key: str, source: Path, split: str, limit: int | None) -> RowN
                 continue
             if _is_file(folder / name):
                 found.images[name] = folder / name
-            elif column in IMAGES and not Path(name).is_absolute():
+            elif column in IMAGES and not Path(name).is_absolute() and not _ENCODED.fullmatch(name):
                 raise DataError(
                     f"{key}: {where}: image {name}: no such file here; it is taken from {folder.absolute()}"
                 )

@@ -448,8 +448,12 @@ def test_an_image_that_is_not_here(home: Path, image: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "image", ["/far/away/1.png", "https://host/1.png", "data:image/png;base64,xyz", "", None, "x" * 9000]
-)
+    "image",
+    [
+        "/far/away/1.png", "https://host/1.png", "data:image/png;base64,xyz", "", None, "x" * 9000, [[[0, 0, 0]]],
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
+    ],
+)  # fmt: skip
 def test_images_that_are_no_files_here(home: Path, image: Any) -> None:
     Path("train.jsonl").write_text(json.dumps({"prompt": "?", "answer": "1", "image": image}) + "\n")
     shipment = sends()
