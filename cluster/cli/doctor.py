@@ -33,7 +33,7 @@ def report() -> tuple[Table, bool]:
     checks = [
         ("Python", lambda: (f"{platform.python_version()} on {platform.system()} {platform.machine()}", True)),
         *((name, lambda name=name: _package(name)) for name in PACKAGES),
-        ("torch, torchvision, transformers", _together),
+        ("torch, torchvision, transformers", together),
         ("cores", _cores),
         ("memory", _memory),
         ("disk here", _disk),
@@ -66,7 +66,7 @@ def _package(name: str) -> tuple[str, bool]:
         return ("run from its folder", True) if name == "unigrpo" else ("pip install -c constraints.txt .", False)
 
 
-def _together() -> tuple[str, bool]:
+def together() -> tuple[str, bool]:
     """Whether a reward can use transformers' models, which import torchvision, which must fit torch."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path)}
     command = [sys.executable, "-c", _TOGETHER]
