@@ -33,7 +33,7 @@ from rewards.functions.guard import Interrupts
 from rewards.functions.messages import mend, said, where
 from rewards.functions.modules import UserFile, run_file
 from rewards.functions.source import check_function, functions, missing, parse
-from rewards.functions.values import NotANumber, as_list, is_number_like, kind, number_of
+from rewards.functions.values import NotANumber, as_list, kind, number_of
 from rewards.pictures.torchvision_ops import declare_before_torchvision
 from rewards.sandbox.parent import Isolated
 from rewards.sandbox.wire import pack
@@ -153,12 +153,13 @@ class FunctionReward:
             )
         parts = {}
         for key, part in value.items():
-            if key == "score" or not is_number_like(part):
+            if key == "score":
                 continue
             try:
                 parts[str(key)] = number_of(part)
             except NotANumber as error:
-                return self._invalid(f"returned {key!r}: {error} for row {item.prompt.id}{error.mend}")
+                if error.unfit:  # texts, lists and None are left out
+                    return self._invalid(f"returned {key!r}: {error} for row {item.prompt.id}{error.mend}")
         score = self._number(value["score"], item)
         return Score(score.value, score.status, parts, detail=score.detail)
 

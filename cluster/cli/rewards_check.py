@@ -125,7 +125,16 @@ def samples() -> list[RewardItem]:
 def _own(rows: Path) -> list[RewardItem]:
     """Rows of the user's own file, answered by their worked solution, or else by their reference."""
     prompts = load_rows(SourceConfig(source=str(rows), task="text", limit=_SAMPLES), frozenset())
-    return [RewardItem(prompt, prompt.solution or f"<think>so</think>{prompt.reference or ''}") for prompt in prompts]
+    return [
+        RewardItem(prompt, prompt.solution or f"<think>so</think>{_answer(prompt.reference)}") for prompt in prompts
+    ]
+
+
+def _answer(reference: Any) -> str:
+    """What would be right: the first of several right answers."""
+    while isinstance(reference, list | tuple) and reference:
+        reference = reference[0]
+    return "" if reference is None else str(reference)
 
 
 def _table(spec: str, rows: Sequence[Sequence[str]], count: int) -> Table:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
-from numbers import Complex, Real
+from numbers import Complex, Number, Real
 from typing import Any
 
 import numpy as np
 
+_FINITE = "; allowed: a finite number, or None"
+
 
 class NotANumber(ValueError):
-    """Its text says what the value is, ``mend`` what is wanted in its place."""
+    """Its text says what the value is, ``mend`` what is wanted in its place.
 
-    def __init__(self, what: str, mend: str = ", not a number or None") -> None:
+    unfit: it is a number, and none that a score can be: complex, not finite, too large.
+    """
+
+    def __init__(self, what: str, mend: str = ", not a number or None", *, unfit: bool = False) -> None:
         super().__init__(what)
-        self.mend = mend
+        self.mend, self.unfit = mend, unfit
 
 
 def number_of(value: Any) -> float:
@@ -24,27 +29,19 @@ def number_of(value: Any) -> float:
     """
     single = _unwrapped(value)
     if isinstance(single, Complex) and not isinstance(single, Real):
-        raise NotANumber(f"{kind(value)}, which is complex")
+        raise NotANumber(f"{kind(value)}, which is complex", _FINITE, unfit=True)
     if isinstance(single, str | bytes | bytearray) or not _has_float(single):
         raise NotANumber(kind(value))
     try:
         number = float(single)
     except OverflowError:
-        raise NotANumber(f"{kind(value)} that no float can hold", "; allowed: a finite number, or None") from None
+        raise NotANumber(f"{kind(value)} that no float can hold", _FINITE, unfit=True) from None
     except Exception as error:  # whatever a class of the user's own raises
-        raise NotANumber(f"{kind(value)} without a float ({type(error).__name__})") from error
+        what = f"{kind(value)} without a float ({type(error).__name__})"
+        raise NotANumber(what, unfit=isinstance(single, Number)) from error
     if not math.isfinite(number):
-        raise NotANumber(str(number), "; allowed: a finite number, or None")
+        raise NotANumber(str(number), _FINITE, unfit=True)
     return number
-
-
-def is_number_like(value: Any) -> bool:
-    """Whether a value is meant as a number, complex and infinite ones too: texts, lists and None are not."""
-    try:
-        single = _unwrapped(value)
-    except NotANumber:
-        return False
-    return isinstance(single, Complex) or (_has_float(single) and not isinstance(single, str | bytes | bytearray))
 
 
 def as_list(values: Any) -> list[Any] | None:

@@ -79,10 +79,10 @@ NO_NUMBERS = [
     (np.clongdouble(1), "a clongdouble, which is complex"),
     (np.array(1 + 0j), "a ndarray, which is complex"),
     (torch.tensor(1 + 0j), "a Tensor, which is complex"),
-    (Awkward(), "an Awkward without a float (RuntimeError)"),
 ]  # fmt: skip
 NOT_MEANT_AS_NUMBERS = [
     ("1.0", "a str"),
+    (Awkward(), "an Awkward without a float (RuntimeError)"),
     (np.ma.masked, "a masked value"),
     (np.timedelta64(5, "ns"), "a timedelta64, which is a time"),
     (np.array("2020-01-01", dtype="M8[ns]"), "a ndarray, which is a time"),
