@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from rewards.base import absent, failed, invalid
 from rewards.json_client import JsonClient, RequestFailed, Retry, check_url
@@ -77,7 +77,12 @@ class ServiceReward:
             return invalid(f"{where}: status {status!r}; allowed: {', '.join(ScoreStatus)}")
         if status in (ScoreStatus.TIMEOUT, ScoreStatus.CRASHED, ScoreStatus.INVALID):
             return failed(ScoreStatus(status), f"{where}: {str(row.get('detail') or '')[:300]}")
-        value, parts = row.get("value"), row.get("parts") or {}
+        if "value" not in row:
+            keys = ", ".join(map(repr, row)) or "none"
+            return invalid(
+                f"{where}: an object without 'value': its keys are {keys[:200]}; null stands for no such reward"
+            )
+        value, parts = row["value"], row.get("parts") or {}
         if not _is_finite(value):
             return invalid(f"{where}: value {_shown(value)}; allowed: a finite number, or null for no such reward")
         parts = parts if isinstance(parts, Mapping) else {}
@@ -85,7 +90,7 @@ class ServiceReward:
         return Score(float(value), ScoreStatus(status), numbers, detail=str(row.get("detail") or "")[:300])
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: Any) -> TypeGuard[int | float]:
     """Whether a value of JSON is a number that a float can hold."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False

@@ -61,7 +61,8 @@ class Isolated:
         self, target: str, memory_mb: int | None = 768, recycle_after: int = 500, *, rules: Rules = "sealed"
     ) -> None:
         """memory_mb: of address space; None is no limit."""
-        self.target, self.rules = target, rules
+        self.target = target
+        self.rules: Rules = rules
         self.memory = (memory_mb or 0) << 20
         self.recycle_after = recycle_after
         self._forget()
