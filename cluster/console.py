@@ -14,7 +14,7 @@ from types import FrameType
 
 import typer
 
-from rl.errors import UniGRPOError
+from rl.errors import TrainingError, UniGRPOError
 
 OK, CRASHED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 LOG_FILE = "log"
@@ -25,8 +25,8 @@ _log = logging.getLogger(__name__)
 def run(body: Callable[[], int]) -> None:
     """Run a command and leave with its exit code.
 
-    An error of ours is one line on stderr and exit 2; Ctrl-C and SIGTERM are exit 130; anything else is a bug: exit 1,
-    and its traceback is in the log of the run, or on stderr where there is no run yet.
+    An error of ours is one line on stderr and exit 2, or exit 1 where training cannot go on; Ctrl-C and SIGTERM are exit
+    130; anything else is a bug: exit 1, and its traceback is in the log of the run, or on stderr where there is no run yet.
     """
     logging.getLogger().addHandler(logging.NullHandler())  # before there is a log, errors are told by us alone
     try:
@@ -35,7 +35,7 @@ def run(body: Callable[[], int]) -> None:
     except UniGRPOError as error:
         _log.error("%s", error, exc_info=True)
         _say(f"error: {' '.join(str(error).split())}")
-        code = REFUSED
+        code = CRASHED if isinstance(error, TrainingError) else REFUSED
     except (KeyboardInterrupt, SystemExit):
         _log.info("interrupted")
         _say("interrupted: the same command goes on from the last checkpoint")

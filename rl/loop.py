@@ -23,13 +23,14 @@ from rl.protocols import Checkpoints, Learner, Prompts, RunsAhead, Tracker, Work
 from rl.rollouts import GroupSource, StepByStep
 from rl.stop import Stop, StopRequested
 from rl.tracking.clock import Clock, orchestration, throughput
-from rl.tracking.failures import FailureNotes
+from rl.tracking.failures import FailureNotes, require_scores
 from rl.tracking.trackers import tracked
 from rl.types import Group, Prompt, WeightRef
 
 logger = logging.getLogger(__name__)
 
 HEAD_START_S = 0.01
+BEFORE = "before training"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ def train(parts: Parts, stop: Stop | None = None) -> TrainResult:
     A learner that is lost is put back to the last checkpoint, and the steps since then are done again. A ``stop`` that is
     requested ends the run as Ctrl-C does, but with a checkpoint of the last whole step.
 
-    The tracker is closed in any case, as FINISHED, FAILED or KILLED. Raises UniGRPOError where a run cannot go on.
+    The tracker is closed in any case, as FINISHED, FAILED or KILLED. Raises UniGRPOError where a run cannot go on, and
+    TrainingError where there is nothing to learn from (``rl.tracking.failures``) or no step changed the weights.
     """
     config, stream, workers = parts.config, parts.stream, parts.workers
     source: GroupSource = StepByStep(workers, stream, config)
@@ -106,8 +108,9 @@ class _Run(Parts):
         began = time.perf_counter()
         at = self._position(self.checkpoints.resume(self.learner))
         weights = self.workers.update_weights(self.learner, at.weight_version)
+        fresh = at.step == 0
         if at.before is None:
-            before = self._validate(at.step, weights, "before training") if self.config.val_before_train else {}
+            before = self._validate(at.step, weights, BEFORE) if self.config.val_before_train else {}
             at = replace(at, before=before)
         lost: LearnerLostError | None = None
         while at.step < self.config.steps:
@@ -121,6 +124,8 @@ class _Run(Parts):
             except StopRequested:
                 self._save(at)
                 raise
+        if fresh:
+            self.failures.require_update()
         after = self._validate(at.step, weights, "after training") if self.config.val_after_train else {}
         return TrainResult(at.step, weights, at.before or {}, after, time.perf_counter() - began)
 
@@ -135,6 +140,7 @@ class _Run(Parts):
         batch = prepare(sampled.chosen, self.config, at.step, weight_version=weights.version)
         rewarded = self.aside.submit(_in_a_moment, reward_metrics, groups)  # the learner is waited for in any case
         report = self.learner.update(batch)
+        self.failures.count_update(report.updated)
         with clock("timing_s/update_weights"):
             weights = self.workers.update_weights(self.learner, weights.version + 1)
         at = replace(at, step=at.step + 1, weight_version=weights.version)
@@ -193,4 +199,6 @@ class _Run(Parts):
         self.tracker.log(step, evaluation.metrics)
         self.tracker.samples(step, evaluation.groups, "val")
         self.checkpoints.rate(step, evaluation.metrics)
+        if when == BEFORE:
+            require_scores(evaluation.groups, f"the evaluation {when}")
         return evaluation.metrics

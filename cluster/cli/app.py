@@ -140,9 +140,11 @@ def rewards_check(
     recipe: Recipe = "tiny",
     rows: Annotated[Path | None, typer.Option(help="Your own rows (.jsonl or .parquet) instead of samples.")] = None,
     deadline: Annotated[float, typer.Option(min=0.1, help="Seconds for all checks.")] = 30.0,
-    memory_mb: Annotated[int, typer.Option(min=64, help="Address space of the function, MiB.")] = 2048,
+    memory_mb: Annotated[
+        int | None, typer.Option(min=64, help="Address space of the function, MiB; as in a run, none unless given.")
+    ] = None,
 ) -> None:
-    """Run a reward on sample rows: signature, values, determinism, threads, and what a step would cost."""
+    """Run a reward on sample rows: signature, each row's score, determinism, threads, and what a step would cost."""
 
     def body() -> int:
         from cluster.cli.rewards_check import check

@@ -107,12 +107,13 @@ def _held_out(
     config: Config, prompts: Sequence[Prompt], tracker: Tracker, step: int
 ) -> tuple[Mapping[str, float], str]:
     """Workers of their own for one evaluation of ``policy.path``, under the noise of every other evaluation: its metrics, and
-    the weights' digest."""
+    the weights' digest. Raises TrainingError where nothing could be scored before a run has done anything (step 0)."""
     tracker.phase(_starting(config))
     from cluster.run.session import session
     from cluster.weights.digest import sha256
     from rl.evaluation import evaluate as held_out
     from rl.evaluation import evaluation_seed
+    from rl.tracking.failures import require_scores
 
     with session(config, train=False) as parts:
         weights = parts.workers.update_weights(parts.learner, 0)
@@ -121,6 +122,8 @@ def _held_out(
         digest = sha256(parts.learner.weights())
     tracker.log(step, evaluation.metrics)
     tracker.samples(step, evaluation.groups, "val")
+    if step == 0:
+        require_scores(evaluation.groups, f"the evaluation of {len(prompts)} held-out prompts")
     return evaluation.metrics, digest
 
 
