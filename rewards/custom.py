@@ -97,7 +97,7 @@ class FunctionReward:
         arguments = {
             "data_source": prompt.source,
             "solution_str": item.text,
-            "ground_truth": prompt.reference,
+            "ground_truth": _ground_truth(prompt),
             "extra_info": {**prompt.metadata, "id": prompt.id, "image": item.image},
         }
         try:
@@ -120,7 +120,7 @@ class FunctionReward:
             "ids": [prompt.id for prompt in prompts],
             "tasks": [str(prompt.task) for prompt in prompts],
             "sources": [prompt.source for prompt in prompts],
-            "references": [prompt.reference for prompt in prompts],
+            "references": [_ground_truth(prompt) for prompt in prompts],
         }
         for key in dict.fromkeys(key for prompt in prompts for key in prompt.metadata):
             columns.setdefault(str(key), [prompt.metadata.get(key) for prompt in prompts])
@@ -291,6 +291,11 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]
 
 def _prompt_text(prompt: Prompt) -> str:
     return "\n".join(message.content for message in prompt.messages)
+
+
+def _ground_truth(prompt: Prompt) -> Any:
+    """The reference as the file has it: a list, a number, a mapping, a text."""
+    return prompt.reference if prompt.ground_truth is None else prompt.ground_truth
 
 
 def _kind(value: Any) -> str:

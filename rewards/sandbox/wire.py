@@ -1,15 +1,31 @@
-"""How items travel to a child process and back: as JSON."""
+"""How items travel to a child process and back: as JSON that keeps the types of a row's values."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 
 from rl.types import Message, Prompt, RewardItem, Task
+
+_MARK = "$type"
+# What JSON has no type for: class -> (value to text, text to value). The order counts: a datetime is a date too.
+_TEXTS: dict[type, tuple[Callable[[Any], str], Callable[[str], Any]]] = {
+    bytes: (lambda value: base64.b64encode(value).decode(), base64.b64decode),
+    Decimal: (str, Decimal),
+    datetime: (datetime.isoformat, datetime.fromisoformat),
+    date: (date.isoformat, date.fromisoformat),
+    time: (time.isoformat, time.fromisoformat),
+    timedelta: (lambda value: str(value // timedelta(microseconds=1)), lambda text: timedelta(microseconds=int(text))),
+    UUID: (str, UUID),
+}
+_READERS = {kind.__name__: read for kind, (_, read) in _TEXTS.items()}
 
 
 def to_json(item: RewardItem) -> dict[str, Any]:
@@ -19,12 +35,13 @@ def to_json(item: RewardItem) -> dict[str, Any]:
         "id": prompt.id,
         "task": str(prompt.task),
         "messages": [[message.role, message.content] for message in prompt.messages],
-        "prompt_image": _image_to_json(prompt.image),
+        "prompt_image": typed(prompt.image),
         "reference": prompt.reference,
+        "ground_truth": typed(prompt.ground_truth),
         "source": prompt.source,
-        "metadata": plain(prompt.metadata),
+        "metadata": typed(prompt.metadata),
         "text": item.text,
-        "image": _image_to_json(item.image),
+        "image": typed(item.image),
     }
 
 
@@ -33,13 +50,57 @@ def from_json(row: Mapping[str, Any]) -> RewardItem:
         row["id"],
         Task(row["task"]),
         tuple(Message(role, content) for role, content in row["messages"]),
-        image=_image_from_json(row["prompt_image"]),
+        image=untyped(row["prompt_image"]),
         reference=row["reference"],
         source=row["source"],
-        metadata=row["metadata"],
+        metadata=untyped(row["metadata"]),
+        ground_truth=untyped(row["ground_truth"]),
     )
-    image = _image_from_json(row["image"])
-    return RewardItem(prompt, row["text"], image if isinstance(image, np.ndarray) else None)
+    return RewardItem(prompt, row["text"], untyped(row["image"]))
+
+
+def typed(value: Any) -> Any:
+    """JSON from which ``untyped`` makes the same value: types that JSON lacks stand in an object that names them.
+
+    Anything else than plain Python values and NumPy arrays becomes its text.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, list):
+        return [typed(item) for item in value]
+    if isinstance(value, Mapping):
+        if all(isinstance(key, str) for key in value) and _MARK not in value:
+            return {key: typed(item) for key, item in value.items()}
+        return {_MARK: "dict", "of": [[typed(key), typed(item)] for key, item in value.items()]}
+    if isinstance(value, tuple | set | frozenset):
+        return {_MARK: "tuple" if isinstance(value, tuple) else "set", "of": [typed(item) for item in value]}
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        buffer = io.BytesIO()
+        np.save(buffer, value, allow_pickle=False)
+        return {_MARK: "array", "of": base64.b64encode(buffer.getvalue()).decode()}
+    if isinstance(value, np.ndarray):
+        return typed(value.tolist())
+    kind = next((kind for kind in _TEXTS if isinstance(value, kind)), None)
+    return str(value) if kind is None else {_MARK: kind.__name__, "of": _TEXTS[kind][0](value)}
+
+
+def untyped(value: Any) -> Any:
+    """The value of which ``typed`` made this JSON."""
+    if isinstance(value, list):
+        return [untyped(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    kind, content = value.get(_MARK), value.get("of")
+    if kind is None:
+        return {key: untyped(item) for key, item in value.items()}
+    if kind == "array":
+        return np.load(io.BytesIO(base64.b64decode(str(content))), allow_pickle=False)
+    if kind in _READERS:
+        return _READERS[kind](str(content))
+    items = [untyped(item) for item in content or ()]
+    return dict(items) if kind == "dict" else tuple(items) if kind == "tuple" else set(items)
 
 
 def plain(value: Any) -> Any:
@@ -50,18 +111,6 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, np.ndarray | np.generic):
         return plain(value.tolist())
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
-
-
-def _image_to_json(image: str | np.ndarray | None) -> Any:
-    if not isinstance(image, np.ndarray):
-        return image
-    buffer = io.BytesIO()
-    np.save(buffer, image, allow_pickle=False)
-    return {"npy": base64.b64encode(buffer.getvalue()).decode()}
-
-
-def _image_from_json(value: Any) -> str | np.ndarray | None:
-    if not isinstance(value, Mapping):
-        return value
-    return np.load(io.BytesIO(base64.b64decode(value["npy"])), allow_pickle=False)
