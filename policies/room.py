@@ -71,18 +71,18 @@ class Room:
 
         Raises DataError for a prompt that the policy's layout or chat template refuses, with its id.
         """
-        limit, counting = self.limit, self._counting
-        counting.lengths = None
-        suspects = [place for place, prompt in enumerate(prompts) if self._tokens(prompt) + written(prompt) > limit]
+        suspects = [
+            place
+            for place, prompt in enumerate(prompts)
+            if sum(map(_length, self._parts(prompt))) + written(prompt) > self.limit
+        ]
         found = []
         for start in range(0, len(suspects), _BATCH):
             batch = suspects[start : start + _BATCH]
-            counting.lengths = self._lengths([prompts[place] for place in batch])
-            for place in batch:
+            for place, tokens in zip(batch, self._exactly([prompts[place] for place in batch]), strict=True):
                 response = written(prompts[place])
-                tokens = self._tokens(prompts[place]) + response
-                if tokens > limit:
-                    found.append(TooLong(place, tokens, response))
+                if tokens + response > self.limit:
+                    found.append(TooLong(place, tokens + response, response))
         return found
 
     def shortened(self, prompt: Prompt, written: int) -> Prompt | None:
@@ -95,75 +95,81 @@ class Room:
             turns[-1] if prompt.task is Task.DRAW else max(turns, key=lambda turn: len(prompt.messages[turn].content))
         )
         ids = self._exact.plain(prompt.messages[longest].content)
-        spare = 0
+        cut = 0
         for _ in range(_ATTEMPTS):
-            over = self._one(prompt, longest, ids[spare:]) + written - self.limit
+            # The cut may fall inside a character, of which nothing is kept.
+            text = self._exact.decode(ids[cut:]).lstrip("\N{REPLACEMENT CHARACTER} ")
+            shorter = _with_turn(prompt, longest, text)
+            over = self._exactly([shorter])[0] + written - self.limit
             if over <= 0:
-                return _with_turn(prompt, longest, self._text(ids[spare:]))
-            spare += over
-            if spare >= len(ids):
+                return shorter
+            cut += over
+            if cut >= len(ids):
                 return None
         return None
 
-    def _one(self, prompt: Prompt, place: int, ids: Sequence[int]) -> int:
-        changed = _with_turn(prompt, place, self._text(ids))
-        self._counting.lengths = self._lengths([changed])
-        return self._tokens(changed)
+    def _exactly(self, prompts: Sequence[Prompt]) -> list[int]:
+        """Tokens of each prompt's layout, the response left out where it is a text."""
+        texts = self._counting.texts = []
+        try:
+            layouts = [self._parts(prompt) for prompt in prompts]
+        finally:
+            self._counting.texts = None
+        encodings = self._raw.encode_batch_fast(texts, add_special_tokens=False)
+        lengths = [len(encoding.ids) for encoding in encodings]
 
-    def _text(self, ids: Sequence[int]) -> str:
-        """The cut may fall inside a character, of which nothing is kept."""
-        return self._exact.decode(ids).lstrip("\N{REPLACEMENT CHARACTER} ")
+        def beyond_one(ids: Sequence[int]) -> int:
+            return sum(lengths[token] - 1 for token in ids if isinstance(token, _Text))
 
-    def _lengths(self, prompts: Sequence[Prompt]) -> dict[str, int]:
-        """Tokens of every text that these prompts' layouts tokenize."""
-        texts = self._counting.asked = {}
-        self._counting.lengths = None
-        for prompt in prompts:
-            self._tokens(prompt)
-        self._counting.asked = None
-        encodings = self._raw.encode_batch_fast(list(texts), add_special_tokens=False)
-        return {text: len(encoding.ids) for text, encoding in zip(texts, encodings, strict=True)}
+        return [
+            sum(_length(part) + beyond_one(part.prefix) + beyond_one(part.suffix) for part in parts)
+            for parts in layouts
+        ]
 
-    def _tokens(self, prompt: Prompt) -> int:
-        """Tokens of the layout, the response left out where it is a text; as the tokenizer of the moment counts."""
-        size = 0 if self._stand_in.image_tokenizer is None else self._stand_in.image_tokenizer.image_size
-        if prompt.image is not None and size:
-            prompt = replace(prompt, image=np.zeros((size, size, 3), np.uint8))
+    def _parts(self, prompt: Prompt) -> list[EncodedPrompt]:
+        """The layout, with ids that mean nothing; a plan's drawing is a part of its own."""
+        codes = self._stand_in.image_tokenizer
+        if prompt.image is not None and codes is not None:
+            prompt = replace(prompt, image=np.zeros((codes.image_size, codes.image_size, 3), np.uint8))
         try:
             encoded = self._layout(self._stand_in, prompt)
         except DataError as error:
             text = str(error)
             raise DataError(text if prompt.id in text else f"prompt {short(prompt.id)}: {text}") from error
-        parts = [part for part in (encoded, encoded.drawing) if part is not None]
-        return sum(len(part.prefix) + len(part.suffix) + (part.response_length or 0) for part in parts)
+        return [part for part in (encoded, encoded.drawing) if part is not None]
+
+
+def _length(part: EncodedPrompt) -> int:
+    """Ids of a layout; a drawing's codes are among them, a text's response is not."""
+    return len(part.prefix) + (part.response_length or 0) + len(part.suffix)
+
+
+class _Text(int):
+    """Stands for all tokens of a text, by its place among those that are yet to be tokenized."""
 
 
 class _Counting(ChatTokenizer):
-    """A tokenizer whose ids mean nothing, but for their number.
+    """A tokenizer whose ids mean nothing.
 
-    lengths  tokens of each text; None: at most as many as it has bytes, which is all that is said then
-    asked    collects the texts that are tokenized
+    texts    collects what is to be tokenized, each as one id; None: a text has as many ids as it may have at most
     bounds   whether the bytes of a text are a bound of its tokens
     special  tokens that a text cannot write
     """
 
-    lengths: dict[str, int] | None = None
-    asked: dict[str, None] | None = None
+    texts: list[str] | None = None
     bounds = True
     special: Sequence[str] = ()
 
     def encode(self, text: str) -> list[int]:
-        if self.asked is not None:
-            self.asked[text] = None
-            return []
-        if self.lengths is not None:
-            return [0] * self.lengths[text]
-        return [0] * (_bytes(text) if self.bounds else _UNKNOWN)
+        if self.texts is None:
+            return [0] * (_bytes(text) if self.bounds else _UNKNOWN)
+        self.texts.append(text)
+        return [_Text(len(self.texts) - 1)]
 
     def chat(self, messages: Sequence[Message]) -> list[int]:
         """To bound a chat, its template is rendered once for each sequence of roles, and not for each row."""
         contents = [message.content for message in messages]
-        if self.asked is not None or self.lengths is not None or any(map(self._writes_special, contents)):
+        if self.texts is not None or any(map(self._writes_special, contents)):
             return super().chat(messages)
         around = self._around(tuple(message.role for message in messages))
         return super().chat(messages) if around is None else [0] * (around + sum(map(_bytes, contents)))
