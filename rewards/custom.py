@@ -98,7 +98,7 @@ class FunctionReward:
             "data_source": prompt.source,
             "solution_str": item.text,
             "ground_truth": _ground_truth(prompt),
-            "extra_info": {**prompt.metadata, "id": prompt.id, "image": item.image},
+            "extra_info": _extra_info(item),
         }
         try:
             value = _settle(self.function(**_accepted(self.function, arguments), **self.extra))
@@ -296,6 +296,14 @@ def _prompt_text(prompt: Prompt) -> str:
 def _ground_truth(prompt: Prompt) -> Any:
     """The reference as the file has it: a list, a number, a mapping, a text."""
     return prompt.reference if prompt.ground_truth is None else prompt.ground_truth
+
+
+def _extra_info(item: RewardItem) -> dict[str, Any]:
+    """The row's columns, and what its own column ``extra_info`` holds, as verl hands it over."""
+    columns = item.prompt.metadata
+    own = columns.get("extra_info")
+    inner = own if isinstance(own, Mapping) else {}
+    return {**columns, "id": item.prompt.id, "image": item.image, **inner}
 
 
 def _kind(value: Any) -> str:

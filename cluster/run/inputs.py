@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ class Loaded:
 
 def load(config: Config, needs_train: bool, needs_val: bool, notes: list[str]) -> list[Loaded]:
     """Every source in the order of the config, files before generators. Raises ConfigError or DataError."""
-    wanted: list[tuple[str, SourceConfig, frozenset[Task]]] = []
+    wanted: list[tuple[str, SourceConfig, Mapping[Task, bool]]] = []
     for name, needed, sources, mix in (
         ("train", needs_train, config.data.train, config.rewards.mix),
         ("val", needs_val, config.data.val, config.evaluation.mix),
@@ -64,10 +64,10 @@ def load(config: Config, needs_train: bool, needs_val: bool, notes: list[str]) -
         wanted += [(f"data.{name}[{index}]", source, compared) for index, source in enumerate(sources) if needed]
     found: dict[str, Loaded] = {}
     for where, source, compared in sorted(wanted, key=lambda item: item[1].source in GENERATORS):
-        loaded = Loaded(where, source, tuple(enumerate(load_rows(source, compared, notes), 1)))
+        loaded = Loaded(where, source, tuple(enumerate(load_rows(source, frozenset(compared), notes), 1)))
         if not loaded.rows:
             raise DataError(f"{where}: source {source.source!r} gave no rows; check its args and limit")
-        _check_references(loaded, compared)
+        _check_references(loaded, {task for task, as_text in compared.items() if not as_text})
         found[where] = loaded
     sources = [found[where] for where, _, _ in wanted]
     _check_ids(sources)
@@ -163,16 +163,19 @@ def _disjoint(config: Config, sources: list[Loaded], notes: list[str]) -> list[L
 
 def _compared_tasks(
     mix: Mapping[str, Mapping[str, float]], settings: Mapping[str, Mapping[str, Any]]
-) -> frozenset[Task]:
-    """Tasks whose rewards compare with a reference."""
+) -> dict[Task, bool]:
+    """Tasks whose rewards compare with a reference, and whether all of those compare it as a text."""
+    found = {}
+    for task, parts in mix.items():
+        given = [settings.get(name, {}) for name in parts]
+        rules = [settings_of({"name": name, **own}) for name, own in zip(parts, given, strict=True)]
+        kinds = {own.get("kind") for rule, own in zip(rules, given, strict=True) if rule.compares_reference}
+        if kinds:
+            found[Task(task)] = kinds == {"exact"}
+    return found
 
-    def compares(name: str) -> bool:
-        return settings_of({"name": name, **settings.get(name, {})}).compares_reference
 
-    return frozenset(Task(task) for task, parts in mix.items() if any(map(compares, parts)))
-
-
-def _check_references(source: Loaded, compared: frozenset[Task]) -> None:
+def _check_references(source: Loaded, compared: Collection[Task]) -> None:
     """A list or mapping that names no answer is found here, and not by the first rollout that is scored."""
     for place, (_, prompt) in enumerate(source.rows):
         if prompt.task in compared and prompt.reference is not None and prompt.reference[:1] in ("[", "{"):

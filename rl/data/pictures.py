@@ -27,7 +27,9 @@ _WEB = re.compile(r"(?i)[a-z][a-z0-9+.-]*://")
 _DATA_URL = re.compile(r"(?i)data:([^,]{0,200}),")
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s_-]+={0,2}\s*")
 _STARTS = ("iVBORw0KGgo", "/9j/", "UklGR")  # PNG, JPEG and WebP in base64
-_LOOKS = re.compile(r"(?i)\.(?:png|jpe?g|webp)(?:[?#].*)?$|^(?:https?|file|s3|gs)://|^data:image/")
+_LOOKS = re.compile(r"(?i)\.(?:png|jpe?g|webp|gif|bmp|tiff?|avif)(?:[?#].*)?$|^(?:https?|file|s3|gs)://|^data:image/")
+# Of any format, also of those that are refused: `datasets` stores sounds as {bytes, path} too.
+_FIRST_BYTES = re.compile(rb"\x89PNG|\xff\xd8|GIF8|BM|II\*\0|MM\0\*|RIFF....WEBP|....ftyp(?:avif|hei)", re.DOTALL)
 _LONGEST_PATH = 4096
 
 
@@ -61,7 +63,9 @@ def read_picture(where: str, column: str, value: Any, folder: Path, check: bool)
             open_image(path)
         return str(path)
     except DataError as error:
-        raise DataError(f"{where}: column {column}: {error}") from error
+        ours = column.split("[")[0] in (*COLUMNS, *MESSAGE_COLUMNS)
+        way_out = "" if ours else "; or set task text, where the row's picture does not matter"
+        raise DataError(f"{where}: column {column}: {error}{way_out}") from error
 
 
 def _each(name: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -82,8 +86,10 @@ def _guessed(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         return
     for place, item in _each(name, value) if isinstance(value, list | Mapping) or name in NAMED else ():
         stored = isinstance(item, Mapping) and set(item) == {"bytes", "path"}
-        named = name in NAMED and (isinstance(item, bytes | Mapping) or isinstance(item, str) and _LOOKS.search(item))
-        if stored or named:
+        content = next((item[key] for key in ("bytes", "path") if not is_missing(item[key])), None) if stored else item
+        text = isinstance(content, str) and (_LOOKS.search(content) or content.startswith(_STARTS))
+        known = isinstance(content, bytes) and _FIRST_BYTES.match(content)
+        if (stored or name in NAMED) and (text or known) or name in NAMED and isinstance(content, Mapping):
             yield place, item
 
 

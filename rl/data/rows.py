@@ -171,6 +171,10 @@ def _picture(
         raise DataError(
             f"{where}: the prompt has {chat.marks} places for a picture ({PLACEHOLDER}), but the row has one"
         )
+    if task is Task.TEXT and (chat.pictures or chat.marks):
+        raise DataError(
+            f"{where}: the prompt shows a picture, but task text looks at none; set task understand, or leave task out"
+        )
     column, value = found[0]
     image = read_picture(where, column, value, folder, check)
     bare = chat.without_marks()

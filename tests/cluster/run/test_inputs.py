@@ -188,6 +188,13 @@ def test_a_reference_that_names_no_answer_is_found(make, answer: Any, words: str
             both(config)
 
 
+def test_an_exact_comparison_takes_any_json(make) -> None:
+    rewards = {"mix": {"text": {"correctness": 1.0}}, "settings": {"correctness": {"kind": "exact"}}}
+    text = {"max_new_tokens": 8, "block_length": 4, "steps": 4}
+    config = make([{"prompt": "b", "answer": {"x": 1, "y": 2}}], rewards=rewards, evaluation={"text": text})
+    assert both(config).train[0][0].reference == '{"x": 1, "y": 2}'
+
+
 def test_answers_that_end_the_chat_are_said(make, capfd) -> None:
     turns = [{"role": "user", "content": "2 + 3?"}, {"role": "assistant", "content": "5"}]
     (prompt,) = both(make([{"messages": turns}])).train[0]

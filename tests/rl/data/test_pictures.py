@@ -230,6 +230,7 @@ def test_the_place_of_a_bad_picture_is_named(folder: Path, row: dict[str, Any]) 
     [
         {"image_url": "https://example.org/terms"}, {"picture": "none"}, {"img": "see page 3"}, {"photo": 5},
         {"image_path": ""}, {"path": "a.png"}, {"bytes": "x"}, {"meta": {"path": "a.png"}}, {"file": "a.png"},
+        {"recording": {"bytes": None, "path": "a.mp3"}}, {"img": {}}, {"pictures": []},
     ],
 )  # fmt: skip
 def test_columns_that_are_no_pictures_stay_columns(folder: Path, row: dict[str, Any]) -> None:
@@ -242,6 +243,34 @@ def test_columns_that_are_no_pictures_stay_columns(folder: Path, row: dict[str, 
     else:
         found = prompt(folder, "jsonl", {**row, "question": "?", "answer": "5"})
     assert found.image is None and found.metadata[name] == value
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": "<image>Which?", "image": "a.png"}, {"question": "<image>Which?", "images": ["a.png"]},
+        user({"type": "image", "image": "a.png"}, ASK), {**user({"type": "image"}, ASK), "image": "a.png"},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("where", ["row", "source"])
+def test_a_prompt_that_shows_a_picture_is_no_text_task(folder: Path, row: dict[str, Any], where: str) -> None:
+    own, settings = ({"task": "text"}, {}) if where == "row" else ({}, {"task": "text"})
+    with pytest.raises(DataError, match="row 1: the prompt shows a picture, but task text looks at none"):
+        prompt(folder, "jsonl", {**row, **own, "answer": "red"}, **settings)
+
+
+@pytest.mark.parametrize("content", [b"RIFF\0\0\0\0WAVEfmt ", b"ID3\x03", b"fLaC", b"OggS", b"%PDF-1.4", b"plain"])
+def test_stored_sounds_are_no_pictures(folder: Path, content: bytes) -> None:
+    found = prompt(folder, "parquet", {"question": "?", "answer": "5", "sound": {"bytes": content, "path": "a.wav"}})
+    assert found.image is None and found.metadata["sound"]["bytes"] == content
+
+
+@pytest.mark.parametrize(
+    "content", [b"GIF89a", b"BM\0\0", b"II*\0", b"MM\0*", b"\0\0\0\x1cftypavif", b"\x89PNG broken"]
+)
+def test_stored_pictures_of_other_formats_are_one_line(folder: Path, content: bytes) -> None:
+    with pytest.raises(DataError, match="row 1: column scan: .*not a readable PNG.*; or set task text"):
+        prompt(folder, "parquet", {"question": "?", "answer": "5", "scan": {"bytes": content, "path": None}})
 
 
 def test_a_picture_that_a_text_row_has_is_said(folder: Path) -> None:

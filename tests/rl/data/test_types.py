@@ -75,6 +75,24 @@ def test_a_columns_own_value_beats_what_was_taken_apart(tmp_path: Path) -> None:
     assert prompt(tmp_path, "jsonl", {"question": "?", "answer": "3 + 4 = 7 #### 7"}).ground_truth == "7"
 
 
+def test_verls_extra_info_has_the_rows_own_keys(tmp_path: Path) -> None:
+    seen = {}
+
+    def compute_score(data_source, solution_str, ground_truth, extra_info):
+        seen.update(extra_info)
+        return 1.0
+
+    row = {
+        "id": "r1",
+        "prompt": "?",
+        "answer": "5",
+        "level": 3,
+        "extra_info": {"index": 7, "split": "train", "level": 4},
+    }
+    FunctionReward(compute_score, "f.py").score([RewardItem(prompt(tmp_path, "parquet", row), "5")])
+    assert (seen["index"], seen["split"], seen["level"], seen["id"], seen["answer"]) == (7, "train", 4, "r1", "5")
+
+
 def test_a_generators_prompt_gives_its_reference() -> None:
     item = RewardItem(Prompt("a", "text", (), reference="7"), "7")  # pyright: ignore[reportArgumentType]
     assert given_to_functions(item) == ("7", "7")
