@@ -51,7 +51,7 @@ class Room:
         self.limit = family.sizes(config).max_sequence_length
         self._exact = ChatTokenizer.load(folder, family.aliases)
         self._raw = load_tokenizer(folder)
-        self._counting = _Counting.load(folder, family.aliases)
+        self._counting = cast(_Counting, _Counting.load(folder, family.aliases))
         self._counting.bounds = _is_byte_level(self._raw)
         self._counting.special = [
             token.content for token in self._raw.get_added_tokens_decoder().values() if token.special
