@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -49,7 +49,7 @@ class Room:
         family = family_of(config.get("model_type"))
         self.name = folder.name
         self.limit = family.sizes(config).max_sequence_length
-        self._exact = ChatTokenizer.load(folder, family.aliases)
+        self._load = partial(ChatTokenizer.load, folder, family.aliases)
         self._raw = load_tokenizer(folder)
         self._counting = cast(_Counting, _Counting.load(folder, family.aliases))
         self._counting.bounds = _is_byte_level(self._raw)
@@ -61,7 +61,7 @@ class Room:
         self._stand_in = SimpleNamespace(
             name=self.name,
             tokenizer=self._counting,
-            vocabulary=family.vocabulary(config, len(self._exact)),
+            vocabulary=family.vocabulary(config, len(self._counting)),
             image_tokenizer=_Codes(load_image_tokenizer(images, "meta")) if images.is_dir() else None,
             max_length=self.limit,
         )
@@ -69,7 +69,8 @@ class Room:
     def too_long(self, prompts: Sequence[Prompt], written: Callable[[Prompt], int]) -> list[TooLong]:
         """The prompts that do not fit with a response of ``written(prompt)`` tokens, by their places.
 
-        Raises DataError for a prompt that the policy's layout or chat template refuses, with its id.
+        Raises DataError for a prompt that the policy's layout or chat template refuses, with its id; AttributeError for a
+        layout that asks more of a policy than its tokenizers and vocabulary, as one of an installed package may.
         """
         suspects = [
             place
@@ -107,6 +108,11 @@ class Room:
             if cut >= len(ids):
                 return None
         return None
+
+    @cached_property
+    def _exact(self) -> ChatTokenizer:
+        """Only rows that are cut need one whose ids mean something."""
+        return self._load()
 
     def _exactly(self, prompts: Sequence[Prompt]) -> list[int]:
         """Tokens of each prompt's layout, the response left out where it is a text."""

@@ -53,7 +53,8 @@ class FunctionReward:
 
     TRL's signature may name: prompts, completions (texts), images (drawn uint8 [H, W, 3], or None), prompt_images, ids,
     tasks, sources, references, and every key of the rows' metadata (None for a row without it).
-    verl's gets data_source = the row's source, solution_str, ground_truth = its reference, extra_info = its metadata.
+    verl's gets data_source = the row's source, solution_str, ground_truth = its reference, extra_info = its metadata and
+    what its own column extra_info holds. References and columns have the types of the file.
     """
 
     name = "custom"

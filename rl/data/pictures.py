@@ -30,7 +30,7 @@ _STARTS = ("iVBORw0KGgo", "/9j/", "UklGR")  # PNG, JPEG and WebP in base64
 _LOOKS = re.compile(r"(?i)\.(?:png|jpe?g|webp|gif|bmp|tiff?|avif)(?:[?#].*)?$|^(?:https?|file|s3|gs)://|^data:image/")
 # Of any format, also of those that are refused: `datasets` stores sounds as {bytes, path} too.
 _FIRST_BYTES = re.compile(rb"\x89PNG|\xff\xd8|GIF8|BM|II\*\0|MM\0\*|RIFF....WEBP|....ftyp(?:avif|hei)", re.DOTALL)
-_LONGEST_PATH = 4096
+_LONGEST_PATH, _LONGEST_NAME = 4096, 255  # what Linux takes
 
 
 def find_pictures(row: Row, in_chat: Sequence[tuple[str, Any]], guess: bool) -> list[tuple[str, Any]]:
@@ -115,7 +115,8 @@ def _content(value: Any) -> bytes | str:
     text = value.strip()
     if len(text) > 40 and text.startswith(_STARTS) and _BASE64.fullmatch(text):
         return _from_base64(text)
-    if len(value) > _LONGEST_PATH or "\0" in value or "\n" in value:
+    longest = max(map(len, value.split("/")))
+    if len(value) > _LONGEST_PATH or longest > _LONGEST_NAME or "\0" in value or "\n" in value:
         raise DataError(f"{shown(value)} is no path; expected a path, a data URL, base64, or encoded bytes")
     return value
 

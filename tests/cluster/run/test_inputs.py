@@ -104,6 +104,15 @@ def test_the_response_counts(make) -> None:
         both(make(evaluation={"text": text, "mix": {"text": {"custom": 1.0}}}))
 
 
+def test_a_layout_that_needs_a_loaded_policy_is_not_measured(make, capfd, monkeypatch) -> None:
+    """As an installed package's may."""
+    from policies.room import Room
+
+    monkeypatch.setattr(Room, "_parts", lambda room, prompt: room._stand_in.module)
+    assert len(both(make(rows("t", LONG))).train[0]) == 1
+    assert "toy: rows are not measured against its length: its layout needs a loaded policy" in capfd.readouterr().err
+
+
 def test_a_source_of_long_rows_alone_is_one_line(make) -> None:
     with pytest.raises(
         DataError,
