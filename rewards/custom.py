@@ -53,7 +53,8 @@ class FunctionReward:
 
     TRL's signature may name: prompts, completions (texts), images (drawn uint8 [H, W, 3], or None), prompt_images, ids,
     tasks, sources, references, and every key of the rows' metadata (None for a row without it).
-    verl's gets data_source = the row's source, solution_str, ground_truth = its reference, extra_info = its metadata.
+    verl's gets data_source = the row's source, solution_str, ground_truth = its reference, extra_info = its metadata and
+    what its own column extra_info holds. References and columns have the types of the file.
     """
 
     name = "custom"
@@ -98,8 +99,8 @@ class FunctionReward:
         arguments = {
             "data_source": prompt.source,
             "solution_str": item.text,
-            "ground_truth": prompt.reference,
-            "extra_info": {**prompt.metadata, "id": prompt.id, "image": item.image},
+            "ground_truth": _ground_truth(prompt),
+            "extra_info": _extra_info(item),
         }
         value, error = self._called(_accepted(self.function, arguments))
         if error is not None:
@@ -126,7 +127,7 @@ class FunctionReward:
             "ids": [prompt.id for prompt in prompts],
             "tasks": [str(prompt.task) for prompt in prompts],
             "sources": [prompt.source for prompt in prompts],
-            "references": [prompt.reference for prompt in prompts],
+            "references": [_ground_truth(prompt) for prompt in prompts],
         }
         for key in dict.fromkeys(key for prompt in prompts for key in prompt.metadata):
             columns.setdefault(str(key), [prompt.metadata.get(key) for prompt in prompts])
@@ -319,3 +320,16 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]
 
 def _prompt_text(prompt: Prompt) -> str:
     return "\n".join(message.content for message in prompt.messages)
+
+
+def _ground_truth(prompt: Prompt) -> Any:
+    """The reference as the file has it: a list, a number, a mapping, a text."""
+    return prompt.reference if prompt.ground_truth is None else prompt.ground_truth
+
+
+def _extra_info(item: RewardItem) -> dict[str, Any]:
+    """The row's columns, and what its own column ``extra_info`` holds, as verl hands it over."""
+    columns = item.prompt.metadata
+    own = columns.get("extra_info")
+    inner = own if isinstance(own, Mapping) else {}
+    return {**columns, "id": item.prompt.id, "image": item.image, **inner}

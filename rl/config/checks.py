@@ -21,6 +21,8 @@ from rl.types import ImageSampling, Task, TextSampling
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "policy.dtype": ("float32", "bfloat16"),
+    "data.filter_overlong": ("error", "drop", "truncate"),
+    "data.on_overlap": ("error", "drop"),
     "learner.algorithm.ratio": ("token", "sequence"),
     "learner.algorithm.importance_level": ("token", "sequence"),
     "learner.advantage_baseline": ("mean", "leave_one_out"),
