@@ -57,6 +57,10 @@ def check(config: Config, *, needs_train: bool, needs_val: bool) -> Inputs:
     from policies.files.checkpoints import check_policy
 
     check_policy(folder)
+    if config.learner.lora.path is not None:
+        from policies.lora import check_adapter
+
+        check_adapter(Path(config.learner.lora.path), folder)
     _check_blocks(config, folder, tasks)
     return inputs
 
