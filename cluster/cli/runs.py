@@ -32,6 +32,7 @@ def train(recipe: str, overrides: Sequence[str]) -> int:
         return console.OK
     inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config))
     preflight.check_messages(inputs.all)
+    preflight.check_resume(config, "train", inputs)
     board = StatusBoard(config)
     with tracked(Trackers(open_run(config, "train", screen, config.steps), board)) as tracker:
         tracker.phase(_starting(config))
@@ -69,6 +70,7 @@ def sft(recipe: str, overrides: Sequence[str]) -> int:
     inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config))
     preflight.check_solutions(inputs)
     preflight.check_messages(inputs.val)
+    preflight.check_resume(config, "sft", inputs)
     steps = config.sft.steps
     with tracked(open_run(config, "sft", screen, steps)) as tracker:
         before, digest = _fine_tune(config, inputs, tracker)

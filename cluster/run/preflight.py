@@ -91,6 +91,14 @@ def check_solutions(inputs: Inputs) -> None:
                 raise DataError(f"data.train: prompt {prompt.id!r} has no worked answer; sft needs a column solution")
 
 
+def check_resume(config: Config, command: str, inputs: Inputs) -> None:
+    """That the checkpoint which the run would go on from is one of this policy, data and kind. Raises ConfigError or
+    CheckpointError."""
+    from cluster.run.resume import check_resume as check
+
+    check(config, command, [len(rows) for rows in inputs.train])
+
+
 def _load(config: Config, needs_train: bool, needs_val: bool) -> Inputs:
     wanted: list[tuple[str, SourceConfig, frozenset[Task]]] = []
     for name, needed, sources, mix in (
