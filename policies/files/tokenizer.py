@@ -114,11 +114,13 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
 
 def _special_tokens(folder: Path) -> dict[str, str]:
-    """bos_token, eos_token and the like, from either file: plain text, or an object with its content."""
+    """bos_token, eos_token and the like: plain text, or an object with its content. As in transformers, what an older
+    special_tokens_map.json says goes before tokenizer_config.json, unless that lists its added tokens itself."""
+    settings = read_settings(folder / "tokenizer_config.json")
+    older = {} if "added_tokens_decoder" in settings else read_settings(folder / "special_tokens_map.json")
     found = {}
-    for file in ("special_tokens_map.json", "tokenizer_config.json"):
-        for name, value in read_settings(folder / file).items():
-            content = value.get("content") if isinstance(value, dict) else value
-            if name.endswith("_token") and isinstance(content, str):
-                found[name] = content
+    for name, value in {**settings, **older}.items():
+        content = value.get("content") if isinstance(value, dict) else value
+        if name.endswith("_token") and isinstance(content, str):
+            found[name] = content
     return found
