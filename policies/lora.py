@@ -71,20 +71,8 @@ def attach(
 
     Raises PolicyError where a target is unknown, or has no module of its own in the family's format.
     """
-    theirs = _their_modules(policy.module, family_tensors(policy))
+    chosen = _chosen(policy.module, family_tensors(policy), target, policy.name)
     generator = torch.Generator().manual_seed(seed)
-    chosen = [
-        name
-        for name, module in policy.module.named_modules()
-        if isinstance(module, nn.Linear) and _adaptable(name) and name.rpartition(".")[2] in target
-    ]
-    known = {name.rpartition(".")[2] for name in chosen}
-    for name in target:
-        if name not in known:
-            raise PolicyError(f"lora: target {name!r}: {policy.name} has no such layer; allowed: {', '.join(TARGETS)}")
-    for name in chosen:
-        if name not in theirs:
-            raise PolicyError(f"lora: target {name!r}: {policy.name} has it within a fused weight; choose other layers")
     policy.module.requires_grad_(False)
     for name in chosen:
         _replace(policy.module, name, rank, alpha, generator)
@@ -121,10 +109,12 @@ def load_adapter(policy: MaskedDiffusionPolicy, folder: Path) -> list[str]:
 def check_adapter(folder: Path, policy: Path) -> None:
     """That ``load_adapter`` would take the folder for the policy's. No weights of the policy are read, nor memory taken.
     Raises PolicyError."""
-    config = read_config(policy)
-    family = family_of(config.get("model_type"))
-    module = sketch_module(partial(Transformer, family.sizes(config)))
-    _our_parts(module, family.tensors(module), folder, policy.name)
+    _our_parts(*_sketch(policy), folder, policy.name)
+
+
+def check_targets(target: Sequence[str], policy: Path) -> None:
+    """That ``attach`` would find these layers in the policy's folder. Raises PolicyError."""
+    _chosen(*_sketch(policy), target, policy.name)
 
 
 def save_adapter(policy: MaskedDiffusionPolicy, folder: Path) -> None:
@@ -181,6 +171,32 @@ def adapters_off(module: nn.Module) -> Iterator[None]:
     finally:
         for each in found:
             each.active = True
+
+
+def _sketch(policy: Path) -> tuple[nn.Module, Tensors]:
+    """The network of a policy's folder without its weights, and the family's names for them."""
+    config = read_config(policy)
+    family = family_of(config.get("model_type"))
+    module = sketch_module(partial(Transformer, family.sizes(config)))
+    return module, family.tensors(module)
+
+
+def _chosen(module: nn.Module, tensors: Tensors, target: Sequence[str], policy: str) -> list[str]:
+    """Our names of the layers called ``target`` in the blocks. Raises PolicyError."""
+    theirs = _their_modules(module, tensors)
+    chosen = [
+        name
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.Linear) and _adaptable(name) and name.rpartition(".")[2] in target
+    ]
+    known = {name.rpartition(".")[2] for name in chosen}
+    for name in target:
+        if name not in known:
+            raise PolicyError(f"lora: target {name!r}: {policy} has no such layer; allowed: {', '.join(TARGETS)}")
+    for name in chosen:
+        if name not in theirs:
+            raise PolicyError(f"lora: target {name!r}: {policy} has it within a fused weight; choose other layers")
+    return chosen
 
 
 def _their_modules(module: nn.Module, tensors: Tensors) -> dict[str, str]:

@@ -14,7 +14,7 @@ from policies.files.folders import check_files, read_config
 from rewards.mix import RewardMix
 from rewards.registry import settings_of
 from rewards.shaping import Shaping
-from rl.config import Config, PolicyConfig, SourceConfig
+from rl.config import Config, LoraConfig, PolicyConfig, SourceConfig
 from rl.data.rows import check_disjoint, load_rows
 from rl.errors import ConfigError, DataError, PolicyError
 from rl.tasks import GENERATORS
@@ -57,10 +57,7 @@ def check(config: Config, *, needs_train: bool, needs_val: bool) -> Inputs:
     from policies.files.checkpoints import check_policy
 
     check_policy(folder)
-    if config.learner.lora.path is not None:
-        from policies.lora import check_adapter
-
-        check_adapter(Path(config.learner.lora.path), folder)
+    _check_lora(config.learner.lora, folder)
     _check_blocks(config, folder, tasks)
     return inputs
 
@@ -72,6 +69,16 @@ def _check_adapter(config: Config) -> None:
             raise PolicyError(
                 f"learner.lora.path={path}: no {name} in it; give a folder with an adapter as PEFT saves it"
             )
+
+
+def _check_lora(settings: LoraConfig, folder: Path) -> None:
+    """That the policy has the layers of the adapter to start from, or of a new one."""
+    from policies.lora import check_adapter, check_targets
+
+    if settings.path is not None:
+        check_adapter(Path(settings.path), folder)
+    elif settings.rank:
+        check_targets(settings.target, folder)
 
 
 def check_messages(prompts: Iterable[Prompt]) -> None:
