@@ -11,7 +11,7 @@ from typing import Any
 from policies.base import EncodedPrompt, Vocabulary
 from policies.families.registry import Family
 from policies.families.rope import rope_theta
-from policies.families.settings import flag, number, require, shown, whole, whole_or_none
+from policies.families.settings import COPY, MOST_LAYERS, flag, number, require, shown, whole, whole_or_none
 from policies.families.tensor_names import Tensors, prefixed
 from policies.network.transformer import Transformer, TransformerConfig
 from policies.policy import MaskedDiffusionPolicy
@@ -29,6 +29,9 @@ FIXED = {
     "include_bias": False,
     "input_emb_norm": False,
     "scale_logits": False,
+    "block_group_size": 1,
+    "layer_norm_with_affine": True,
+    "bias_for_layer_norm": False,
 }
 
 
@@ -48,7 +51,7 @@ def read_sizes(config: Mapping[str, Any], theta: float | None, max_length: int) 
     return TransformerConfig(
         vocab_size=vocabulary_size(config),
         d_model=d_model,
-        n_layers=whole(config, "n_layers"),
+        n_layers=whole(config, "n_layers", most=MOST_LAYERS),
         n_heads=heads,
         n_kv_heads=_key_value_heads(config, heads),
         mlp_hidden_size=whole_or_none(config, "mlp_hidden_size") or whole(config, "mlp_ratio", 4) * d_model,
@@ -74,8 +77,11 @@ def _key_value_heads(config: Mapping[str, Any], heads: int) -> int:
 
 
 def vocabulary_size(config: Mapping[str, Any]) -> int:
-    """Rows of the embedding, which may be more than there are tokens."""
-    return whole_or_none(config, "embedding_size") or whole(config, "vocab_size")
+    """Rows of the embedding, which may be more than there are tokens. Raises PolicyError where they are fewer."""
+    tokens, rows = whole(config, "vocab_size"), whole_or_none(config, "embedding_size")
+    if rows is not None and rows < tokens:
+        raise PolicyError(f"config.json: embedding_size={rows}: must be at least vocab_size={tokens}; {COPY}")
+    return rows or tokens
 
 
 def vocabulary(config: Mapping[str, Any], text_size: int) -> Vocabulary:

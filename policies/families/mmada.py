@@ -38,7 +38,9 @@ RELEASED = {
 
 def sizes(config: Mapping[str, Any]) -> TransformerConfig:
     """The original code has no defaults; we take the release's for what does not change the weights' meaning."""
-    return llada.read_sizes({**config, "embedding_size": _size(config)}, theta=None, max_length=4096)
+    return llada.read_sizes(
+        {**config, "vocab_size": _size(config), "embedding_size": None}, theta=None, max_length=4096
+    )
 
 
 def vocabulary(config: Mapping[str, Any], text_size: int) -> Vocabulary:
@@ -120,4 +122,4 @@ def image_codes(policy: MaskedDiffusionPolicy, prompt: Prompt) -> list[int]:
 
 _LAYOUTS = {Task.TEXT: _text, Task.UNDERSTAND: _understand, Task.DRAW: _draw, Task.THINK_DRAW: _think_draw}
 
-FAMILY = Family("mmada", sizes, vocabulary, llada.tensors, layout, RELEASED, llada.HEAD)
+FAMILY = Family("mmada", sizes, vocabulary, llada.tensors, layout, aliases=RELEASED, head=llada.HEAD)

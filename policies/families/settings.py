@@ -6,20 +6,23 @@ code gets it in place of its default.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from rl.errors import PolicyError
 
+MOST, MOST_LAYERS = 1 << 24, 10_000  # more than any model has, and little enough to be looked at
 COPY = "copy config.json from the original checkpoint"
 
 
-def whole(config: Mapping[str, Any], name: str, default: int | None = None, least: int = 1) -> int:
-    """A whole number of at least ``least``."""
+def whole(config: Mapping[str, Any], name: str, default: int | None = None, least: int = 1, most: int = MOST) -> int:
+    """A whole number from ``least`` to ``most``."""
     value = _given(config, name, default)
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise wrong(name, value, f"a whole number of at least {least}")
+    if value > most:
+        raise wrong(name, value, f"at most {most}")
     return value
 
 
@@ -31,7 +34,7 @@ def whole_or_none(config: Mapping[str, Any], name: str) -> int | None:
 def number(config: Mapping[str, Any], name: str, default: float | None = None) -> float:
     """A finite number above 0."""
     value = _given(config, name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
         raise wrong(name, value, "a number above 0")
     return float(value)
 

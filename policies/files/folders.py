@@ -112,6 +112,8 @@ def weight_files(folder: Path) -> list[Path]:
     if index.is_file():
         try:
             names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+            if not names:
+                raise PolicyError(f"{index}: weight_map names no files; copy it from the original checkpoint")
             if any(Path(name).name != name for name in names):
                 raise PolicyError(f"{index}: names files outside its folder; allowed: plain names")
             return [folder / name for name in names]

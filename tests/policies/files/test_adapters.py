@@ -95,6 +95,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"r": 3},
     {"lora_alpha": "6"},
     {"lora_alpha": 0},
+    {"lora_alpha": 10**400},
     {"lora_alpha": -6},
     {"lora_alpha": None},
     {"use_rslora": "yes"},

@@ -157,6 +157,9 @@ def test_an_index_stays_in_its_folder(folder):
     (folder / INDEX).write_text(json.dumps({"weight_map": {"a": "../model.safetensors"}}))
     with pytest.raises(PolicyError, match="names files outside its folder"):
         check_policy(folder)
+    (folder / INDEX).write_text('{"weight_map": {}}')
+    with pytest.raises(PolicyError, match="weight_map names no files"):
+        check_policy(folder)
     (folder / INDEX).write_text("[]")
     with pytest.raises(PolicyError, match="no mapping 'weight_map'"):
         check_policy(folder)
