@@ -158,7 +158,7 @@ def _shown(value: object) -> str:
     return str(value).replace("'", "").replace("None", "null")
 
 
-def _differences(saved: Path, now: Path) -> list[tuple[str, object, object]]:
+def _differences(saved: Path, now: Path) -> Sequence[tuple[str, object, object]]:
     """(what, there, here) of two policies' configs, as far as they make the network and its vocabulary."""
     there, here = read_config(saved), read_config(now)
     found = [(name, there.get(name), here.get(name)) for name in IDS if there.get(name) != here.get(name)]

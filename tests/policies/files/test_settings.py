@@ -363,7 +363,8 @@ def test_what_transformers_5_writes_is_read_as_it_reads_it(tmp_path: Path, theta
     from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding
 
     theirs = Qwen3Config(
-        hidden_size=64, num_attention_heads=4, num_key_value_heads=2, head_dim=24, num_hidden_layers=2, rope_theta=theta,
+        hidden_size=64, num_attention_heads=4, num_key_value_heads=2, head_dim=24, num_hidden_layers=2,
+        rope_parameters={"rope_theta": theta, "rope_type": "default"},
     )  # fmt: skip
     theirs.save_pretrained(tmp_path)
     written = json.loads((tmp_path / "config.json").read_text())
