@@ -34,6 +34,7 @@ def train(recipe: str, overrides: Sequence[str]) -> int:
         return console.OK
     inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config))
     preflight.check_messages(inputs.all)
+    preflight.check_resume(config, "train", inputs)
     objective = in_words(config, inputs.train)
     for line in objective:
         screen.print(line, highlight=False)
@@ -76,6 +77,7 @@ def sft(recipe: str, overrides: Sequence[str]) -> int:
     inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config))
     preflight.check_solutions(inputs)
     preflight.check_messages(inputs.val)
+    preflight.check_resume(config, "sft", inputs)
     steps = config.sft.steps
     with tracked(open_run(config, "sft", screen, steps)) as tracker:
         before, digest = _fine_tune(config, inputs, tracker)

@@ -15,7 +15,7 @@ from policies.files.folders import check_files, read_config
 from rewards.mix import RewardMix
 from rewards.registry import settings_of
 from rewards.shaping import Shaping
-from rl.config import Config, PolicyConfig
+from rl.config import Config, LoraConfig, PolicyConfig
 from rl.errors import ConfigError, DataError, PolicyError
 from rl.types import Prompt, Task
 
@@ -58,6 +58,7 @@ def check(config: Config, *, needs_train: bool, needs_val: bool) -> Inputs:
     from policies.files.checkpoints import check_policy
 
     check_policy(folder)
+    _check_lora(config.learner.lora, folder)
     _check_blocks(config, folder, tasks)
     inputs = _inputs(fit(config, folder, sources, notes))
     say(notes)
@@ -78,6 +79,16 @@ def _check_adapter(config: Config) -> None:
             )
 
 
+def _check_lora(settings: LoraConfig, folder: Path) -> None:
+    """That the policy has the layers of the adapter to start from, or of a new one."""
+    from policies.lora import check_adapter, check_targets
+
+    if settings.path is not None:
+        check_adapter(Path(settings.path), folder)
+    elif settings.rank:
+        check_targets(settings.target, folder)
+
+
 def check_messages(prompts: Iterable[Prompt]) -> None:
     """Nothing can be asked of a row of plain text. Raises DataError."""
     for prompt in prompts:
@@ -93,6 +104,14 @@ def check_solutions(inputs: Inputs) -> None:
         for prompt in rows:
             if prompt.task is not Task.DRAW and not prompt.solution:
                 raise DataError(f"data.train: prompt {prompt.id!r} has no worked answer; sft needs a column solution")
+
+
+def check_resume(config: Config, command: str, inputs: Inputs) -> None:
+    """That the checkpoint which the run would go on from is one of this policy, data and kind. Raises ConfigError or
+    CheckpointError."""
+    from cluster.run.resume import check_resume as check
+
+    check(config, command, [len(rows) for rows in inputs.train])
 
 
 def _check_rewards(config: Config) -> None:

@@ -13,15 +13,19 @@ from typing import Any
 from policies.base import Vocabulary
 from policies.families import llada, qwen
 from policies.families.registry import Family
+from policies.families.rope import require_whole_heads
 from policies.network.transformer import TransformerConfig
+
+MASK_ID = 151666  # of the released configuration_dream.py, for folders whose config does not say
 
 
 def sizes(config: Mapping[str, Any]) -> TransformerConfig:
+    require_whole_heads(config)
     return qwen.sizes(config, qkv_bias=True, shifted=True)
 
 
 def vocabulary(config: Mapping[str, Any], text_size: int) -> Vocabulary:
-    return qwen.vocabulary(config, config["mask_token_id"], config["eos_token_id"])
+    return qwen.vocabulary(config, config.get("mask_token_id", MASK_ID), config["eos_token_id"])
 
 
-FAMILY = Family("Dream", sizes, vocabulary, qwen.tensors, llada.layout)
+FAMILY = Family("Dream", sizes, vocabulary, qwen.tensors, llada.layout, head=qwen.HEAD)
