@@ -12,7 +12,7 @@ from rich.console import Console
 
 from cluster import console
 from cluster.run import cache_gate, preflight
-from cluster.run.folder import already_finished, open_run
+from cluster.run.folder import already_finished, check_output, open_run
 from cluster.run.status import StatusBoard
 from rl.config import Config, load_config
 from rl.protocols import Tracker
@@ -28,6 +28,7 @@ def train(recipe: str, overrides: Sequence[str]) -> int:
     """A whole run, or the rest of one; the trained policy goes to ``run_dir/policy``."""
     began = time.monotonic()
     config, screen = load_config(recipe, overrides), Console()
+    check_output(config)
     if already_finished(config, screen):
         return console.OK
     inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config))
@@ -66,6 +67,7 @@ def sft(recipe: str, overrides: Sequence[str]) -> int:
     """Fine-tuning in this process, held-out evaluation before and after; the policy goes to ``run_dir/policy``."""
     began = time.monotonic()
     config, screen = load_config(recipe, overrides), Console()
+    check_output(config)
     inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config))
     preflight.check_solutions(inputs)
     preflight.check_messages(inputs.val)
@@ -86,6 +88,7 @@ def evaluate(recipe: str, overrides: Sequence[str]) -> int:
     config, screen = load_config(recipe, overrides), Console()
     if not any(override.strip().startswith("name=") for override in overrides):
         config = dataclasses.replace(config, name=f"{config.name}-eval")
+    check_output(config)
     inputs = preflight.check(config, needs_train=False, needs_val=True)
     with tracked(open_run(config, "eval", screen, 0)) as tracker:
         metrics, digest = _held_out(config, inputs.val, tracker, 0)

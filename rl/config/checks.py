@@ -17,6 +17,7 @@ from rl.objectives import OBJECTIVES
 from rl.objectives.kl import KL_ESTIMATORS
 from rl.objectives.normalizers import NORMALIZERS
 from rl.registry import Registry, close_to
+from rl.tracking.mlflow_address import check_uri
 from rl.types import ImageSampling, Task, TextSampling
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -118,6 +119,8 @@ def validate(config: Config) -> None:
         decay,
         f"null, or sft.steps={config.sft.steps} or more",
     )
+    if config.tracking.mlflow:
+        check_uri(config.tracking.uri)
     _validate_best(config)
     _validate_staleness(config)
     _validate_sharing(config)

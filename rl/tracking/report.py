@@ -18,7 +18,7 @@ from rl.checkpoints.files import write_whole
 from rl.config import Config
 from rl.tracking.contact_sheet import side_by_side
 from rl.tracking.metrics_file import SAMPLES_FOLDER, Point, curve, read_metrics
-from rl.tracking.mlflow_tracker import store_uri
+from rl.tracking.mlflow_address import shown, store_uri
 from rl.tracking.samples import load_drawings
 from rl.types import Task
 
@@ -154,8 +154,8 @@ def montage(run_dir: Path) -> Path | None:
 
 def mlflow_command(run_dir: Path, uri: str | None = None) -> str:
     """The shell command that opens MLflow on the run, or where its server is."""
-    if uri and not uri.startswith(("sqlite:", "file:", "postgresql", "mysql", "mssql")):
-        return f"MLflow: {uri}"
+    if uri and uri.lower().startswith(("http:", "https:", "databricks")):
+        return f"MLflow: {shown(uri)}"
     program = "mlflow" if shutil.which("mlflow") else str(Path(sys.executable).with_name("mlflow"))
     return shlex.join([program, "ui", "--backend-store-uri", uri or store_uri(run_dir)])
 
