@@ -15,6 +15,8 @@ from rich.console import Console
 
 from cluster import console
 from cluster.run.writable import folder_problem, reason
+from rl.checkpoints.folder import steps_in
+from rl.checkpoints.manifest import MANIFEST
 from rl.config import Config, to_yaml
 from rl.errors import ConfigError
 from rl.protocols import Tracker
@@ -48,7 +50,11 @@ def open_run(config: Config, command: str, screen: Console, steps: int) -> Track
     resumes = math.isinf(keep_until)
     if config.tracking.mlflow:
         check_store(
-            run_dir, config.tracking.uri, config.tracking.experiment, resumes=resumes, warn=lambda text: _log.warning(text)
+            run_dir,
+            config.tracking.uri,
+            config.tracking.experiment,
+            resumes=resumes,
+            warn=lambda text: _log.warning(text),
         )
     try:
         trackers = _make_folder(config, command, screen, steps, keep_until)
@@ -73,6 +79,8 @@ def _make_folder(config: Config, command: str, screen: Console, steps: int, keep
     run_dir = config.run_dir
     lock_folder(run_dir)
     console.log_to(run_dir)
+    if command in ("train", "sft"):
+        console.when_interrupted(lambda: way_on(config))
     _log.info("unigrpo %s: %s", command, run_dir.absolute())
     trackers: list[Tracker] = [JsonlTracker(run_dir, keep_until=keep_until), LiveTable(steps, console=screen)]
     (run_dir / COMMAND_FILE).write_text(command + "\n", "utf-8")
@@ -87,6 +95,16 @@ def _unwritable(config: Config, problem: str) -> str:
     if len(where) > longest:
         where = f"{where[:longest]}..."
     return f"{where}: the run's folder cannot be written to: {problem}; give another, e.g. output_dir=runs"
+
+
+def way_on(config: Config) -> str:
+    """What the same command would do, after a run that was interrupted. Looks at what was saved; checks no hashes."""
+    saved = [step for step, folder in steps_in(config.run_dir / "checkpoints") if (folder / MANIFEST).is_file()]
+    if not saved:
+        return "no checkpoint was saved: the same command starts over"
+    if config.resume_mode == "auto":
+        return f"the same command goes on from step {max(saved)}"
+    return f"step {max(saved)} is saved: the same command with resume_mode=auto goes on from it"
 
 
 def already_finished(config: Config, screen: Console) -> bool:

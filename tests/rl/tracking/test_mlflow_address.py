@@ -75,7 +75,9 @@ def test_what_mlflow_does_not_take_is_one_line_with_the_way_out(uri: str, monkey
     assert REFUSED[uri] in str(caught.value)
 
 
-@pytest.mark.parametrize("uri", ["localhost:5999", "127.0.0.1:5999", "htp://x", "mlruns", "file:///data/mlruns", "s3://x"])
+@pytest.mark.parametrize(
+    "uri", ["localhost:5999", "127.0.0.1:5999", "htp://x", "mlruns", "file:///data/mlruns", "s3://x"]
+)
 def test_mlflow_itself_refuses_them(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
     with pytest.raises(Exception, match=r"maintenance mode|unsupported URI"):
@@ -189,7 +191,10 @@ def test_an_experiment_that_was_deleted_is_one_line_before_the_run(tmp_path: Pat
     client.delete_experiment(client.create_experiment("unigrpo"))
     for uri in (None, store_uri(tmp_path)):
         text = refusal(tmp_path, uri)
-        assert text.startswith("tracking.experiment='unigrpo': was deleted in MLflow") and "tracking.experiment=new" in text
+        assert (
+            text.startswith("tracking.experiment='unigrpo': was deleted in MLflow")
+            and "tracking.experiment=new" in text
+        )
     check_store(tmp_path, None, "another", resumes=False, warn=pytest.fail)
     client.restore_experiment(client.get_experiment_by_name("unigrpo").experiment_id)  # pyright: ignore
     check_store(tmp_path, None, "unigrpo", resumes=True, warn=pytest.fail)
