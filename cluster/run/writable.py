@@ -37,6 +37,8 @@ def file_problem(file: Path) -> str:
         if fresh:
             file.unlink()
         return ""
+    except FileNotFoundError:
+        return f"no such folder: {file.parent}"
     except (OSError, ValueError) as error:
         return reason(error)
 

@@ -107,16 +107,14 @@ def interrupt(recipe: str, run_dir: Path, *settings: str, command: str = "train"
 
 @pytest.mark.parametrize("command", ["train", "sft"])
 def test_ctrl_c_saves_and_says_from_where_the_run_goes_on(tmp_path: Path, command: str) -> None:
-    recipe, run_dir = (
-        make_run(tmp_path, steps=100_000, save_freq=0, sft={"steps": 100_000, "batch_size": 4}),
-        tmp_path / "runs",
-    )
-    told = interrupt(recipe, run_dir / "run", *QUIET, command=command)
-    (saved,) = (run_dir / "run" / "checkpoints").glob("global_step_*")
+    recipe = make_run(tmp_path, steps=100_000, save_freq=0, sft={"steps": 100_000, "batch_size": 4})
+    run_dir, texts = tmp_path / "runs" / "run", f"data.train=[{{source: {tmp_path / 'sums.jsonl'}}}]"
+    told = interrupt(recipe, run_dir, texts, *QUIET, command=command)
+    (saved,) = (run_dir / "checkpoints").glob("global_step_*")
     lines = told.splitlines()
     assert lines[0].startswith("warning: Ctrl-C: the step is abandoned or finished, and saved")
     assert lines[1:] == [f"interrupted; the same command goes on from step {saved.name[12:]}"]
-    assert lines[1] in (run_dir / "run" / "log").read_text()
+    assert lines[1] in (run_dir / "log").read_text()
 
 
 def test_an_evaluation_that_is_interrupted_promises_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
