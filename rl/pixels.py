@@ -18,7 +18,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from rl.errors import DataError, first_line
 
@@ -51,14 +51,14 @@ def open_image(source: str | Path | bytes) -> Image.Image:
         raise DataError(f"{name}: not a readable {', '.join(FORMATS)} image: {first_line(error)}") from error
 
 
-def _open(source: str | Path | bytes) -> Image.Image:
+def _open(source: str | Path | bytes) -> ImageFile.ImageFile:
     return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
 
 
 def _low_bytes(source: str | Path | bytes) -> Image.Image:
     """Pillow keeps the high byte of a 16-bit colour. Told that the low one comes last, it keeps that."""
     image = _open(source)
-    image.tile = [tile._replace(args=tile.args.replace("16B", "16L")) for tile in image.tile]
+    image.tile = [tile._replace(args=str(tile.args).replace("16B", "16L")) for tile in image.tile]
     return image
 
 

@@ -69,12 +69,12 @@ def test_in_a_terminal_the_table_has_every_column_the_phase_and_the_time_left():
         assert text in shown
 
 
-def drawn(width: int, steps: int = 1000, **metrics: float) -> list[str]:
+def drawn(width: int, metrics: dict[str, float] | None = None, steps: int = 1000) -> list[str]:
     """The lines that stand in a terminal of that width, after three steps, or before the first."""
     table, _, _ = make(terminal=False, steps=steps, width=width)
     table.phase("evaluating before training")
     for step in (steps - 2, steps - 1, steps) if metrics else ():
-        table.log(step, metrics)
+        table.log(step, metrics or {})
     paper = Console(record=True, file=io.StringIO(), width=width)
     paper.print(table._render())
     return paper.export_text().splitlines()
@@ -92,7 +92,7 @@ def test_before_the_first_step_one_line_says_what_the_run_does(width: int):
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
 @pytest.mark.parametrize("metrics", [ALL_TASKS, STEP, ONE_TASK], ids=["four tasks", "two tasks", "one task"])
 def test_nothing_is_cut_that_has_room(width: int, metrics: dict[str, float]):
-    text = "\n".join(drawn(width, **metrics))
+    text = "\n".join(drawn(width, metrics))
     titles = "text draw KL clip tokens/s".split() if "actor/kl_loss" in metrics else "text tokens/s".split()
     for title in ["step", "reward", "1000/1000", "1.250", *titles, *(["understand"] if metrics is ALL_TASKS else [])]:
         assert title in text, text
@@ -102,7 +102,7 @@ def test_nothing_is_cut_that_has_room(width: int, metrics: dict[str, float]):
 
 @pytest.mark.parametrize("width", range(20, 80, 7))
 def test_in_a_narrow_terminal_the_last_columns_go_whole(width: int):
-    lines = drawn(width, **ALL_TASKS)
+    lines = drawn(width, ALL_TASKS)
     words = {word for line in lines for word in line.split() if not line.startswith(("evaluating", "of "))}
     whole = {"step", "text", "understand", "draw", "think_draw", "reward", "KL", "clip", "tokens/s", "images/s"}
     numbers = {"998/1000", "999/1000", "1000/1000", "1.250", "0.500", "0.028", "0.0123", "0.062", "1,235", "0.50"}
@@ -112,8 +112,8 @@ def test_in_a_narrow_terminal_the_last_columns_go_whole(width: int):
 
 
 def test_images_have_a_column_once_there_are_any():
-    assert "images/s" not in "\n".join(drawn(120, **ONE_TASK))
-    assert "images/s" in "\n".join(drawn(120, **{**ONE_TASK, "perf/images_per_s": 0.01}))
+    assert "images/s" not in "\n".join(drawn(120, ONE_TASK))
+    assert "images/s" in "\n".join(drawn(120, {**ONE_TASK, "perf/images_per_s": 0.01}))
     table, stream, _ = make(terminal=False)
     table.log(1, {**STEP, "perf/images_per_s": 0.0})
     table.log(2, STEP)
