@@ -17,7 +17,7 @@ from rl.objectives import OBJECTIVES
 from rl.objectives.kl import KL_ESTIMATORS
 from rl.objectives.normalizers import NORMALIZERS
 from rl.registry import Registry, close_to
-from rl.tracking.mlflow_address import check_uri
+from rl.tracking.mlflow_address import check_experiment, check_uri
 from rl.types import ImageSampling, Task, TextSampling
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -121,6 +121,7 @@ def validate(config: Config) -> None:
     )
     if config.tracking.mlflow:
         check_uri(config.tracking.uri)
+        check_experiment(config.tracking.experiment, config.tracking.uri)
     _validate_best(config)
     _validate_staleness(config)
     _validate_sharing(config)

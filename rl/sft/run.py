@@ -15,7 +15,7 @@ from rl.learner.trained import trained
 from rl.protocols import Checkpoints, Prompts
 from rl.sft.examples import ExampleMaker
 from rl.sft.steps import train_steps
-from rl.stop import Stop
+from rl.stop import Stop, StopRequested
 
 
 class FineTuner:
@@ -67,7 +67,7 @@ class SftRun:
         """The steps that are left, each logged. A checkpoint every ``save_freq`` steps and every ``save_minutes``;
         ``evaluate(steps done)`` every ``test_freq``, but not after the last, which is the caller's.
 
-        stop: once it is requested, the step is finished and saved. Raises KeyboardInterrupt then.
+        stop: once it is requested, an evaluation is abandoned, a step is finished and saved. Raises KeyboardInterrupt then.
         """
         config, last = self.config, self.config.sft.steps
         stop, timer, saved = stop or Stop(), SaveTimer(config.save_minutes, now), self.step > 0
@@ -86,7 +86,12 @@ class SftRun:
                 raise KeyboardInterrupt
             if evaluate is not None and config.test_freq and self.step % config.test_freq == 0 and self.step < last:
                 self.policy.module.eval()
-                self.checkpoints.rate(self.step, evaluate(self.step))
+                try:
+                    with stop.may_abandon():
+                        self.checkpoints.rate(self.step, evaluate(self.step))
+                except StopRequested:
+                    self._save(before)
+                    raise KeyboardInterrupt from None
                 self.policy.module.train()
         self.policy.module.eval()
 

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from rl.errors import ConfigError, first_line
 
 DATABASES = ("postgresql", "mysql", "mssql")
+LONGEST_EXPERIMENT = 500
 _ALLOWED = "http://HOST:PORT, sqlite:////FOLDER/mlflow.db, or null for a store in the run folder"
 
 
@@ -42,6 +43,15 @@ def check_uri(uri: str | None) -> None:
     """That MLflow takes such an address. Raises ConfigError."""
     if uri is not None and (problem := _problem(uri)):
         raise ConfigError(f"tracking.uri={shown(uri)!r}: {problem}")
+
+
+def check_experiment(experiment: str, uri: str | None) -> None:
+    """That MLflow takes such a name. Raises ConfigError."""
+    where = f"tracking.experiment={experiment[:80]!r}"
+    if not experiment.strip() or len(experiment) > LONGEST_EXPERIMENT:
+        raise ConfigError(f"{where}: expected 1 to {LONGEST_EXPERIMENT} characters, e.g. unigrpo")
+    if uri is not None and uri.startswith("databricks") and not experiment.startswith("/"):
+        raise ConfigError(f"{where}: Databricks names experiments by their path; expected e.g. /Users/NAME/unigrpo")
 
 
 def _problem(uri: str) -> str:

@@ -25,7 +25,7 @@ from rl.config.checks import flatten
 from rl.errors import first_line
 from rl.tracking.contact_sheet import sheet
 from rl.tracking.metrics_file import read_metrics
-from rl.tracking.mlflow_address import shown, store_uri
+from rl.tracking.mlflow_address import shown, sqlite_file, store_uri
 from rl.tracking.mlflow_names import LONGEST, clean_name
 from rl.tracking.mlflow_store import patient_for_seconds
 from rl.tracking.samples import Drawing, drawings, text_rows
@@ -261,7 +261,10 @@ class _Run:
 
         if experiment := self._client.get_experiment_by_name(self._experiment):
             return experiment.experiment_id
-        place = None if self._uri else (self._run_dir / "mlartifacts").as_uri()
+        file = sqlite_file(
+            self._uri or store_uri(self._run_dir)
+        )  # pictures go beside it; a server has a place of its own
+        place = None if file is None else (file.absolute().parent / "mlartifacts").as_uri()
         try:
             return self._client.create_experiment(self._experiment, artifact_location=place)
         except MlflowException as error:

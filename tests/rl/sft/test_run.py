@@ -143,6 +143,19 @@ def test_a_run_that_is_told_to_stop_finishes_its_step_and_saves_it(tmp_path: Pat
     assert again.resume() == {} and again.step == 5
 
 
+def test_an_evaluation_is_abandoned_when_the_run_is_told_to_stop(tmp_path: Path) -> None:
+    task, stop = make(config(tmp_path, test_freq=3)), Stop()
+
+    def evaluate(step: int) -> Mapping[str, float]:
+        stop.request()
+        raise AssertionError("it went on")
+
+    assert task.resume() is None
+    with pytest.raises(KeyboardInterrupt):
+        task.run(lambda step, metrics: None, {}, evaluate, stop)
+    assert [path.name for path in kept(task).folder.glob("global_step_*")] == ["global_step_3"]
+
+
 def test_evaluations_on_the_way_rate_the_checkpoints(tmp_path: Path) -> None:
     scores = {2: 0.1, 4: 0.9, 6: 0.3}
     settings = config(tmp_path, save_freq=2, test_freq=2, keep_checkpoints=1, best_metric="val/text/score")

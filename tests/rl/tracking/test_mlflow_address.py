@@ -89,6 +89,23 @@ def test_what_mlflow_takes_passes(uri: str | None) -> None:
     check_uri(uri)
 
 
+@pytest.mark.parametrize(
+    ("experiment", "uri", "said"),
+    [
+        ("", None, "1 to 500 characters"),
+        ("  ", None, "1 to 500 characters"),
+        ("x" * 501, "http://a:1", "1 to 500 characters"),
+        ("unigrpo", "databricks", "/Users/NAME/unigrpo"),
+        ("unigrpo", "databricks://profile", "/Users/NAME/unigrpo"),
+    ],
+)
+def test_a_name_of_an_experiment_that_mlflow_refuses(experiment: str, uri: str | None, said: str) -> None:
+    with pytest.raises(ConfigError, match="tracking.experiment=") as caught:
+        build_config([("test", {"tracking": {"experiment": experiment, "uri": uri}})])
+    assert said in str(caught.value) and len(str(caught.value)) < 300
+    build_config([("test", {"tracking": {"experiment": "/Users/me/ünigrpo", "uri": uri}})])
+
+
 def test_folders_are_taken_where_mlflow_is_told_to_take_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     check_uri("mlruns")

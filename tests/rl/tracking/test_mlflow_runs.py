@@ -80,6 +80,18 @@ def test_a_new_store_is_made_in_the_run_folder(tmp_path: Path, name: str) -> Non
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+def test_pictures_of_a_file_that_runs_share_are_beside_it(tmp_path: Path, empty_store: Path) -> None:
+    shared, run_dir = tmp_path / "shared", tmp_path / "run"
+    for folder in (shared, run_dir):
+        folder.mkdir()
+    shutil.copyfile(empty_store, shared / "all.db")
+    tracker = MlflowTracker(run_dir, name="run", uri=f"sqlite:///{shared}/all.db")
+    tracker.samples(1, GROUPS, "train")
+    tracker.close("FINISHED")
+    assert [path.name for path in (shared / "mlartifacts").rglob("train_texts*")] == ["train_texts-000001.json"]
+    assert [path.name for path in run_dir.iterdir()] == [RUN_FILE]
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """MLflow's own server on loopback, stopped at the end."""
