@@ -126,7 +126,7 @@ class LiveTable:
         rows, left = self._rows, self.seconds_left()
         caption = Text("   ".join([self._phase, f"time left {duration(left)}", *self._waited]))
         if not rows:
-            return Text(f"{self._phase} ...")
+            return Text(self._phase if self._closed else f"{self._phase} ...")
         columns = self._fitting(rows)
         table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
         for title in self._cells(0, {}, columns):

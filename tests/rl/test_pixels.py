@@ -188,6 +188,28 @@ def test_of_an_animation_the_first_frame_is_taken(kind: str) -> None:
     assert np.asarray(open_image(moving))[0, 0].tolist() == [255, 0, 0]
 
 
+OTHERS = [
+    ("GIF", "P"),
+    ("GIF", "L"),
+    ("TIFF", "F"),
+    ("TIFF", "I"),
+    ("TIFF", "I;16B"),
+    ("TIFF", "LAB"),
+    ("TIFF", "CMYK"),
+    ("BMP", "RGB"),
+    ("ICO", "RGBA"),
+    ("PPM", "RGB"),
+    ("JPEG2000", "RGB"),
+]
+
+
+@pytest.mark.parametrize(("kind", "mode"), OTHERS)
+def test_other_formats_are_one_line(kind: str, mode: str) -> None:
+    with pytest.raises(DataError, match="^image bytes: not a readable PNG, JPEG, WEBP image: ") as caught:
+        open_image(encoded(Image.new(mode, (16, 16)), kind))
+    assert "\n" not in str(caught.value)
+
+
 WHOLE = {
     "grey 16": png16(np.random.default_rng(0).integers(0, 65536, (40, 40, 1))),
     "colour 16": png16(np.random.default_rng(0).integers(0, 65536, (40, 40, 3))),

@@ -89,6 +89,13 @@ def test_before_the_first_step_one_line_says_what_the_run_does(width: int):
     assert drawn(width) == ["evaluating before training ..."]
 
 
+def test_a_run_without_steps_ends_in_one_word():
+    table, stream, _ = make(terminal=True)
+    table.phase("evaluating 6 held-out prompts")
+    table.close("FINISHED")
+    assert "finished" in stream.getvalue() and "finished ..." not in stream.getvalue()
+
+
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
 @pytest.mark.parametrize("metrics", [ALL_TASKS, STEP, ONE_TASK], ids=["four tasks", "two tasks", "one task"])
 def test_nothing_is_cut_that_has_room(width: int, metrics: dict[str, float]):
