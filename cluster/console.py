@@ -20,6 +20,7 @@ OK, CRASHED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 LOG_FILE = "log"
 
 _log = logging.getLogger(__name__)
+_way_on: list[Callable[[], str]] = []  # what an interrupted command leaves to go on from
 
 
 def run(body: Callable[[], int]) -> None:
@@ -28,6 +29,7 @@ def run(body: Callable[[], int]) -> None:
     An error of ours is one line on stderr and exit 2, or exit 1 where training cannot go on; Ctrl-C and SIGTERM are exit
     130; anything else is a bug: exit 1, and its traceback is in the log of the run, or on stderr where there is no run yet.
     """
+    _way_on.clear()
     logging.getLogger().addHandler(logging.NullHandler())  # before there is a log, errors are told by us alone
     try:
         with _sigterm_as_ctrl_c():
@@ -37,13 +39,19 @@ def run(body: Callable[[], int]) -> None:
         _say(f"error: {' '.join(str(error).split())}")
         code = CRASHED if isinstance(error, TrainingError) else REFUSED
     except (KeyboardInterrupt, SystemExit):
-        _log.info("interrupted")
-        _say("interrupted: the same command goes on from the last checkpoint")
+        told = "; ".join(["interrupted", *(say() for say in _way_on)])
+        _log.info("%s", told)
+        _say(told)
         code = INTERRUPTED
     except Exception as error:
         code = CRASHED
         _say(_crash_message(error))
     raise typer.Exit(code)
+
+
+def when_interrupted(say: Callable[[], str]) -> None:
+    """What Ctrl-C is to say of how to go on, asked when it comes. Nothing is promised otherwise."""
+    _way_on[:] = [say]
 
 
 def log_to(run_dir: Path) -> Path:

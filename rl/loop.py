@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
 from rl.ahead import RolloutAhead
+from rl.checkpoints.save_timer import SaveTimer
 from rl.config import Config
 from rl.errors import CheckpointError, LearnerLostError
 from rl.evaluation import evaluate, evaluation_seed
@@ -69,11 +70,11 @@ class Parts:
     checkpoints: Checkpoints
 
 
-def train(parts: Parts, stop: Stop | None = None) -> TrainResult:
+def train(parts: Parts, stop: Stop | None = None, now: Callable[[], float] = time.monotonic) -> TrainResult:
     """Train until ``config.steps`` are done, from the newest checkpoint where there is one.
 
     A learner that is lost is put back to the last checkpoint, and the steps since then are done again. A ``stop`` that is
-    requested ends the run as Ctrl-C does, but with a checkpoint of the last whole step.
+    requested ends the run with a checkpoint of the last whole step. now: seconds, for ``save_minutes``.
 
     The tracker is closed in any case, as FINISHED, FAILED or KILLED. Raises UniGRPOError where a run cannot go on, and
     TrainingError where there is nothing to learn from (``rl.tracking.failures``) or no step changed the weights.
@@ -85,7 +86,8 @@ def train(parts: Parts, stop: Stop | None = None) -> TrainResult:
     with tracked(parts.tracker), ThreadPoolExecutor(1, "numbers") as aside:
         try:
             given = (getattr(parts, each.name) for each in fields(parts))
-            return _Run(*given, stop or Stop(), source, stream.state(), aside).train()
+            timer = SaveTimer(config.save_minutes, now)
+            return _Run(*given, stop or Stop(), source, stream.state(), aside, timer).train()
         except StopRequested:
             raise KeyboardInterrupt from None
 
@@ -102,6 +104,7 @@ class _Run(Parts):
     source: GroupSource
     first_prompts: Mapping[str, Any]
     aside: Executor
+    timer: SaveTimer
     failures: FailureNotes = field(default_factory=FailureNotes)
 
     def train(self) -> TrainResult:
@@ -162,8 +165,9 @@ class _Run(Parts):
         return Position(state["step"], state["weight_version"], state["before"]) if state else Position()
 
     def _maybe_save(self, at: Position) -> None:
-        """Every ``save_freq`` steps, and the last. Where the disk is full, training goes on; the last one must succeed."""
-        due = self.config.save_freq and at.step % self.config.save_freq == 0
+        """Every ``save_freq`` steps, every ``save_minutes``, and the last. Where the disk is full, training goes on; the last
+        one must succeed."""
+        due = self.timer.due() or (self.config.save_freq and at.step % self.config.save_freq == 0)
         if not due and at.step < self.config.steps:
             return
         try:
@@ -177,13 +181,16 @@ class _Run(Parts):
         clock = Clock()
         self.tracker.phase("saving")
         state = {"data": self.source.position(), "weight_version": at.weight_version, "before": dict(at.before or {})}
-        with clock("timing_s/save_checkpoint"):
-            self.checkpoints.save(at.step, self.learner, state)
+        try:
+            with clock("timing_s/save_checkpoint"):
+                self.checkpoints.save(at.step, self.learner, state)
+        finally:
+            self.timer.restart()
         self.tracker.log(at.step, clock.seconds)
 
     def _show(self, step: int, groups: Sequence[Group], weights: WeightRef) -> None:
         """Samples of training, and held-out scores on the way; at the last step ``val_after_train`` may give them."""
-        if step % self.config.tracking.samples_freq == 0:
+        if step % self.config.tracking.samples_freq == 0 or step == self.config.steps:
             self.tracker.samples(step, groups, "train")
         evaluated_later = step == self.config.steps and self.config.val_after_train
         if self.config.test_freq and step % self.config.test_freq == 0 and not evaluated_later:

@@ -6,12 +6,14 @@ Every mistake is found here or in the checks of ``cluster/run/preflight.py``, be
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast, get_origin, get_type_hints
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -19,6 +21,8 @@ from rl.config.checks import flatten, validate
 from rl.config.sections import Config
 from rl.errors import ConfigError, first_line
 from rl.registry import close_to
+
+_CONTROL = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what YAML forbids
 
 
 def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -30,10 +34,35 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
     try:
         loaded = OmegaConf.load(path)
     except Exception as error:  # YAML errors have many classes; all are the user's file
-        raise ConfigError(f"{path}: not a YAML mapping: {first_line(error)}") from error
+        raise ConfigError(_unreadable(path, error)) from error
     if not isinstance(loaded, DictConfig):
         raise ConfigError(f"{path}: expected a mapping of settings, got {type(loaded).__name__}")
     return build_config([(str(path), loaded)], overrides)
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    """With the line and column, both counted from 1, where the reader knows them."""
+    where, problem = "", first_line(error)
+    if isinstance(error, OSError):
+        return f"{path}: cannot be read: {error.strerror}"
+    if isinstance(error, UnicodeDecodeError):
+        where = _place(path.read_bytes()[: error.start].decode("latin-1"))
+        problem = f"byte 0x{error.object[error.start]:02x} is not UTF-8; save the file as UTF-8"
+    elif isinstance(error, yaml.reader.ReaderError) and (found := _CONTROL.search(text := path.read_text("utf-8"))):
+        where, problem = _place(text[: found.start()]), f"a control character, U+{ord(found[0]):04X}; remove it"
+    elif isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark or error.context_mark):
+        where, begun = f"line {mark.line + 1}, column {mark.column + 1}: ", error.context_mark
+        context = f"{error.context} from line {begun.line + 1} on" if error.context and begun else error.context
+        problem = " ".join(filter(None, (error.problem, context)))
+        lines = path.read_text("utf-8-sig").splitlines()
+        if mark.line < len(lines) and lines[mark.line][mark.column : mark.column + 1] == "\t":
+            problem = "a tab; indent with blanks"
+    return f"{path}: {where}not YAML: {problem}"
+
+
+def _place(before: str) -> str:
+    lines = before.split("\n")
+    return f"line {len(lines)}, column {len(lines[-1]) + 1}: "
 
 
 def build_config(layers: Sequence[tuple[str, DictConfig | Mapping[str, Any]]], overrides: Sequence[str] = ()) -> Config:

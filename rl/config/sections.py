@@ -160,6 +160,8 @@ class TrackingConfig:
 class Config:
     """A whole run. ``resume_mode``: auto (newest whole checkpoint of this run), disable, or path (``resume_path``).
 
+    save_freq, save_minutes  a checkpoint every so many steps, and once so many minutes have passed since the last one;
+                      0 turns each of them off
     keep_checkpoints  the newest so many are kept
     best_metric       of held-out evaluation, such as val/text/score: the best keep_best checkpoints by it are kept as well
     best_mode         max or min: which values of it are better
@@ -185,6 +187,7 @@ class Config:
     val_after_train: bool = True
     test_freq: int = 0
     save_freq: int = 0
+    save_minutes: float = 10.0
     keep_checkpoints: int = 2
     resume_mode: str = "auto"
     resume_path: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,12 +24,13 @@ from rl.config import (
     UniGRPOConfig,
 )
 from rl.data.stream import PromptStream
-from rl.errors import TrainingError
+from rl.errors import CheckpointError, TrainingError
 from rl.learner.engine import TorchEngine
 from rl.learner.update import UniGRPOLearner
 from rl.loop import Parts, TrainResult, train
 from rl.protocols import Learner
 from rl.seeds import derive_seed
+from rl.stop import Stop
 from rl.tracking.clock import orchestration
 from rl.types import (
     Group,
@@ -120,12 +122,19 @@ def run(cfg: Config, workers: ToyWorkers | None = None, total: int = 4) -> tuple
     return result, recorder
 
 
-def start(cfg: Config, workers: ToyWorkers, recorder: Recorder, total: int = 4) -> TrainResult:
+def start(
+    cfg: Config,
+    workers: ToyWorkers,
+    recorder: Recorder,
+    total: int = 4,
+    stop: Stop | None = None,
+    now: Callable[[], float] = time.monotonic,
+) -> TrainResult:
     policy = toy_policy()
     learner = UniGRPOLearner(policy, TorchEngine(policy.module, cfg.learner, total * 2), cfg.learner)
     rows = [[toy_text_prompt(i) for i in range(5)], [toy_draw_prompt(i) for i in range(5)]]
     stream = PromptStream([SourceConfig("texts"), SourceConfig("drawings")], cfg.seed, rows)
-    return train(Parts(cfg, stream, VAL, workers, learner, recorder, FolderCheckpoints(cfg)))
+    return train(Parts(cfg, stream, VAL, workers, learner, recorder, FolderCheckpoints(cfg)), stop, now)
 
 
 def test_the_flow_is_measured_under_its_public_names(tmp_path: Path) -> None:
@@ -169,7 +178,98 @@ def test_saved_every_so_often_and_at_the_end(tmp_path: Path) -> None:
     held_out = {name: value for name, value in recorder.logged[3].items() if name.startswith("val/")}
     assert held_out.items() <= Ratings(folder).read()[3].items() and Ratings(folder).read().keys() == {0, 3}
     assert [step for step, metrics in recorder.logged.items() if "timing_s/save_checkpoint" in metrics] == [2, 3]
-    assert recorder.shown == [(0, "val"), (2, "train"), (3, "val")]
+    assert recorder.shown == [(0, "val"), (2, "train"), (3, "train"), (3, "val")]
+
+
+class Minutes:
+    """A clock by which a step takes so many minutes."""
+
+    def __init__(self, per_step: float) -> None:
+        self.recorder, self.per_step = Recorder(), per_step
+
+    def __call__(self) -> float:
+        steps = [step for step, metrics in self.recorder.logged.items() if "actor/lr" in metrics]
+        return 1e6 + 60 * self.per_step * max(steps, default=0)
+
+
+def saved_steps(cfg: Config, minutes: float) -> list[int]:
+    now = Minutes(minutes)
+    start(cfg, ToyWorkers(), now.recorder, total=8, now=now)
+    return [step for step, metrics in now.recorder.logged.items() if "timing_s/save_checkpoint" in metrics]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "settings", "saved"),
+    [
+        (4.0, {}, [3, 6]),  # 12 minutes after the start, and 12 after that
+        (5.0, {}, [2, 4, 6]),
+        (30.0, {}, [1, 2, 3, 4, 5, 6]),
+        (0.1, {}, [6]),  # the last one always is
+        (30.0, {"save_minutes": 0.0}, [6]),
+        (4.0, {"save_minutes": 15.5}, [4, 6]),
+        (4.0, {"save_freq": 4}, [3, 4, 6]),  # on top of it; each save starts the clock again
+        (4.0, {"save_freq": 2}, [2, 4, 6]),
+        (0.0, {"save_freq": 5}, [5, 6]),
+    ],
+)
+def test_saved_once_so_many_minutes_have_passed(
+    tmp_path: Path, minutes: float, settings: dict[str, float], saved: list[int]
+) -> None:
+    cfg = config(tmp_path, steps=6, val_before_train=False, val_after_train=False, **settings)
+    assert saved_steps(cfg, minutes) == saved
+    left = [path.name for path in (tmp_path / "run" / "checkpoints").glob("global_step_*")]
+    assert sorted(left) == [f"global_step_{step}" for step in saved[-2:]]  # keep_checkpoints
+
+
+def test_saving_by_the_clock_changes_no_bit_and_a_run_goes_on_from_it(tmp_path: Path) -> None:
+    whole, straight = run(config(tmp_path / "whole", steps=4, save_minutes=0.0))
+    now = Minutes(10.0)
+    often = start(config(tmp_path / "often", steps=4), ToyWorkers(), now.recorder, now=now)
+    assert often.weights == whole.weights
+    assert now.recorder.curve().keys() == straight.curve().keys()
+    half = Minutes(10.0)
+    start(config(tmp_path / "halves", steps=3, keep_checkpoints=9), ToyWorkers(), half.recorder, now=half)
+    middle = tmp_path / "halves" / "run" / "checkpoints" / "global_step_1"
+    rest = config(tmp_path / "rest", steps=4, resume_mode="path", resume_path=str(middle))
+    resumed, recorder = run(rest)
+    assert resumed.weights == whole.weights
+    assert resumed.before == whole.before
+    assert recorder.curve() == {step: straight.curve()[step] for step in (2, 3, 4)}
+
+
+def test_a_run_that_is_told_to_stop_leaves_its_last_whole_step(tmp_path: Path) -> None:
+    stop = Stop()
+
+    def stop_in_the_third(rollout: Rollout) -> Score:
+        if rollout.weight_version == 2:
+            stop.request()
+        return by_content(rollout)
+
+    recorder = Recorder()
+    with pytest.raises(KeyboardInterrupt):
+        start(config(tmp_path / "halves", steps=4), ToyWorkers(stop_in_the_third), recorder, stop=stop)
+    assert recorder.ended == ["KILLED"]
+    assert [path.name for path in (tmp_path / "halves" / "run" / "checkpoints").glob("global*")] == ["global_step_2"]
+    rest, _ = run(config(tmp_path / "halves", steps=4))
+    whole, _ = run(config(tmp_path / "whole", steps=4))
+    assert rest.weights == whole.weights and rest.after == whole.after
+
+
+def test_a_disk_that_was_full_is_tried_again_when_the_clock_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+    save = FolderCheckpoints.save
+
+    def full(self: FolderCheckpoints, step: int, *rest) -> Path:
+        tried.append(step)
+        if step < 6:
+            raise CheckpointError("the disk is full")
+        return save(self, step, *rest)
+
+    monkeypatch.setattr(FolderCheckpoints, "save", full)
+    assert saved_steps(config(tmp_path, steps=6, val_before_train=False, val_after_train=False), 5.0) == [6]
+    assert tried == [2, 4, 6] and "training goes on" in caplog.text
 
 
 def test_no_evaluation_where_none_is_asked_for(tmp_path: Path) -> None:
