@@ -14,11 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rewards.sandbox.wire import from_json, to_json
 from rl.data.chat import MESSAGE_COLUMNS
 from rl.errors import DataError
 from rl.tracking.samples import caption_of
-from rl.types import RewardItem
 from tests.rl.data.formats import prompts, write
 
 COLUMNS = [
@@ -66,9 +64,8 @@ def load(path: Path, task: str | None) -> None:
         text.encode("utf-8")
         return
     (prompt,) = found
-    item = RewardItem(prompt, "x")
-    assert pickle.loads(pickle.dumps(prompt)).messages == prompt.messages
-    assert from_json(json.loads(json.dumps(to_json(item)))).prompt.metadata == prompt.metadata
+    back = pickle.loads(pickle.dumps(prompt))
+    assert (back.messages, back.metadata, back.ground_truth) == (prompt.messages, prompt.metadata, prompt.ground_truth)
     json.dumps([caption_of(prompt), prompt.reference, prompt.solution], ensure_ascii=False).encode("utf-8")
     assert not _has_nan(prompt.metadata) and prompt.reference != ""
 
