@@ -279,6 +279,19 @@ def _settle(value: Any) -> Any:
     return box["value"]
 
 
+def _ground_truth(prompt: Prompt) -> Any:
+    """The reference as the file has it: a list, a number, a mapping, a text."""
+    return prompt.reference if prompt.ground_truth is None else prompt.ground_truth
+
+
+def _extra_info(item: RewardItem) -> dict[str, Any]:
+    """The row's columns, and what its own column ``extra_info`` holds, as verl hands it over."""
+    columns = item.prompt.metadata
+    own = columns.get("extra_info")
+    inner = own if isinstance(own, Mapping) else {}
+    return {**columns, "id": item.prompt.id, "image": item.image, **inner}
+
+
 def _accepted(function: Callable[..., Any], columns: dict[str, Any]) -> dict[str, Any]:
     parameters = _parameters(function)
     if any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters.values()):
@@ -292,19 +305,6 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]
 
 def _prompt_text(prompt: Prompt) -> str:
     return "\n".join(message.content for message in prompt.messages)
-
-
-def _ground_truth(prompt: Prompt) -> Any:
-    """The reference as the file has it: a list, a number, a mapping, a text."""
-    return prompt.reference if prompt.ground_truth is None else prompt.ground_truth
-
-
-def _extra_info(item: RewardItem) -> dict[str, Any]:
-    """The row's columns, and what its own column ``extra_info`` holds, as verl hands it over."""
-    columns = item.prompt.metadata
-    own = columns.get("extra_info")
-    inner = own if isinstance(own, Mapping) else {}
-    return {**columns, "id": item.prompt.id, "image": item.image, **inner}
 
 
 def _kind(value: Any) -> str:
