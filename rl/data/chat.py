@@ -58,7 +58,7 @@ def read_chat(where: str, row: Row, column: str | None, template: str | None) ->
     """The chat of a row: from ``template``, or else from ``column``. No turns: a row of plain text. Raises DataError."""
     if template is not None:
         return Chat((Message("user", _fill(where, template, row)),))
-    if column is None and not is_missing(row.get("text")):
+    if column is None and isinstance(row.get("text"), str | bytes) and not is_missing(row["text"]):
         return Chat(())  # plain text, for fine-tuning on all of it
     if column is None:
         raise DataError(f"{where}: no message; add a column messages, prompt or question (it has: {listed(row)})")

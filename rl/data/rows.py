@@ -121,6 +121,10 @@ def _prompt(
         raise DataError(f"{where}: task understand without an image; add a column image")
     draws = task in (Task.DRAW, Task.THINK_DRAW)
     messages = chat.messages
+    if not messages and task is not Task.TEXT:
+        raise DataError(
+            f"{where}: task {task} without a message; its column text is plain text: name it caption or question"
+        )
     if messages or template is not None:
         answer = read_answer(where, row, chat.answer)
         reference, solution, truth = answer.reference, answer.solution, answer.ground_truth

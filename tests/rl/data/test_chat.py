@@ -250,6 +250,14 @@ def test_a_template_with_a_value_that_is_missing_is_one_line(tmp_path: Path) -> 
         prompts(write(tmp_path, "jsonl", rows), args={"template": "{hint} {question}"})
 
 
+@pytest.mark.parametrize("task", ["draw", "think_draw"])
+def test_plain_text_is_no_caption(tmp_path: Path, task: str) -> None:
+    with pytest.raises(
+        DataError, match=f"row 1: task {task} without a message; its column text is plain text: name it caption"
+    ):
+        prompt(tmp_path, "jsonl", {"text": "a cat"}, task=task)
+
+
 def test_a_data_set_saved_with_an_index_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, "folder", [{"question": "a", "answer": "1"}])
     state = json.loads((path / "state.json").read_text())
