@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -109,11 +111,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         wait_for(uri, process)
         yield uri
     finally:
-        process.terminate()
-        process.wait(30)
+        os.killpg(process.pid, signal.SIGTERM)  # the server and the workers that it started: a group of their own
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(60)
 
 
-def wait_for(uri: str, process: subprocess.Popen[bytes], seconds: float = 120) -> None:
+def wait_for(uri: str, process: subprocess.Popen[bytes], seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         assert process.poll() is None, "the server ended"
