@@ -30,7 +30,7 @@ from typing import Any
 
 from rewards.base import absent, failed
 from rewards.functions.guard import Interrupts
-from rewards.functions.messages import mend, said, where
+from rewards.functions.messages import remedy, said, where
 from rewards.functions.modules import UserFile, run_file
 from rewards.functions.source import check_function, functions, missing, parse
 from rewards.functions.values import NotANumber, as_list, kind, number_of
@@ -160,7 +160,7 @@ class FunctionReward:
                 parts[str(key)] = number_of(part)
             except NotANumber as error:
                 if error.unfit:  # texts, lists and None are left out
-                    return self._invalid(f"returned {key!r}: {error} for row {item.prompt.id}{error.mend}")
+                    return self._invalid(f"returned {key!r}: {error} for row {item.prompt.id}{error.remedy}")
         score = self._number(value["score"], item)
         return Score(score.value, score.status, parts, detail=score.detail)
 
@@ -170,7 +170,7 @@ class FunctionReward:
         try:
             return Score(number_of(value))
         except NotANumber as error:
-            return self._invalid(f"returned {error} for row {item.prompt.id}{error.mend}")
+            return self._invalid(f"returned {error} for row {item.prompt.id}{error.remedy}")
 
     def _invalid(self, what: str) -> Score:
         return failed(ScoreStatus.INVALID, f"{self.path}:{self.function_name} {what}")
@@ -181,7 +181,7 @@ class FunctionReward:
         if not place and isinstance(error, TypeError):
             columns = ", ".join(_COLUMNS)
             return f"{self.path}:{self.function_name}: {said(error)}; columns: {columns}, and the rows' metadata"
-        return f"{place or f'{self.path}:{self.function_name}: '}{said(error)}{mend(error, self.path)}"
+        return f"{place or f'{self.path}:{self.function_name}: '}{said(error)}{remedy(error, self.path)}"
 
 
 class IsolatedFunction:
@@ -266,7 +266,7 @@ def load_function(path: str, name: str) -> tuple[Callable[..., Any], UserFile]:
             raise
         except BaseException as error:
             interrupts.reraise()
-            raise RewardError(f"{where(error, path) or f'{path}: '}{said(error)}{mend(error, path)}") from error
+            raise RewardError(f"{where(error, path) or f'{path}: '}{said(error)}{remedy(error, path)}") from error
     try:
         function = getattr(module, name)
     except AttributeError:

@@ -42,7 +42,7 @@ def where(error: BaseException, path: str) -> str:
     return ""
 
 
-def mend(error: BaseException, path: str) -> str:
+def remedy(error: BaseException, path: str) -> str:
     """A remedy for errors whose own text does not give one, beginning with ``; ``; else nothing."""
     text = said(error)
     if isinstance(error, ModuleNotFoundError):

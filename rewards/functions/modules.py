@@ -17,6 +17,7 @@ import itertools
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from rewards.functions.source import imports_relatively, parse
 _PREFIX = "unigrpo_custom_"
 _OURS = ("rl", "rewards", "policies", "cluster")
 _numbers = itertools.count()
+_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +43,23 @@ class UserFile:
     package: str
     folders: tuple[str, ...]
     modules: dict[str, ModuleType] = field(default_factory=dict)
+    running: list[int] = field(default_factory=list)  # threads that run its code
 
     @contextmanager
     def at_hand(self) -> Iterator[None]:
-        """While the file's code runs: what is found by a plain name meanwhile goes with it."""
-        for name, module in self.modules.items():
-            sys.modules.setdefault(name, module)
+        """While the file's code runs: what is found by a plain name meanwhile goes with the last thread that runs it."""
+        with _lock:
+            self.running.append(threading.get_ident())
+            for name, module in list(self.modules.items()):
+                sys.modules.setdefault(name, module)
         try:
             yield
         finally:
-            for name, module in self.modules.items():
-                if sys.modules.get(name) is module:
-                    del sys.modules[name]
+            with _lock:
+                self.running.pop()
+                for name, module in list(self.modules.items()) if not self.running else ():
+                    if sys.modules.get(name) is module:
+                        del sys.modules[name]
 
     def has(self, name: str) -> bool:
         """Whether the top-level module ``name`` is one beside the file, and not Python's own."""

@@ -12,14 +12,14 @@ _FINITE = "; allowed: a finite number, or None"
 
 
 class NotANumber(ValueError):
-    """Its text says what the value is, ``mend`` what is wanted in its place.
+    """Its text says what the value is, ``remedy`` what is wanted in its place.
 
     unfit: it is a number, and none that a score can be: complex, not finite, too large.
     """
 
-    def __init__(self, what: str, mend: str = ", not a number or None", *, unfit: bool = False) -> None:
+    def __init__(self, what: str, remedy: str = ", not a number or None", *, unfit: bool = False) -> None:
         super().__init__(what)
-        self.mend, self.unfit = mend, unfit
+        self.remedy, self.unfit = remedy, unfit
 
 
 def number_of(value: Any) -> float:

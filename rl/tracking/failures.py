@@ -115,7 +115,7 @@ class _Tally:
         most = "each time" if not others else f"most often ({times} times)"
         return (
             f"rewards: {what} for all {count} scores of {when}, {most} as {self._told[reason]}; there is nothing to learn "
-            "from: mend it (unigrpo rewards check runs a reward alone), or take it out of the mix"
+            "from: fix it (unigrpo rewards check runs a reward alone), or take it out of the mix"
         )
 
 

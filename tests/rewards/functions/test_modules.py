@@ -1,6 +1,7 @@
 """Modules beside a user's file: at hand for it, in this process and in a child, and for nobody else."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -179,3 +180,15 @@ def test_a_file_that_fails_leaves_no_module(write):
     with pytest.raises(ZeroDivisionError):
         run_file(path)
     assert set(sys.modules) == before
+
+
+def test_many_threads_may_run_one_file(write):
+    late = "import pickle, time\ntime.sleep(0.01)\nVALUE = pickle.loads(b'cshape_mod\\nShape\\n.').size\n"
+    body = LATE.format(way=late.replace("\n", "\n    ").removesuffix("    "))
+    path = write({"shape_mod.py": "class Shape:\n    size = 5\n", "mine.py": body})
+    reward = load_reward(f"{path}:reward")
+    with ThreadPoolExecutor(8) as threads:
+        found = [
+            scores[0].detail or scores[0].value for scores in threads.map(lambda _: reward.score(ITEMS), range(64))
+        ]
+    assert found == [5.0] * 64
