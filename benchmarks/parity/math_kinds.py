@@ -2,6 +2,7 @@ r"""Ways in which models end an answer: the kinds of ``math_templates``."""
 
 from __future__ import annotations
 
+from benchmarks.parity.math_fourth_kinds import FOURTH
 from benchmarks.parity.math_kind import Kind, full_width
 from benchmarks.parity.math_languages import COLON, SENTENCE
 from benchmarks.parity.math_later_kinds import LATER
@@ -162,4 +163,6 @@ _LANGUAGES = tuple(Kind(f"colon, {name}", texts) for name, texts in COLON.items(
     Kind(f"sentence, {name}", texts, "integer") for name, texts in SENTENCE.items()
 )
 
-KINDS = {kind.name: kind for kind in (*_BOX, *_MARKS, *_PHRASE, *_FORMULAS, *_NUMBERS, *_LANGUAGES, *LATER, *THIRD)}
+KINDS = {
+    kind.name: kind for kind in (*_BOX, *_MARKS, *_PHRASE, *_FORMULAS, *_NUMBERS, *_LANGUAGES, *LATER, *THIRD, *FOURTH)
+}

@@ -51,14 +51,18 @@ _JOINTS = frozenset(
      "또는", "aswellas")
 )  # fmt: skip
 _VALUE = (
-    r"(?:\*\*[^*\n]{1,60}\*\*|\$[^$\n]{1,120}\$|\\?\$?[-+]?[0-9](?:[.,](?=[0-9])|[^\s,;.!?)*_]){0,40}"
+    r"(?:\*\*[^*\n]{1,60}\*\*|\$[^$\n]{1,120}\$|\([^()\n]{1,40}\)(?=\W)|\\?\$?[-+]?[0-9](?:[.,](?=[0-9])|[^\s,;.!?)*_]){0,40}"
     r"|\(?(?-i:[A-J])\)?(?![A-Za-z]))"
 )
 _NEGATED = re.compile(
+    rf"(?<![A-Za-z])neither\s+{_VALUE}\s+n?or\s+{_VALUE}|(?:n'est pas|ne sont pas|no es|no son|não é|non è|nicht|(?<!\w)не|não"
+    rf"|is niet|är inte|er ikke|nie jest|není|nu este|bukan|不是|並非|并非|不等于|≠)\s*{_VALUE}"
+    rf"|{_VALUE}(?=\s?(?:ではな|じゃな|[이가] 아니))|"
     rf"\([^()\n]{{0,12}}(?<![A-Za-z])not {_VALUE}[^()\n]{{0,20}}\)|(?<![A-Za-z])(?:not|cannot be|can not be"
     rf"|rather than|instead of|never|no longer|nor|≠|\w{{2,6}}n't|(?:rul(?:e[ds]?|ing) out|exclud|reject|discard|eliminat|"
     rf"dismiss)(?:e[ds]?|s|ed|ing)?|except(?: for)?|other than|apart from)\s+(?:equal to |be |the |=\s*|[a-z]\s*=\s*)?{_VALUE}"
-    rf"|(?<![0-9A-Za-z.,]){_VALUE}(?=\s+(?:is|was|are)(?:\s+(?:also |clearly |simply |just |far |much |way )?(?:not|never|wrong"
+    rf"|(?<![0-9A-Za-z.,]){_VALUE}(?:\s[a-z]{{1,12}})?"
+    r"(?=\s+(?:is|was|are)(?:\s+(?:also |clearly |simply |just |far |much |way )?(?:not|never|wrong"
     r"|incorrect|impossible|invalid|extraneous|false|ruled out|excluded|rejected|unreasonable|absurd|out of the question"
     r"|too (?:large|small|big|little|high|low|many|few|long|short|much))|n't)(?![A-Za-z]))",
     re.IGNORECASE,

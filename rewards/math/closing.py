@@ -37,6 +37,13 @@ _OPERATOR = re.compile(r"\s*(?:[-+*/×÷·−^]|\\(?:times|cdot|div))\s*")
 _VARIABLE = re.compile(r"[xyznabckpqrtuvwij](?![A-Za-z'])")
 _CHOSEN = re.compile(
     r"(?:options?|choices?|choose|select|pick|letter|answers?)\W{0,4}\(?([A-J])\)?(?![A-Za-z])|\(([A-J])\)|\*\*\(?([A-J])\)?\.?\*\*|(?:so|hence|therefore|thus|is|it's|:)\s+([A-J])(?=\W*$)"
+    r"|(?:option|choice|answer|letter)\s+\(?([a-e])\)?(?=\W*$)"
+)
+_CHECKED = re.compile(
+    r"(?:let'?s |to |we )?(?:check|verif|plug|substitut\w+ back|putting (?:it|this) back)\w*\b"
+    r"|.{0,120}\b(?:which (?:matches|agrees|checks)|as required"
+    r"|as expected|checks out)\W*$",
+    re.IGNORECASE | re.DOTALL,
 )
 
 
@@ -53,10 +60,12 @@ def closing(text: str, sources: frozenset[str], wanted: str) -> str | None:
         asked = sentence.rstrip().endswith("?")
         if re.search("[0-9]", original[begin:end]) and (asked or not re.search("[0-9]", sentence)):
             return None  # a question, or what is denied
+        if begin and _CHECKED.match(sentence.strip()) and re.search("[0-9]", tail[:begin]):
+            continue
         if wanted == "choice" and (chosen := [m for m in _CHOSEN.finditer(sentence)]):
             reason = _BECAUSE.search(sentence, chosen[0].end())
             chosen = [m for m in chosen if reason is None or m.start() < reason.start()]
-            letters = dict.fromkeys(next(filter(None, m.groups())) for m in chosen)
+            letters = dict.fromkeys(next(filter(None, m.groups())).upper() for m in chosen)
             return ", ".join(letters)
         if wanted == "choice":
             continue  # its reasons may hold numbers

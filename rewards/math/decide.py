@@ -47,7 +47,7 @@ _NO_WORDS = re.compile(
 )
 _LEAD = re.compile(
     r"^[\s*,;:.]*(?:(?:so|thus|hence|therefore|then|we (?:get|have|find)(?: that)?|(?:i|we) (?:think|believe)(?: that)?"
-    r"|it(?: i|')s)\b[,:]?\s+)+",
+    r"|it(?: i|'|)s)\b[,:]?\s+)+",
     re.IGNORECASE,
 )
 _LABEL = re.compile(
@@ -77,7 +77,8 @@ _NEXT_QUESTION = re.compile(
 _TEXT = re.compile(r"\\(?:text\w*|mbox|mathrm)\s*\{([^{}]*)\}")
 _OTHER_SCRIPT = re.compile(r"(?![µΩ])[\u0400-\u1fff\u2e80-\uffdc]{2,}")
 _EXPLAINED = re.compile(
-    r"\n\s*[*_#]*(?:explanation|confidence|certainty|score|source|references?|reasoning|justification|notes?|proof|check|verification)s?[*_\s]*:",
+    r"\n\s*[*_#]*(?:here(?:'s| is) (?:why|how)|why|because|details|derivation|workings?|steps|explanation"
+    r"|confidence|certainty|score|source|references?|reasoning|justification|notes?|proof|check|verification)s?[*_\s]*:",
     re.IGNORECASE,
 )
 _PLAIN_VALUE = re.compile(
@@ -85,7 +86,7 @@ _PLAIN_VALUE = re.compile(
 )
 _BULLET = re.compile(r"^\s*[>•‣▪●◦]\s*")
 _ASIDE = re.compile(
-    r"[\s,.!*_]*(?:(?:now|then|today|in total|in all|altogether|left|remaining|again|too|as well|exactly|overall)"
+    r"[\s,.!*_]*(?:(?:now|then|today|final answer|in total|in all|altogether|left|remaining|again|too|as well|exactly|overall)"
     r"(?![A-Za-z])[\s,.!*_]*)*"
     r"(?:\([A-Za-z][^()0-9]{1,60}\))?[\s,.!*_]*",
     re.IGNORECASE,
@@ -117,6 +118,15 @@ def extract_answer(completion: str, sources: Sequence[str] = (), wanted: str = "
     return unlabelled(found.strip()) or None
 
 
+_GAVE_UP = re.compile(
+    r"\b(?:i give up|(?:i )?(?:do not|don't) know|(?:could not|couldn't|cannot|can't|can not) (?:find|determine|decide|tell|say)"
+    r"|no idea|(?:does not|doesn't|do not|don't) say (?:which|whether)|(?:won't|will not|not going to) (?:give|tell|reveal|say)"
+    r"|on your own|as an exercise|leave [^.\n]{1,40} to (?:you|the reader))\b"
+    r"|不确定|不知道|je ne sais pas|ich weiß (?:es )?nicht|no lo sé|não sei|non lo so|не знаю|わかりません|모르겠",
+    re.IGNORECASE,
+)
+
+
 def _first_turn(text: str) -> str:
     """What comes before an end token, or before a question that the model asks itself next."""
     end = _END_TOKEN.search(text)
@@ -138,6 +148,8 @@ def _decide(text: str, sources: frozenset[str], wanted: str) -> str | None:
     if corrected is not None and "phrase" in sources:
         return corrected
     strong = [c for c in stated if c.mark == "phrase"]
+    if not explicit and _GAVE_UP.search(text, max([0, len(text) - 160, *(c.start for c in strong)])):
+        return None
     if explicit:
         last = max(explicit, key=lambda candidate: (candidate.end, candidate.start))
         later = (
@@ -262,6 +274,10 @@ def _last_line(text: str, sources: frozenset[str], wanted: str) -> str | None:
         return said.group(1)
     if len(line) > 120 or _TWO_SENTENCES.search(line):
         return None
+    if (cells := re.fullmatch(r"\|(.+)\|", line)) is not None and re.search(
+        r"\|\s*\**(?:answer|result|total|value)s?", text, re.IGNORECASE
+    ):
+        line = cells.group(1).rsplit("|", 1)[-1].strip(" *")
     line = _ARROW.sub("", line, count=1).lstrip("=≈ ")
     label = _LABEL.sub("", line, count=1)
     if label != line:

@@ -29,7 +29,7 @@ _SCAN = re.compile(
     r"|(?<=[0-9]) to (?=[0-9])|\.[0-9]{1,30}(?:\.\.\.|…)|(?<=[0-9\s])[ap]\.?m\.?(?![A-Za-z])|(?<![A-Za-z])[eE](?=[-+]?[0-9]))"
     r"|(?P<end>\s\[[0-9]{1,2}\](?=[.\s]*(?:$|\n))|(?<!\\)[.!?]+(?=[\s\"')*\]_]|$)|\n|\*\*|[;,](?=\s*$)|[,;:]\s*(?=[A-Za-z]{2}|[^\x00-\x7f])|,\s+(?=[A-Z](?:[\s,]|$))"
     r"|\s*[(\[](?=\s*[A-Za-z]{2})|[\"`<>]{1,3}(?=\s*$)|\"|`|</|\s[-–—]+\s(?=[A-Za-z]{2})|'(?=[^\W\d_]{2})"
-    r"|(?<![\\A-Za-z])[A-Za-z]{2,}|(?<=\s)[aI](?=\s[A-Za-z]{2})|(?:(?![a-zA-Zα-ωΑ-Ωµμ°√π∞∪∩∈∅ℝ≤≥≠±×÷·−⋅∙⟨⟩′’‘Ω⁰¹²³⁴⁵⁶⁷⁸⁹⁻₀-₉½¼¾⅓⅔⅐-⅞ℂℤℕℚ])[^\W\d_]|[✗❌🎉-🙏☑])|\(\$|\$)",
+    r"|(?<![\\A-Za-z])[A-Za-z]{2,}|(?<=\s)[aI](?=\s[A-Za-z]{2})|(?:(?![a-zA-Zα-ωΑ-Ωµμ°√π∞∪∩∈∅ℝ≤≥≠±×÷·−⋅∙⟨⟩′’‘Ω⁰¹²³⁴⁵⁶⁷⁸⁹⁻₀-₉½¼¾⅓⅔⅐-⅞ℂℤℕℚ])[^\W\d_]|[\u2600-\u27bf\U0001f300-\U0001faff])|\(\$|\$)",
 )
 _STARTS = re.compile(
     r"[-+−–±√.]?\s?\\?[$€£¥₹]?\s?(?:[0-9]|\.[0-9]|[\\({\[|√π∞½¼¾⅓⅔]|(?i:pi|sqrt|infinity|e)(?![A-Za-z]))|[A-Za-z](?:_?[0-9₀-₉]|_\{[0-9]\})?\s?(?:[-+*/^=<>≤≥(|∈]|\\(?:in|leq?|geq?|neq?|approx)(?![A-Za-z]))|\][-0-9]"
@@ -39,7 +39,8 @@ _CHOICE = re.compile(
 )
 _NAMED = re.compile(r"(?:[A-Za-z]{1,2}|\\[a-z]{2,8}|f\([a-z]\))(?:_\{?\w{1,4}\}?)?\s*=\s*$")
 _AND = re.compile(
-    r"[*_ \t\"']*(?:[,;、]\s*)?(?:(?:and|or|und|oder|et|ou|y|o|e|и|или|和|或|与|및|또는|と|または|\&|/)(?![A-Za-z])"
+    r"[*_ \t\"']*(?:[,;、]\s*)?(?:(?:and|or|und|oder|et|ou|y|o|e|и|или|либо|або|ou bien"
+    r"|和|或者|或|与|및|또는|と|または|\&|/)(?![A-Za-z])"
     r"|[,;](?=\s*(?:[-+−$\\({\d*]|(?-i:[A-J])(?![A-Za-z]))))"
     r"(?:\s*(?:also|maybe|perhaps|possibly|even))?[*_\s\"']*",
     re.IGNORECASE,
@@ -48,7 +49,7 @@ _FILLER = re.compile(
     r"(?:[\s:*_\"'`=>→–—{}]|\.{2,}|-(?=\s)|(?:therefore|thus|then|simply|just"
     r"|hence|exactly|precisely|equal to|approximately|about|roughly|around|"
     r"indeed|clearly|obviously|again|still|now|given by|found to be|either"
-    r"|both|only|that|it is|it's|option|choice|letter|answer|number|"
+    r"|both|only|entweder|soit|либо|that|it is|it's|option|choice|letter|answer|number|"
     r"value|the (?:number|value|answer|option|choice|letter)|going to be"
     r"|definitely|certainly|finally|actually|also|alors|donc|also|folglich|"
     r"por tanto|entonces|quindi|dunque|portanto|≈|\\approx|\\therefore|\\implies|\\Rightarrow)(?![A-Za-z]))+,?\s*",
@@ -56,7 +57,8 @@ _FILLER = re.compile(
 )
 _COMPARED = re.compile(
     r"\s*(?:%|percent|times|[a-z]{1,12})?\s*(?:more|less|fewer|greater|larger|smaller|higher|lower|older"
-    r"|younger|as (?:much|many)) (?:than|as)\b|\s+times (?:the|as)\b",
+    r"|younger|as (?:much|many)) (?:than|as)\b|\s+times (?:the|as)\b"
+    r"|\s*(?:[a-z]{1,12}\s)?(?:plus|minus|times|divided by|multiplied by|added to|subtracted from)\s+[-$0-9]",
     re.IGNORECASE,
 )
 _REASON = re.compile(r"[,;]?\s(?:because|since|as)\s", re.IGNORECASE)
@@ -67,7 +69,8 @@ _STOP_UNIT = frozenset(
     "is are was were be been because since as so which that where when while if then and or but not in on at to for from "
     "with without by of the a an this these those it its he she they we i you his her their our total altogether left "
     "remaining more less than fewer greater now also after before until per each every would will can could should must has "
-    "have had does do did i'm therefore thus hence respectively instead only".split()
+    "have had does do did oder und ou et или и либо o y e plus minus times divided multiplied "
+    "i'm therefore thus hence respectively instead only".split()
 )
 _REALS = re.compile(
     r"(?:all|any) real(?: number)?s?(?:,?\s+except(?:\s+for)?\s+[^.\n]{1,40})?(?![A-Za-z])", re.IGNORECASE

@@ -1,7 +1,9 @@
-r"""One script: full-width and other digits, punctuation of other languages, invisible characters, special tokens, strikes."""
+r"""One script: full-width and other digits, punctuation of other languages, invisible characters, special tokens, strikes; and
+without what only decorates: HTML, colours and lines in TeX, GSM8K's calculator marks."""
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 
@@ -15,7 +17,7 @@ _MARKS = str.maketrans(
         "。": ". ", "｡": ". ", "、": ", ", "，": ", ", "।": ". ", "॥": ". ", "؟": "?", "،": ", ", "؛": "; ", "٫": ".",
         "٬": ",", "٪": "%", "＄": r"\$", "【": "[", "】": "]", "「": '"', "」": '"', "『": '"', "』": '"', "“": '"',
         "”": '"', "„": '"', "«": '"', "»": '"', "〜": "~", "−": "-", "\u3000": " ", "\u00a0": " ", "\u202f": " ",
-        "\u2009": " ", "﹣": "-", "‐": "-", "‑": "-", "∶": ":", "⁄": "/", "∕": "/", "✓": " ", "✔": " ", "✅": " ",
+        "\u2009": " ", "﹣": "-", "‐": "-", "‑": "-", "∶": ":", "∕": "/", "✓": " ", "✔": " ", "✅": " ",
     }
 )  # fmt: skip
 _TABLE = {**_WIDE, **_INVISIBLE, **_BIDI, **_MARKS}
@@ -23,9 +25,37 @@ _OTHER_DIGIT = re.compile(r"(?![0-9])\d|[\U0001d400-\U0001d7cd]")
 _TOKENS = re.compile(
     r"<\|[A-Za-z0-9_ ]{1,30}\|>|</?s>|<(?:eos|bos|pad|unk|end_of_turn|start_of_turn)>|\[/?INST\]|<｜[^｜<>]{1,40}｜>"
 )
-_HTML = re.compile(r"</?(?:b|i|em|strong|u|p|span|div|li|ul|ol|code|pre|center)>|<br ?/?>")
+_HTML = re.compile(
+    r"</?(?:b|i|em|strong|u|p|span|div|li|ul|ol|code|pre|center|ins|mark|font|h[1-6]|small|big|td|tr|th|table|tbody)"
+    r"(?:\s[^<>]{0,120})?>|<br ?/?>"
+)
+_ENTITY = re.compile(r"&(?:[a-z]{2,8}|#[0-9]{2,5});")
+_POWER = re.compile(r"<sup>([^<>]{1,20})</sup>")
+_CALCULATED = re.compile(r"<<[^<>\n]{1,80}>>")
+_DECORATED = re.compile(
+    r"\\(?:underline|uline|(?:text|f)?color(?:box)?\s*\{[^{}]{0,30}\}(?:\s*\{[^{}]{0,30}\}(?=\s*\{))?|bm|pmb)\s*\{([^{}]{0,200})\}"
+)
+_EMPTY = re.compile(r"(?<=[0-9])\{\}")
+_END_MARK = re.compile(
+    r"\$?\s*\\(?:blacksquare|qed|Box|square)(?![A-Za-z])\s*\$?(?=[\s.]*(?:\n|$))|[∎■□](?=[\s.]*(?:\n|$))"
+)
+_FRACTION = re.compile("([⁰¹²³⁴-⁹]{1,9})[⁄/]([₀-₉]{1,9})")
+_OVER = re.compile(r"(?<![0-9.])([0-9]{1,6}) over ([0-9]{1,6})(?![0-9.])")
+_SMALL = {
+    word: value
+    for value, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+        "eighteen nineteen".split()
+    )
+} | {word: 10 * value for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
+_SCALE = {"hundred": 100, "thousand": 1_000, "million": 1_000_000}
+_WORDS = re.compile(
+    rf"(?<![A-Za-z-])(?:{'|'.join(_SMALL)})(?:[ -](?:and )?(?:{'|'.join([*_SMALL, *_SCALE])}))+(?![A-Za-z-])",
+    re.IGNORECASE,
+)
 _STRUCK = re.compile(
-    r"~~[^~\n]{1,300}~~|<(del|strike)>.{0,300}?</\1>|\\(?:cancel|bcancel|xcancel|sout|st)\s*\{[^{}]{0,200}\}", re.DOTALL
+    r"~~[^~\n]{1,300}~~|<(del|strike|s)>.{0,300}?</\1>|\\(?:cancel|bcancel|xcancel|sout|st)\s*\{[^{}]{0,200}\}",
+    re.DOTALL,
 )
 
 
@@ -34,7 +64,53 @@ def one_script(text: str) -> str:
     if not text.isascii():
         text = _TOKENS.sub(" ", text).translate(_TABLE)
         text = _OTHER_DIGIT.sub(lambda match: unicodedata.normalize("NFKC", _digit(match.group())), text)
-    return _HTML.sub(" ", _TOKENS.sub(" ", text)) if "<" in text or "[" in text else text
+    if "<" in text or "[" in text:
+        text = _HTML.sub(" ", _POWER.sub(r"^{\1}", _CALCULATED.sub("", _TOKENS.sub(" ", text))))
+    if "&" in text:
+        text = _ENTITY.sub(lambda match: html.unescape(match.group()).replace("\u00a0", " "), text)
+    return _plain_numbers(_undecorated(text))
+
+
+def _undecorated(text: str) -> str:
+    if "\\" in text:
+        for _ in range(3):
+            text = _DECORATED.sub(r"\1", text)
+        text = _END_MARK.sub(" ", text)
+        text = _EMPTY.sub("", text)
+    return text
+
+
+def _plain_numbers(text: str) -> str:
+    """``⁶⁄₇``, ``6 over 7`` and ``one hundred and six`` in digits."""
+    if not text.isascii():
+        text = _FRACTION.sub(
+            lambda found: "/".join(unicodedata.normalize("NFKC", part) for part in found.groups()), text
+        )
+        text = text.replace("⁄", "/")
+    if " over " in text:
+        text = _OVER.sub(r"\1/\2", text)
+    lower = text.lower()
+    if "hundred" in lower or "thousand" in lower:
+        text = _WORDS.sub(_in_digits, text)
+    return text
+
+
+def _in_digits(found: re.Match[str]) -> str:
+    """A run of number words; left alone where it has no scale, or is not one number."""
+    words = [word for word in re.split(r"[ -]+", found.group().lower()) if word != "and"]
+    if not any(word in _SCALE for word in words):
+        return found.group()
+    total = current = 0
+    for before, word in zip([None, *words], words, strict=False):
+        if word == "hundred":
+            current *= 100
+        elif word in _SCALE:
+            total, current = total + current * _SCALE[word], 0
+        elif before in _SMALL and not (_SMALL[before] >= 20 and _SMALL[word] < 10):
+            return found.group()  # one two: two numbers
+        else:
+            current += _SMALL[word]
+    return str(total + current)
 
 
 def without_strikes(text: str) -> str:
