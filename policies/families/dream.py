@@ -14,6 +14,8 @@ from policies.base import Vocabulary
 from policies.families import llada, qwen
 from policies.families.registry import Family
 from policies.network.transformer import TransformerConfig
+from policies.samplers import DRAWN
+from policies.samplers.habits import Habits
 
 
 def sizes(config: Mapping[str, Any]) -> TransformerConfig:
@@ -24,4 +26,7 @@ def vocabulary(config: Mapping[str, Any], text_size: int) -> Vocabulary:
     return qwen.vocabulary(config, config["mask_token_id"], config["eos_token_id"])
 
 
-FAMILY = Family("Dream", sizes, vocabulary, qwen.tensors, llada.layout)
+# github.com/DreamLM/Dream and the checkpoints' generation_utils.py: ``diffusion_generate``.
+HABITS = Habits(schedule="dream", confidence=DRAWN, whole_rank=True, top_p_first=True, turn_end="<|im_end|>")
+
+FAMILY = Family("Dream", sizes, vocabulary, qwen.tensors, llada.layout, habits=HABITS)

@@ -16,6 +16,8 @@ from policies.families.registry import Family
 from policies.families.tensor_names import Tensors, renamed
 from policies.network.experts import ExpertsConfig
 from policies.network.transformer import Transformer, TransformerConfig
+from policies.samplers import DRAWN
+from policies.samplers.habits import Habits
 from rl.errors import PolicyError
 
 MASK_ID, EOS_ID = 156895, 156892
@@ -87,4 +89,7 @@ def tensors(module: Transformer) -> Tensors:
     return found
 
 
-FAMILY = Family("llada2_moe", sizes, vocabulary, tensors, llada.layout)
+# The checkpoints' modeling_llada2_moe.py: ``generate``.
+HABITS = Habits(confidence=DRAWN, whole_rank=True, turn_end="<|role_end|>")
+
+FAMILY = Family("llada2_moe", sizes, vocabulary, tensors, llada.layout, habits=HABITS)

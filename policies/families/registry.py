@@ -10,6 +10,7 @@ from policies.base import EncodedPrompt, Vocabulary
 from policies.families.tensor_names import Tensors
 from policies.network.transformer import Transformer, TransformerConfig
 from policies.policy import MaskedDiffusionPolicy
+from policies.samplers.habits import LLADA, Habits
 from rl.errors import PolicyError
 from rl.registry import Registry
 from rl.types import Prompt
@@ -25,6 +26,7 @@ class Family:
     tensors      the names of its weights, and our tensors that each is made of
     layout       a prompt as ids
     aliases      layout tokens that the released tokenizer has under another name: name in the layout -> name there
+    habits       how its own code samples text, which ``auto`` in the settings stands for
     """
 
     model_type: str
@@ -33,6 +35,7 @@ class Family:
     tensors: Callable[[Transformer], Tensors]
     layout: Callable[[MaskedDiffusionPolicy, Prompt], EncodedPrompt]
     aliases: Mapping[str, str] = field(default_factory=dict)
+    habits: Habits = LLADA
 
 
 FAMILIES: Registry[Family] = Registry(

@@ -13,6 +13,8 @@ from policies.base import Vocabulary
 from policies.families import llada, qwen
 from policies.families.registry import Family
 from policies.network.transformer import TransformerConfig
+from policies.samplers import DRAWN
+from policies.samplers.habits import Habits
 
 MASK_ID = 151669  # of the released tokenizers, for folders whose config does not say
 BLOCK_LENGTH = 4
@@ -34,4 +36,7 @@ def vocabulary(config: Mapping[str, Any], text_size: int) -> Vocabulary:
     return qwen.vocabulary(config, config.get("mask_token_id", MASK_ID), config["eos_token_id"])
 
 
-FAMILY = Family("sdar", sizes, vocabulary, qwen.tensors, llada.layout)
+# github.com/JetAstra/SDAR, generate.py: ``block_diffusion_generate``.
+HABITS = Habits(confidence=DRAWN, whole_rank=True, turn_end="<|im_end|>")
+
+FAMILY = Family("sdar", sizes, vocabulary, qwen.tensors, llada.layout, habits=HABITS)

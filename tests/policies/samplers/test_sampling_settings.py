@@ -26,8 +26,13 @@ TEXTS = [
     replace(TEXT, remasking="entropy", top_p=0.8),
     replace(TEXT, remasking="margin", top_k=5, temperature=0.7),
     replace(TEXT, remasking="random", repetition_penalty=1.5),
+    replace(TEXT, remasking="origin"),
+    replace(TEXT, remasking="origin", schedule="dream", temperature=0.0),
+    replace(TEXT, remasking="entropy", remask_temperature=0.3, confidence="drawn", temperature=0.6, top_p=0.8),
+    replace(TEXT, temperature=0.0, remask_temperature=0.5, confidence_eos_eot_inf=True),
+    replace(TEXT, cfg_scale=1.0, logits_eos_inf=True),
 ]
-IMAGES = [ImageSampling(steps=5, guidance=1.5, remasking=kind, top_p=0.9) for kind in REMASKING]
+IMAGES = [ImageSampling(steps=5, guidance=1.5, remasking=kind, top_p=0.9) for kind in REMASKING if kind != "origin"]
 PLANNED = [ThinkDrawSampling(TEXTS[0], IMAGES[0]), ThinkDrawSampling(TEXTS[1], replace(IMAGES[0], guidance=0.0))]
 
 
@@ -157,7 +162,17 @@ def test_confidences_by_hand():
     np.testing.assert_allclose(found["margin"], [0.25, 1.0], rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [*REMASKING])
+def test_origin_reveals_each_mask_by_its_own_chance():
+    """A quarter of 16 masks in the first of four steps, each alone: 3 binomial variances of its mean, over 200 members."""
+    sampling = TextSampling(16, 16, 4, temperature=1.0, remasking="origin")
+    group = sample_text(toy_policy(scale=0.1), [20, 21], sampling, list(range(200)))
+    first = np.array([(sample.step_map == 0).sum() for sample in group if len(sample.step_map) == 16])
+    assert len(first) > 100 and len(set(first.tolist())) > 3
+    assert abs(first.mean() - 4) < 3 * (16 * 0.25 * 0.75 / len(first)) ** 0.5
+    assert all(sample.step_map.max() <= 3 for sample in group)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in REMASKING if not REMASKING[kind].alone])
 def test_the_order_of_revealing_follows_the_confidence(kind):
     """In the first step of a greedy canvas, the revealed positions are the surest by that measure."""
     sampling = TextSampling(16, 16, 4, temperature=0.0, remasking=kind)
