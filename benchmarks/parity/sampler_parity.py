@@ -187,7 +187,7 @@ def llada2_model() -> Any:
     import transformers.utils
 
     if not hasattr(transformers.utils, "TransformersKwargs"):
-        transformers.utils.TransformersKwargs = dict  # a type that its file imports, of a later version
+        setattr(transformers.utils, "TransformersKwargs", dict)  # noqa: B010, a type that its file imports, of a later version
     from llada2_original.configuration_llada2_moe import LLaDA2MoeConfig  # pyright: ignore[reportMissingImports]
     from llada2_original.modeling_llada2_moe import LLaDA2MoeModelLM  # pyright: ignore[reportMissingImports]
 
@@ -333,11 +333,10 @@ def image(steps: int, schedule: str, temperature: float = 0.0, noise: float = 0.
 
 def cases() -> list[Case]:
     order = ("low_confidence", "entropy", "margin")
-    card = {"temperature": 0.2, "top_p": 0.95}  # Dream's README
     return [
         *rows("dream", 1, 6, [text(n, steps, remasking=by) for by in order for n, steps in ((32, 8), (24, 24), (40, 7))]),
         *rows("dream", 2, 3, [text(32, steps, remasking="origin", temperature=t) for steps in (8, 32) for t in (0.0, 0.7)]),
-        *rows("dream", 3, 3, [text(32, 16, remasking=by, **card) for by in order]),
+        *rows("dream", 3, 3, [text(32, 16, None, 0.2, top_p=0.95, remasking=by) for by in order]),
         *rows("dream", 4, 3, [text(32, 8, None, 0.6, top_k=20, top_p=0.7, remasking=by) for by in order]),
         *rows("dream", 5, 3, [text(32, 8, None, t, remasking=by, remask_temperature=0.3) for by in order for t in (0.0, 0.5)]),
         *rows("dream", 6, 3, [text(32, 8, top_p=0.5, remasking=by) for by in order]),
