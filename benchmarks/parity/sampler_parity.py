@@ -6,7 +6,7 @@
 ``tests/policies/golden/README.md`` says which files ORIGINALS holds, and of which commit. Weights and configs are those of
 ``tests/policies/originals.py``. The originals' code runs unchanged but for three things: its random numbers are ours (the
 uniform number of a seed, a step and a position, read by the inverse of the cumulative distribution), at temperature 0 it
-takes the likeliest token where it would draw one, and the mask token is never likely, as after training.
+takes the likeliest token where it would draw one, and it draws no mask token.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from rewards.pictures.torchvision_ops import ensure_torchvision_ops
 from tests.policies.originals import CONFIGS, GOLDEN, weight
 
 OUT = GOLDEN / "samplers.json"
-NEVER = -1e9  # the mask token's logit
 MASK, EOS, TURN_END = 300, 1, 4  # of the small models; TURN_END stands for <|eot_id|>
 COMMON = (153, 68)  # what the small LLaDA writes most: in their place, so that it matters what is done about them
 DREAM_ALG = {"low_confidence": "maskgit_plus", "entropy": "entropy", "margin": "topk_margin", "origin": "origin"}
@@ -48,7 +47,8 @@ class Draws:
         return uniforms([self.seed], self.step, self.positions, stream)[0]
 
     def tokens(self, probabilities: Tensor, rows: Tensor | None = None) -> Tensor:
-        """[M, V] -> [M], one of each row. rows: which of ``positions`` these are."""
+        """[M, V] -> [M], one of each row. rows: which of ``positions`` these are. Image codes have no mask token."""
+        probabilities = probabilities.index_fill(-1, torch.tensor([MASK] * (probabilities.shape[-1] > MASK)).long(), 0)
         if self.greedy:
             return probabilities.argmax(-1)
         cumulative = probabilities.cumsum(-1, dtype=torch.float64)
@@ -83,16 +83,13 @@ def filled(model: Any) -> Any:
     return model.float().eval()
 
 
-def watched(model: Any, before: Callable[[tuple[Any, ...], dict[str, Any]], None], mask: int = MASK) -> tuple:
-    """A change for ``replaced``. before: sees each call's arguments, and may change those that have names. The mask token's
-    logit is NEVER."""
+def watched(model: Any, before: Callable[[tuple[Any, ...], dict[str, Any]], None]) -> tuple[object, str, object]:
+    """A change for ``replaced``. before: sees each call's arguments, and may change those that have names."""
     forward = model.forward
 
     def call(*inputs: Any, **named: Any) -> Any:
         before(inputs, named)
-        output = forward(*inputs, **named)
-        output.logits[..., mask] = NEVER
-        return output
+        return forward(*inputs, **named)
 
     return model, "forward", call
 
@@ -284,7 +281,7 @@ def mmada(case: Case) -> list[int]:
         (torch, "multinomial", draws.multinomial),
         (theirs, "gumbel_noise", lambda t, generator=None: gumbel(draws.uniform(ORDER)).float()[None]),
     )
-    with replaced(watched(model, before, mask=0), *changes), torch.no_grad():
+    with replaced(watched(model, before), *changes), torch.no_grad():
         found = model.t2i_generate(
             ids, other, torch.ones_like(ids), attention, temperature=settings["remask_temperature"],
             timesteps=settings["steps"], guidance_scale=settings["guidance"], seq_len=codes, mask_token_id=0,

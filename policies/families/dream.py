@@ -27,6 +27,8 @@ def vocabulary(config: Mapping[str, Any], text_size: int) -> Vocabulary:
 
 
 # github.com/DreamLM/Dream and the checkpoints' generation_utils.py: ``diffusion_generate``.
-HABITS = Habits(schedule="dream", confidence=DRAWN, whole_rank=True, top_p_first=True, turn_end="<|im_end|>")
+HABITS = Habits(
+    schedule="dream", confidence=DRAWN, mask_counts=True, whole_rank=True, top_p_first=True, turn_end="<|im_end|>"
+)
 
 FAMILY = Family("Dream", sizes, vocabulary, qwen.tensors, llada.layout, habits=HABITS)

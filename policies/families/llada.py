@@ -71,6 +71,6 @@ def layout(policy: MaskedDiffusionPolicy, prompt: Prompt) -> EncodedPrompt:
     return EncodedPrompt(prefix=tuple(policy.tokenizer.chat(prompt.messages)))
 
 
-HABITS = Habits(whole_rank=True, turn_end=TURN_END)
+HABITS = Habits(mask_counts=True, whole_rank=True, turn_end=TURN_END)
 
 FAMILY = Family("llada", sizes, vocabulary, tensors, layout, habits=HABITS)

@@ -90,6 +90,6 @@ def tensors(module: Transformer) -> Tensors:
 
 
 # The checkpoints' modeling_llada2_moe.py: ``generate``.
-HABITS = Habits(confidence=DRAWN, whole_rank=True, turn_end="<|role_end|>")
+HABITS = Habits(confidence=DRAWN, mask_counts=True, whole_rank=True, turn_end="<|role_end|>")
 
 FAMILY = Family("llada2_moe", sizes, vocabulary, tensors, llada.layout, habits=HABITS)

@@ -37,6 +37,6 @@ def vocabulary(config: Mapping[str, Any], text_size: int) -> Vocabulary:
 
 
 # github.com/JetAstra/SDAR, generate.py: ``block_diffusion_generate``.
-HABITS = Habits(confidence=DRAWN, whole_rank=True, turn_end="<|im_end|>")
+HABITS = Habits(confidence=DRAWN, mask_counts=True, whole_rank=True, turn_end="<|im_end|>")
 
 FAMILY = Family("sdar", sizes, vocabulary, qwen.tensors, llada.layout, habits=HABITS)

@@ -16,6 +16,7 @@ class Habits:
     confidence   the distribution that confidence, entropy and margin are of. ``plain``: the policy's own, at temperature 1.
                  ``drawn``: the one that the token is drawn from, after temperature, top_k and top_p
     top_p_first  where top_k and top_p are both set, top_p cuts the whole distribution, and top_k cuts the rest
+    mask_counts  the mask token, which is never written, has its share in the distribution that confidence is of
     whole_rank   which of equally sure tokens is kept depends on where torch.topk sees them. True: as the original, in the
                  whole sequence, or a block-causal policy's whole block. False: among the masked ones alone
     turn_end     the token that ends a turn, beside the end of text, which ``confidence_eos_eot_inf`` holds back too
@@ -24,6 +25,7 @@ class Habits:
     schedule: str = "uniform"
     confidence: str = PLAIN
     top_p_first: bool = False
+    mask_counts: bool = False
     whole_rank: bool = False
     turn_end: str | None = None
 

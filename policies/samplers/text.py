@@ -95,7 +95,7 @@ def _denoise(
         rows.flatten(uniforms(seeds, step, positions - group.start, stream)) if used else logits.new_zeros(len(logits))
         for stream, used in ((TOKEN, sampling.temperature > 0), (ORDER, model.order_is_noisy))
     )
-    tokens, certainty = candidates(logits, noise, order, sampling, model.habits, model.unsure)
+    tokens, certainty = candidates(logits, noise, order, sampling, model.habits, model.unsure, model.never)
     confidence = rows.pad(certainty, filler=-1)
     if rule.alone:
         keep = confidence < pace[1]
@@ -121,11 +121,12 @@ class _Model:
         self.blind = states_of(policy, sampling, members) if sampling.cfg_scale > 0 else None
         self.unsure = _ends(policy) if sampling.confidence_eos_eot_inf else ()
         self.whole_rank = self.habits.whole_rank or bool(self.unsure)  # what is never sure is equally sure
+        self.never = policy.vocabulary.mask_id if self.habits.mask_counts else None
         self.knows_what_is_left = sampling.confidence_threshold is None and not self.rule.alone
         self.order_is_noisy = self.rule.random or sampling.remask_temperature > 0
 
     def logits(self, group: _Canvas, shown: Shown) -> Tensor:
-        """[M, V], -inf for what may not be written there."""
+        """[M, V], -inf for what may not be written there, but for ``never``."""
         # Until the first token is written all members are the same sequence: compute it once.
         same, group.untouched = group.untouched, False
         seen, copies = (shown.first(), len(shown.ids)) if same else (shown, 1)
@@ -133,7 +134,8 @@ class _Model:
         if sampling.repetition_penalty != 1:
             owners, penalty = seen.rows.owners(), sampling.repetition_penalty
             logits = penalise_repetition(logits, seen.ids, owners, group.mask_id, penalty)
-        logits[:, group.mask_id] = -torch.inf
+        if self.never is None:
+            logits[:, group.mask_id] = -torch.inf
         if sampling.logits_eos_inf:
             logits[:, group.eos_id] = -torch.inf
         if group.no_end_before > 0:

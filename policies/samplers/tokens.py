@@ -86,22 +86,23 @@ def candidates(
     sampling: TextSampling | ImageSampling,
     habits: Habits = LLADA,
     unsure: Sequence[int] = (),
+    never: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """logits [M, V], two uniform numbers a row [M] -> the token to write [M], and how sure of it the policy is [M], 0..1.
 
     With numbers [G, M], G members share the logits, and the results are [G, M]. On a GPU one kernel a row finds both. It
     does not where the distribution is truncated, which sorts it, or where the rule needs more than the kernel's statistics.
 
-    habits  of which distribution the confidence is. unsure: tokens of which the policy counts as never sure
+    habits  of which distribution the confidence is. unsure: tokens of which the policy counts as never sure. never: a token
+            that is not written; its probability counts in the confidence, but for the kernel's
     """
     temperature, drawn = sampling.temperature, habits.confidence == DRAWN
     truncated = (sampling.top_k > 0 or sampling.top_p < 1) and (temperature > 0 or drawn)
+    seen = logits
     if drawn:
         # From here on the tempered and truncated distribution is the plain one.
-        logits = logits.float() / temperature if temperature not in (0, 1) else logits
-        temperature = 1.0 if temperature > 0 else 0.0
-        if truncated:
-            logits = truncate(logits.float().softmax(-1), sampling.top_k, sampling.top_p, habits.top_p_first).log()
+        seen, temperature = _drawn_from(logits, sampling, habits), 1.0 if temperature > 0 else 0.0
+    logits = seen if never is None else _without(never, seen, logits)
     rule = REMASKING[sampling.remasking]
     of_row = None if truncated or unsure else rule.of_row
     if logits.device.type == "cuda" and of_row is not None and _has_triton():
@@ -113,19 +114,36 @@ def candidates(
         return found.token.view(uniform.shape), confidence.view(uniform.shape)
     cut = (0, 1.0) if drawn else (sampling.top_k, sampling.top_p)
     tokens, probability = sample_tokens(logits, uniform, temperature, *cut, habits.top_p_first)
-    if unsure and not rule.random:
-        return tokens, _unless_unsure(logits, tokens, order, rule, unsure)
-    return tokens, rule.confidence(logits, probability, order).expand(uniform.shape)
+    if never is None and not unsure:
+        return tokens, rule.confidence(logits, probability, order).expand(uniform.shape)
+    return tokens, _confidence(seen, tokens, order, rule, unsure)
 
 
-def _unless_unsure(logits: Tensor, tokens: Tensor, order: Tensor, rule: Remasking, unsure: Sequence[int]) -> Tensor:
-    """Confidence [M] or [G, M] as if the tokens ``unsure`` did not exist, and 0 where one of them is the candidate."""
-    unwanted = torch.tensor(unsure, device=logits.device)
+def _drawn_from(logits: Tensor, sampling: TextSampling | ImageSampling, habits: Habits) -> Tensor:
+    """Logits [M, V] of the distribution that a token is drawn from: tempered, and -inf outside of what truncation leaves."""
+    if sampling.temperature not in (0, 1):
+        logits = logits.float() / sampling.temperature
+    if sampling.top_k > 0 or sampling.top_p < 1:
+        logits = truncate(logits.float().softmax(-1), sampling.top_k, sampling.top_p, habits.top_p_first).log()
+    return logits
+
+
+def _without(never: int, cut: Tensor, whole: Tensor) -> Tensor:
+    """Logits [M, V] without one token: those that truncation left, or the whole where it left that one alone."""
+    logits, rest = cut.clone(), whole.clone()
+    logits[:, never] = rest[:, never] = -torch.inf
+    return logits if cut is whole else torch.where(logits.amax(-1, keepdim=True) == -torch.inf, rest, logits)
+
+
+def _confidence(logits: Tensor, tokens: Tensor, order: Tensor, rule: Remasking, unsure: Sequence[int]) -> Tensor:
+    """Of tokens [M] or [G, M], by other logits [M, V] than they were chosen by: as if the tokens ``unsure`` did not exist, and
+    0 where one of them was chosen."""
+    unwanted = torch.tensor(unsure if not rule.random else (), dtype=torch.int64, device=logits.device)
     logits = logits.index_fill(-1, unwanted, -torch.inf)
     chosen = tokens.view(-1, len(logits)).T
     probability = logits.float().softmax(-1).gather(-1, chosen).T.reshape(tokens.shape)
     confidence = rule.confidence(logits, probability, order).expand(tokens.shape)
-    return torch.where(torch.isin(tokens, unwanted), 0.0, confidence)
+    return torch.where(torch.isin(tokens, unwanted), 0.0, confidence) if len(unwanted) else confidence
 
 
 def look_eager(logits: Tensor, uniform: Tensor, temperature: float) -> RowStatistics:
