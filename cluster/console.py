@@ -14,20 +14,22 @@ from types import FrameType
 
 import typer
 
-from rl.errors import UniGRPOError
+from rl.errors import TrainingError, UniGRPOError
 
 OK, CRASHED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 LOG_FILE = "log"
 
 _log = logging.getLogger(__name__)
+_way_on: list[Callable[[], str]] = []  # what an interrupted command leaves to go on from
 
 
 def run(body: Callable[[], int]) -> None:
     """Run a command and leave with its exit code.
 
-    An error of ours is one line on stderr and exit 2; Ctrl-C and SIGTERM are exit 130; anything else is a bug: exit 1,
-    and its traceback is in the log of the run, or on stderr where there is no run yet.
+    An error of ours is one line on stderr and exit 2, or exit 1 where training cannot go on; Ctrl-C and SIGTERM are exit
+    130; anything else is a bug: exit 1, and its traceback is in the log of the run, or on stderr where there is no run yet.
     """
+    _way_on.clear()
     logging.getLogger().addHandler(logging.NullHandler())  # before there is a log, errors are told by us alone
     try:
         with _sigterm_as_ctrl_c():
@@ -35,15 +37,21 @@ def run(body: Callable[[], int]) -> None:
     except UniGRPOError as error:
         _log.error("%s", error, exc_info=True)
         _say(f"error: {' '.join(str(error).split())}")
-        code = REFUSED
+        code = CRASHED if isinstance(error, TrainingError) else REFUSED
     except (KeyboardInterrupt, SystemExit):
-        _log.info("interrupted")
-        _say("interrupted: the same command goes on from the last checkpoint")
+        told = "; ".join(["interrupted", *(say() for say in _way_on)])
+        _log.info("%s", told)
+        _say(told)
         code = INTERRUPTED
     except Exception as error:
         code = CRASHED
         _say(_crash_message(error))
     raise typer.Exit(code)
+
+
+def when_interrupted(say: Callable[[], str]) -> None:
+    """What Ctrl-C is to say of how to go on, asked when it comes. Nothing is promised otherwise."""
+    _way_on[:] = [say]
 
 
 def log_to(run_dir: Path) -> Path:

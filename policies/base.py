@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -166,6 +166,10 @@ class Policy(Protocol):
 
     def with_frozen_copy(self) -> Policy:
         """The same policy around a frozen copy of its weights: a reference."""
+        ...
+
+    def tensors(self) -> Iterator[torch.Tensor]:
+        """Every tensor that it keeps between two calls: the network's, its caches, the image tokenizer's."""
         ...
 
     def save(self, path: str | Path) -> None:

@@ -9,24 +9,28 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from policies.families.registry import family_of
+from policies.families.tensor_names import Tensors
+from policies.files.adapters import CONFIG_FILE, PREFIX, WAY_OUT, WEIGHTS_FILE, AdapterPart, alpha_of, read_adapter
 from policies.files.checkpoints import family_tensors
+from policies.files.folders import read_config
+from policies.files.uninitialised import sketch_module
+from policies.network.transformer import Transformer
 from policies.policy import MaskedDiffusionPolicy
-from rl.errors import PolicyError, first_line
+from rl.errors import PolicyError
 
-CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
-PREFIX = "base_model.model."
 TARGETS = ("q_proj", "k_proj", "v_proj", "attn_out", "ff_proj", "up_proj", "ff_out")
-UNSUPPORTED = ("use_dora", "use_rslora", "fan_in_fan_out", "rank_pattern", "alpha_pattern", "modules_to_save")
 
 
 class LoraLinear(nn.Linear):
@@ -67,20 +71,8 @@ def attach(
 
     Raises PolicyError where a target is unknown, or has no module of its own in the family's format.
     """
-    theirs = _their_modules(policy)
+    chosen = _chosen(policy.module, family_tensors(policy), target, policy.name)
     generator = torch.Generator().manual_seed(seed)
-    chosen = [
-        name
-        for name, module in policy.module.named_modules()
-        if isinstance(module, nn.Linear) and name.startswith("blocks.") and name.rpartition(".")[2] in target
-    ]
-    known = {name.rpartition(".")[2] for name in chosen}
-    for name in target:
-        if name not in known:
-            raise PolicyError(f"lora: target {name!r}: {policy.name} has no such layer; allowed: {', '.join(TARGETS)}")
-    for name in chosen:
-        if name not in theirs:
-            raise PolicyError(f"lora: target {name!r}: {policy.name} has it within a fused weight; choose other layers")
     policy.module.requires_grad_(False)
     for name in chosen:
         _replace(policy.module, name, rank, alpha, generator)
@@ -90,46 +82,61 @@ def attach(
 def load_adapter(policy: MaskedDiffusionPolicy, folder: Path) -> list[str]:
     """Attach what ``save_adapter`` or PEFT wrote; or, where the same layers have adapters already, set those.
 
-    Raises PolicyError where the adapter is not whole, not of these layers, or of a kind that is not supported.
+    Raises PolicyError where the adapter is not whole, not of these layers, or of a kind that is not supported; the policy
+    is then as it was.
     """
-    config, tensors = _read(folder)
-    names = {their: ours for ours, their in _their_modules(policy).items()}
-    found = {name: module for name, module in policy.module.named_modules() if isinstance(module, LoraLinear)}
-    fresh, loaded = not found, []
-    if fresh:
-        policy.module.requires_grad_(False)
-    for key in sorted(key for key in tensors if key.endswith(".lora_A.weight")):
-        their = key.removeprefix(PREFIX).removesuffix(".lora_A.weight")
-        if their not in names or not (fresh or names[their] in found):
-            raise PolicyError(f"{folder / WEIGHTS_FILE}: {key}: no such layer to adapt in {policy.name}")
-        name = names[their]
-        if fresh:
-            found[name] = _replace(policy.module, name, config["r"], config["lora_alpha"], None)
-        _set(found[name], tensors, f"{PREFIX}{their}", folder)
-        found[name].scale = config["lora_alpha"] / config["r"]
-        loaded.append(name)
-    if missing := found.keys() - loaded:
+    parts = _our_parts(policy.module, family_tensors(policy), folder, policy.name)
+    found = dict(adapters(policy.module))
+    for name, part in parts.items() if found else ():
+        if name not in found:
+            raise PolicyError(
+                f"{folder / WEIGHTS_FILE}: {name} has no adapter here; allowed: {', '.join(sorted(found))}"
+            )
+        _check_shape(folder, name, part, (found[name].lora_a.shape, found[name].lora_b.shape))
+    if missing := found.keys() - parts:
         raise PolicyError(f"{folder / WEIGHTS_FILE}: nothing for {min(missing)}, which has an adapter here")
-    return loaded
+    if not found:
+        policy.module.requires_grad_(False)
+    for name, part in parts.items():
+        layer = found[name] if found else _replace(policy.module, name, part.rank, 1.0, None)
+        with torch.no_grad():
+            layer.lora_a.copy_(part.lora_a)
+            layer.lora_b.copy_(part.lora_b)
+        layer.scale = part.scale
+    return list(parts)
+
+
+def check_adapter(folder: Path, policy: Path) -> None:
+    """That ``load_adapter`` would take the folder for the policy's. No weights of the policy are read, nor memory taken.
+    Raises PolicyError."""
+    _our_parts(*_sketch(policy), folder, policy.name)
+
+
+def check_targets(target: Sequence[str], policy: Path) -> None:
+    """That ``attach`` would find these layers in the policy's folder. Raises PolicyError."""
+    _chosen(*_sketch(policy), target, policy.name)
 
 
 def save_adapter(policy: MaskedDiffusionPolicy, folder: Path) -> None:
-    """Write PEFT's two files."""
-    theirs, tensors, config = _their_modules(policy), {}, {}
+    """Write PEFT's two files. What most layers have is the rank and alpha; the others are named with theirs."""
+    theirs, tensors = _their_modules(policy.module, family_tensors(policy)), {}
+    ranks, alphas = dict[str, int](), dict[str, float]()
     for name, module in adapters(policy.module):
-        key = f"{PREFIX}{theirs[name]}"
+        key, their = f"{PREFIX}{theirs[name]}", theirs[name]
         tensors[f"{key}.lora_A.weight"] = module.lora_a.detach().cpu().contiguous()
         tensors[f"{key}.lora_B.weight"] = module.lora_b.detach().cpu().contiguous()
-        rank = module.lora_a.shape[0]
-        config = {"r": rank, "lora_alpha": module.scale * rank}
+        ranks[their] = module.lora_a.shape[0]
+        alphas[their] = alpha_of(module.scale, ranks[their])
+    rank, alpha = Counter(ranks.values()).most_common(1)[0][0], Counter(alphas.values()).most_common(1)[0][0]
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, str(folder / WEIGHTS_FILE), metadata={"format": "pt"})
     whole = {
-        "peft_type": "LORA", "task_type": None, "base_model_name_or_path": str(policy.source), **config,
-        "lora_dropout": 0.0, "bias": "none", "inference_mode": True, "init_lora_weights": True,
-        "target_modules": [theirs[name] for name, _ in adapters(policy.module)],
-        **{name: False if name.startswith(("use", "fan")) else None for name in UNSUPPORTED},
-        "rank_pattern": {}, "alpha_pattern": {},
+        "peft_type": "LORA", "task_type": None, "base_model_name_or_path": str(policy.source), "r": rank,
+        "lora_alpha": alpha, "lora_dropout": 0.0, "bias": "none", "inference_mode": True, "init_lora_weights": True,
+        "target_modules": list(ranks), "use_dora": False, "use_rslora": False, "fan_in_fan_out": False,
+        "modules_to_save": None,
+        "rank_pattern": {their: own for their, own in ranks.items() if own != rank},
+        "alpha_pattern": {their: own for their, own in alphas.items() if own != alpha},
     }  # fmt: skip
     (folder / CONFIG_FILE).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
 
@@ -166,14 +173,74 @@ def adapters_off(module: nn.Module) -> Iterator[None]:
             each.active = True
 
 
-def _their_modules(policy: MaskedDiffusionPolicy) -> dict[str, str]:
+def _sketch(policy: Path) -> tuple[nn.Module, Tensors]:
+    """The network of a policy's folder without its weights, and the family's names for them."""
+    config = read_config(policy)
+    family = family_of(config.get("model_type"))
+    module = sketch_module(partial(Transformer, family.sizes(config)))
+    return module, family.tensors(module)
+
+
+def _chosen(module: nn.Module, tensors: Tensors, target: Sequence[str], policy: str) -> list[str]:
+    """Our names of the layers called ``target`` in the blocks. Raises PolicyError."""
+    theirs = _their_modules(module, tensors)
+    chosen = [
+        name
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.Linear) and _adaptable(name) and name.rpartition(".")[2] in target
+    ]
+    known = {name.rpartition(".")[2] for name in chosen}
+    for name in target:
+        if name not in known:
+            raise PolicyError(f"lora: target {name!r}: {policy} has no such layer; allowed: {', '.join(TARGETS)}")
+    for name in chosen:
+        if name not in theirs:
+            raise PolicyError(f"lora: target {name!r}: {policy} has it within a fused weight; choose other layers")
+    return chosen
+
+
+def _their_modules(module: nn.Module, tensors: Tensors) -> dict[str, str]:
     """Our layer -> the family's module, for layers that are a module of their own there."""
-    ours = {value.data_ptr(): name for name, value in base_state(policy.module).items() if name.endswith(".weight")}
+    ours = {value.data_ptr(): name for name, value in base_state(module).items() if name.endswith(".weight")}
     return {
         ours[parts[0].data_ptr()].removesuffix(".weight"): key.removesuffix(".weight")
-        for key, parts in family_tensors(policy).items()
+        for key, parts in tensors.items()
         if len(parts) == 1 and key.endswith(".weight") and parts[0].data_ptr() in ours
     }
+
+
+def _our_parts(module: nn.Module, tensors: Tensors, folder: Path, policy: str) -> dict[str, AdapterPart]:
+    """The adapter's parts by our layers. Raises PolicyError where one has no place, or does not fit."""
+    places = {their: ours for ours, their in _their_modules(module, tensors).items()}
+    found = {}
+    for their, part in read_adapter(folder).items():
+        name = places.get(their)
+        layer = None if name is None else module.get_submodule(name)
+        if name is None or not isinstance(layer, nn.Linear) or not _adaptable(name):
+            known = f"{their}.weight" in tensors
+            reason = "takes no adapter here" if known else f"no such layer to adapt in {policy}"
+            raise PolicyError(
+                f"{folder / WEIGHTS_FILE}: {their}: {reason}; allowed: linear layers of the blocks that are a module of their "
+                f"own (not the embedding, the head, a router or a fused weight); {WAY_OUT}"
+            )
+        inputs, outputs = layer.in_features, layer.out_features
+        _check_shape(folder, their, part, ((part.rank, inputs), (outputs, part.rank)))
+        found[name] = part
+    return found
+
+
+def _adaptable(name: str) -> bool:
+    """Whether the layer is called as a module wherever it is used: the head and routers are read by their weights."""
+    return name.startswith("blocks.") and not name.endswith(".router")
+
+
+def _check_shape(folder: Path, layer: str, part: AdapterPart, shapes: Sequence[Sequence[int]]) -> None:
+    for key, value, shape in zip("AB", (part.lora_a, part.lora_b), shapes, strict=True):
+        if tuple(value.shape) != tuple(shape):
+            raise PolicyError(
+                f"{folder / WEIGHTS_FILE}: {layer}.lora_{key}.weight has shape {tuple(value.shape)}, expected {tuple(shape)}; "
+                "give an adapter of this policy and of this rank"
+            )
 
 
 def _replace(module: nn.Module, name: str, rank: int, alpha: float, generator: torch.Generator | None) -> LoraLinear:
@@ -183,30 +250,3 @@ def _replace(module: nn.Module, name: str, rank: int, alpha: float, generator: t
     adapted = LoraLinear(base, rank, alpha, generator)
     setattr(module.get_submodule(parent), leaf, adapted)
     return adapted
-
-
-@torch.no_grad()
-def _set(layer: LoraLinear, tensors: Mapping[str, Tensor], key: str, folder: Path) -> None:
-    for name, target in (("lora_A", layer.lora_a), ("lora_B", layer.lora_b)):
-        value = tensors.get(f"{key}.{name}.weight")
-        if value is None or value.shape != target.shape:
-            found = "is missing" if value is None else f"has shape {tuple(value.shape)}, expected {tuple(target.shape)}"
-            raise PolicyError(f"{folder / WEIGHTS_FILE}: {key}.{name}.weight {found}")
-        target.copy_(value)
-
-
-def _read(folder: Path) -> tuple[Mapping, dict[str, Tensor]]:
-    try:
-        config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
-        tensors = load_file(folder / WEIGHTS_FILE)
-        rank, alpha = config["r"], config["lora_alpha"]
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise PolicyError(f"{folder}: not a PEFT adapter: {first_line(error)}") from error
-    if config.get("peft_type") != "LORA" or not rank or not alpha or config.get("bias", "none") != "none":
-        raise PolicyError(
-            f"{folder / CONFIG_FILE}: only LoRA without biases is supported, with r and lora_alpha above 0"
-        )
-    for name in UNSUPPORTED:
-        if config.get(name):
-            raise PolicyError(f"{folder / CONFIG_FILE}: {name}={config[name]!r} is not supported; train plain LoRA")
-    return config, tensors

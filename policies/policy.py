@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from policies.base import EncodedPrompt, ImageTokenizer, Vocabulary
 from policies.files.tokenizer import ChatTokenizer
@@ -103,6 +103,11 @@ class MaskedDiffusionPolicy:
         if self._writer is None:
             raise PolicyError("save: this policy was not loaded from a folder, so there is no config to save with it")
         self._writer(self, Path(path))
+
+    def tensors(self) -> Iterator[Tensor]:
+        yield from self.module.tensors()
+        if isinstance(self.image_tokenizer, nn.Module):
+            yield from (*self.image_tokenizer.parameters(), *self.image_tokenizer.buffers())
 
     @property
     def device(self) -> torch.device:

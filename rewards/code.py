@@ -79,6 +79,7 @@ class CodeReward:
     """
 
     name = "code"
+    largest = 1.0
     Settings = CodeSettings
 
     def __init__(self, settings: CodeSettings) -> None:

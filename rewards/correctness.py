@@ -1,7 +1,8 @@
 """Correctness (arXiv 2505.15809, section 2.3.2): 1 where the answer after ``</think>`` is the reference's, else 0.
 
 The paper's 2.0 is its weight in the mix. A reference that is a grid of digits, such as a sudoku's, must be the same text.
-Any other is compared as ``rewards.verify_math`` does.
+Any other is compared as ``rewards.verify_math`` does. Of a list of texts, any is right: ``rewards.math.references`` has the
+forms.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import ClassVar
 from rewards.base import invalid
 from rewards.math.decide import SOURCES, extract_answer
 from rewards.math.quantities import Rules
+from rewards.math.references import alternatives
 from rewards.math.verify import score_answer
 from rewards.response import split_response
 from rewards.settings import RewardSettings, setting
@@ -48,6 +50,7 @@ class CorrectnessReward:
     """1.0 or 0.0; ``wrong_format`` with 0.0 where a thought was never closed or nothing follows it."""
 
     name = "correctness"
+    largest = 1.0
     Settings = CorrectnessSettings
 
     def __init__(self, settings: CorrectnessSettings) -> None:
@@ -64,10 +67,11 @@ class CorrectnessReward:
         answer = split_response(item.text).answer
         if not answer:
             return Score(0.0, ScoreStatus.WRONG_FORMAT, detail="no answer after </think>")
+        wanted = _any_of(reference)
         if self.kind == "exact":
-            return Score(float(_plain(answer) == _plain(reference)))
-        if self.kind == "auto" and is_exact(reference):
-            return Score(float(_plain(extract_answer(item.text, self.extract) or "") == _plain(reference)))
+            return Score(float(_plain(answer) in map(_plain, wanted)))
+        if self.kind == "auto" and all(map(is_exact, wanted)):
+            return Score(float(_plain(extract_answer(item.text, self.extract) or "") in map(_plain, wanted)))
         return score_answer(item.text, reference, self.deadline_s, self.rules, self.extract)
 
 
@@ -80,6 +84,15 @@ def is_exact(reference: str) -> bool:
         return True
     side = math.isqrt(len(text))
     return side * side == len(text) and all(char in "123456789"[:side] for char in text)
+
+
+def _any_of(reference: str) -> list[str]:
+    """The texts of which any is right; JSON that names no answer stands for itself."""
+    try:
+        named = alternatives(reference)
+    except ValueError:
+        return [reference]
+    return named if named == [reference] or all(map(is_exact, named)) else [reference, *named]
 
 
 def _plain(text: str) -> str:

@@ -8,43 +8,43 @@ verl's sees one response:
 
     def compute_score(data_source, solution_str, ground_truth, extra_info) -> float | {"score": float, ...}
 
-``None`` says that an item has no such reward. An exception, a NaN, or anything but a number is a failure with a status
-and the user's own line in its detail, never a 0. The function runs in this process: it is the user's code, and trusted;
-with ``isolate`` it runs in a child process (``rewards.sandbox.custom``), so that an endless loop, a crash or too much
-memory costs one batch and has a line of its own.
+A number is whatever Python, NumPy or torch calls one, a boolean too (``rewards.functions.values``). ``None`` says that an
+item has no such reward. An exception, a NaN, a dict without ``score``, or anything else is a failure with a status and the
+user's own line in its detail, never a 0. Modules beside the file can be imported (``rewards.functions.modules``).
+
+The function runs in this process: it is the user's code, and trusted. With ``isolate`` it runs in a child process
+(``rewards.sandbox.custom``), so that an endless loop, a crash or too much memory costs one batch and has a line of its own.
 """
 
 from __future__ import annotations
 
-import ast
 import asyncio
-import importlib.util
+import contextlib
 import inspect
-import itertools
 import logging
-import math
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from rewards.base import absent, failed
+from rewards.functions.guard import Interrupts
+from rewards.functions.messages import remedy, said, where
+from rewards.functions.modules import UserFile, run_file
+from rewards.functions.source import check_function, functions, missing, parse
+from rewards.functions.values import NotANumber, as_list, kind, number_of
+from rewards.pictures.torchvision_ops import declare_before_torchvision
 from rewards.sandbox.parent import Isolated
-from rewards.sandbox.wire import to_json
+from rewards.sandbox.wire import pack
 from rewards.settings import RewardSettings, setting
-from rl.errors import RewardError, one_line
-from rl.registry import close_to
+from rl.errors import RewardError
 from rl.types import Prompt, RewardItem, Score, ScoreStatus
 
 _COLUMNS = ("prompts", "completions", "images", "prompt_images", "ids", "tasks", "sources", "references")
-_START_S = 60.0  # the file's own imports, once a child process
-_numbers = itertools.count()
+_START_S = 180.0  # the file's own imports, once a child process: transformers takes half a minute on a busy machine
+_KEYS_SHOWN = 12
+declare_before_torchvision()  # every process that runs a user's code imports this module
 logger = logging.getLogger("unigrpo.rewards.custom")
 
 
@@ -53,20 +53,24 @@ class FunctionReward:
 
     TRL's signature may name: prompts, completions (texts), images (drawn uint8 [H, W, 3], or None), prompt_images, ids,
     tasks, sources, references, and every key of the rows' metadata (None for a row without it).
-    verl's gets data_source = the row's source, solution_str, ground_truth = its reference, extra_info = its metadata.
+    verl's gets data_source = the row's source, solution_str, ground_truth = its reference, extra_info = its metadata and
+    what its own column extra_info holds. References and columns have the types of the file.
     """
 
     name = "custom"
 
     def __init__(self, function: Callable[..., Any], path: str, extra: Mapping[str, Any] | None = None) -> None:
         self.function, self.path, self.extra = function, path, dict(extra or {})
-        self.function_name = getattr(function, "__name__", type(function).__name__)
+        self.function_name = str(getattr(function, "__name__", type(function).__name__))
         self.per_item = "solution_str" in _parameters(function)
+        self._file: UserFile | None = None
 
     @classmethod
     def from_file(cls, path: str, name: str, extra: Mapping[str, Any] | None = None) -> FunctionReward:
-        """Runs the file. Raises RewardError."""
-        reward = cls(load_function(path, name), path, extra)
+        """Run the file. Raises RewardError."""
+        function, own = load_function(path, name)
+        reward = cls(function, path, extra)
+        reward._file = own
         reward.function_name = name  # a decorator may have given the function another
         return reward
 
@@ -79,36 +83,39 @@ class FunctionReward:
         return [Score(item.value, item.status, item.parts, seconds, item.detail) for item in scores]
 
     def _batch(self, items: Sequence[RewardItem]) -> list[Score]:
-        try:
-            values = _settle(self.function(**self._columns(items), **self.extra))
-        except Exception as error:
+        values, error = self._called(self._columns(items))
+        if error is not None:
             return [failed(ScoreStatus.CRASHED, self._where(error))] * len(items)
-        if isinstance(values, tuple):
-            values = list(values)
-        if not isinstance(values, list):
-            hint = "; return values.tolist()" if hasattr(values, "tolist") else ""
-            return [self._invalid(f"returned {_kind(values)}, not a list of {len(items)} numbers{hint}")] * len(items)
-        if len(values) != len(items):
-            return [self._invalid(f"returned {len(values)} values for {len(items)} completions")] * len(items)
-        return [self._checked(value, item) for value, item in zip(values, items, strict=True)]
+        found = as_list(values)
+        if found is None:
+            hint = "; return values.reshape(-1)" if hasattr(values, "reshape") else ""
+            return [self._invalid(f"returned {kind(values)}, not a list of {len(items)} numbers{hint}")] * len(items)
+        if len(found) != len(items):
+            return [self._invalid(f"returned {len(found)} values for {len(items)} completions")] * len(items)
+        return [self._checked(value, item) for value, item in zip(found, items, strict=True)]
 
     def _one(self, item: RewardItem) -> Score:
         prompt = item.prompt
         arguments = {
             "data_source": prompt.source,
             "solution_str": item.text,
-            "ground_truth": prompt.reference,
-            "extra_info": {**prompt.metadata, "id": prompt.id, "image": item.image},
+            "ground_truth": _ground_truth(prompt),
+            "extra_info": _extra_info(item),
         }
-        try:
-            value = _settle(self.function(**_accepted(self.function, arguments), **self.extra))
-        except Exception as error:
+        value, error = self._called(_accepted(self.function, arguments))
+        if error is not None:
             return failed(ScoreStatus.CRASHED, f"{self._where(error)} (row {prompt.id})")
-        if not isinstance(value, Mapping):
-            return self._checked(value, item)
-        score = self._checked(value.get("score"), item)
-        parts = {str(k): float(v) for k, v in value.items() if k != "score" and isinstance(v, Real)}
-        return Score(score.value, score.status, parts, detail=score.detail)
+        return self._checked(value, item)
+
+    def _called(self, arguments: Mapping[str, Any]) -> tuple[Any, BaseException | None]:
+        """What the function returned, or what it raised: anything but Ctrl-C and SIGTERM, which pass."""
+        at_hand = self._file.at_hand() if self._file is not None else contextlib.nullcontext()
+        with Interrupts() as interrupts, at_hand:
+            try:
+                return _settle(self.function(**arguments, **self.extra)), None
+            except BaseException as error:
+                interrupts.reraise()
+                return None, error
 
     def _columns(self, items: Sequence[RewardItem]) -> dict[str, list[Any]]:
         prompts = [item.prompt for item in items]
@@ -120,7 +127,7 @@ class FunctionReward:
             "ids": [prompt.id for prompt in prompts],
             "tasks": [str(prompt.task) for prompt in prompts],
             "sources": [prompt.source for prompt in prompts],
-            "references": [prompt.reference for prompt in prompts],
+            "references": [_ground_truth(prompt) for prompt in prompts],
         }
         for key in dict.fromkeys(key for prompt in prompts for key in prompt.metadata):
             columns.setdefault(str(key), [prompt.metadata.get(key) for prompt in prompts])
@@ -129,27 +136,52 @@ class FunctionReward:
         return _accepted(self.function, columns)
 
     def _checked(self, value: Any, item: RewardItem) -> Score:
+        """The score of what one item got, whatever that is."""
+        try:
+            return self._read(value, item)
+        except Exception as error:  # a class of the user's own may raise at every question
+            return self._invalid(f"returned {kind(value)} for row {item.prompt.id} that cannot be read: {said(error)}")
+
+    def _read(self, value: Any, item: RewardItem) -> Score:
+        """A number, None, or verl's dict: ``score``, and numbers that are recorded beside it."""
+        if not isinstance(value, Mapping):
+            return self._number(value, item)
+        if "score" not in value:
+            keys = ", ".join(repr(key) for key in list(value)[:_KEYS_SHOWN]) or "none"
+            return self._invalid(
+                f"returned a dict without 'score' for row {item.prompt.id}: its keys are {keys}; "
+                "return {'score': NUMBER}, or None for no such reward"
+            )
+        parts = {}
+        for key, part in value.items():
+            if key == "score":
+                continue
+            try:
+                parts[str(key)] = number_of(part)
+            except NotANumber as error:
+                if error.unfit:  # texts, lists and None are left out
+                    return self._invalid(f"returned {key!r}: {error} for row {item.prompt.id}{error.remedy}")
+        score = self._number(value["score"], item)
+        return Score(score.value, score.status, parts, detail=score.detail)
+
+    def _number(self, value: Any, item: RewardItem) -> Score:
         if value is None:
             return absent()
-        if not isinstance(value, Real):
-            return self._invalid(f"returned {_kind(value)} for row {item.prompt.id}, not a number or None")
-        number = float(value)
-        if not math.isfinite(number):
-            return self._invalid(f"returned {number} for row {item.prompt.id}")
-        return Score(number)
+        try:
+            return Score(number_of(value))
+        except NotANumber as error:
+            return self._invalid(f"returned {error} for row {item.prompt.id}{error.remedy}")
 
     def _invalid(self, what: str) -> Score:
         return failed(ScoreStatus.INVALID, f"{self.path}:{self.function_name} {what}")
 
-    def _where(self, error: Exception) -> str:
-        """The innermost line of the user's own file in the traceback, and the exception."""
-        own = str(Path(self.path).resolve())
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
-        if not frames:
+    def _where(self, error: BaseException) -> str:
+        """The innermost line of the user's own file in the traceback, the exception, and what to do about it."""
+        place = where(error, self.path)
+        if not place and isinstance(error, TypeError):
             columns = ", ".join(_COLUMNS)
-            hint = f"; columns: {columns}, and the rows' metadata" if isinstance(error, TypeError) else ""
-            return f"{self.path}:{self.function_name}: {one_line(error)}{hint}"
-        return f"{self.path}:{frames[-1].lineno}: {frames[-1].line}: {one_line(error)}"
+            return f"{self.path}:{self.function_name}: {said(error)}; columns: {columns}, and the rows' metadata"
+        return f"{place or f'{self.path}:{self.function_name}: '}{said(error)}{remedy(error, self.path)}"
 
 
 class IsolatedFunction:
@@ -161,21 +193,27 @@ class IsolatedFunction:
 
     def __init__(self, path: str, function: str, extra: Mapping[str, Any], deadline_s: float, memory_mb: int) -> None:
         self.label, self.deadline_s = f"{path}:{function}", deadline_s
-        self._what = {"path": path, "function": function, "extra": dict(extra)}
         self._child = Isolated(
-            "rewards.sandbox.custom:call", memory_mb=memory_mb, recycle_after=1_000_000, network=True
+            "rewards.sandbox.custom:call", memory_mb=memory_mb, recycle_after=1_000_000, rules="network"
         )
-        loaded = self._child.call({**self._what, "items": []}, _START_S)
+        try:
+            self._what = {"path": path, "function": function, "extra": pack(dict(extra))}
+            loaded = self._child.call({**self._what, "items": pack([])}, _START_S)
+        except RewardError:
+            self.close()
+            raise
         if loaded.status is not ScoreStatus.OK:
             self.close()
-            raise RewardError(loaded.detail.removeprefix("RewardError: ") or f"{self.label}: {loaded.status}")
+            detail = loaded.detail.removeprefix("RewardError: ")
+            raise RewardError(
+                detail if path in detail else f"{self.label}: while its file runs: {loaded.status}: {detail}"
+            )
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
-        outcome = self._child.call({**self._what, "items": [to_json(item) for item in items]}, self.deadline_s)
+        outcome = self._child.call({**self._what, "items": pack(list(items))}, self.deadline_s)
         if outcome.status is not ScoreStatus.OK:
-            return [failed(outcome.status, f"{self.label}: {outcome.detail}", outcome.seconds / len(items))] * len(
-                items
-            )
+            score = failed(outcome.status, f"{self.label}: {outcome.detail}", outcome.seconds / len(items))
+            return [score] * len(items)
         for line in outcome.value["printed"].splitlines():
             logger.info("%s prints: %s", self.label, line)
         return [
@@ -198,18 +236,7 @@ class CustomSettings(RewardSettings):
 
     def check(self) -> None:
         """Whether the file parses and has such a name, without running it. Raises RewardError."""
-        file = Path(self.path)
-        if not file.is_file():
-            raise RewardError(f"no such file: {self.path}")
-        try:
-            tree = ast.parse(file.read_text(encoding="utf-8"), filename=self.path)
-        except (SyntaxError, ValueError) as error:
-            line = getattr(error, "lineno", None)
-            raise RewardError(f"{self.path}{f':{line}' if line else ''}: {one_line(error)}") from error
-        names = _top_level_names(tree)
-        if self.function not in names and "*" not in names:
-            functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-            raise RewardError(f"{self.path} has no function {self.function!r}{close_to(self.function, functions)}")
+        check_function(self.path, self.function)
 
 
 class CustomReward:
@@ -230,24 +257,23 @@ class CustomReward:
         return self.called.score(items) if items else []
 
 
-def load_function(path: str, name: str) -> Callable[..., Any]:
-    """Run the file as a module of its own and take the function out of it."""
-    file = Path(path).resolve()
-    spec = importlib.util.spec_from_file_location(f"unigrpo_custom_{file.stem}_{next(_numbers)}", file)
-    if spec is None or spec.loader is None:
-        raise RewardError(f"{path} is not a Python file")
-    module: ModuleType = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses and pickle look modules up by name
+def load_function(path: str, name: str) -> tuple[Callable[..., Any], UserFile]:
+    """Run the file as a module of its own and take the function out of it. Raises RewardError."""
+    with Interrupts() as interrupts:
+        try:
+            module, own = run_file(path)
+        except RewardError:
+            raise
+        except BaseException as error:
+            interrupts.reraise()
+            raise RewardError(f"{where(error, path) or f'{path}: '}{said(error)}{remedy(error, path)}") from error
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-        line = f":{frames[-1].lineno}: {frames[-1].line}" if frames else ""
-        raise RewardError(f"{path}{line}: {one_line(error)}") from error
-    function = getattr(module, name, None)
+        function = getattr(module, name)
+    except AttributeError:
+        raise RewardError(missing(path, name, functions(parse(path)))) from None
     if not callable(function):
-        raise RewardError(f"{path}: {name} is {_kind(function)}, not a function")
-    return function
+        raise RewardError(f"{path}: {name} is {kind(function)}, not a function")
+    return function, own
 
 
 def _settle(value: Any) -> Any:
@@ -286,25 +312,24 @@ def _accepted(function: Callable[..., Any], columns: dict[str, Any]) -> dict[str
 
 
 def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(function).parameters
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError) as error:  # some of those that are written in C
+        raise RewardError(f"{kind(function)} whose parameters Python cannot tell: wrap it in a def") from error
 
 
 def _prompt_text(prompt: Prompt) -> str:
     return "\n".join(message.content for message in prompt.messages)
 
 
-def _kind(value: Any) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"
+def _ground_truth(prompt: Prompt) -> Any:
+    """The reference as the file has it: a list, a number, a mapping, a text."""
+    return prompt.reference if prompt.ground_truth is None else prompt.ground_truth
 
 
-def _top_level_names(tree: ast.Module) -> set[str]:
-    """What a module's top level binds, as far as its text says; ``*`` where it imports everything from elsewhere."""
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            names |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
-    return names
+def _extra_info(item: RewardItem) -> dict[str, Any]:
+    """The row's columns, and what its own column ``extra_info`` holds, as verl hands it over."""
+    columns = item.prompt.metadata
+    own = columns.get("extra_info")
+    inner = own if isinstance(own, Mapping) else {}
+    return {**columns, "id": item.prompt.id, "image": item.image, **inner}

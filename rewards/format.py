@@ -17,6 +17,8 @@ class FormatReward:
     is a picture (think_draw), the thought alone will do."""
 
     name = "format"
+    largest = 1.0
+    reads_reference = False
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
         return [self._one(item) for item in items]

@@ -42,6 +42,7 @@ class ReasoningGymReward:
     """
 
     name = "reasoning_gym"
+    largest = 1.0
     Settings = ReasoningGymSettings
 
     def __init__(self, settings: ReasoningGymSettings) -> None:

@@ -71,6 +71,7 @@ class JudgeReward:
     """
 
     name = "judge"
+    largest = 1.0
     Settings = JudgeSettings
 
     def __init__(self, settings: JudgeSettings) -> None:

@@ -9,9 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 from rewards.base import Reward, failed, invalid, is_absent
+from rewards.functions.guard import Interrupts
+from rewards.functions.messages import said
 from rewards.registry import check_reward, load_reward
 from rewards.shaping import Shaping
-from rl.errors import RewardError, one_line
+from rl.errors import RewardError
 from rl.types import RewardCall, RewardItem, Score, ScoreStatus
 
 CUSTOM = "custom"
@@ -139,12 +141,14 @@ class RewardMix:
         return [replace(score, seconds=score.seconds or seconds) for score in scores]
 
     def _answer(self, name: str, items: Sequence[RewardItem]) -> list[Score]:
-        try:
-            scores = self._load(name).score(items)
-        except RewardError as error:
-            return [invalid(str(error))] * len(items)
-        except Exception as error:  # a reward that raises must not take the batch of the others with it
-            return [failed(ScoreStatus.CRASHED, one_line(error))] * len(items)
+        with Interrupts() as interrupts:
+            try:
+                scores = self._load(name).score(items)
+            except RewardError as error:
+                return [invalid(str(error))] * len(items)
+            except BaseException as error:  # a reward that raises must not take the batch of the others with it
+                interrupts.reraise()
+                return [failed(ScoreStatus.CRASHED, said(error))] * len(items)
         if not isinstance(scores, list) or len(scores) != len(items):
             count = len(scores) if isinstance(scores, list) else "no list of"
             return [invalid(f"returned {count} scores for {len(items)} items")] * len(items)

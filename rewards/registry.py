@@ -1,8 +1,8 @@
 """Rewards by name. A new one is a file with a class and a line in ``BUILT_IN``, or an entry point of an installed package.
 
-A class has ``score``, and ``Settings`` where it takes any: a ``rewards.settings.RewardSettings``, which its constructor is
-given. A class without ``Settings`` is given the settings as keyword arguments. An entry point may also be a function with
-TRL's or verl's signature; its settings go to every call.
+A class has ``score``, ``largest`` where its value has an upper bound, and ``Settings`` where it takes any: a
+``rewards.settings.RewardSettings``, which its constructor is given. A class without ``Settings`` is given the settings as
+keyword arguments. An entry point may also be a function with TRL's or verl's signature; its settings go to every call.
 """
 
 from __future__ import annotations
@@ -73,6 +73,16 @@ def check_reward(spec: Spec) -> None:
     with _named(name):
         if _checked(member, given) is None and hasattr(member, "check"):
             member.check(**given)
+
+
+def largest_of(spec: Spec) -> float | None:
+    """The largest value that a reward can give; None where it has no bound, or does not say. Raises RewardError."""
+    return getattr(member_of(_split(spec)[0]), "largest", None)
+
+
+def reads_reference(spec: Spec) -> bool:
+    """Whether a reward may look at a row's reference: it does unless it says that it does not. Raises RewardError."""
+    return getattr(member_of(_split(spec)[0]), "reads_reference", True)
 
 
 def settings_of(spec: Spec) -> type[RewardSettings]:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from rewards.base import absent, failed, invalid
 from rewards.json_client import JsonClient, RequestFailed, Retry, check_url
@@ -77,11 +77,35 @@ class ServiceReward:
             return invalid(f"{where}: status {status!r}; allowed: {', '.join(ScoreStatus)}")
         if status in (ScoreStatus.TIMEOUT, ScoreStatus.CRASHED, ScoreStatus.INVALID):
             return failed(ScoreStatus(status), f"{where}: {str(row.get('detail') or '')[:300]}")
-        value, parts = row.get("value"), row.get("parts") or {}
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            return invalid(f"{where}: value {str(value)[:60]!r}; allowed: a finite number, or null for no such reward")
-        numbers = {str(k): float(v) for k, v in parts.items() if isinstance(v, int | float) and math.isfinite(v)}
+        if "value" not in row:
+            keys = ", ".join(map(repr, row)) or "none"
+            return invalid(
+                f"{where}: an object without 'value': its keys are {keys[:200]}; null stands for no such reward"
+            )
+        value, parts = row["value"], row.get("parts") or {}
+        if not _is_finite(value):
+            return invalid(f"{where}: value {_shown(value)}; allowed: a finite number, or null for no such reward")
+        parts = parts if isinstance(parts, Mapping) else {}
+        numbers = {str(key): float(part) for key, part in parts.items() if _is_finite(part)}
         return Score(float(value), ScoreStatus(status), numbers, detail=str(row.get("detail") or "")[:300])
+
+
+def _is_finite(value: Any) -> TypeGuard[int | float]:
+    """Whether a value of JSON is a number that a float can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
+
+
+def _shown(value: Any) -> str:
+    return (
+        "a number of hundreds of digits"
+        if isinstance(value, int) and value.bit_length() > 1024
+        else repr(str(value)[:60])
+    )
 
 
 def describe(item: RewardItem) -> dict[str, Any]:
@@ -93,7 +117,7 @@ def describe(item: RewardItem) -> dict[str, Any]:
         "source": prompt.source,
         "messages": [{"role": message.role, "content": message.content} for message in prompt.messages],
         "completion": item.text,
-        "reference": prompt.reference,
+        "reference": plain(prompt.reference),
         "metadata": plain(prompt.metadata),
         "image": None if item.image is None else png(item.image),
     }

@@ -43,6 +43,8 @@ class LengthReward:
     """
 
     name = "length"
+    largest = 0.0
+    reads_reference = False
     Settings = LengthSettings
 
     def __init__(self, settings: LengthSettings) -> None:
@@ -70,6 +72,8 @@ class RepetitionReward:
     """The share of n-grams of words that are not repeated, 0..1: 1 for a text that never repeats, or is shorter than n."""
 
     name = "repetition"
+    largest = 1.0
+    reads_reference = False
     Settings = RepetitionSettings
 
     def __init__(self, settings: RepetitionSettings) -> None:
@@ -97,6 +101,8 @@ class LanguageReward:
     """
 
     name = "language"
+    largest = 1.0
+    reads_reference = False
     Settings = LanguageSettings
 
     def __init__(self, settings: LanguageSettings) -> None:
@@ -130,6 +136,8 @@ class TagsReward:
     """
 
     name = "tags"
+    largest = 1.0
+    reads_reference = False
     Settings = TagsSettings
 
     def __init__(self, settings: TagsSettings) -> None:

@@ -25,6 +25,7 @@ class SudokuReward:
     """
 
     name = "sudoku"
+    largest = 1.0
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
         return [_judged(item, by_cells=False) for item in items]
@@ -37,6 +38,7 @@ class SudokuCellsReward:
     """
 
     name = "sudoku_cells"
+    largest = 1.0
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
         return [_judged(item, by_cells=True) for item in items]

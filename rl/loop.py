@@ -11,10 +11,11 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
 from rl.ahead import RolloutAhead
+from rl.checkpoints.save_timer import SaveTimer
 from rl.config import Config
 from rl.errors import CheckpointError, LearnerLostError
 from rl.evaluation import evaluate, evaluation_seed
@@ -23,13 +24,14 @@ from rl.protocols import Checkpoints, Learner, Prompts, RunsAhead, Tracker, Work
 from rl.rollouts import GroupSource, StepByStep
 from rl.stop import Stop, StopRequested
 from rl.tracking.clock import Clock, orchestration, throughput
-from rl.tracking.failures import FailureNotes
+from rl.tracking.failures import FailureNotes, require_scores
 from rl.tracking.trackers import tracked
 from rl.types import Group, Prompt, WeightRef
 
 logger = logging.getLogger(__name__)
 
 HEAD_START_S = 0.01
+BEFORE = "before training"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,30 +57,37 @@ class Position:
     before: Mapping[str, float] | None = None
 
 
-def train(
-    config: Config,
-    stream: Prompts,
-    val_prompts: Sequence[Prompt],
-    workers: Workers,
-    learner: Learner,
-    tracker: Tracker,
-    checkpoints: Checkpoints,
-    stop: Stop | None = None,
-) -> TrainResult:
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a run is put together from."""
+
+    config: Config
+    stream: Prompts
+    val_prompts: Sequence[Prompt]
+    workers: Workers
+    learner: Learner
+    tracker: Tracker
+    checkpoints: Checkpoints
+
+
+def train(parts: Parts, stop: Stop | None = None, now: Callable[[], float] = time.monotonic) -> TrainResult:
     """Train until ``config.steps`` are done, from the newest checkpoint where there is one.
 
     A learner that is lost is put back to the last checkpoint, and the steps since then are done again. A ``stop`` that is
-    requested ends the run as Ctrl-C does, but with a checkpoint of the last whole step.
+    requested ends the run with a checkpoint of the last whole step. now: seconds, for ``save_minutes``.
 
-    The tracker is closed in any case, as FINISHED, FAILED or KILLED. Raises UniGRPOError where a run cannot go on.
+    The tracker is closed in any case, as FINISHED, FAILED or KILLED. Raises UniGRPOError where a run cannot go on, and
+    TrainingError where there is nothing to learn from (``rl.tracking.failures``) or no step changed the weights.
     """
+    config, stream, workers = parts.config, parts.stream, parts.workers
     source: GroupSource = StepByStep(workers, stream, config)
     if config.max_staleness:
         source = RolloutAhead(cast(RunsAhead, workers), stream, config)
-    parts = (config, stream, val_prompts, workers, learner, tracker, checkpoints)
-    with tracked(tracker), ThreadPoolExecutor(1, "numbers") as aside:
+    with tracked(parts.tracker), ThreadPoolExecutor(1, "numbers") as aside:
         try:
-            return _Run(*parts, stop or Stop(), source, stream.state(), aside).train()
+            given = (getattr(parts, each.name) for each in fields(parts))
+            timer = SaveTimer(config.save_minutes, now)
+            return _Run(*given, stop or Stop(), source, stream.state(), aside, timer).train()
         except StopRequested:
             raise KeyboardInterrupt from None
 
@@ -90,26 +99,21 @@ def _in_a_moment(work: Callable[[Sequence[Group]], dict[str, float]], groups: Se
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    config: Config
-    stream: Prompts
-    val_prompts: Sequence[Prompt]
-    workers: Workers
-    learner: Learner
-    tracker: Tracker
-    checkpoints: Checkpoints
+class _Run(Parts):
     stop: Stop
     source: GroupSource
     first_prompts: Mapping[str, Any]
     aside: Executor
+    timer: SaveTimer
     failures: FailureNotes = field(default_factory=FailureNotes)
 
     def train(self) -> TrainResult:
         began = time.perf_counter()
         at = self._position(self.checkpoints.resume(self.learner))
         weights = self.workers.update_weights(self.learner, at.weight_version)
+        fresh = at.step == 0
         if at.before is None:
-            before = self._validate(at.step, weights, "before training") if self.config.val_before_train else {}
+            before = self._validate(at.step, weights, BEFORE) if self.config.val_before_train else {}
             at = replace(at, before=before)
         lost: LearnerLostError | None = None
         while at.step < self.config.steps:
@@ -123,6 +127,8 @@ class _Run:
             except StopRequested:
                 self._save(at)
                 raise
+        if fresh:
+            self.failures.require_update()
         after = self._validate(at.step, weights, "after training") if self.config.val_after_train else {}
         return TrainResult(at.step, weights, at.before or {}, after, time.perf_counter() - began)
 
@@ -137,6 +143,7 @@ class _Run:
         batch = prepare(sampled.chosen, self.config, at.step, weight_version=weights.version)
         rewarded = self.aside.submit(_in_a_moment, reward_metrics, groups)  # the learner is waited for in any case
         report = self.learner.update(batch)
+        self.failures.count_update(report.updated)
         with clock("timing_s/update_weights"):
             weights = self.workers.update_weights(self.learner, weights.version + 1)
         at = replace(at, step=at.step + 1, weight_version=weights.version)
@@ -158,8 +165,9 @@ class _Run:
         return Position(state["step"], state["weight_version"], state["before"]) if state else Position()
 
     def _maybe_save(self, at: Position) -> None:
-        """Every ``save_freq`` steps, and the last. Where the disk is full, training goes on; the last one must succeed."""
-        due = self.config.save_freq and at.step % self.config.save_freq == 0
+        """Every ``save_freq`` steps, every ``save_minutes``, and the last. Where the disk is full, training goes on; the last
+        one must succeed."""
+        due = self.timer.due() or (self.config.save_freq and at.step % self.config.save_freq == 0)
         if not due and at.step < self.config.steps:
             return
         try:
@@ -173,13 +181,16 @@ class _Run:
         clock = Clock()
         self.tracker.phase("saving")
         state = {"data": self.source.position(), "weight_version": at.weight_version, "before": dict(at.before or {})}
-        with clock("timing_s/save_checkpoint"):
-            self.checkpoints.save(at.step, self.learner, state)
+        try:
+            with clock("timing_s/save_checkpoint"):
+                self.checkpoints.save(at.step, self.learner, state)
+        finally:
+            self.timer.restart()
         self.tracker.log(at.step, clock.seconds)
 
     def _show(self, step: int, groups: Sequence[Group], weights: WeightRef) -> None:
         """Samples of training, and held-out scores on the way; at the last step ``val_after_train`` may give them."""
-        if step % self.config.tracking.samples_freq == 0:
+        if step % self.config.tracking.samples_freq == 0 or step == self.config.steps:
             self.tracker.samples(step, groups, "train")
         evaluated_later = step == self.config.steps and self.config.val_after_train
         if self.config.test_freq and step % self.config.test_freq == 0 and not evaluated_later:
@@ -195,4 +206,6 @@ class _Run:
         self.tracker.log(step, evaluation.metrics)
         self.tracker.samples(step, evaluation.groups, "val")
         self.checkpoints.rate(step, evaluation.metrics)
+        if when == BEFORE:
+            require_scores(evaluation.groups, f"the evaluation {when}")
         return evaluation.metrics

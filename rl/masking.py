@@ -6,7 +6,9 @@ algorithm 1, and section 5.2). A new schedule is one function and one registrati
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,7 +18,16 @@ from rl.seeds import shuffled
 from rl.types import MaskDraw
 
 # (mu, total, start or None, generator) -> mu timesteps, each 1..total
-Schedule = Callable[[int, int, int | None, np.random.Generator], list[int]]
+Timesteps = Callable[[int, int, int | None, np.random.Generator], list[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """uniform: ratios are independent and uniform over (0, 1], so that an average over them estimates the evidence lower
+    bound, and each count of hidden tokens must be equally likely (LLaDA, arXiv 2502.09992, equation 6)."""
+
+    timesteps: Timesteps
+    uniform: bool = False
 
 
 def _stratified(mu: int, total: int, start: int | None, generator: np.random.Generator) -> list[int]:
@@ -53,7 +64,13 @@ def _full(mu: int, total: int, start: int | None, generator: np.random.Generator
 
 SCHEDULES: Registry[Schedule] = Registry(
     "schedule",
-    {"stratified": _stratified, "algorithm1": _algorithm1, "random": _random, "middle": _middle, "full": _full},
+    {
+        "stratified": Schedule(_stratified),
+        "algorithm1": Schedule(_algorithm1),
+        "random": Schedule(_random, uniform=True),
+        "middle": Schedule(_middle),
+        "full": Schedule(_full),
+    },
     group="unigrpo.schedules",
 )
 
@@ -73,12 +90,19 @@ def timesteps(schedule: str, mu: int, seed: int, *, total: int = 1000, start: in
         raise ConfigError(f"total={total}: must be 1 or more timesteps")
     if start is not None and not 1 <= start <= total:
         raise ConfigError(f"start={start}: must be a timestep from 1 to {total}")
-    return SCHEDULES[schedule](mu, total, start, np.random.Generator(np.random.Philox(key=seed)))
+    return SCHEDULES[schedule].timesteps(mu, total, start, np.random.Generator(np.random.Philox(key=seed)))
 
 
 def mask_ratios(schedule: str, mu: int, seed: int, *, total: int = 1000, start: int | None = None) -> list[float]:
     """``timesteps`` as ratios t/T: how much of the response each inner update masks, 0 < ratio <= 1."""
     return [t / total for t in timesteps(schedule, mu, seed, total=total, start=start)]
+
+
+def ratio_for(schedule: str, ratio: float, length: int) -> float:
+    """The ratio for a response of ``length`` tokens. Where ratios are uniform, that of ceil(ratio * length) tokens: each of
+    1..length is then as likely as the others. Rounding to the nearest gives 1 and 2 of 4 tokens chances of 3/8 and 1/4, and
+    -3.38 nats become -3.04. Other schedules keep their ratios: ``mask_pattern`` rounds them."""
+    return math.ceil(round(ratio * length, 9)) / length if SCHEDULES[schedule].uniform else ratio
 
 
 def mask_pattern(draw: MaskDraw, length: int) -> np.ndarray:

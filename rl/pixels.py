@@ -1,4 +1,14 @@
-"""Images in: only PNG, JPEG and WebP, bounded before they are decoded, upright, square, RGB."""
+"""Images in: only PNG, JPEG and WebP, bounded before they are decoded, upright, square, RGB.
+
+What a file may hold, and what comes of it:
+
+    transparency           the picture over white, as a browser shows it
+    16 bits a channel      value / 257, rounded; grey with alpha has its high byte (off by at most 1)
+    grey, 1 bit, palette   the same colours as RGB
+    CMYK, YCbCr (JPEG)     RGB, as the decoder converts it
+    EXIF orientation       turned upright; EXIF data that cannot be read turns nothing
+    animation              its first frame
+"""
 
 from __future__ import annotations
 
@@ -8,32 +18,79 @@ import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from rl.errors import DataError, first_line
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 64_000_000
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error)  # what Pillow's readers raise
 
 
 def open_image(source: str | Path | bytes) -> Image.Image:
-    """An upright RGB image. Raises DataError: one line with the file, the reason and the limit.
+    """An upright RGB image of 8 bits. Raises DataError: one line with the file, the reason and the limit.
 
     Pillow only warns about huge images; the header is read first, and what is too large is never decoded.
     """
     name = "image bytes" if isinstance(source, bytes) else str(source)
     try:
-        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+        image = _open(source)
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise _too_large(name, f"{width} x {height}")
-        return ImageOps.exif_transpose(image).convert("RGB")
+        if image.mode.startswith("I"):
+            return _from_grey_16(_upright(image))
+        if image.tile and image.tile[0].args in ("RGB;16B", "RGBA;16B"):
+            return _over_white(_from_colour_16(_upright(image), _upright(_low_bytes(source))))
+        return _over_white(_upright(image))
     except Image.DecompressionBombError as error:  # so large that Pillow refuses to tell its sides
         raise _too_large(name, f"{int(re.findall('[0-9]+', str(error))[0]):,}") from error
     except FileNotFoundError as error:
         raise DataError(f"{name}: no such image file") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:  # what Pillow's readers raise
+    except _UNREADABLE as error:
         raise DataError(f"{name}: not a readable {', '.join(FORMATS)} image: {first_line(error)}") from error
+
+
+def _open(source: str | Path | bytes) -> ImageFile.ImageFile:
+    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+
+
+def _low_bytes(source: str | Path | bytes) -> Image.Image:
+    """Pillow keeps the high byte of a 16-bit colour. Told that the low one comes last, it keeps that."""
+    image = _open(source)
+    image.tile = [tile._replace(args=str(tile.args).replace("16B", "16L")) for tile in image.tile]
+    return image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()  # what fails after this is the EXIF data alone
+    try:
+        return ImageOps.exif_transpose(image)
+    except _UNREADABLE:
+        return image
+
+
+def _from_grey_16(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.uint32)
+    grey = ((values + 128) // 257).astype(np.uint8)
+    if (clear := image.info.get("transparency")) is not None:
+        grey[values == clear] = 255
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _from_colour_16(high: Image.Image, low: Image.Image) -> Image.Image:
+    values = np.asarray(high).astype(np.uint32) * 256 + np.asarray(low)
+    colours = ((values + 128) // 257).astype(np.uint8)
+    if (clear := high.info.get("transparency")) is not None:
+        colours[(values == np.asarray(clear)).all(axis=-1)] = 255
+    return Image.fromarray(colours)
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    seen = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
 
 
 def _too_large(name: str, pixels: str) -> DataError:
@@ -43,10 +100,15 @@ def _too_large(name: str, pixels: str) -> DataError:
 def load_pixels(source: str | Path | bytes | np.ndarray, size: int, resampling: str = "box") -> np.ndarray:
     """uint8 [size, size, 3]; the longer side is cropped at its centre.
 
+    source      a file, its bytes, or uint8 [H, W, 3]
     resampling  ``box`` crops, then averages; ``bicubic`` resizes the shorter side, then crops, as torchvision's Resize
                 and CenterCrop do
+
+    Raises DataError.
     """
     if isinstance(source, np.ndarray):
+        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
+            raise DataError(f"pixels of {source.dtype} {list(source.shape)}; allowed: uint8 [H, W, 3]")
         if source.shape == (size, size, 3):
             return source
         image = Image.fromarray(source)
@@ -54,8 +116,18 @@ def load_pixels(source: str | Path | bytes | np.ndarray, size: int, resampling: 
         image = open_image(source)
     if resampling == "box":
         return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BOX))
-    shorter = min(image.size)
-    width, height = (int(size * side / shorter) for side in image.size)
+    width, height = scaled_sides(image.size, size)
     image = image.resize((width, height), Image.Resampling.BICUBIC)
     left, top = round((width - size) / 2), round((height - size) / 2)
     return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def scaled_sides(sides: tuple[int, int], shorter: int) -> tuple[int, int]:
+    """Both sides of a picture whose shorter side becomes ``shorter``. Raises DataError where that is too large to make."""
+    width, height = (int(shorter * side / min(sides)) for side in sides)
+    if width * height > MAX_PIXELS:
+        raise DataError(
+            f"a picture of {sides[0]} x {sides[1]} pixels is {width} x {height} where its shorter side has {shorter}; "
+            f"allowed: {MAX_PIXELS:,} in all; crop it"
+        )
+    return width, height

@@ -11,7 +11,7 @@ from rl.advantages import best_and_worst, frac_reward_zero_std, group_advantages
 from rl.config import Config, LearnerConfig, UniGRPOConfig
 from rl.config.rewards import FailureConfig
 from rl.errors import RewardError
-from rl.masking import mask_ratios
+from rl.masking import mask_ratios, ratio_for
 from rl.objectives import OBJECTIVES
 from rl.objectives.normalizers import NORMALIZERS
 from rl.registry import resolve
@@ -115,9 +115,13 @@ def group_mask_draws(group: Group, algorithm: UniGRPOConfig, seed: int, step: in
     where, block = (step, group.prompt.id), algorithm.spg_block_length.get(group.prompt.task)
     ratios = mask_ratios(algorithm.schedule, algorithm.mu, derive_seed(seed, "mask ratios", *where))
     patterns = SeedPath(seed, "mask pattern", *where)
+    lengths = [int(rollout.response_mask.sum()) for rollout in group.rollouts]
     return [
-        [MaskDraw(patterns.derive(rollout.index, n), ratio, block) for n, ratio in enumerate(ratios)]
-        for rollout in group.rollouts
+        [
+            MaskDraw(patterns.derive(rollout.index, n), ratio_for(algorithm.schedule, ratio, length), block)
+            for n, ratio in enumerate(ratios)
+        ]
+        for rollout, length in zip(group.rollouts, lengths, strict=True)
     ]
 
 

@@ -62,6 +62,7 @@ class Prompt:
     rewards     names of the rewards for this row; empty means the mix of its task
     source      data set or generator that it came from, e.g. ``sudoku4x4``: held-out results are split by it
     metadata    the row's other columns; custom rewards see them
+    ground_truth  the reference with the type that the file gives it: what custom functions get; None: the reference
     """
 
     id: str
@@ -73,6 +74,7 @@ class Prompt:
     rewards: tuple[str, ...] = ()
     source: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    ground_truth: Any = None
 
 
 @dataclass(frozen=True, slots=True)

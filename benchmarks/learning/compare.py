@@ -26,7 +26,7 @@ from cluster.run.session import session
 from rl.config import Config, load_config
 from rl.data.stream import PromptStream
 from rl.evaluation import evaluate, evaluation_seed
-from rl.loop import TrainResult, train
+from rl.loop import Parts, TrainResult, train
 from rl.protocols import Restorable
 from rl.tracking.report import summarise
 from rl.types import Group
@@ -170,7 +170,8 @@ def run(config: Config) -> tuple[TrainResult, Meter]:
     inputs: Inputs = check(config, needs_train=True, needs_val=config.val_after_train)
     stream, meter = PromptStream(config.data.train, config.seed, inputs.train), Meter()
     with session(config) as parts:
-        return train(config, stream, inputs.val, parts.workers, parts.learner, meter, NoCheckpoints()), meter
+        run_of = Parts(config, stream, inputs.val, parts.workers, parts.learner, meter, NoCheckpoints())
+        return train(run_of), meter
 
 
 def report(finished: Mapping[tuple[str, int], dict[str, Any]], picture: Path) -> str:

@@ -72,14 +72,14 @@ def imagereward() -> list[float]:
 
 
 def letterboxed() -> list[list[float]]:
-    """Mean of each channel and one row of pixels, of HPSv2's own resizing."""
+    """Mean of each channel and one row of pixels, of HPSv2's own resizing, which is of tensors."""
     import torchvision.transforms.functional as images
     from imscore.hps.model import ResizeMaxSize  # pyright: ignore[reportMissingImports]
 
     resize = ResizeMaxSize(32)
     found = []
-    for picture in small.pictures():
-        pixels = images.to_tensor(resize(Image.fromarray(picture)))
+    for picture in (*small.pictures(), *small.odd_pictures()):
+        pixels = resize(images.to_tensor(Image.fromarray(picture)))
         pixels = images.normalize(pixels, [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
         found.append([*pixels.mean((1, 2)).tolist(), *pixels[0, 16].tolist()])
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks.parity.math_kind import Kind, full_width
 from benchmarks.parity.math_languages import COLON, SENTENCE
 from benchmarks.parity.math_later_kinds import LATER
+from benchmarks.parity.math_third_kinds import THIRD
 
 _BOX = (
     Kind("box at the end", (r"The answer is $\boxed{{t}}$.", r"Thus we get \boxed{{t}}", r"So $\boxed{{t}}$.")),
@@ -161,4 +162,4 @@ _LANGUAGES = tuple(Kind(f"colon, {name}", texts) for name, texts in COLON.items(
     Kind(f"sentence, {name}", texts, "integer") for name, texts in SENTENCE.items()
 )
 
-KINDS = {kind.name: kind for kind in (*_BOX, *_MARKS, *_PHRASE, *_FORMULAS, *_NUMBERS, *_LANGUAGES, *LATER)}
+KINDS = {kind.name: kind for kind in (*_BOX, *_MARKS, *_PHRASE, *_FORMULAS, *_NUMBERS, *_LANGUAGES, *LATER, *THIRD)}

@@ -1,6 +1,6 @@
 r"""Statements that end as models end them, by the thousand, with labels that follow from how they were made.
 
-    python -m benchmarks.parity.math_templates [--share work|held-out|later|all] [--each 30] [--failures] [--out FILE]
+    python -m benchmarks.parity.math_templates [--share work|held-out|later|third|all] [--each 30] [--failures] [--out FILE]
 
 A kind is one way to end an answer. It gets a right value at the place of the answer (label 1), and a wrong one there with
 the right one elsewhere in the text (label 0). Kinds of hedges give two values and are never right. A fixed third of the
@@ -26,8 +26,9 @@ HELD_OUT_OF = 3
 
 
 def share_of(kind: str) -> str:
-    if kind.startswith("later: "):
-        return "later"
+    for name in ("later", "third"):
+        if kind.startswith(f"{name}: "):
+            return name
     return "held-out" if zlib.crc32(kind.encode()) % HELD_OUT_OF == 0 else "work"
 
 
@@ -74,7 +75,7 @@ def report(name: str, rows: list[dict[str, Any]], wrong: list[dict[str, Any]], s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--share", choices=("work", "held-out", "later", "all"), default="work")
+    parser.add_argument("--share", choices=("work", "held-out", "later", "third", "all"), default="work")
     parser.add_argument("--each", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--peer", action="store_true", help="math-verify beside it")

@@ -92,7 +92,7 @@ def run(short: bool, log: Any = print) -> dict[str, Any]:
     """Errors of every layout, and whether all are within the tolerances."""
     import torch
 
-    _import_once()
+    import_once()
     torch.set_num_threads(1)
     began = time.process_time()
     folder = Path(tempfile.mkdtemp(prefix="unigrpo-matrix-"))
@@ -115,7 +115,7 @@ def run(short: bool, log: Any = print) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _import_once() -> None:
+def import_once() -> None:
     """What every rank needs, before they are forked: half of their time would be imports."""
     ours = ("cluster.learner.deepspeed_engine", "policies", "policies.lora", "rl.learner.update", "jinja2.ext")
     theirs = ("deepspeed.runtime.zero.stage3", "deepspeed.module_inject.auto_ep_layer", "torch._inductor.compile_fx")

@@ -29,6 +29,7 @@ from cluster.workers.on_ray import RayWorkers
 from cluster.workers.reward import Parts
 from rl.config import Config, SourceConfig, build_config
 from rl.data.stream import PromptStream
+from rl.loop import Parts as RunParts
 from rl.loop import train
 from rl.seeds import derive_seed
 from rl.types import (
@@ -157,7 +158,7 @@ class SimulatedWorkers(RayWorkers):
         self.slept: list[list[float]] = []
         self._shape = shape
         self._process_actors: list[Any] = []
-        super().__init__(config, Placement({}, {}, {}, "."))
+        super().__init__(config, Placement({}, {}, {}, {}, "."))
 
     def rollout_actors(self, config: Config, placement: Placement) -> Callable[[int], Any]:
         return self._seats(config.cluster.rollout_workers, self.processes)
@@ -339,4 +340,4 @@ def _train(config: Config, shape: Shape, workers: SimulatedWorkers, recorder: Re
     size = config.rollout.batch_size
     rows = [[Prompt(f"simulated/{index}", Task.TEXT, (Message("user", f"question {index}"),)) for index in range(size)]]
     stream = PromptStream([SourceConfig("simulated")], config.seed, rows)
-    train(config, stream, [], workers, SleepingLearner(), recorder, NoCheckpoints())
+    train(RunParts(config, stream, [], workers, SleepingLearner(), recorder, NoCheckpoints()))

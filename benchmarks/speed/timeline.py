@@ -25,8 +25,9 @@ import ray
 
 from cluster.actors.heartbeat import OPTIONS
 from cluster.actors.resources import Placement, place
-from cluster.learner.batch_wire import PackedBatch
-from cluster.learner.rank_group import RankActor, RankGroup
+from cluster.learner.batch_wire import WireBatch
+from cluster.learner.rank_actor import RankActor
+from cluster.learner.rank_group import RankGroup
 from cluster.run import preflight
 from cluster.run.session import ray_running
 from cluster.weights.base import Published
@@ -35,7 +36,7 @@ from cluster.workers.on_ray import RayWorkers
 from rl.checkpoints.folder import FolderCheckpoints
 from rl.config import Config, load_config
 from rl.data.stream import PromptStream
-from rl.loop import train
+from rl.loop import Parts, train
 from rl.tracking.trackers import JsonlTracker
 from rl.types import Prompt, StepReport, WeightRef
 
@@ -67,9 +68,7 @@ class NotedRollout(RolloutActor):
         with noted(self._folder_of_notes, self._name, "load", published.ref.version):
             super().receive_weights(wire, published, body)
 
-    def rollout(
-        self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, evaluate: bool = False
-    ) -> tuple[Sampled, ...]:
+    def rollout(self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, evaluate: bool) -> tuple[Sampled, ...]:
         with noted(self._folder_of_notes, self._name, "sample", weights.version):
             return super().rollout(prompts, weights, seed, evaluate)
 
@@ -86,7 +85,7 @@ class NotedReward(RewardActor):
 
 
 class NotedRank(RankActor):
-    def update(self, batch: PackedBatch) -> StepReport:
+    def update(self, batch: WireBatch) -> StepReport:
         self._learned = getattr(self, "_learned", -1) + 1
         with self._noted("learn", self._learned):
             return super().update(batch)
@@ -127,14 +126,14 @@ def run(recipe: str, overrides: Sequence[str]) -> tuple[list[Event], list[dict[s
     for old in notes.iterdir():
         old.unlink()
     with ray_running(config):
-        workers, learner = NotedWorkers(config, place(config)), NotedRanks(config, place(config))
+        workers = NotedWorkers(config, place(config))
+        learner = NotedRanks(config, place(config), beside=workers)
         try:
             workers.wait_ready()
             learner.wait_ready()
-            learner.work_beside(workers)
             stream = PromptStream(config.data.train, config.seed, inputs.train)
-            parts = (config, stream, [], workers, learner, JsonlTracker(config.run_dir), FolderCheckpoints(config))
-            train(*parts)
+            tracker, checkpoints = JsonlTracker(config.run_dir), FolderCheckpoints(config)
+            train(Parts(config, stream, [], workers, learner, tracker, checkpoints))
         finally:
             workers.close()
             learner.close()

@@ -1,4 +1,4 @@
-"""Accidents on purpose, for tests: at this step, to this worker. A run has no plan unless a test hands it one."""
+"""Injected faults, for tests: at this step, in this worker. A run has no plan unless a test hands it one."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class FaultPlan:
         self.left.append(Fault(step, worker, kind))
         return self
 
-    def strike(self, worker: str, pid: int | None) -> None:
-        """This worker was given work just now. pid: its process; None where it is not known yet."""
+    def inject(self, worker: str, pid: int | None) -> None:
+        """Inject what is due, now that this worker was given work. pid: its process; None where it is not known yet."""
         for fault in [fault for fault in self.left if fault.step == self.step]:
             target = os.getpid() if fault.worker == DRIVER else pid
             if fault.worker not in (worker, DRIVER) or target is None:

@@ -1,5 +1,5 @@
-"""Signs of life. Every actor answers ``beat`` in a thread of its own, also while it works: one that does not is stopped,
-wedged, or cut off, and is given up long before the deadline of its call."""
+"""Heartbeats. Every actor answers ``beat`` in a thread of its own, also while it works. An actor that does not answer is
+stopped, wedged, or cut off: it is given up long before the deadline of its call."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ray.exceptions import RayError
 from cluster.actors.errors import LostWorkerError
 from cluster.actors.waiting import kill
 
-GROUP = "heart"
+GROUP = "heartbeat"
 OPTIONS: dict[str, Any] = {"concurrency_groups": {GROUP: 1}}  # for ray.remote: one more thread, for beats alone
 LONGEST_PAUSE_S = 2.0
 LOOK_S = 0.2
@@ -34,8 +34,8 @@ class Beat:
     started: float
 
 
-class Beating:
-    """What every actor class inherits."""
+class HasHeartbeat:
+    """What every actor class inherits. Its actors are made with ``ray.remote(**OPTIONS)``."""
 
     def beat(self) -> Beat:
         return Beat(os.getpid(), socket.gethostname(), psutil.Process().create_time())
@@ -52,8 +52,8 @@ class _Watched:
     problem: str = ""
 
 
-class Pulse:
-    """Asks named actors for beats, without ever waiting. deadline_s: for an answer.
+class Heartbeats:
+    """Asks named actors for heartbeats, and never waits for one. deadline_s: for an answer.
 
     An actor that is not settled yet has start_deadline_s on top: it imports and loads, and much of that lets no other
     thread run.
@@ -66,7 +66,7 @@ class Pulse:
 
     @property
     def pause_s(self) -> float:
-        """Between two questions to one actor."""
+        """Seconds between two questions to one actor."""
         return min(max(LONGEST_PAUSE_S, len(self._watched) / ASKED_A_S), self._deadline_s / 4)
 
     def watch(self, name: str, actor: Any) -> None:
@@ -75,7 +75,7 @@ class Pulse:
         self._watched[name] = _Watched(actor, now, _ask(actor), self._start_deadline_s + self._deadline_s)
 
     def settled(self, name: str) -> None:
-        """It has done its first work, so its first beat is there, or about to be."""
+        """It has done its first work, so its first heartbeat is there, or about to be."""
         watched = self._watched.get(name)
         if watched is None:
             return
@@ -96,14 +96,14 @@ class Pulse:
         return None if watched is None else watched.beat
 
     def age_s(self, name: str) -> float | None:
-        """Seconds since the last beat arrived."""
+        """Seconds since the last heartbeat arrived; None before the first."""
         watched = self._watched.get(name)
         return None if watched is None or watched.beat is None else time.monotonic() - watched.seen
 
     def lost(self, doing: str | Mapping[str, str]) -> dict[str, LostWorkerError]:
-        """Those that owe a beat for too long, or are dead, until they are forgotten.
+        """An error for each actor whose heartbeat is overdue, or that is dead, until it is forgotten.
 
-        doing: what all of them were doing, or by name. It is called at every answer, and looks no oftener than it has news.
+        doing: what all of them were doing, or by name. Callers may ask at every answer: Ray is asked every LOOK_S at most.
         """
         now = time.monotonic()
         if now - self._looked >= LOOK_S:
@@ -121,7 +121,7 @@ class Pulse:
             if watched.ref in answered:
                 self._hear(watched, now)
             elif watched.ref is not None and now - watched.asked > watched.limit_s:
-                watched.problem = f"no sign of life within {watched.limit_s:g} s"
+                watched.problem = f"no heartbeat within {watched.limit_s:g} s"
             elif watched.ref is None and not watched.problem and now - watched.asked >= self.pause_s:
                 watched.asked, watched.ref = now, _ask(watched.actor)
 
@@ -139,8 +139,11 @@ class Pulse:
 
 
 def end(actor: Any, beat: Beat | None) -> None:
-    """Kill an actor for good. Ray asks the process itself to leave, which a stopped one never hears: one of this machine
-    is killed as well. (A running one is not: Ray would tell of that as of an accident.)"""
+    """Kill an actor for good.
+
+    Ray asks the process to exit, and a stopped process never gets the message. So a stopped process on this machine also
+    gets a SIGKILL. A running one does not: Ray would log that as a crash.
+    """
     kill(actor)
     if beat is None or beat.host != socket.gethostname():
         return

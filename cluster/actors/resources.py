@@ -20,9 +20,9 @@ class Placement:
 
     rollout: dict[str, Any]
     reward: dict[str, Any]
+    model_reward: dict[str, Any]
     learner: dict[str, Any]
     folder: str
-    scorer: dict[str, Any] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -60,13 +60,13 @@ def place(config: Config) -> Placement:
     return Placement(
         rollout={"num_cpus": cpus["rollout"], "num_gpus": plan.worker_gpus, **selected(config, "rollout")},
         reward={"num_cpus": cpus["reward"], **selected(config, "reward")},
-        learner={"num_cpus": cpus["learner"], "num_gpus": plan.rank_gpus, **selected(config, "learner")},
-        folder=os.getcwd(),
-        scorer={
+        model_reward={
             "num_cpus": 1,
             "num_gpus": cluster.scorer_gpus if rewards_on_gpu(config) else 0,
             **selected(config, "scorer"),
         },
+        learner={"num_cpus": cpus["learner"], "num_gpus": plan.rank_gpus, **selected(config, "learner")},
+        folder=os.getcwd(),
     )
 
 

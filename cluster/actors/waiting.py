@@ -13,8 +13,8 @@ from cluster.actors.errors import LostWorkerError
 from rl.errors import DeadlineError, UniGRPOError, WorkerError, first_line
 
 
-class Hearts(Protocol):
-    """What ``gather`` needs of ``cluster.actors.heartbeat.Pulse``."""
+class Watch(Protocol):
+    """What ``gather`` needs of ``cluster.actors.heartbeat.Heartbeats``."""
 
     @property
     def pause_s(self) -> float: ...
@@ -36,26 +36,26 @@ def gather(
     deadline_s: float,
     on_lost: Callable[[str, LostWorkerError], Any] | None = None,
     *,
-    hearts: Hearts | None = None,
+    heartbeats: Watch | None = None,
     aside: Aside | None = None,
 ) -> dict[str, Any]:
     """Results by worker name, of calls given as {object ref: worker name}.
 
     Stops at the first that fails, even while others hang. ``on_lost(worker, error)`` may start a lost call again and
-    return its new ref. hearts: tell of workers that show no sign of life. aside: other work to keep going meanwhile.
+    return its new ref. heartbeats: of the workers; one without is lost. aside: other work to keep going meanwhile.
     Raises LostWorkerError, WorkerError, DeadlineError, or the UniGRPOError that a worker raised.
     """
     results: dict[str, Any] = {}
     waiting = dict(calls)
     ends = time.monotonic() + deadline_s
-    pause_s = float("inf") if hearts is None else hearts.pause_s
+    pause_s = float("inf") if heartbeats is None else heartbeats.pause_s
     while waiting:
         others = [] if aside is None else aside.refs()
         timeout = max(0.0, min(pause_s, ends - time.monotonic()))
         ready, _ = ray.wait([*waiting, *others], num_returns=1, timeout=timeout)
         if aside is not None:
             aside.drive()
-        failed = {} if hearts is None else hearts.lost(what)
+        failed = {} if heartbeats is None else heartbeats.lost(what)
         for ref in [ref for ref, who in waiting.items() if ref in ready or who in failed]:
             who = waiting.pop(ref)
             try:

@@ -13,45 +13,75 @@ from cluster.cli import jobs, status
 app = typer.Typer(
     help="UniGRPO: reinforcement learning for masked-diffusion models that reason, see and draw.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+SETTINGS = (
+    "KEY=VALUE changes one setting of the recipe, e.g. steps=500 rollout.n_samples_per_prompt=8. --settings prints all of "
+    "them with their values, as YAML. What they mean: docs/learner.md, docs/sampling.md, docs/rewards.md and "
+    "docs/cluster.md, and the sections in rl/config/."
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"unigrpo {version('unigrpo')}")
+        raise typer.Exit
+
+
+@app.callback()
+def every_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version, and end.")
+    ] = False,
+) -> None:
+    """UniGRPO: reinforcement learning for masked-diffusion models that reason, see and draw."""
+
 
 Recipe = Annotated[str, typer.Option(help="A shipped recipe's name, or the path of a .yaml file.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings that differ.")]
+Settings = Annotated[bool, typer.Option("--settings", help="Print every setting with its value, and end.")]
 
 
-@app.command()
-def train(overrides: Overrides = None, recipe: Recipe = "tiny") -> None:
+@app.command(epilog=SETTINGS)
+def train(overrides: Overrides = None, recipe: Recipe = "tiny", settings: Settings = False) -> None:
     """Post-train a policy with UniGRPO on all tasks of the recipe; resumes a run that was cut off."""
 
     def body() -> int:
         from cluster.cli import runs
 
+        if settings:
+            return runs.show_settings(recipe, overrides or [])
         return runs.train(recipe, overrides or [])
 
     console.run(body)
 
 
-@app.command()
-def sft(overrides: Overrides = None, recipe: Recipe = "tiny_sft") -> None:
+@app.command(epilog=SETTINGS)
+def sft(overrides: Overrides = None, recipe: Recipe = "tiny_sft", settings: Settings = False) -> None:
     """Mixed Long-CoT fine-tuning: the cold start before reinforcement learning."""
 
     def body() -> int:
         from cluster.cli import runs
 
+        if settings:
+            return runs.show_settings(recipe, overrides or [])
         return runs.sft(recipe, overrides or [])
 
     console.run(body)
 
 
-@app.command("eval")
-def evaluate(overrides: Overrides = None, recipe: Recipe = "tiny") -> None:
+@app.command("eval", epilog=SETTINGS)
+def evaluate(overrides: Overrides = None, recipe: Recipe = "tiny", settings: Settings = False) -> None:
     """Score a policy (policy.path=FOLDER) on the recipe's held-out data."""
 
     def body() -> int:
         from cluster.cli import runs
 
+        if settings:
+            return runs.show_settings(recipe, overrides or [])
         return runs.evaluate(recipe, overrides or [])
 
     console.run(body)
@@ -140,9 +170,11 @@ def rewards_check(
     recipe: Recipe = "tiny",
     rows: Annotated[Path | None, typer.Option(help="Your own rows (.jsonl or .parquet) instead of samples.")] = None,
     deadline: Annotated[float, typer.Option(min=0.1, help="Seconds for all checks.")] = 30.0,
-    memory_mb: Annotated[int, typer.Option(min=64, help="Address space of the function, MiB.")] = 2048,
+    memory_mb: Annotated[
+        int | None, typer.Option(min=64, help="Address space of the function, MiB; as in a run, none unless given.")
+    ] = None,
 ) -> None:
-    """Run a reward on sample rows: signature, values, determinism, threads, and what a step would cost."""
+    """Run a reward on sample rows: signature, each row's score, determinism, threads, and what a step would cost."""
 
     def body() -> int:
         from cluster.cli.rewards_check import check

@@ -7,12 +7,25 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 
 from rich.table import Table
 
 PACKAGES = ("unigrpo", "torch", "ray", "deepspeed", "mlflow", "open-clip-torch", "omegaconf", "numpy")
 _GIB = 1024**3
+_TOGETHER_S = 180.0  # for importing transformers on a busy machine
+# In a process of its own: a library that is built for another torch may end the process that loads it.
+_TOGETHER = """
+import torch
+from rewards.pictures.torchvision_ops import ensure_torchvision_ops, library_loads
+loads = library_loads()
+ensure_torchvision_ops()
+import torchvision
+from transformers import BertForSequenceClassification, CLIPModel, pipeline
+print(torch.__version__, torchvision.__version__, loads)
+"""
+_ONE_INDEX = "pip install -c constraints.txt torch torchvision transformers, torch and torchvision both for CPUs or both for CUDA"
 
 
 def report() -> tuple[Table, bool]:
@@ -20,6 +33,7 @@ def report() -> tuple[Table, bool]:
     checks = [
         ("Python", lambda: (f"{platform.python_version()} on {platform.system()} {platform.machine()}", True)),
         *((name, lambda name=name: _package(name)) for name in PACKAGES),
+        ("torch, torchvision, transformers", together),
         ("cores", _cores),
         ("memory", _memory),
         ("disk here", _disk),
@@ -50,6 +64,24 @@ def _package(name: str) -> tuple[str, bool]:
         return metadata.version(name), True
     except metadata.PackageNotFoundError:
         return ("run from its folder", True) if name == "unigrpo" else ("pip install -c constraints.txt .", False)
+
+
+def together() -> tuple[str, bool]:
+    """Whether a reward can use transformers' models, which import torchvision, which must fit torch."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path)}
+    command = [sys.executable, "-c", _TOGETHER]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TOGETHER_S, env=environment)
+    except subprocess.TimeoutExpired:
+        return f"not imported within {_TOGETHER_S:g} s", False
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        return f"do not import together: {lines[-1][:200]}; {_ONE_INDEX}", False
+    torch_version, torchvision_version, loads = done.stdout.split()[-3:]
+    if loads == "True":
+        return "import together", True
+    found = f"import together; torchvision {torchvision_version} is built for another torch than {torch_version}"
+    return f"{found}, so its detection operators (nms) do not run. Where you need them: {_ONE_INDEX}", True
 
 
 def _cores() -> tuple[str, bool]:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from cluster import console
+from cluster.run.writable import folder_problem, reason
 from policies.files.folders import read_config
 from rl.checkpoints.folder import newest_whole, step_of, steps_in
 from rl.checkpoints.manifest import STATE, damage
@@ -30,12 +31,8 @@ def export(source: Path, out: Path, best: str | None, mode: str, dtype: str | No
     """
     if mode not in ("max", "min"):
         raise ConfigError(f"--mode {mode}: allowed: max, min")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"--out {out}: is there already; give a new folder")
-    if not out.parent.is_dir():
-        raise ConfigError(f"--out {out}: no such folder: {out.parent}; make it first")
+    beside = _check_out(out)
     checkpoint = find(source, best, mode)
-    beside = out.with_name(f".unfinished_{out.name}")
     shutil.rmtree(beside, ignore_errors=True)
     try:
         if adapter:
@@ -46,11 +43,27 @@ def export(source: Path, out: Path, best: str | None, mode: str, dtype: str | No
             out.rmdir()
         beside.rename(out)
     except OSError as error:
-        raise CheckpointError(f"--out {out}: cannot be written: {error}") from error
+        raise CheckpointError(f"--out {out}: cannot be written: {reason(error)}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     print(f"{out}: {'adapter' if adapter else read_config(out)['model_type']}, from {checkpoint}{_steps(checkpoint)}")
     return console.OK
+
+
+def _check_out(out: Path) -> Path:
+    """The folder that becomes ``out`` once it is whole. Raises ConfigError unless both can be made, and ``out`` is empty."""
+    try:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise ConfigError(f"--out {out}: is there already; give a new folder")
+        if not out.parent.is_dir():
+            raise ConfigError(f"--out {out}: no such folder: {out.parent}; make it first")
+        beside = out.absolute().with_name(f".unfinished_{out.absolute().name}")
+        problem = folder_problem(out) or folder_problem(beside)
+    except OSError as error:
+        raise ConfigError(f"--out {out}: cannot be written: {reason(error)}; give another folder") from error
+    if problem:
+        raise ConfigError(f"--out {out}: cannot be written: {problem}; give another folder")
+    return beside
 
 
 def find(source: Path, best: str | None = None, mode: str = "max") -> Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cluster import console
 from cluster.run.preflight import check_device
+from cluster.run.writable import file_problem
 from policies.files.folders import check_files
 from rl.config import load_config
 from rl.errors import ConfigError, DataError, PolicyError
@@ -53,7 +54,8 @@ def generate(recipe: str, overrides: Sequence[str], request: Request) -> int:
     if prompt.task is not Task.TEXT and not (folder / "image_tokenizer").is_dir():
         raise PolicyError(f"{folder}: no image_tokenizer, which --task {prompt.task} needs")
     if prompt.task in DRAWN:
-        _check_writable("--out", request.out, PICTURES)
+        for index in range(request.count):
+            _check_writable("--out", _numbered(request.out, index, request.count), PICTURES)
     if request.trace is not None:
         _check_writable("--trace", request.trace, (".html",))
 
@@ -128,15 +130,19 @@ def _given(policy: Policy, request: Request) -> list[int] | None:
 
 
 def _check_writable(option: str, path: Path, suffixes: Sequence[str]) -> None:
-    if not path.parent.is_dir():
-        raise ConfigError(f"{option} {path}: no such folder: {path.parent}")
     if path.suffix.lower() not in suffixes:
         raise ConfigError(f"{option} {path}: allowed: a name that ends in {' or '.join(suffixes)}")
+    if problem := file_problem(path):
+        raise ConfigError(f"{option} {path}: cannot be written: {problem}; give another file")
 
 
 def _write(pixels, out: Path, index: int, count: int) -> Path:
     from PIL import Image
 
-    path = out if count == 1 else out.with_stem(f"{out.stem}-{index}")
+    path = _numbered(out, index, count)
     Image.fromarray(pixels).save(path)
     return path
+
+
+def _numbered(out: Path, index: int, count: int) -> Path:
+    return out if count == 1 else out.with_stem(f"{out.stem}-{index}")

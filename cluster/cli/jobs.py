@@ -1,4 +1,4 @@
-"""The command line of ``unigrpo submit`` and ``unigrpo jobs``."""
+"""The command line of ``unigrpo submit``, ``unigrpo jobs`` and ``unigrpo manifest``."""
 
 from __future__ import annotations
 
@@ -11,35 +11,65 @@ from cluster import console
 
 Address = Annotated[
     str,
-    typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="The head's job server, http://HOST:8265."),
+    typer.Option(
+        metavar="URL",
+        envvar="RAY_API_SERVER_ADDRESS",
+        show_envvar=False,
+        help="URL of the Ray head's job server. $RAY_API_SERVER_ADDRESS sets it too.",
+    ),
 ]
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="The name that submit printed.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", show_default=False, help="Job name, as submit prints it.")]
 HERE = "http://127.0.0.1:8265"
 
-jobs = typer.Typer(help="Jobs that were submitted to a cluster.", no_args_is_help=True)
+jobs = typer.Typer(help="List, follow and stop jobs on a Ray cluster.", no_args_is_help=True)
+Settings = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings that override the recipe's.")
+]
+RecipeName = Annotated[str, typer.Option(metavar="RECIPE", help="Name of a shipped recipe, or path of a .yaml file.")]
+Command = Annotated[str, typer.Option(metavar="NAME", help="What to run: train, sft or eval.")]
+Shared = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder that exists at the same path on every node; not uploaded. Repeat for more.",
+    ),
+]
 
 
 def submit(
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings that differ.")] = None,
-    recipe: Annotated[str, typer.Option(help="A shipped recipe's name, or the path of a .yaml file.")] = "tiny",
+    overrides: Settings = None,
+    recipe: RecipeName = "tiny",
     address: Address = HERE,
-    command: Annotated[str, typer.Option(help="train, sft or eval.")] = "train",
-    wait: Annotated[bool, typer.Option(help="Follow the log, and exit as the job does.")] = True,
+    command: Command = "train",
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Follow the log and exit with the job's exit code.")
+    ] = True,
     env: Annotated[
-        list[str] | None, typer.Option(help="Name of a variable to hand to the job; its value stays out of logs.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Environment variable to pass to the job. Its value appears in no log. Repeat for more.",
+        ),
     ] = None,
     requirements: Annotated[
-        Path | None, typer.Option(help="Packages to install for the job, as pip reads them.")
+        Path | None, typer.Option(metavar="FILE", help="Packages to install for this job, in pip's format.")
     ] = None,
-    shared: Annotated[
-        list[Path] | None,
-        typer.Option(help="A folder that every node has at the same path: sent along is nothing of it."),
-    ] = None,
-    max_mib: Annotated[float, typer.Option(min=0.1, help="The most of your files that is sent along.")] = 100.0,
-    resubmits: Annotated[int, typer.Option(min=0, help="How often a lost job is started again.")] = 3,
-    head_wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for a head that went away.")] = 600.0,
+    shared: Shared = None,
+    max_mib: Annotated[
+        float, typer.Option(metavar="MIB", min=0.1, help="Upload limit for your files, in MiB.")
+    ] = 100.0,
+    resubmits: Annotated[
+        int, typer.Option(metavar="N", min=0, help="How many times to resubmit a job that is lost.")
+    ] = 3,
+    head_wait: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="How long to wait for a Ray head that went away.")
+    ] = 600.0,
 ) -> None:
-    """Run a recipe on a Ray cluster as a job: code and files are sent along, the log is followed, a lost job resumes."""
+    """Run a recipe as a job on a Ray cluster.
+
+    Uploads the code and the files that the recipe names, then follows the log.
+    A job that is lost is resubmitted and resumes from its last checkpoint.
+    """
 
     def body() -> int:
         from cluster.jobs.shipping import Shipping
@@ -55,7 +85,7 @@ def submit(
 
 @jobs.command("list")
 def jobs_list(address: Address = HERE) -> None:
-    """Jobs of the cluster, the newest first."""
+    """List the jobs, newest first."""
 
     def body() -> int:
         from datetime import datetime
@@ -72,7 +102,10 @@ def jobs_list(address: Address = HERE) -> None:
 
 @jobs.command("status")
 def jobs_status(job: JobId, address: Address = HERE) -> None:
-    """How one job does. Exit code: 0 while it runs and after success, else the job's own."""
+    """Print the status of one job.
+
+    Exit code: 0 if the job runs or has succeeded, else the job's own.
+    """
 
     def body() -> int:
         from cluster.jobs.server import JobServer
@@ -88,7 +121,7 @@ def jobs_status(job: JobId, address: Address = HERE) -> None:
 
 @jobs.command("stop")
 def jobs_stop(job: JobId, address: Address = HERE) -> None:
-    """End a job. Its run can go on later: submit the same recipe again."""
+    """Stop a job. To continue its run later, submit the same recipe again."""
 
     def body() -> int:
         from cluster.jobs.server import JobServer
@@ -102,9 +135,11 @@ def jobs_stop(job: JobId, address: Address = HERE) -> None:
 
 @jobs.command("logs")
 def jobs_logs(
-    job: JobId, address: Address = HERE, follow: Annotated[bool, typer.Option(help="Until the job ends.")] = False
+    job: JobId,
+    address: Address = HERE,
+    follow: Annotated[bool, typer.Option("--follow", help="Keep printing until the job ends.")] = False,
 ) -> None:
-    """What a job has written; with --follow, the exit code is the job's."""
+    """Print a job's log. With --follow, exit with the job's exit code."""
 
     def body() -> int:
         from cluster.jobs.server import JobServer
@@ -119,40 +154,39 @@ def jobs_logs(
     console.run(body)
 
 
-manifest = typer.Typer(help="The same job for other schedulers, printed.", no_args_is_help=True)
-Command = Annotated[str, typer.Option(help="train, sft or eval.")]
-RecipeName = Annotated[str, typer.Option(help="A shipped recipe's name, or the path of a .yaml file.")]
-Settings = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings that differ.")]
-Shared = Annotated[list[Path] | None, typer.Option(help="A folder that every node has at the same path.")]
-Gpus = Annotated[int, typer.Option(min=0, help="GPUs of one node.")]
-Cpus = Annotated[int, typer.Option(min=1, help="CPUs of one node.")]
-Memory = Annotated[int, typer.Option(min=1, help="GiB of memory of one node.")]
+manifest = typer.Typer(help="Print a recipe as a job for KubeRay or Slurm.", no_args_is_help=True)
+Gpus = Annotated[int, typer.Option(metavar="N", min=0, help="GPUs of one node.")]
+Cpus = Annotated[int, typer.Option(metavar="N", min=1, help="CPUs of one node.")]
+Memory = Annotated[int, typer.Option(metavar="GIB", min=1, help="Memory of one node, in GiB.")]
 
 
 @manifest.command("kuberay")
 def manifest_kuberay(
-    image: Annotated[str, typer.Option(help="An image with unigrpo and its dependencies.")],
-    claim: Annotated[str, typer.Option(metavar="NAME:/path", help="A volume claim of all pods, for output_dir.")],
+    image: Annotated[str, typer.Option(metavar="IMAGE", help="Container image with unigrpo and its packages.")],
+    claim: Annotated[str, typer.Option(metavar="NAME:/PATH", help="Volume claim that all pods mount, for output_dir.")],
     overrides: Settings = None,
     recipe: RecipeName = "tiny",
     command: Command = "train",
-    secret: Annotated[list[str] | None, typer.Option(help="A Secret whose keys become variables.")] = None,
+    secret: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Secret whose keys become environment variables.")
+    ] = None,
     shared: Shared = None,
     gpus_per_node: Gpus = 8,
     cpus_per_node: Cpus = 16,
     memory_gib: Memory = 64,
 ) -> None:
-    """A KubeRay RayJob with its files: unigrpo manifest kuberay ... | kubectl apply -f -"""
+    """Print a RayJob and its files as YAML, for kubectl apply -f -"""
 
     def body() -> int:
-        from cluster.jobs.kuberay import KubeRay, Machines, kuberay
+        from cluster.jobs.kuberay import KubeRay, kuberay
+        from cluster.jobs.machines import Machines
         from cluster.jobs.shipping import Shipping
         from cluster.jobs.submit import Options, prepare
 
         mounted = (*(shared or ()), Path(claim.partition(":")[2] or "/"))
-        packed = prepare(recipe, overrides or [], Options(command, shipping=Shipping(mounted)))
+        shipment = prepare(recipe, overrides or [], Options(command, shipping=Shipping(mounted)))
         machines = Machines(gpus_per_node, cpus_per_node, memory_gib)
-        typer.echo(kuberay(packed, command, KubeRay(image, claim, tuple(secret or ())), machines), nl=False)
+        typer.echo(kuberay(shipment, command, KubeRay(image, claim, tuple(secret or ())), machines), nl=False)
         return console.OK
 
     console.run(body)
@@ -167,15 +201,16 @@ def manifest_slurm(
     cpus_per_node: Cpus = 16,
     memory_gib: Memory = 64,
 ) -> None:
-    """A batch script that starts Ray on its nodes: unigrpo manifest slurm ... > job.sbatch && sbatch job.sbatch"""
+    """Print a batch script for sbatch. It starts Ray on its nodes."""
 
     def body() -> int:
-        from cluster.jobs.kuberay import Machines, slurm
+        from cluster.jobs.machines import Machines
         from cluster.jobs.shipping import Shipping
+        from cluster.jobs.slurm import slurm
         from cluster.jobs.submit import Options, prepare
 
-        packed = prepare(recipe, overrides or [], Options(command, shipping=Shipping((Path("/"),))))
-        typer.echo(slurm(packed, command, Machines(gpus_per_node, cpus_per_node, memory_gib)), nl=False)
+        shipment = prepare(recipe, overrides or [], Options(command, shipping=Shipping((Path("/"),))))
+        typer.echo(slurm(shipment, command, Machines(gpus_per_node, cpus_per_node, memory_gib)), nl=False)
         return console.OK
 
     console.run(body)

@@ -14,29 +14,34 @@ from cluster import console
 from rewards.registry import check_reward
 from rewards.sandbox.parent import Isolated
 from rewards.sandbox.probe import NOTE, OK, WRONG
-from rewards.sandbox.wire import plain, to_json
+from rewards.sandbox.wire import pack
 from rl.config import Config, SourceConfig, load_config
+from rl.config.rewards import CustomRewardConfig
 from rl.data.rows import load_rows
 from rl.types import Message, Prompt, RewardItem, ScoreStatus, Task
 
 _SAMPLES = 8  # rows of the user's own data
+_ANSWER = 40  # characters of an answer in the table
+_LOAD_S = 180.0  # the file's own imports: transformers takes half a minute on a busy machine
 _MARKS = {OK: "[green]ok[/green]", NOTE: "[yellow]note[/yellow]", WRONG: "[red]wrong[/red]"}
 
 
-def check(spec: str, recipe: str, rows: Path | None, deadline_s: float, memory_mb: int, words: Sequence[str]) -> int:
-    """Print one row a check; 0 where nothing is wrong, else 2. Raises RewardError, DataError or ConfigError.
+def check(
+    spec: str, recipe: str, rows: Path | None, deadline_s: float, memory_mb: int | None, words: Sequence[str]
+) -> int:
+    """Print one row a check and one a sample; 0 where nothing is wrong, else 2. Raises RewardError, DataError, ConfigError.
 
     words: ``KEY=VALUE``, a function's keyword arguments or a reward's settings.
     """
-    path, separator, _ = spec.rpartition(":")
-    given = _keywords(words)
-    reward = {"name": spec, "reward_kwargs": given} if separator and path.endswith(".py") else {"name": spec, **given}
-    check_reward(reward)
     config = load_config(recipe)
+    reward = _reward(spec, config.custom_reward_function, _keywords(words))
+    check_reward(reward)
     items = _own(rows) if rows is not None else samples()
     report = examine(reward, items, deadline_s, memory_mb)
     screen = Console()
     screen.print(_table(spec, report["rows"], len(items)))
+    if report["scores"]:
+        screen.print(_score_table(items, report["scores"]))
     if report["printed"]:
         screen.print(
             f"it printed: {report['printed'].splitlines()[0][:200]!r} (in a run, this goes to the log)", markup=False
@@ -47,24 +52,55 @@ def check(spec: str, recipe: str, rows: Path | None, deadline_s: float, memory_m
 
 
 def examine(
-    reward: Mapping[str, Any], items: Sequence[RewardItem], deadline_s: float, memory_mb: int
+    reward: Mapping[str, Any], items: Sequence[RewardItem], deadline_s: float, memory_mb: int | None
 ) -> dict[str, Any]:
-    """``rewards.sandbox.probe.probe``'s report; where the child did not live to give it, one row that says why."""
-    child = Isolated("rewards.sandbox.probe:probe", memory_mb=memory_mb, network=True)
+    """``rewards.sandbox.probe.examine``'s report; where the child did not live to give it, one row that says why.
+
+    The child may do what a run's reward worker may, and sees the same environment: a function that is to run in a child
+    of its own there (``isolate``) starts one here too.
+    """
+    child = Isolated("rewards.sandbox.probe:probe", memory_mb=memory_mb, rules="open")
     try:
         child.warm()
-        outcome = child.call({"spec": plain(reward), "items": [to_json(item) for item in items]}, deadline_s)
+        outcome = child.call({"spec": pack(dict(reward))}, max(_LOAD_S, deadline_s))
+        printed, loading = "", outcome.status is not ScoreStatus.OK
+        if not loading:
+            printed = outcome.value["printed"]
+            outcome = child.call({"items": pack(list(items))}, deadline_s)
     finally:
         child.close()
     if outcome.status is ScoreStatus.OK:
-        return outcome.value
+        return {**outcome.value, "printed": printed + outcome.value["printed"]}
     reason = outcome.detail.removeprefix("RewardError: ")
     if outcome.status is ScoreStatus.TIMEOUT:
-        reason += " for all checks: an endless loop, or slow? --deadline gives it longer"
+        what = "while its file runs" if loading else "for all checks"
+        reason += f" {what}: an endless loop, or slow? --deadline gives it longer"
+    elif "signal 9" in reason:
+        reason += ": it was killed, most likely for the memory that it took"
     elif "exit code" in reason or "signal" in reason:
         reason += ": it must return, and never end its process"
-    row = ["runs", WRONG, f"{outcome.status}: {reward['name']}: {reason}"]
-    return {"rows": [row], "seconds_per_item": None, "printed": ""}
+    known = str(reward["name"]) in reason or str(reward.get("path")) in reason
+    line = f"{outcome.status}: {'' if known else _called(reward) + ': '}{reason}"
+    return {"rows": [["runs", WRONG, line]], "scores": [], "seconds_per_item": None, "printed": printed}
+
+
+def _reward(spec: str, of_recipe: CustomRewardConfig, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run would load: where the recipe has this very function, with its keyword arguments and its isolation."""
+    path, separator, function = spec.rpartition(":")
+    if not separator or not path.endswith(".py"):
+        return {"name": spec, **given}
+    reward = {"name": "custom", "path": path, "function": function, "reward_kwargs": dict(given)}
+    own = of_recipe.path
+    if own is None or Path(own).absolute() != Path(path).absolute() or of_recipe.name != function:
+        return reward
+    limits = {"isolate": of_recipe.isolate, "deadline_s": of_recipe.deadline_s, "memory_mb": of_recipe.memory_mb}
+    return {**reward, "reward_kwargs": {**of_recipe.reward_kwargs, **given}, **limits}
+
+
+def _called(reward: Mapping[str, Any]) -> str:
+    return (
+        f"{reward['path']}:{reward['function']}" if "path" in reward and "function" in reward else str(reward["name"])
+    )
 
 
 def samples() -> list[RewardItem]:
@@ -89,7 +125,16 @@ def samples() -> list[RewardItem]:
 def _own(rows: Path) -> list[RewardItem]:
     """Rows of the user's own file, answered by their worked solution, or else by their reference."""
     prompts = load_rows(SourceConfig(source=str(rows), task="text", limit=_SAMPLES), frozenset())
-    return [RewardItem(prompt, prompt.solution or f"<think>so</think>{prompt.reference or ''}") for prompt in prompts]
+    return [
+        RewardItem(prompt, prompt.solution or f"<think>so</think>{_answer(prompt.reference)}") for prompt in prompts
+    ]
+
+
+def _answer(reference: Any) -> str:
+    """What would be right: the first of several right answers."""
+    while isinstance(reference, list | tuple) and reference:
+        reference = reference[0]
+    return "" if reference is None else str(reference)
 
 
 def _table(spec: str, rows: Sequence[Sequence[str]], count: int) -> Table:
@@ -98,6 +143,20 @@ def _table(spec: str, rows: Sequence[Sequence[str]], count: int) -> Table:
         table.add_column(column, overflow="fold")
     for name, verdict, line in rows:
         table.add_row(name, _MARKS[verdict], line.replace("[", "\\["))
+    return table
+
+
+def _score_table(items: Sequence[RewardItem], scores: Sequence[Sequence[Any]]) -> Table:
+    """Which row got which score."""
+    table = Table(title="scores", title_justify="left")
+    for column in ("row", "answer", "score", "note"):
+        table.add_column(column, overflow="fold", justify="right" if column == "score" else "left")
+    for item, (row, status, value, detail) in zip(items, scores, strict=True):
+        answer = " ".join(item.text.split()) or "(empty)"
+        answer = answer if len(answer) <= _ANSWER else answer[: _ANSWER - 3] + "..."
+        note = detail if status == ScoreStatus.OK else f"{status}: {detail}" if detail else status
+        number = "none" if value is None else f"{value:g}"
+        table.add_row(*(text.replace("[", "\\[") for text in (str(row), answer, number, note)))
     return table
 
 

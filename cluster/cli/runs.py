@@ -12,11 +12,16 @@ from rich.console import Console
 
 from cluster import console
 from cluster.run import cache_gate, preflight
-from cluster.run.folder import already_finished, open_run
+from cluster.run.folder import already_finished, check_output, open_run
+from cluster.run.objective import FILE as OBJECTIVE_FILE
+from cluster.run.objective import in_words
 from cluster.run.status import StatusBoard
-from rl.config import Config, load_config
+from rl.config import Config, load_config, to_yaml
+from rl.evaluation import Evaluation
 from rl.protocols import Tracker
 from rl.tracking import report
+from rl.tracking.intervals import intervals
+from rl.tracking.samples import save_rows
 from rl.tracking.trackers import Trackers, tracked
 from rl.types import Prompt
 
@@ -28,18 +33,25 @@ def train(recipe: str, overrides: Sequence[str]) -> int:
     """A whole run, or the rest of one; the trained policy goes to ``run_dir/policy``."""
     began = time.monotonic()
     config, screen = load_config(recipe, overrides), Console()
+    check_output(config)
     if already_finished(config, screen):
         return console.OK
     inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config))
     preflight.check_messages(inputs.all)
+    preflight.check_resume(config, "train", inputs)
+    objective = in_words(config, inputs.train)
+    for line in objective:
+        screen.print(line, highlight=False)
     board = StatusBoard(config)
     with tracked(Trackers(open_run(config, "train", screen, config.steps), board)) as tracker:
+        (config.run_dir / OBJECTIVE_FILE).write_text("\n".join(objective) + "\n", "utf-8")
         tracker.phase(_starting(config))
         from cluster.run.session import session
         from cluster.run.sigterm import stopping
         from cluster.weights.digest import sha256
         from rl.checkpoints.folder import FolderCheckpoints
         from rl.data.stream import PromptStream
+        from rl.loop import Parts
         from rl.loop import train as loop
 
         cache_gate.check(config, inputs.train, tracker)
@@ -47,7 +59,7 @@ def train(recipe: str, overrides: Sequence[str]) -> int:
         with session(config) as parts, stopping(config.cluster.grace_s) as stop:
             board.watch(parts)
             saved = FolderCheckpoints(config)
-            result = loop(config, stream, inputs.val, parts.workers, parts.learner, tracker, saved, stop)
+            result = loop(Parts(config, stream, inputs.val, parts.workers, parts.learner, tracker, saved), stop)
             weights = parts.learner.weights()
             _export(config, weights)
     summary = report.summarise(
@@ -62,17 +74,25 @@ def train(recipe: str, overrides: Sequence[str]) -> int:
     return console.OK
 
 
+def show_settings(recipe: str, overrides: Sequence[str]) -> int:
+    """Print the whole config of a run: a YAML file that ``--recipe`` takes."""
+    print(to_yaml(load_config(recipe, overrides)), end="")
+    return console.OK
+
+
 def sft(recipe: str, overrides: Sequence[str]) -> int:
     """Fine-tuning in this process, held-out evaluation before and after; the policy goes to ``run_dir/policy``."""
     began = time.monotonic()
     config, screen = load_config(recipe, overrides), Console()
+    check_output(config)
     inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config))
     preflight.check_solutions(inputs)
     preflight.check_messages(inputs.val)
+    preflight.check_resume(config, "sft", inputs)
     steps = config.sft.steps
     with tracked(open_run(config, "sft", screen, steps)) as tracker:
         before, digest = _fine_tune(config, inputs, tracker)
-        after = _held_out(_tuned(config), inputs.val, tracker, steps)[0] if config.val_after_train else {}
+        after = _held_out(_tuned(config), inputs.val, tracker, steps)[0].metrics if config.val_after_train else {}
     summary = report.summarise(
         config, before, after, seconds=time.monotonic() - began, steps=steps, weights_digest=digest
     )
@@ -86,26 +106,26 @@ def evaluate(recipe: str, overrides: Sequence[str]) -> int:
     config, screen = load_config(recipe, overrides), Console()
     if not any(override.strip().startswith("name=") for override in overrides):
         config = dataclasses.replace(config, name=f"{config.name}-eval")
+    check_output(config)
     inputs = preflight.check(config, needs_train=False, needs_val=True)
     with tracked(open_run(config, "eval", screen, 0)) as tracker:
-        metrics, digest = _held_out(config, inputs.val, tracker, 0)
-    summary = report.summarise(
-        config, metrics, metrics, seconds=time.monotonic() - began, steps=0, weights_digest=digest
-    )
-    report.finish(screen, config, {"command": "eval", "note": SAME_TWICE, **summary})
+        evaluation, digest = _held_out(config, inputs.val, tracker, 0)
+    rows, metrics, seconds = save_rows(config.run_dir, evaluation.groups), evaluation.metrics, time.monotonic() - began
+    sure = intervals(evaluation.groups)
+    summary = report.summarise(config, metrics, metrics, seconds=seconds, steps=0, weights_digest=digest, sure=sure)
+    report.finish(screen, config, {"command": "eval", "note": SAME_TWICE, **summary}, rows)
     return console.OK
 
 
-def _held_out(
-    config: Config, prompts: Sequence[Prompt], tracker: Tracker, step: int
-) -> tuple[Mapping[str, float], str]:
-    """Workers of their own for one evaluation of ``policy.path``, under the noise of every other evaluation: its metrics, and
-    the weights' digest."""
+def _held_out(config: Config, prompts: Sequence[Prompt], tracker: Tracker, step: int) -> tuple[Evaluation, str]:
+    """Workers of their own for one evaluation of ``policy.path``, under the noise of every other evaluation; and the weights'
+    digest. Raises TrainingError where nothing could be scored before a run has done anything (step 0)."""
     tracker.phase(_starting(config))
     from cluster.run.session import session
     from cluster.weights.digest import sha256
     from rl.evaluation import evaluate as held_out
     from rl.evaluation import evaluation_seed
+    from rl.tracking.failures import require_scores
 
     with session(config, train=False) as parts:
         weights = parts.workers.update_weights(parts.learner, 0)
@@ -114,13 +134,16 @@ def _held_out(
         digest = sha256(parts.learner.weights())
     tracker.log(step, evaluation.metrics)
     tracker.samples(step, evaluation.groups, "val")
-    return evaluation.metrics, digest
+    if step == 0:
+        require_scores(evaluation.groups, f"the evaluation of {len(prompts)} held-out prompts")
+    return evaluation, digest
 
 
 def _fine_tune(config: Config, inputs: preflight.Inputs, tracker: Tracker) -> tuple[Mapping[str, float], str]:
     """Fine-tune ``policy.path``, or go on, and save the result: held-out scores from before, and its weights' digest."""
     import torch
 
+    from cluster.run.sigterm import handlers_kept, stopping
     from cluster.weights.digest import sha256
     from policies import load_policy
     from rl.checkpoints.folder import FolderCheckpoints
@@ -135,17 +158,19 @@ def _fine_tune(config: Config, inputs: preflight.Inputs, tracker: Tracker) -> tu
     run = SftRun(policy, engine, stream, config, FolderCheckpoints(config))
     before = run.resume()
     if before is None:
-        before = _held_out(config, inputs.val, tracker, 0)[0] if config.val_before_train else {}
+        before = _held_out(config, inputs.val, tracker, 0)[0].metrics if config.val_before_train else {}
 
     def evaluate(step: int) -> Mapping[str, float]:
         policy.save(config.run_dir / POLICY_FOLDER)
-        metrics = _held_out(_tuned(config), inputs.val, tracker, step)[0]
+        with handlers_kept():
+            metrics = _held_out(_tuned(config), inputs.val, tracker, step)[0].metrics
         tracker.phase("fine-tuning")
         torch.set_num_threads(config.sft.threads)
         return metrics
 
     tracker.phase("fine-tuning")
-    run.run(tracker.log, before, evaluate)
+    with stopping(config.cluster.grace_s) as stop:
+        run.run(tracker.log, before, evaluate, stop)
     policy.save(config.run_dir / POLICY_FOLDER)
     return before, sha256({name: value.float().cpu().numpy() for name, value in policy.module.state_dict().items()})
 

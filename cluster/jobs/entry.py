@@ -84,7 +84,11 @@ def why_not(command: str, modules: Mapping[str, str] = MODULES) -> str | None:
 
 def go_to_rays_python(command: str) -> None:
     """Ray starts a job with whatever ``python`` is first on the PATH of the shell that started the head. Where that is not the
-    one that Ray itself runs in, this process becomes that one."""
+    one that Ray itself runs in, this process becomes that one.
+
+    The runtime environment's ``py_executable`` does not do this: Ray starts workers with it, but a job's driver through a
+    shell that does not look at it. Tried with Ray 2.60, whose head ran from a virtual environment that was not activated.
+    """
     if importlib.util.find_spec("ray") is not None or os.environ.get(MOVED):
         return
     python = rays_python(os.getppid())

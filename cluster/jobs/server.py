@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from rl.errors import ConfigError, DeadlineError, UniGRPOError, WorkerError, first_line
 
@@ -54,22 +54,31 @@ class Job:
 
 
 class JobServer:
-    """The job server of the head at ``http://HOST:PORT``. Raises ConfigError, DeadlineError, HeadLostError."""
+    """The job server of the head at ``http://HOST:PORT``. Raises ConfigError, DeadlineError, HeadLostError.
+
+    address: may hold ``USER:PASSWORD@`` for a proxy before the head. The attribute ``address`` is without it: all that is
+    printed has that one.
+    """
 
     def __init__(self, address: str) -> None:
-        self.address = checked_address(address)
-        probe(self.address)
+        self._url = checked_address(address)
+        self.address = without_password(self._url)
+        probe(self._url)
         use_token()
-        self._client = _client(self.address)
+        self._client = _client(self._url)
+
+    def again(self) -> JobServer:
+        """A new connection to the same address."""
+        return JobServer(self._url)
 
     def submit(self, job_id: str, entrypoint: str, runtime_env: dict[str, Any], metadata: dict[str, str]) -> None:
-        with _told(self.address):
+        with _told(self._url):
             self._client.submit_job(
                 submission_id=job_id, entrypoint=entrypoint, runtime_env=runtime_env, metadata=metadata
             )
 
     def job(self, job_id: str) -> Job:
-        with _told(self.address):
+        with _told(self._url):
             try:
                 details = self._client.get_job_info(job_id)
             except RuntimeError as error:
@@ -80,22 +89,22 @@ class JobServer:
 
     def jobs(self) -> list[Job]:
         """Submitted ones, the newest first."""
-        with _told(self.address):
+        with _told(self._url):
             found = [_job(details) for details in self._client.list_jobs() if details.submission_id]
         return sorted(found, key=lambda job: job.began_ms or 0, reverse=True)
 
     def stop(self, job_id: str) -> bool:
         """Whether it was running. It gets SIGTERM, and SIGKILL seconds later."""
-        with _told(self.address):
+        with _told(self._url):
             return bool(self._client.stop_job(job_id))
 
     def logs(self, job_id: str) -> str:
-        with _told(self.address):
+        with _told(self._url):
             return self._client.get_job_logs(job_id)
 
     def follow(self, job_id: str, write: Callable[[str], object]) -> Job:
         """Hand on what the job writes until it ends. Raises HeadLostError where the head goes away meanwhile."""
-        with _told(self.address):
+        with _told(self._url):
             asyncio.run(self._follow(job_id, write))
         return self._ended(job_id)
 
@@ -128,17 +137,29 @@ class JobServer:
 
 
 def checked_address(address: str) -> str:
-    """``http://HOST:PORT`` of HOST:PORT or a URL. Raises ConfigError."""
-    url = urlsplit(address if "://" in address else f"http://{address}")
+    """``http://HOST:PORT`` of HOST:PORT or a URL, with the user and password that it has. Raises ConfigError, without them."""
+    text, shown = address if "://" in address else f"http://{address}", without_password(address)
     try:
+        url = urlsplit(text)
+        if url.netloc.count("@") > 1 or "@" in url.path + url.query + url.fragment:
+            raise ConfigError(f"--address {shown}: write @, /, ? and # in a user or password as %40, %2F, %3F and %23")
         fits = url.scheme in ("http", "https") and url.hostname and (url.port or url.scheme == "https")
+    except ConfigError:
+        raise
     except ValueError:
         fits = False
     if not fits:
         raise ConfigError(
-            f"--address {address}: expected http://HOST:PORT of the head's job server, whose port is 8265 by default"
+            f"--address {shown}: expected http://HOST:PORT of the head's job server, whose port is 8265 by default"
         )
     return f"{url.scheme}://{url.netloc}"
+
+
+def without_password(text: str) -> str:
+    """An address without what stands before its last ``@``."""
+    start, mark, rest = text.partition("://")
+    scheme = start + mark if mark else ""
+    return scheme + (rest if mark else text).rpartition("@")[2]
 
 
 def probe(address: str) -> None:
@@ -147,7 +168,7 @@ def probe(address: str) -> None:
     try:
         socket.create_connection((url.hostname or "", url.port or 443), timeout=PROBE_S).close()
     except (OSError, OverflowError) as error:
-        text = f"--address {address}: no Ray head answers within {PROBE_S:g} s: {error}"
+        text = f"--address {without_password(address)}: no Ray head answers within {PROBE_S:g} s: {error}"
         raise DeadlineError(f"{text}; is `ray start --head` running there, and its dashboard's port open?") from error
 
 
@@ -164,7 +185,9 @@ def _client(address: str) -> Any:
         from ray.job_submission import JobSubmissionClient
     except ImportError as error:
         raise ConfigError(f"submit needs ray's job client here: pip install 'ray[default]' ({error})") from error
-    os.environ["RAY_RUNTIME_ENV_IGNORE_GITIGNORE"] = "1"  # all that is staged is wanted
+    # All that is staged is wanted: Ray would leave out what lies below a folder called venv, too.
+    os.environ["RAY_RUNTIME_ENV_IGNORE_GITIGNORE"] = "1"
+    os.environ["RAY_OVERRIDE_RUNTIME_ENV_DEFAULT_EXCLUDES"] = ""
     for name in ("dashboard.modules.job.sdk", "dashboard.modules.dashboard_sdk", "_private.runtime_env.packaging"):
         logging.getLogger(f"ray.{name}").setLevel(logging.ERROR)
 
@@ -183,25 +206,38 @@ def _told(address: str) -> Iterator[None]:
     import requests
     from ray.exceptions import AuthenticationError
 
+    where = f"--address {without_password(address)}"
     try:
         yield
     except UniGRPOError:
         raise  # said already; some of ours are also RuntimeErrors
-    except AuthenticationError as error:
+    except AuthenticationError:
         how = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH) to the head's"
-        raise ConfigError(f"--address {address}: the head does not take this token, or none was sent: {how}") from error
-    except (requests.Timeout, TimeoutError) as error:
-        raise HeadLostError(f"--address {address}: no answer within {REQUEST_S:g} s") from error
-    except requests.JSONDecodeError as error:
-        raise ConfigError(f"--address {address}: what answers there is not Ray's job server") from error
+        raise ConfigError(f"{where}: the head does not take this token, or none was sent: {how}") from None
+    except (requests.Timeout, TimeoutError):
+        raise HeadLostError(f"{where}: no answer within {REQUEST_S:g} s") from None
+    except requests.JSONDecodeError:
+        raise ConfigError(f"{where}: what answers there is not Ray's job server") from None
     except (requests.ConnectionError, ConnectionError, aiohttp.ClientError) as error:
-        raise HeadLostError(f"--address {address}: lost the connection: {first_line(error)}") from error
+        raise HeadLostError(f"{where}: lost the connection: {_shown(error, address)}") from None
     except requests.HTTPError as error:
-        raise ConfigError(f"--address {address}: {first_line(error)}") from error
+        raise ConfigError(f"{where}: {_shown(error, address)}") from None
     except RuntimeError as error:
         if "WebSocket" in str(error):
-            raise HeadLostError(f"--address {address}: the log's connection broke off") from error
-        raise ConfigError(f"--address {address}: {first_line(error)[:300]}") from error
+            raise HeadLostError(f"{where}: the log's connection broke off") from None
+        raise ConfigError(f"{where}: {_shown(error, address)[:300]}") from None
+    except ValueError as error:  # requests' own for an address that it cannot use
+        raise ConfigError(f"{where}: {_shown(error, address)[:300]}") from None
+
+
+def _shown(error: Exception, address: str) -> str:
+    """The first line of what a library says of an address, without its user and password in any spelling."""
+    text, url = first_line(error).replace(address, without_password(address)), urlsplit(address)
+    login = url.netloc.rpartition("@")[0]
+    for secret in (login, unquote(login), url.password or "", unquote(url.password or "")):
+        if len(secret) > 3:  # a shorter one would be read off the words that it is cut out of
+            text = text.replace(secret, "***")
+    return text
 
 
 def _job(details: Any) -> Job:

@@ -1,7 +1,8 @@
 """What travels with a job: the project's own code, the whole config, and the user's files that it names.
 
 Every file keeps its absolute path below ``files/``, so that whatever lies beside it still does, and the config names it
-there. A path that is the same on the cluster is left alone: see ``Shipping.shared``.
+there. A path that is the same on the cluster is left alone: see ``Shipping.shared``. Which settings name files is in
+``cluster.jobs.paths``.
 """
 
 from __future__ import annotations
@@ -10,14 +11,28 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from cluster.actors.process import SECRETS_FILE
-from cluster.jobs.entry import CONFIG_FILE
-from rl.config import Config, build_config, to_yaml
+from cluster.jobs.entry import CONFIG_FILE, MODULES
+from cluster.jobs.paths import (
+    Kind,
+    Setting,
+    Tree,
+    ends_as_file,
+    is_bare,
+    is_missing,
+    keep_outputs,
+    named_here,
+    reward_file,
+    settings,
+    split_prefix,
+)
+from cluster.jobs.reward_modules import modules_beside
+from cluster.jobs.rows import names_in_rows, write_renamed
+from rl.config import Config, SourceConfig, build_config, to_yaml
 from rl.errors import ConfigError
 from rl.tasks import GENERATORS
 
@@ -36,53 +51,154 @@ class Shipping:
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
-    """config: as the job reads it. files: where each file or folder is here, by its place in the job's folder."""
+class Shipment:
+    """config    as the job reads it
+    files     place in the job's folder -> the file or folder here
+    renamed   place of a file or folder of rows -> name of an image in it -> its name there
+    notes     what a user may want to know, one line each
+    """
 
     config: Config
     files: Mapping[str, Path]
+    renamed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    def write(self, folder: Path) -> None:
+        """The job's folder: config and files. Raises ConfigError: a file that cannot be read."""
+        (folder / CONFIG_FILE).write_text(to_yaml(self.config), "utf-8")
+        folders_first = sorted(self.files.items(), key=lambda item: (not item[1].is_dir(), item[0]))
+        for place, source in folders_first:
+            target = folder / place
+            if target.exists():
+                continue  # it came with a folder
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if source.is_dir():
+                    shutil.copytree(source, target, ignore=_left_out, ignore_dangling_symlinks=True)
+                else:
+                    shutil.copy(source, target)  # with its mode: a judge's start script must stay one
+            except (OSError, shutil.Error) as error:  # the second has a list of (from, to, why)
+                why = error.args[0][0][2] if isinstance(error, shutil.Error) else error
+                raise ConfigError(f"{source}: cannot be copied to be sent: {why}") from error
+        for place, names in self.renamed.items():
+            write_renamed(self.files[place], folder / place, names)
 
 
-def pack(config: Config, shipping: Shipping) -> Packed:
-    """The config with every path as it is on the cluster, and the files to send. Reads no file but rows with images.
+def collect(config: Config, shipping: Shipping) -> Shipment:
+    """The config with every path as it is on the cluster, and the files to send. Reads rows for images that they name, and
+    reward files for modules that they import.
 
-    A relative ``output_dir`` is taken from here, and must be on a disk that the cluster has too.
-    Raises ConfigError: a path that is nowhere, or more than ``max_mib``.
+    Outputs (``output_dir``, a tracking store in a file) are taken from here, and must be on a disk that the cluster has.
+    Raises ConfigError: a relative path that names nothing here, or more than ``max_mib``. DataError: rows that cannot be
+    read, an image that is not here.
     """
     tree = dataclasses.asdict(config)
-    files: dict[str, Path] = {}
-    for key, value, put in _paths(tree):
-        path = Path(value).absolute()
-        if _is_shared(path, shipping):
-            put(str(path))
-            continue
-        if not path.exists():
-            if Path(value).is_absolute():
-                continue  # on the cluster, then: the job looks for it before it starts anything
-            raise ConfigError(f"{key}={value}: no such file or folder here; a path on the cluster must be absolute")
-        put(_place(path))
-        files[_place(path)] = path
-    for image in _images(config, files):
-        files.setdefault(_place(image), image)
-    _check_size(files, shipping)
-    tree["output_dir"] = str(Path(config.output_dir).absolute())
-    if config.resume_path is not None:
-        tree["resume_path"] = str(Path(config.resume_path).absolute())
-    return Packed(build_config([("job", tree)]), files)
+    keep_outputs(tree)
+    load = _Load(shipping)
+    for setting in settings(tree):
+        load.take(setting)
+    for which in ("train", "val"):
+        for index, source in enumerate(getattr(config.data, which)):
+            load.take_rows(tree, f"data.{which}[{index}].source", source)
+    load.check_size()
+    return Shipment(build_config([("job", tree)]), load.files, load.renamed, load.notes)
 
 
-def stage(packed: Packed, secrets: Mapping[str, str], folder: Path) -> list[Path]:
+class _Load:
+    """Files as they are found, and what becomes of their settings."""
+
+    def __init__(self, shipping: Shipping) -> None:
+        self._shipping = shipping
+        self.files: dict[str, Path] = {}
+        self.renamed: dict[str, dict[str, str]] = {}
+        self.notes: list[str] = []
+
+    def take(self, setting: Setting) -> None:
+        prefix, text = split_prefix(setting.value)
+        if setting.kind in (Kind.FILE, Kind.CODE):
+            prefix, text = "", setting.value
+            found = Path(text) if text.strip() and _exists(Path(text)) else None
+        else:
+            found = named_here(text)
+        if found is None:
+            self._take_missing(setting, text)
+        elif setting.kind in (Kind.TEXT, Kind.BUILT_IN) and is_bare(text):
+            self._take_word(text, found)
+        else:
+            path = _located(found)
+            setting.put(prefix + self._sent(path))
+            if setting.kind is Kind.CODE and self._shared(path) is None:
+                for place, module in modules_beside(path, CODE).items():
+                    self.files[_place(path.parent / place)] = module
+
+    def take_rows(self, tree: Tree, key: str, source: SourceConfig) -> None:
+        """What rows that are sent name: images, and files of rewards of their own."""
+        path = Path(source.source)
+        if source.source in GENERATORS or not _exists(path) or (rows := _place(_located(path))) not in self.files:
+            return
+        named = names_in_rows(key, path, source.split, source.limit)
+        folder = Path(rows) if path.is_dir() else Path(rows).parent
+        for name, image in named.images.items():
+            sent = self._sent(_located(image))
+            there = sent if os.path.isabs(sent) else os.path.relpath(sent, folder)
+            if there != (name if ".." in Path(name).parts else os.path.normpath(name)):
+                self.renamed.setdefault(rows, {})[name] = there
+        for name in named.rewards:
+            for setting in reward_file(tree, key, name):
+                self.take(setting)
+
+    def check_size(self) -> None:
+        """Raises ConfigError, with the largest file or folder."""
+        folders = {path for path in self.files.values() if path.is_dir()}
+        sizes = {path: _size(path) for path in self.files.values() if not any(up in folders for up in path.parents)}
+        total = sum(sizes.values()) / MIB
+        if total <= self._shipping.max_mib:
+            return
+        largest = max(sizes, key=lambda path: sizes[path])
+        raise ConfigError(
+            f"{largest}: {sizes[largest] / MIB:,.1f} MiB, {total:,.1f} in all, over the {self._shipping.max_mib:g} MiB that "
+            f"are sent along; put it on a disk that every node has and pass --shared {largest.parent}, or raise --max-mib"
+        )
+
+    def _take_missing(self, setting: Setting, text: str) -> None:
+        if text.startswith("/"):
+            return  # on the cluster, then: the job looks for it before it starts anything
+        if setting.kind in (Kind.FILE, Kind.CODE) or is_missing(setting):
+            raise ConfigError(
+                f"{setting.key}={setting.value}: no such file or folder here; a path on the cluster must be absolute"
+            )
+        if ends_as_file(text):
+            self.notes.append(f"{setting.key}={setting.value} names no file here: it is sent as a text")
+
+    def _take_word(self, word: str, path: Path) -> None:
+        """A word that also names a file here: it keeps its name, in the job's own folder, whichever was meant. What Python
+        would import from there stays here."""
+        package = path.is_dir() and any(path.glob("__init__.*"))
+        if not (package or word in CODE or word in MODULES.values() or self._shared(path.absolute())):
+            self.files[word] = path.absolute()
+
+    def _sent(self, path: Path) -> str:
+        """Where the job finds a file: its own path on a shared disk, else its place among those that are sent."""
+        shared = self._shared(path)
+        if shared is not None:
+            return str(shared)
+        self.files.setdefault(_place(path), path)
+        return _place(path)
+
+    def _shared(self, path: Path) -> Path | None:
+        """The path that a file has on every node. A link here that leads to a shared folder is followed."""
+        for folder in self._shipping.shared:
+            for way, to in ((path, Path(os.path.abspath(folder))), (path.resolve(), folder.resolve())):
+                if way.is_relative_to(to):
+                    return way
+        return None
+
+
+def stage(shipment: Shipment, secrets: Mapping[str, str], folder: Path) -> list[Path]:
     """Write the job's working directory into ``folder/work``; returns the folders of the project's packages."""
     work = folder / "work"
     work.mkdir(parents=True)
-    (work / CONFIG_FILE).write_text(to_yaml(packed.config), "utf-8")
-    for place, source in packed.files.items():
-        target = work / place
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True)
-        elif not target.exists():
-            shutil.copyfile(source, target)
+    shipment.write(work)
     if secrets:
         descriptor = os.open(work / SECRETS_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -103,65 +219,44 @@ def secrets_of(names: Sequence[str]) -> dict[str, str]:
     return {name: os.environ[name] for name in names}
 
 
-def _paths(tree: dict[str, Any]) -> Iterator[tuple[str, str, Callable[[str], None]]]:
-    """(key, path, put another in its place) of every setting that names a file of the user's."""
-    from policies.files.folders import shipped_names
-
-    if tree["policy"]["path"] not in shipped_names():
-        yield _setting("policy.path", tree["policy"], "path")
-    for which in ("train", "val"):
-        for index, source in enumerate(tree["data"][which]):
-            if source["source"] not in GENERATORS:
-                yield _setting(f"data.{which}[{index}].source", source, "source")
-    custom = tree["custom_reward_function"]
-    if custom["path"] is not None:
-        yield _setting("custom_reward_function.path", custom, "path")
-    loose = {"custom_reward_function.reward_kwargs": custom["reward_kwargs"]}
-    loose |= {f"rewards.settings.{name}": settings for name, settings in tree["rewards"]["settings"].items()}
-    for section, settings in loose.items():
-        for key, value in settings.items():
-            if isinstance(value, str) and ("/" in value or Path(value).suffix) and Path(value).exists():
-                yield _setting(f"{section}.{key}", settings, key)
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that no file can have, or a folder that may not be looked into
+        return False
 
 
-def _setting(key: str, section: dict[str, Any], name: str) -> tuple[str, str, Callable[[str], None]]:
-    return key, str(section[name]), lambda value: section.__setitem__(name, value)
-
-
-def _images(config: Config, files: Mapping[str, Path]) -> Iterator[Path]:
-    """Images that shipped rows name by a relative path."""
-    from rl.data.files import read_rows
-
-    for source in (*config.data.train, *config.data.val):
-        path = Path(source.source).absolute()
-        if _place(path) not in files or path.is_dir():
-            continue
-        for _, row in read_rows(path, source.split):
-            image = row.get("image")
-            if isinstance(image, str) and not Path(image).is_absolute() and (path.parent / image).is_file():
-                yield (path.parent / image).absolute()
-
-
-def _check_size(files: Mapping[str, Path], shipping: Shipping) -> None:
-    sizes = {path: _size(path) for path in files.values()}
-    total = sum(sizes.values()) / MIB
-    if total <= shipping.max_mib:
-        return
-    largest = max(sizes, key=lambda path: sizes[path])
-    raise ConfigError(
-        f"{largest}: {sizes[largest] / MIB:,.1f} MiB, {total:,.1f} in all, over the {shipping.max_mib:g} MiB that are "
-        f"sent along; put it on a disk that every node has and pass --shared {largest.parent}, or raise --max-mib"
-    )
+def _located(path: Path) -> Path:
+    """Absolute, links as they are; but ``..`` after a link leads where the system goes, not where the text does."""
+    if ".." not in path.parts:
+        return path.absolute()
+    return path.resolve() if path.name == ".." else path.parent.resolve() / path.name
 
 
 def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in _inside(path) if file.exists())
+
+
+def _inside(path: Path) -> Iterator[Path]:
+    """A file itself; a folder's files, also behind links, as they are copied."""
     if path.is_file():
-        return path.stat().st_size
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        yield path
+    for folder, folders, names in os.walk(path, followlinks=True):
+        left_out = _left_out(folder, folders)
+        folders[:] = [name for name in folders if name not in left_out]
+        yield from (Path(folder, name) for name in names)
 
 
-def _is_shared(path: Path, shipping: Shipping) -> bool:
-    return any(path.is_relative_to(folder.absolute()) for folder in shipping.shared)
+def _left_out(folder: str, names: Sequence[str]) -> set[str]:
+    """Python's caches; what would make Ray leave out other files; links that lead back to a folder around them, since a copy
+    would have no end."""
+    here = os.path.realpath(folder)
+    back = {
+        name
+        for name in names
+        if os.path.islink(link := os.path.join(folder, name)) and Path(here).is_relative_to(os.path.realpath(link))
+    }
+    return {*back, "__pycache__", ".rayignore"}
 
 
 def _place(path: Path) -> str:

@@ -19,8 +19,9 @@ from typing import TypeVar
 
 from cluster import console
 from cluster.jobs.entry import COMMANDS
+from cluster.jobs.requirements import packages
 from cluster.jobs.server import KILLED, HeadLostError, Job, JobServer
-from cluster.jobs.shipping import Packed, Shipping, pack, secrets_of, stage
+from cluster.jobs.shipping import Shipment, Shipping, collect, secrets_of, stage
 from cluster.weights.base import check_wire
 from rl.config import Config, load_config
 from rl.errors import ConfigError, DeadlineError
@@ -50,28 +51,28 @@ class Options:
 def submit(address: str, recipe: str, overrides: Sequence[str], options: Options) -> int:
     """The job's exit code, or 0 at once without ``wait``. Every mistake that can be found here is found before anything is
     sent. Raises ConfigError, DataError, DeadlineError."""
-    packed = prepare(recipe, overrides, options)
-    values, pip = secrets_of(options.env), _pip(options.requirements)
+    shipment = prepare(recipe, overrides, options)
+    values, pip = secrets_of(options.env), packages(options.requirements)
     server = JobServer(address)
     with tempfile.TemporaryDirectory(prefix="unigrpo-submit-") as folder:
-        code = stage(packed, values, Path(folder))
+        code = stage(shipment, values, Path(folder))
         runtime_env = {**pip, "working_dir": f"{folder}/work", "py_modules": [str(package) for package in code]}
 
         def start(server: JobServer) -> str:
-            job_id = f"{packed.config.name}-{secrets.token_hex(4)}"
-            metadata = {"unigrpo": options.command, "run": packed.config.name}
+            job_id = f"{shipment.config.name}-{secrets.token_hex(4)}"
+            metadata = {"unigrpo": options.command, "run": shipment.config.name}
             server.submit(job_id, f"{PYTHON} -m cluster.jobs.entry {options.command}", dict(runtime_env), metadata)
             return job_id
 
         job_id = start(server)
-        _say(welcome(packed.config, server.address, job_id))
+        _say(welcome(shipment.config, server.address, job_id))
         if not options.wait:
             _say(f"follow    unigrpo jobs logs {job_id} --follow --address {server.address}")
             return console.OK
         return Supervisor(server, start, options).run(job_id)
 
 
-def prepare(recipe: str, overrides: Sequence[str], options: Options) -> Packed:
+def prepare(recipe: str, overrides: Sequence[str], options: Options) -> Shipment:
     """The recipe as the cluster gets it: attached to the cluster that runs the job. Raises ConfigError."""
     if options.command not in COMMANDS:
         raise ConfigError(f"--command {options.command}: allowed: {', '.join(COMMANDS)}")
@@ -84,7 +85,10 @@ def prepare(recipe: str, overrides: Sequence[str], options: Options) -> Packed:
     attached = dataclasses.replace(config, cluster=dataclasses.replace(config.cluster, address="auto"))
     if options.command == "eval" and not any(text.strip().startswith("name=") for text in overrides):
         attached = dataclasses.replace(attached, name=f"{config.name}-eval")
-    return pack(attached, options.shipping)
+    shipment = collect(attached, options.shipping)
+    for note in shipment.notes:
+        _say(f"note: {note}")
+    return shipment
 
 
 def welcome(config: Config, address: str, job_id: str) -> str:
@@ -150,7 +154,7 @@ class Supervisor:
         ends = time.monotonic() + self._options.head_wait_s
         while True:
             try:
-                self._server = JobServer(self._server.address)
+                self._server = self._server.again()
                 return
             except (DeadlineError, HeadLostError, ConfigError) as error:  # a head that starts answers nonsense at first
                 if time.monotonic() > ends:
@@ -193,19 +197,6 @@ class _Resumed:
 
     def again(self) -> None:
         self._skip = self._seen
-
-
-def _pip(requirements: Path | None) -> dict[str, object]:
-    """Ray makes a virtual environment of these on every node, over the one that it runs in."""
-    if requirements is None:
-        return {}
-    if not requirements.is_file():
-        raise ConfigError(f"--requirements {requirements}: no such file")
-    lines = [line.strip() for line in requirements.read_text("utf-8").splitlines()]
-    packages = [line for line in lines if line and not line.startswith("#")]
-    if not packages:
-        raise ConfigError(f"--requirements {requirements}: names no package")
-    return {"pip": {"packages": packages}}
 
 
 def _say(text: str) -> None:

@@ -16,7 +16,7 @@ NONE = -1  # of a draw's block length
 
 
 @dataclass(frozen=True, slots=True)
-class PackedBatch:
+class WireBatch:
     """rest: the batch without what the other fields hold. Each array of arrays is one array and the lengths of its parts.
 
     draws   N x B rows: seeds as int64, ratios as float64, block lengths
@@ -29,11 +29,11 @@ class PackedBatch:
     block_lengths: np.ndarray
 
 
-def pack(batch: TrainBatch) -> PackedBatch:
+def to_wire(batch: TrainBatch) -> WireBatch:
     draws = batch.mask_draws
     shape = (len(draws), len(batch))
     flat = [draw for row in draws for draw in row]
-    return PackedBatch(
+    return WireBatch(
         rest=replace(batch, token_ids=(), response_mask=(), step_maps=(), mask_draws=()),
         arrays=tuple(_joined(parts) for parts in (batch.token_ids, batch.response_mask, batch.step_maps)),
         seeds=np.array([draw.seed for draw in flat], np.int64).reshape(shape),
@@ -44,20 +44,20 @@ def pack(batch: TrainBatch) -> PackedBatch:
     )
 
 
-def unpack(packed: PackedBatch) -> TrainBatch:
-    token_ids, response_mask, step_maps = (_parted(*array) for array in packed.arrays)
-    rows = zip(packed.seeds.tolist(), packed.ratios.tolist(), packed.block_lengths.tolist(), strict=True)
+def from_wire(sent: WireBatch) -> TrainBatch:
+    token_ids, response_mask, step_maps = (_split(*array) for array in sent.arrays)
+    rows = zip(sent.seeds.tolist(), sent.ratios.tolist(), sent.block_lengths.tolist(), strict=True)
     draws = tuple(
         tuple(MaskDraw(seed, ratio, None if block == NONE else block) for seed, ratio, block in zip(*row, strict=True))
         for row in rows
     )
-    return replace(packed.rest, token_ids=token_ids, response_mask=response_mask, step_maps=step_maps, mask_draws=draws)
+    return replace(sent.rest, token_ids=token_ids, response_mask=response_mask, step_maps=step_maps, mask_draws=draws)
 
 
 def _joined(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(parts) if parts else np.zeros(0), np.array([len(part) for part in parts], np.int64)
 
 
-def _parted(joined: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, ...]:
+def _split(joined: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, ...]:
     ends = np.cumsum(lengths)
     return tuple(joined[end - length : end] for end, length in zip(ends.tolist(), lengths.tolist(), strict=True))

@@ -31,12 +31,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from cluster.learner.zero_state import ZeroState
+from cluster.learner.zero_tensors import zero_tensors
 from rl.checkpoints.optimizer_files import SavedState, write_state
 from rl.errors import CheckpointError
-from rl.learner.engine import OptimizerConfig, StepResult, adamw, lr_at
+from rl.learner.engine import OptimizerConfig, StepResult, adamw, lr_at, training_tensors
 
 Store = dist.Store  # pyright: ignore[reportPrivateImportUsage]
 LARGEST_BUCKET = 500_000_000
+LIVE_PARAMETERS = 1_000_000_000  # DeepSpeed's own default
 
 
 def start_distributed(rank: int, world_size: int, store: Store | None, device: str, timeout_s: float) -> None:
@@ -77,16 +79,17 @@ class DeepSpeedEngine:
         *,
         zero_stage: int = 0,
         offload: bool = False,
+        live_parameters: int = LIVE_PARAMETERS,
         log: Path,
     ) -> None:
-        """offload: keep the optimizer's state in the host's memory and step there (stages 1 to 3). log: file for what
-        DeepSpeed has to say."""
+        """offload: keep the optimizer's state in the host's memory and step there (stages 1 to 3). live_parameters: at
+        most so many sharded numbers stay gathered between uses (stage 3). log: file for what DeepSpeed has to say."""
         deepspeed = _import_deepspeed(next(module.parameters()).device.type, log)
         self.module, self.rank, self.world_size = module, dist.get_rank(), dist.get_world_size()
         self._config, self._total_steps, self._steps = config, total_steps, 0
         self._bfloat16 = next(module.parameters()).dtype == torch.bfloat16
         self.stage = max(2, zero_stage) if self._bfloat16 else zero_stage
-        self._offload, self.parted = offload, self.stage == 3
+        self._offload, self.sharded, self._live = offload, self.stage == 3, live_parameters
         optimizer = adamw(module, config, offload=offload)
         if self.stage == 0:
             optimizer = _Clipping(optimizer, config.max_grad_norm)
@@ -109,7 +112,7 @@ class DeepSpeedEngine:
             loss = loss * self.world_size  # of which DeepSpeed will take the mean
         self._engine.backward(loss, scale_wrt_gas=False)
         if self.stage == 3:
-            self._gather_persistent()  # a backward pass ends with everything parted
+            self._gather_persistent()  # a backward pass ends with everything sharded
 
     def step(self) -> StepResult:
         for group in self._engine.optimizer.param_groups:
@@ -159,6 +162,10 @@ class DeepSpeedEngine:
             yield
         self._gather_persistent()
 
+    def tensors(self) -> Iterator[Tensor]:
+        yield from training_tensors(self.module, self._engine.basic_optimizer)
+        yield from zero_tensors(self._engine, self.stage)
+
     def close(self) -> None:
         """Take DeepSpeed's hooks off the module."""
         self._engine.destroy()
@@ -182,7 +189,9 @@ class DeepSpeedEngine:
                 "overlap_comm": False,
                 "reduce_bucket_size": bucket,
                 "allgather_bucket_size": bucket,
-                "stage3_param_persistence_threshold": min(100_000, numbers // 1000),  # norms, not matrices
+                "stage3_param_persistence_threshold": min(100_000, numbers // 1000, self._live),  # norms, not matrices
+                "stage3_max_live_parameters": self._live,
+                "stage3_max_reuse_distance": self._live,
                 "memory_efficient_linear": False,  # it would replace torch's own linear layer in the whole process
                 **({"offload_optimizer": {"device": "cpu"}} if self._offload and self.stage else {}),
             },

@@ -1,16 +1,17 @@
 """The learner of one rank: a policy, its reference, an engine, and ``rl.learner.update.UniGRPOLearner`` over them.
 
-An actor of a rank group is this on another machine (``cluster.learner.rank_group``); the inline mode is this in this process.
+``cluster.learner.rank_actor`` is this in an actor; the inline mode is this in the driver's process.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from torch import Tensor
 
 from policies import load_policy, lora
 from policies.base import Policy
@@ -50,6 +51,16 @@ def optimizer_steps(config: Config) -> int:
     rollouts = config.rollout.batch_size * (2 if pairs else config.rollout.n_samples_per_prompt)
     mini_batches = math.ceil(rollouts / (config.learner.mini_batch_size or rollouts))
     return config.steps * config.learner.algorithm.mu * mini_batches
+
+
+def tensors(learner: UniGRPOLearner) -> Iterator[Tensor]:
+    """Everything that a rank keeps between two steps, on any device. Some come more than once, as views."""
+    yield from learner.engine.tensors()
+    yield from learner.policy.tensors()
+    if learner.reference is not None:
+        yield from learner.reference.policy.tensors()
+    if learner.past is not None:
+        yield from learner.past.tensors()
 
 
 class FrozenLearner:

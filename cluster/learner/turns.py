@@ -1,4 +1,4 @@
-"""Whose turn it is on devices that learner ranks and rollout workers share: those who wait have given their memory back."""
+"""Whose turn it is on devices that learner ranks and rollout workers share. The others have offloaded their memory."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Protocol
 class Pool(Protocol):
     """Of rollout workers: ``cluster.actors.pool.ActorPool``."""
 
-    def put_to_sleep(self) -> None: ...
+    def offload(self) -> None: ...
 
 
 class Learner(Protocol):
     """``cluster.learner.rank_group.RankGroup``."""
 
-    def sleep(self) -> None: ...
+    def offload(self) -> None: ...
 
 
 class Turns:
-    """The learner has the first turn: rollout workers are made asleep, and wake when they get weights.
+    """The learner has the first turn. Rollout workers start offloaded, and are restored when they get weights.
 
-    Each side takes its turn before it works, which waits until the other sleeps: never are both awake. A rollout worker
-    that sleeps keeps no weights, so it is given them again; a rank's memory waits on the host.
+    Each side takes its turn before it works, and waits until the other is offloaded: the device never holds both. An
+    offloaded rollout worker keeps no weights, so it is given them again. A rank's memory waits on the host.
     """
 
     def __init__(self, rollouts: Pool, learner: Learner) -> None:
@@ -30,10 +30,10 @@ class Turns:
 
     def sample(self) -> None:
         if self._learning:
-            self._learner.sleep()
+            self._learner.offload()
             self._learning = False
 
     def learn(self) -> None:
         if not self._learning:
-            self._rollouts.put_to_sleep()
+            self._rollouts.offload()
             self._learning = True

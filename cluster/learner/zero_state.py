@@ -6,8 +6,9 @@ flat one of each parameter's partitions. Reading and writing whole tensors are c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,6 +20,24 @@ from rl.learner.adamw8bit import plain_moments
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 MASTER = "master"  # the float32 weights behind bfloat16 ones
+
+
+@dataclass(frozen=True, slots=True)
+class _Setters:
+    """How one stage's state is written. part: what DeepSpeed's two functions take of a whole tensor."""
+
+    part: Callable[[nn.Parameter, Tensor], Tensor]
+    master: Callable[[nn.Parameter, Tensor], None]
+    moment: Callable[[nn.Parameter, Tensor, str], None]
+
+
+def _setters(stage: int) -> _Setters:
+    """Of stages 1 to 3."""
+    from deepspeed import utils
+
+    if stage == 3:  # DeepSpeed's own whole-tensor call does not pad the last rank's partition
+        return _Setters(_partition, utils.safe_set_local_fp32_param, utils.safe_set_local_optimizer_state)
+    return _Setters(_whole, utils.safe_set_full_fp32_param, utils.safe_set_full_optimizer_state)
 
 
 class ZeroState:
@@ -71,36 +90,24 @@ class ZeroState:
             self._engine.optimizer.refresh_fp32_params()
         states = self._engine.basic_optimizer.state
         states.clear()
-        started = [(name, parameter) for name, parameter in self.parameters() if f"{name}.step" in tensors]
-        if started and self._stage:
-            self._make_flat_states(tensors[f"{started[0][0]}.step"])
+        started = {name: parameter for name, parameter in self.parameters() if f"{name}.step" in tensors}
+        if self._stage:
+            self._write_flat(started, tensors)
+            return
+        for name, parameter in started.items():
+            states[parameter] = {"step": tensors[f"{name}.step"], **_moments(tensors, name, parameter)}
+
+    def _write_flat(self, started: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor]) -> None:
+        """Stages 1 to 3. started: the parameters that have moments."""
+        setters = _setters(self._stage)
+        if started:
+            self._make_flat_states(tensors[f"{next(iter(started))}.step"])
         for name, parameter in self.parameters():
             if self._masters and f"{name}.{MASTER}" in tensors:
-                self._set(parameter, tensors[f"{name}.{MASTER}"], None)
-        for name, parameter in started:
-            moments = {key: tensors[f"{name}.{key}"].to(parameter.device) for key in MOMENTS}
-            if self._stage:
-                for key, value in moments.items():
-                    self._set(parameter, value, key)
-            else:
-                states[parameter] = {"step": tensors[f"{name}.step"], **moments}
-
-    def _set(self, parameter: nn.Parameter, value: Tensor, key: str | None) -> None:
-        from deepspeed.utils import (
-            safe_set_full_fp32_param,
-            safe_set_full_optimizer_state,
-            safe_set_local_fp32_param,
-            safe_set_local_optimizer_state,
-        )
-
-        if self._stage == 3:  # DeepSpeed's own whole-tensor call does not pad the last rank's partition
-            value = _partition(parameter, value)
-            local = (value,) if key is None else (value, key)
-            (safe_set_local_fp32_param if key is None else safe_set_local_optimizer_state)(parameter, *local)
-        elif key is None:
-            safe_set_full_fp32_param(parameter, value)
-        else:
-            safe_set_full_optimizer_state(parameter, value, key)
+                setters.master(parameter, setters.part(parameter, tensors[f"{name}.{MASTER}"]))
+        for name, parameter in started.items():
+            for key, value in _moments(tensors, name, parameter).items():
+                setters.moment(parameter, setters.part(parameter, value), key)
 
     def _make_flat_states(self, step: Tensor) -> None:
         """AdamW makes its state at its first step; here it must be there before, for the moments to be set in it."""
@@ -119,6 +126,14 @@ class ZeroState:
         zero = self._engine.optimizer
         for parameters, flat in zip(zero.bit16_groups, zero.single_partition_of_fp32_groups, strict=True):
             lazy_init_hp_params_optimizer_state(parameters, flat, self._engine.basic_optimizer.state)
+
+
+def _moments(tensors: Mapping[str, Tensor], name: str, parameter: nn.Parameter) -> dict[str, Tensor]:
+    return {key: tensors[f"{name}.{key}"].to(parameter.device) for key in MOMENTS}
+
+
+def _whole(parameter: nn.Parameter, value: Tensor) -> Tensor:
+    return value
 
 
 def _partition(parameter: Any, value: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
 colocated      learner ranks and rollout workers share GPUs, each with a part of it
 disaggregated  every one has a GPU of its own
-Reward workers are a slice of their own: CPUs, and the nodes that ``cluster.labels.reward`` selects. So are scorer workers,
-whose models may need GPUs.
+Reward workers are a slice of their own: CPUs, and the nodes that ``cluster.labels.reward`` selects. So are model
+reward workers, whose models may need GPUs.
 """
 
 from __future__ import annotations
@@ -102,15 +102,15 @@ def rewards_on_gpu(config: Config) -> frozenset[str]:
 
 
 def rewards_apart(config: Config) -> frozenset[str]:
-    """Rewards that scorer workers do over Ray. In one process everything is done by the one worker."""
+    """Rewards that model reward workers score over Ray. In one process one worker scores all."""
     return rewards_on_gpu(config) | frozenset(config.rewards.scorers)
 
 
 def scorers(config: Config) -> int:
-    """Scorer workers of the run: none where no reward is scored apart."""
+    """Model reward workers of the run: none where no reward needs one."""
     return config.cluster.scorer_workers if rewards_apart(config) else 0
 
 
 def scorer_gpus(config: Config) -> float:
-    """Of all scorer workers together."""
+    """Of all model reward workers together."""
     return scorers(config) * config.cluster.scorer_gpus if rewards_on_gpu(config) else 0

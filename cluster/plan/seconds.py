@@ -14,6 +14,7 @@ from cluster.plan.memory import WIDTHS, weight_bytes
 from cluster.plan.sizes import forward_flops
 from policies.network.transformer import TransformerConfig
 
+GPUS_PER_NODE = 8  # which the fast links join
 HOST_LINK = 25e9  # bytes a second between a GPU and pinned memory of its host: PCIe 4.0 x16, one way
 
 
@@ -86,13 +87,11 @@ def update_seconds(
     return mu * forward * (3 + checkpointing + once)
 
 
-def reduce_seconds(
-    config: TransformerConfig, device: Device, ranks: int, updates: int, gpus_per_node: int = 8
-) -> float:
+def reduce_seconds(config: TransformerConfig, device: Device, ranks: int, updates: int) -> float:
     """Gradients in float32 added up over the ranks, a ring each update: 2 (n - 1) / n times their bytes over one link."""
     if ranks == 1:
         return 0.0
-    link = device.link if ranks <= gpus_per_node else device.network
+    link = device.link if ranks <= GPUS_PER_NODE else device.network
     return updates * 2 * (ranks - 1) / ranks * weight_bytes(config, "float32") / link
 
 

@@ -14,11 +14,15 @@ from typing import IO
 from rich.console import Console
 
 from cluster import console
+from cluster.run.writable import folder_problem, reason
+from rl.checkpoints.folder import steps_in
+from rl.checkpoints.manifest import MANIFEST
 from rl.config import Config, to_yaml
 from rl.errors import ConfigError
 from rl.protocols import Tracker
 from rl.tracking import report
 from rl.tracking.live_table import LiveTable
+from rl.tracking.mlflow_store import check_store
 from rl.tracking.trackers import JsonlTracker, MlflowTracker, Trackers
 
 COMMAND_FILE = "command"
@@ -28,21 +32,34 @@ _log = logging.getLogger(__name__)
 _locks: dict[Path, IO[str]] = {}
 
 
+def check_output(config: Config) -> None:
+    """That the run's folder is there or can be made, and written to; leaves nothing behind. Raises ConfigError."""
+    if problem := folder_problem(config.run_dir):
+        raise ConfigError(_unwritable(config, problem))
+
+
 def open_run(config: Config, command: str, screen: Console, steps: int) -> Trackers:
     """The folder with its log and whole config, and the trackers of the run.
 
-    Raises ConfigError where the folder holds a run of another command: an evaluation must not write over training.
+    Raises ConfigError where the folder holds a run of another command: an evaluation must not write over training; where
+    it cannot be written to; and where MLflow's store cannot take the run.
     """
     run_dir = config.run_dir
     _check_command(run_dir, command)
-    lock_folder(run_dir)
     keep_until = _history(config) if command in ("train", "sft") else -1.0
-    console.log_to(run_dir)
-    _log.info("unigrpo %s: %s", command, run_dir.absolute())
-    trackers: list[Tracker] = [JsonlTracker(run_dir, keep_until=keep_until), LiveTable(steps, console=screen)]
-    (run_dir / COMMAND_FILE).write_text(command + "\n", "utf-8")
-    (run_dir / "config.yaml").write_text(to_yaml(config), "utf-8")
-    (run_dir / report.SUMMARY_FILE).unlink(missing_ok=True)
+    resumes = math.isinf(keep_until)
+    if config.tracking.mlflow:
+        check_store(
+            run_dir,
+            config.tracking.uri,
+            config.tracking.experiment,
+            resumes=resumes,
+            warn=lambda text: _log.warning(text),
+        )
+    try:
+        trackers = _make_folder(config, command, screen, steps, keep_until)
+    except OSError as error:
+        raise ConfigError(_unwritable(config, reason(error))) from error
     if config.tracking.mlflow:
         trackers.append(
             MlflowTracker(
@@ -51,10 +68,43 @@ def open_run(config: Config, command: str, screen: Console, steps: int) -> Track
                 params={"command": command, **dataclasses.asdict(config)},
                 experiment=config.tracking.experiment,
                 uri=config.tracking.uri,
-                resume=math.isinf(keep_until),
+                resume=resumes,
             )
         )
     return Trackers(*trackers)
+
+
+def _make_folder(config: Config, command: str, screen: Console, steps: int, keep_until: float) -> list[Tracker]:
+    """The folder's own trackers. Raises OSError, or ConfigError where another process works in it."""
+    run_dir = config.run_dir
+    lock_folder(run_dir)
+    console.log_to(run_dir)
+    if command in ("train", "sft"):
+        console.when_interrupted(lambda: way_on(config))
+    _log.info("unigrpo %s: %s", command, run_dir.absolute())
+    trackers: list[Tracker] = [JsonlTracker(run_dir, keep_until=keep_until), LiveTable(steps, console=screen)]
+    (run_dir / COMMAND_FILE).write_text(command + "\n", "utf-8")
+    (run_dir / "config.yaml").write_text(to_yaml(config), "utf-8")
+    (run_dir / report.SUMMARY_FILE).unlink(missing_ok=True)
+    return trackers
+
+
+def _unwritable(config: Config, problem: str) -> str:
+    where = f"output_dir={config.output_dir}, name={config.name}"
+    longest = 300
+    if len(where) > longest:
+        where = f"{where[:longest]}..."
+    return f"{where}: the run's folder cannot be written to: {problem}; give another, e.g. output_dir=runs"
+
+
+def way_on(config: Config) -> str:
+    """What the same command would do, after a run that was interrupted. Looks at what was saved; checks no hashes."""
+    saved = [step for step, folder in steps_in(config.run_dir / "checkpoints") if (folder / MANIFEST).is_file()]
+    if not saved:
+        return "no checkpoint was saved: the same command starts over"
+    if config.resume_mode == "auto":
+        return f"the same command goes on from step {max(saved)}"
+    return f"step {max(saved)} is saved: the same command with resume_mode=auto goes on from it"
 
 
 def already_finished(config: Config, screen: Console) -> bool:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.run.inputs import Loaded, fit, load, say
 from cluster.weights.base import check_wire
 from cluster.workers.judge_server import check_judge, pointed_at
 from policies.files.folders import check_files, read_config
 from rewards.mix import RewardMix
 from rewards.registry import settings_of
 from rewards.shaping import Shaping
-from rl.config import Config, PolicyConfig, SourceConfig
-from rl.data.rows import check_disjoint, load_rows
+from rl.config import Config, LoraConfig, PolicyConfig
 from rl.errors import ConfigError, DataError, PolicyError
-from rl.tasks import GENERATORS
 from rl.types import Prompt, Task
 
 
@@ -46,7 +45,9 @@ def check(config: Config, *, needs_train: bool, needs_val: bool) -> Inputs:
     if config.judge.serve is not None:
         config = pointed_at(config, "http://127.0.0.1:1/v1")  # its port comes later
     _check_rewards(config)
-    inputs = _load(config, needs_train, needs_val)
+    notes: list[str] = []
+    sources = load(config, needs_train, needs_val, notes)
+    inputs = _inputs(sources)
     _check_coverage(config, inputs)
     tasks = {prompt.task for prompt in inputs.all}
     _check_abilities(folder, tasks)
@@ -57,8 +58,16 @@ def check(config: Config, *, needs_train: bool, needs_val: bool) -> Inputs:
     from policies.files.checkpoints import check_policy
 
     check_policy(folder)
+    _check_lora(config.learner.lora, folder)
     _check_blocks(config, folder, tasks)
+    inputs = _inputs(fit(config, folder, sources, notes))
+    say(notes)
     return inputs
+
+
+def _inputs(sources: Sequence[Loaded]) -> Inputs:
+    train = tuple(source.prompts for source in sources if source.trains)
+    return Inputs(train, tuple(prompt for source in sources if not source.trains for prompt in source.prompts))
 
 
 def _check_adapter(config: Config) -> None:
@@ -68,6 +77,16 @@ def _check_adapter(config: Config) -> None:
             raise PolicyError(
                 f"learner.lora.path={path}: no {name} in it; give a folder with an adapter as PEFT saves it"
             )
+
+
+def _check_lora(settings: LoraConfig, folder: Path) -> None:
+    """That the policy has the layers of the adapter to start from, or of a new one."""
+    from policies.lora import check_adapter, check_targets
+
+    if settings.path is not None:
+        check_adapter(Path(settings.path), folder)
+    elif settings.rank:
+        check_targets(settings.target, folder)
 
 
 def check_messages(prompts: Iterable[Prompt]) -> None:
@@ -87,47 +106,12 @@ def check_solutions(inputs: Inputs) -> None:
                 raise DataError(f"data.train: prompt {prompt.id!r} has no worked answer; sft needs a column solution")
 
 
-def _load(config: Config, needs_train: bool, needs_val: bool) -> Inputs:
-    wanted: list[tuple[str, SourceConfig, frozenset[Task]]] = []
-    for name, needed, sources, mix in (
-        ("train", needs_train, config.data.train, config.rewards.mix),
-        ("val", needs_val, config.data.val, config.evaluation.mix),
-    ):
-        if needed and not sources:
-            way_out = "; or set val_before_train=false, val_after_train=false and test_freq=0" if name == "val" else ""
-            raise ConfigError(f"data.{name}=[]: must have at least one source, e.g. [{{source: sudoku4x4}}]{way_out}")
-        compared = _compared_tasks(mix, config.rewards.settings)
-        wanted += [(f"data.{name}[{index}]", source, compared) for index, source in enumerate(sources) if needed]
-    rows: dict[str, tuple[Prompt, ...]] = {}
-    for where, source, compared in sorted(wanted, key=lambda item: item[1].source in GENERATORS):
-        rows[where] = tuple(load_rows(source, compared))
-        if not rows[where]:
-            raise DataError(f"{where}: source {source.source!r} gave no rows; check its args and limit")
-    train = tuple(rows[where] for where, _, _ in wanted if where.startswith("data.train"))
-    val = tuple(prompt for where, _, _ in wanted if where.startswith("data.val") for prompt in rows[where])
-    check_disjoint([prompt for source in train for prompt in source], val)
-    _check_ids(val)
-    return Inputs(train, val)
+def check_resume(config: Config, command: str, inputs: Inputs) -> None:
+    """That the checkpoint which the run would go on from is one of this policy, data and kind. Raises ConfigError or
+    CheckpointError."""
+    from cluster.run.resume import check_resume as check
 
-
-def _compared_tasks(
-    mix: Mapping[str, Mapping[str, float]], settings: Mapping[str, Mapping[str, Any]]
-) -> frozenset[Task]:
-    """Tasks whose rewards compare with a reference."""
-
-    def compares(name: str) -> bool:
-        return settings_of({"name": name, **settings.get(name, {})}).compares_reference
-
-    return frozenset(Task(task) for task, parts in mix.items() if any(map(compares, parts)))
-
-
-def _check_ids(prompts: Sequence[Prompt]) -> None:
-    """One seed belongs to one id, and results are told apart by it."""
-    seen: set[str] = set()
-    for prompt in prompts:
-        if prompt.id in seen:
-            raise DataError(f"data.val: prompt id {prompt.id!r} comes from two sources; list the source once")
-        seen.add(prompt.id)
+    check(config, command, [len(rows) for rows in inputs.train])
 
 
 def _check_rewards(config: Config) -> None:

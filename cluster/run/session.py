@@ -20,6 +20,7 @@ from rl.errors import ConfigError, DeadlineError, WorkerError, first_line
 from rl.protocols import Learner, RunsAhead
 
 if TYPE_CHECKING:
+    from cluster.actors.call import Watched
     from cluster.actors.faults import FaultPlan
 
 SWITCH_S = 0.0005
@@ -28,8 +29,11 @@ PROBE_S = 5.0  # to reach a cluster's head: Ray itself would try for two minutes
 
 @dataclass(frozen=True, slots=True)
 class Session:
+    """watched: those of its parts that have actors; none in one process."""
+
     workers: RunsAhead
     learner: Learner
+    watched: tuple[Watched, ...] = ()
 
 
 @contextmanager
@@ -71,14 +75,14 @@ def _on_ray(config: Config, train: bool, faults: FaultPlan | None) -> Iterator[S
 
         with judge_on_ray(config, place(config)) as (served, placement):
             workers = RayWorkers(served, placement, faults)  # all actors start at once; only then are they waited for
-            learner = RankGroup(served, placement, faults) if train else FrozenLearner(served)
+            learner = RankGroup(served, placement, faults, beside=workers) if train else FrozenLearner(served)
             try:
                 workers.wait_ready()
+                watched: tuple[Watched, ...] = (workers,)
                 if isinstance(learner, RankGroup):
                     learner.wait_ready()
-                    turns = workers.take_turns(learner) if served.cluster.take_turns else None
-                    learner.work_beside(workers, turns)
-                yield Session(workers, learner)
+                    watched = (workers, learner)
+                yield Session(workers, learner, watched)
             finally:
                 workers.close()
                 learner.close()

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ActorStatus:
-    """doing: a call, or idle. seconds: for how long. version: of its weights. beat_age_s: since its last sign of life."""
+    """doing: a call, or idle. seconds: for how long. version: of its weights. beat_age_s: since its last heartbeat."""
 
     name: str
     doing: str
@@ -69,17 +69,6 @@ class Status:
     @property
     def age_s(self) -> float:
         return time.time() - self.time
-
-
-@runtime_checkable
-class Watched(Protocol):
-    """A part of a session that has actors: ``RayWorkers`` and ``RankGroup``. In one process there are none to watch."""
-
-    def states(self) -> list[WorkerState]: ...
-
-    def queues(self) -> Mapping[str, int]:
-        """What waits for an actor, and how many of it."""
-        ...
 
 
 class StatusBoard:
@@ -115,11 +104,8 @@ class StatusBoard:
         write_status(self._config.run_dir, self.now())
 
     def now(self) -> Status:
-        parts = self._session
-        watched = (
-            [] if parts is None else [part for part in (parts.workers, parts.learner) if isinstance(part, Watched)]
-        )
-        actors = [state for part in watched for state in _states(part)]
+        watched = () if self._session is None else self._session.watched
+        actors = [_status(state) for part in watched for state in part.states()]
         queues = {name: count for part in watched for name, count in part.queues().items()}
         training = self._phase == "training"
         step = min(self._step + training, self._config.steps)
@@ -158,7 +144,7 @@ class StatusBoard:
 
 
 def longest_wait(actors: Sequence[ActorStatus]) -> ActorStatus | None:
-    """Whom the others wait for: who shows no sign of life, else who is at one thing longest."""
+    """Whom the others wait for: who has no heartbeat, else who is at one thing longest."""
     busy = [actor for actor in actors if actor.doing != "idle"]
     return max(busy, key=lambda actor: (silent(actor), actor.seconds), default=None)
 
@@ -176,7 +162,7 @@ def sentence(where: str, actors: Sequence[ActorStatus]) -> str:
     if awaited.attempt > 1:
         text += f" (attempt {awaited.attempt})"
     if silent(awaited):
-        text += f"; no sign of life for {awaited.beat_age_s:.0f} s"
+        text += f"; no heartbeat for {awaited.beat_age_s:.0f} s"
     return text
 
 
@@ -225,17 +211,14 @@ def dump_stacks(run_dir: Path, actor: ActorStatus) -> str:
     return f"{actor.name}: process {actor.pid} does not answer signals: it is stopped, or waits for a device"
 
 
-def _states(part: Watched) -> list[ActorStatus]:
-    return [
-        ActorStatus(
-            state.name,
-            state.doing,
-            round(state.seconds, 1),
-            state.attempt,
-            None if state.has is None else state.has.version,
-            None if state.beat is None else state.beat.pid,
-            "" if state.beat is None else state.beat.host,
-            None if state.beat_age_s is None else round(state.beat_age_s, 1),
-        )
-        for state in part.states()
-    ]
+def _status(state: WorkerState) -> ActorStatus:
+    return ActorStatus(
+        state.name,
+        state.doing,
+        round(state.seconds, 1),
+        state.attempt,
+        None if state.has is None else state.has.version,
+        None if state.beat is None else state.beat.pid,
+        "" if state.beat is None else state.beat.host,
+        None if state.beat_age_s is None else round(state.beat_age_s, 1),
+    )

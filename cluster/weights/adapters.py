@@ -6,7 +6,7 @@ both add the same product to the same weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -45,6 +45,10 @@ class AdapterBase:
                 f"weights {ref.version}: the learner's adapter belongs to another base (digest {base[:12]}...) than this "
                 f"worker loaded ({self._digest[:12]}...): is policy.path the same folder on every node?"
             )
+
+    def tensors(self) -> Iterator[Tensor]:
+        """The weights that it keeps."""
+        return iter(self._kept.values())
 
     @torch.no_grad()
     def merge(self, tensors: Mapping[str, Tensor]) -> None:

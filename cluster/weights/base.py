@@ -145,8 +145,8 @@ def check_wire(config: Config) -> None:
         )
     if cluster.take_turns and not wire.keeps_versions:
         raise ConfigError(
-            f"cluster.take_turns=true with cluster.weight_sync={name}: the learner sleeps while rollout workers wake, so "
-            f"their weights must wait elsewhere; set cluster.weight_sync={DEFAULT}"
+            f"cluster.take_turns=true with cluster.weight_sync={name}: the learner is offloaded while rollout workers "
+            f"sample, so their weights must wait elsewhere; set cluster.weight_sync={DEFAULT}"
         )
     on_gpus = config.policy.device.startswith("cuda")
     if wire.shares_device and on_gpus and cluster.placement == "disaggregated":

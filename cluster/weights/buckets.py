@@ -76,7 +76,7 @@ def stream_digest(tensors: Iterable[Tensor], slots: Sequence[Slot], version: int
     return found.hexdigest()
 
 
-def process_group(store: Any, rank: int, size: int, timeout_s: float, host: str = "127.0.0.1", way: Way = HOST) -> Any:
+def process_group(store: Any, rank: int, size: int, timeout_s: float, host: str, way: Way = HOST) -> Any:
     """A group of its own, beside whatever torch.distributed runs already: it may break without harm to that.
 
     host: the address of this machine under which the others reach it.

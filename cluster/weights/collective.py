@@ -35,7 +35,7 @@ class Transfer:
     size: int
     timeout_s: float
     slots: tuple[Slot, ...]
-    way: Way = HOST
+    way: Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Outgoing:
     """The sender's side. The port is the system's choice, taken at once: nobody can race us."""
 
     def __init__(
-        self, address: str, shapes: Mapping[str, tuple[int, ...]], takers: int, timeout_s: float, way: Way = HOST
+        self, address: str, shapes: Mapping[str, tuple[int, ...]], takers: int, timeout_s: float, way: Way
     ) -> None:
         self._store = TCPStore(address, 0, is_master=True, wait_for_workers=False)
         self.transfer = Transfer(address, self._store.port, takers + 1, timeout_s, layout(shapes), way)

@@ -76,7 +76,7 @@ class Payload:
 
     def take_part(self) -> None:
         """In the gathering of sharded weights for rank 0; nothing where each rank has all that travels."""
-        if self.adapter or not self._learner.engine.parted:
+        if self.adapter or not self._learner.engine.sharded:
             return
         for _ in self._learner.iter_weights(moved=False):
             pass

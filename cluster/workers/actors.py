@@ -10,22 +10,22 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from cluster.actors.heartbeat import Beating
+from cluster.actors.heartbeat import HasHeartbeat
 from cluster.actors.process import enter
 from cluster.plan.layout import rewards_apart
 from cluster.weights.base import Published, WeightWire, open_wire
 from cluster.workers.batch_in_flight import Timed
-from cluster.workers.reward import Parts, RewardWorker, ScorerWorker
+from cluster.workers.reward import ModelRewardWorker, Parts, RewardWorker
 from cluster.workers.rollout import RolloutWorker
 from rl.config import Config
 from rl.types import Prompt, Rollout, Score, WeightRef
 
 Sampled = Timed[tuple[Rollout, ...]]  # one group, as its worker made it
-Rated = Timed[tuple[Parts, ...]]
-Scored = Timed[tuple[Score, ...]]
+ModelScored = Timed[tuple[Parts, ...]]  # its rewards that need a model reward worker
+Scored = Timed[tuple[Score, ...]]  # all of its rewards, put together
 
 
-class RolloutActor(Beating):
+class RolloutActor(HasHeartbeat):
     """A ``RolloutWorker``."""
 
     def __init__(self, config: Config, name: str, folder: str) -> None:
@@ -42,12 +42,11 @@ class RolloutActor(Beating):
             self._wires[wire] = open_wire(wire)
         self._worker().receive_weights(self._wires[wire], published, body)
 
-    def sleep(self) -> int:
-        return self._worker().sleep()
+    def offload(self) -> int:
+        """The bytes that its device got back."""
+        return self._worker().offload()
 
-    def rollout(
-        self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, evaluate: bool = False
-    ) -> tuple[Sampled, ...]:
+    def rollout(self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, evaluate: bool) -> tuple[Sampled, ...]:
         """One group after the other."""
         worker = self._worker()
         return tuple(
@@ -61,7 +60,7 @@ class RolloutActor(Beating):
         return self._made
 
 
-class RewardActor(Beating):
+class RewardActor(HasHeartbeat):
     """A ``RewardWorker``."""
 
     def __init__(self, config: Config, name: str, folder: str, secrets: Mapping[str, str]) -> None:
@@ -78,12 +77,14 @@ class RewardActor(Beating):
         sampled: Sequence[Sampled],
         places: Sequence[int],
         evaluate: bool,
-        rated: Sequence[Rated] = (),
+        model_scored: Sequence[ModelScored] = (),
     ) -> tuple[Scored, ...]:
-        """One group after the other: those at these places of a call's, of which the prompts are given. rated: what a
-        scorer made of each of these, where one did."""
+        """One group after the other. sampled: what one call sampled; places: which of its groups to score; prompts: theirs.
+
+        model_scored: what a model reward worker made of these groups, where one did.
+        """
         worker = self._worker()
-        known = [each.value for each in rated] or [()] * len(places)
+        known = [each.value for each in model_scored] or [()] * len(places)
         return tuple(
             Timed.of(self._name, partial(worker.score, prompt, sampled[place].value, evaluate, parts))
             for prompt, place, parts in zip(prompts, places, known, strict=True)
@@ -96,19 +97,19 @@ class RewardActor(Beating):
         return self._made
 
 
-class ScorerActor(Beating):
-    """A ``ScorerWorker``."""
+class ModelRewardActor(HasHeartbeat):
+    """A ``ModelRewardWorker``."""
 
     def __init__(self, config: Config, name: str, folder: str) -> None:
         self._config, self._name, self._folder = config, name, folder
-        self._made: ScorerWorker | None = None
+        self._made: ModelRewardWorker | None = None
 
     def ready(self) -> bool:
         return self._worker() is not None
 
-    def rate(
+    def score(
         self, prompts: Sequence[Prompt], sampled: Sequence[Sampled], places: Sequence[int], evaluate: bool
-    ) -> tuple[Rated, ...]:
+    ) -> tuple[ModelScored, ...]:
         """As ``RewardActor.score``."""
         worker = self._worker()
         return tuple(
@@ -116,8 +117,8 @@ class ScorerActor(Beating):
             for prompt, place in zip(prompts, places, strict=True)
         )
 
-    def _worker(self) -> ScorerWorker:
+    def _worker(self) -> ModelRewardWorker:
         if self._made is None:
             enter(self._folder, self._config.run_dir, self._name)
-            self._made = ScorerWorker(self._config)
+            self._made = ModelRewardWorker(self._config)
         return self._made

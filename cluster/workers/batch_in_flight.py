@@ -28,13 +28,13 @@ class Timed(Generic[T]):
         return Timed(value, worker, time.perf_counter() - began)
 
 
-class Ticket:
-    """weights: those that what is not sampled yet will be sampled at."""
+class BatchInFlight:
+    """weights: those at which what is not sampled yet will be sampled. seed: of all its rollouts."""
 
-    def __init__(self, prompts: Sequence[Prompt], weights: WeightRef, evaluate: bool, seed: int = 0) -> None:
+    def __init__(self, prompts: Sequence[Prompt], weights: WeightRef, evaluate: bool, seed: int) -> None:
         self.prompts, self.weights, self.evaluate, self.seed = prompts, weights, evaluate, seed
         self._rollouts: dict[int, Timed[tuple[Rollout, ...]]] = {}
-        self._ratings: dict[int, Timed[tuple[Parts, ...]]] = {}
+        self._model_scores: dict[int, Timed[tuple[Parts, ...]]] = {}
         self._scores: dict[int, Timed[tuple[Score, ...]]] = {}
         self._began = self._wanted = self._sampled = self._scored = time.perf_counter()
 
@@ -50,9 +50,9 @@ class Ticket:
         self._rollouts[index] = rollouts
         self._sampled = time.perf_counter()
 
-    def rated(self, index: int, parts: Timed[tuple[Parts, ...]]) -> None:
-        """A scorer worker is done with it."""
-        self._ratings[index] = parts
+    def model_scored(self, index: int, parts: Timed[tuple[Parts, ...]]) -> None:
+        """By a model reward worker; a reward worker scores the rest."""
+        self._model_scores[index] = parts
 
     def scored(self, index: int, scores: Timed[tuple[Score, ...]]) -> None:
         self._scores[index] = scores
@@ -77,11 +77,11 @@ class Ticket:
     def chain_s(self) -> float:
         """The longest chain of work: no order of the same calls on the same workers could have been done before that.
 
-        A worker does its groups one after the other; a group is scored when it is sampled and its scorer is free.
+        A worker does its groups one after the other; a group is scored when it is sampled and its reward worker is free.
         """
         clocks: dict[str, float] = {}
         done_at: dict[int, float] = {}
-        for stage in (self._rollouts, self._ratings, self._scores):
+        for stage in (self._rollouts, self._model_scores, self._scores):
             for index, made in stage.items():  # in the order in which they came back
                 began = max(clocks.get(made.worker, 0.0), done_at.get(index, 0.0))
                 clocks[made.worker] = done_at[index] = began + made.seconds

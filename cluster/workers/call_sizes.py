@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from rl.types import Prompt, Task
 
-SAMPLING_S = 0.2  # a call of several groups: scorers wait for the first of them as long
+SAMPLING_S = 0.2  # a call of several groups: reward workers wait for the first of them as long
 SCORING_S = 0.05
 SHARES = 2  # a worker gets at most this part of what each has still to do, so that all end together
 WEIGHT = 0.5  # of the newest measurement

@@ -8,24 +8,27 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 
+from cluster.actors.call import Call, WorkerState
 from cluster.actors.faults import FaultPlan
 from cluster.actors.heartbeat import OPTIONS
-from cluster.actors.pool import ActorPool, Call, WorkerState
+from cluster.actors.pool import ActorPool
 from cluster.actors.resources import Placement
+from cluster.actors.supervisor import PoolSettings
 from cluster.learner.rank_group import RankGroup
 from cluster.learner.turns import Turns
 from cluster.plan.layout import scorers
 from cluster.weights.base import DEFAULT, WIRES, Published, WeightWire, open_wire
 from cluster.weights.digest import digest, require_finite
-from cluster.workers.actors import RewardActor, RolloutActor, ScorerActor
-from cluster.workers.batch_in_flight import Ticket
-from cluster.workers.call_sizes import SAMPLING_S, SCORING_S, CallSizes, slowest_first
-from cluster.workers.reward import scored_apart
-from cluster.workers.scoring import ToScore, named, rate_call, score_call
+from cluster.workers.actors import ModelRewardActor, RewardActor, RolloutActor
+from cluster.workers.batch_in_flight import BatchInFlight
+from cluster.workers.call_sizes import SAMPLING_S, CallSizes
+from cluster.workers.score_calls import ToScore, named
+from cluster.workers.scoring import Scoring
 from rl.config import Config
 from rl.errors import WorkerError
 from rl.protocols import Learner
@@ -40,32 +43,34 @@ class RayWorkers:
 
     A batch is sampled at the version it was begun with, also when a newer one is served meanwhile: weights are kept as
     long as a batch needs them, and a worker loads a version before its first call that does. With
-    ``cluster.in_flight=restart`` what is not sampled by then is sampled at the newer one. faults: a test's accidents.
+    ``cluster.in_flight=restart`` what is not sampled by then is sampled at the newer one.
+
+    faults: of tests. rollouts: the pool that samples; pools: all. batches: those in flight, by number. sampling_sizes: of
+    the calls that sample. turns: with the learner, where they share devices.
     """
 
     def __init__(self, config: Config, placement: Placement, faults: FaultPlan | None = None) -> None:
         self._config, self._faults, cluster = config, faults or FaultPlan(), config.cluster
         count, deadline_s = cluster.rollout_workers, cluster.rollout_deadline_s
-        self._rollouts = self._pool("rollout worker", self.rollout_actors(config, placement), count, deadline_s)
+        self.rollouts = self._pool("rollout worker", self.rollout_actors(config, placement), count, deadline_s)
         count, deadline_s = cluster.reward_workers, cluster.reward_deadline_s
-        self._rewards = self._pool("reward worker", self.reward_actors(config, placement), count, deadline_s)
-        self._scorers = self._pool("scorer worker", self.scorer_actors(config, placement), scorers(config), deadline_s)
-        self._pools = (self._rollouts, self._scorers, self._rewards)
-        policy = config.rewards.on_failure
-        self._score_attempts = policy.attempts if policy.action == "retry" else 1
-        self._restarts = cluster.in_flight == "restart"
+        rewards = self._pool("reward worker", self.reward_actors(config, placement), count, deadline_s)
+        create = self.model_reward_actors(config, placement)
+        model_rewards = self._pool("model reward worker", create, scorers(config), deadline_s)
+        self.scoring = Scoring(config, model_rewards, rewards)
+        self.pools = (self.rollouts, model_rewards, rewards)
+        self.sampling_sizes = CallSizes(SAMPLING_S)
+        self._restart_in_flight = cluster.in_flight == "restart"
         self._served: WeightRef | None = None
         self._wire = open_wire(cluster.weight_sync)
         self.turns: Turns | None = None
-        self._tickets: dict[int, Ticket] = {}
+        self.batches: dict[int, BatchInFlight] = {}
         self._numbers = itertools.count()
-        self._sampling_sizes = CallSizes(SAMPLING_S)
-        self._scoring_sizes, self._rating_sizes = CallSizes(SCORING_S), CallSizes(SCORING_S)
         self._timings: dict[str, float] = {}
 
     def take_turns(self, learner: RankGroup) -> Turns:
         """From now on, with a learner on the same devices."""
-        self.turns = Turns(self._rollouts, learner)
+        self.turns = Turns(self.rollouts, learner)
         return self.turns
 
     def rollout_actors(self, config: Config, placement: Placement) -> Callable[[int], Any]:
@@ -77,12 +82,12 @@ class RayWorkers:
         actor = ray.remote(**placement.reward, **OPTIONS)(RewardActor)
         return lambda index: actor.remote(config, f"reward worker {index}", placement.folder, placement.secrets)
 
-    def scorer_actors(self, config: Config, placement: Placement) -> Callable[[int], Any]:
-        actor = ray.remote(**placement.scorer, **OPTIONS)(ScorerActor)
-        return lambda index: actor.remote(config, f"scorer worker {index}", placement.folder)
+    def model_reward_actors(self, config: Config, placement: Placement) -> Callable[[int], Any]:
+        actor = ray.remote(**placement.model_reward, **OPTIONS)(ModelRewardActor)
+        return lambda index: actor.remote(config, f"model reward worker {index}", placement.folder)
 
     def wait_ready(self) -> None:
-        for pool in self._pools:
+        for pool in self.pools:
             pool.wait_ready()
 
     def update_weights(self, learner: Learner, version: int) -> WeightRef:
@@ -91,43 +96,29 @@ class RayWorkers:
         A wire that keeps versions serves a worker before its next call, and nobody waits for that. With any other wire all
         workers that are free receive the version now, together.
         """
-        wire, keeps_versions, published, deliver = self._publish(learner, version)
-        ref = published.ref
-        self._rollouts.provide(ref, lambda actor: deliver([actor])[0])
+        delivery = _publish(learner, version, self._wire)
+        ref, preparations = delivery.ref, self.rollouts.preparations
+        preparations.provide(ref, lambda actor: delivery.send([actor])[0])
         self._served = ref
-        if self._restarts and keeps_versions:
+        if self._restart_in_flight and delivery.keeps_versions:
             self._restart(ref)
-        self._rollouts.withdraw({ref, *(ticket.weights for ticket in self._tickets.values())})
-        if not keeps_versions:
-            self._rollouts.prepare(ref, f"loading weights {version}", deliver)
+        preparations.withdraw({ref, *(batch.weights for batch in self.batches.values())})
+        if not delivery.keeps_versions:
+            preparations.run(ref, f"loading weights {version}", delivery.send)
             if isinstance(learner, RankGroup):
-                wire.finish(learner)
+                delivery.wire.finish(learner)
         elif self.turns is None:
-            self._rollouts.announce(ref)
+            preparations.announce(ref)
         return ref
-
-    def _publish(
-        self, learner: Learner, version: int
-    ) -> tuple[WeightWire, bool, Published, Callable[[list[Any]], list[Any]]]:
-        """A wire, whether it keeps versions, what was published, and what sends that to actors."""
-        if isinstance(learner, RankGroup):
-            published, body = learner.publish(version)
-            name, wire, ranks = self._config.cluster.weight_sync, self._wire, learner
-        else:  # it lives in this process and has no ranks to ask
-            weights = learner.weights()
-            require_finite(weights, version)
-            published, body = Published(WeightRef(version, digest(weights))), ray.put(weights)
-            name, wire, ranks = DEFAULT, open_wire(DEFAULT), None
-        return wire, WIRES[name].keeps_versions, published, lambda actors: wire.deliver(ranks, actors, published, body)
 
     def _restart(self, ref: WeightRef) -> None:
         """What is not sampled yet, of batches ahead, is sampled at these weights with the same seeds."""
-        for call in self._rollouts.recall():
+        for call in self.rollouts.recall():
             number, indices = call.key
-            ticket = self._tickets[number]
-            ticket.weights = ref
-            prompts = [ticket.prompts[index] for index in indices]
-            self._rollouts.submit(_rollout_call(call.key, prompts, ref, ticket.seed, ticket.evaluate))
+            batch = self.batches[number]
+            batch.weights = ref
+            prompts = [batch.prompts[index] for index in indices]
+            self.rollouts.submit(_rollout_call(call.key, prompts, ref, batch.seed, batch.evaluate))
 
     def rollout_and_score(
         self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, *, evaluate: bool = False
@@ -142,36 +133,36 @@ class RayWorkers:
             self.turns.sample()
         if not evaluate:
             self._faults.step = weights.version + 1
-        number, ticket = next(self._numbers), Ticket(prompts, weights, evaluate, seed)
-        self._tickets[number] = ticket
-        order = slowest_first(prompts, evaluate, self._rating_sizes, self._scoring_sizes)
+        number, batch = next(self._numbers), BatchInFlight(prompts, weights, evaluate, seed)
+        self.batches[number] = batch
+        order = self.scoring.slowest_first(prompts, evaluate)
         in_order = [prompts[index] for index in order]
-        for places in self._sampling_sizes.calls(in_order, evaluate, self._config.cluster.rollout_workers):
+        for places in self.sampling_sizes.calls(in_order, evaluate, self._config.cluster.rollout_workers):
             key = number, tuple(order[place] for place in places)
-            self._rollouts.submit(_rollout_call(key, [in_order[place] for place in places], weights, seed, evaluate))
+            self.rollouts.submit(_rollout_call(key, [in_order[place] for place in places], weights, seed, evaluate))
         return number
 
     def finish(self, number: int) -> list[Group]:
-        ticket = self._tickets[number]
-        ticket.wanted_now()
-        while not ticket.done:
+        batch = self.batches[number]
+        batch.wanted_now()
+        while not batch.done:
             refs = self.refs()
-            seconds = min(pool.seconds_left() for pool in self._pools)
+            seconds = min(pool.seconds_left() for pool in self.pools)
             ray.wait(refs, num_returns=1, timeout=max(0.0, seconds))
             self.drive()
-        del self._tickets[number]
-        restarts = float(sum(pool.restarts for pool in self._pools))
-        self._timings = {**ticket.timings(), "perf/worker_restarts": restarts}
-        return ticket.groups()
+        del self.batches[number]
+        restarts = float(sum(pool.restarts for pool in self.pools))
+        self._timings = {**batch.timings(), "perf/worker_restarts": restarts}
+        return batch.groups()
 
     def cancel(self) -> None:
-        for pool in self._pools:
+        for pool in self.pools:
             pool.cancel()
-        self._tickets.clear()
+        self.batches.clear()
 
     def refs(self) -> list[Any]:
         """What work in hand waits for."""
-        return [ref for pool in self._pools for ref in pool.refs]
+        return [ref for pool in self.pools for ref in pool.refs]
 
     def drive(self) -> None:
         """Take what is finished: rollouts go on to be scored, and the next calls start.
@@ -183,73 +174,57 @@ class RayWorkers:
         if len(refs) > CROWD:
             time.sleep(len(refs) * GATHER_S)
         ready = set(ray.wait(refs, num_returns=len(refs), timeout=0)[0]) if refs else set()
-        for call, sampled, ref in self._rollouts.finished(ready):
-            number, indices = call.key
-            ticket = self._tickets[number]
-            for index, group in zip(indices, sampled, strict=True):
-                ticket.sampled(index, group)
-                self._sampling_sizes.measured(ticket.prompts[index], ticket.evaluate, group.seconds)
-            self._score(ToScore(ticket, indices, tuple(range(len(indices))), sampled, ref))
-        for call, rated, ref in self._scorers.finished(ready):
-            groups: ToScore = call.key
-            if rated is None:
-                self._scorers.submit(*(self._rate_call(group) for group in groups.apart()))
-                continue
-            for index, group in zip(groups.indices, rated, strict=True):
-                groups.ticket.rated(index, group)
-                self._rating_sizes.measured(groups.ticket.prompts[index], groups.ticket.evaluate, group.seconds)
-            self._rewards.submit(self._score_call(groups.with_rated(rated, ref)))
-        for call, scores in self._rewards.collect(ready):
-            groups = call.key
-            if scores is None:
-                self._rewards.submit(*(self._score_call(group) for group in groups.apart()))
-                continue
-            for index, group in zip(groups.indices, scores, strict=True):
-                groups.ticket.scored(index, group)
-                self._scoring_sizes.measured(groups.ticket.prompts[index], groups.ticket.evaluate, group.seconds)
+        for done in self.rollouts.collect(ready):
+            number, indices = done.call.key
+            batch = self.batches[number]
+            for index, group in zip(indices, done.value, strict=True):
+                batch.sampled(index, group)
+                self.sampling_sizes.measured(batch.prompts[index], batch.evaluate, group.seconds)
+            self.scoring.submit(ToScore(batch, indices, tuple(range(len(indices))), done.value, done.ref))
+        self.scoring.drive(ready)
 
     def states(self) -> list[WorkerState]:
-        return [state for pool in self._pools for state in pool.states()]
+        return [state for pool in self.pools for state in pool.states()]
 
     def queues(self) -> dict[str, int]:
-        return {"prompts": self._rollouts.waiting, "groups to score": self._scorers.waiting + self._rewards.waiting}
+        return {"prompts": self.rollouts.waiting, "groups to score": self.scoring.waiting}
 
     def timings(self) -> Mapping[str, float]:
         return self._timings
 
     def close(self) -> None:
-        for pool in self._pools:
+        for pool in self.pools:
             pool.close()
-
-    def _score(self, groups: ToScore) -> None:
-        """To scorers, those that have a reward of theirs; to reward workers, the others."""
-        evaluate = groups.ticket.evaluate
-        apart = [bool(scored_apart(self._config, prompt, evaluate)) for prompt in groups.prompts]
-        for pool, call, sizes, chosen in (
-            (self._scorers, self._rate_call, self._rating_sizes, [at for at, own in enumerate(apart) if own]),
-            (self._rewards, self._score_call, self._scoring_sizes, [at for at, own in enumerate(apart) if not own]),
-        ):
-            part = groups.only(chosen)
-            pool.submit(*(call(part.only(these)) for these in sizes.calls(part.prompts, evaluate)))
-
-    def _score_call(self, groups: ToScore) -> Call:
-        return score_call(groups, self._score_attempts)
-
-    def _rate_call(self, groups: ToScore) -> Call:
-        return rate_call(groups, self._config, self._score_attempts)
 
     def _pool(self, kind: str, create: Callable[[int], Any], size: int, call_deadline_s: float) -> ActorPool:
         cluster = self._config.cluster
-        return ActorPool(
-            kind,
-            create,
-            size,
-            call_deadline_s=call_deadline_s,
-            start_deadline_s=cluster.start_deadline_s,
-            heartbeat_s=cluster.heartbeat_s,
-            restart_budget=cluster.restart_budget,
-            on_send=self._faults.strike,
-        )
+        settings = PoolSettings(call_deadline_s, cluster.start_deadline_s, cluster.heartbeat_s, cluster.restart_budget)
+        return ActorPool(kind, create, size, settings, self._faults.inject)
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """One version of the weights. send: starts ``receive_weights`` on actors, all at once; their object refs."""
+
+    wire: WeightWire
+    ref: WeightRef
+    send: Callable[[list[Any]], list[Any]]
+
+    @property
+    def keeps_versions(self) -> bool:
+        return WIRES[self.wire.name].keeps_versions
+
+
+def _publish(learner: Learner, version: int, wire: WeightWire) -> _Delivery:
+    """wire: for a learner with ranks. One that lives in this process has none to ask, and uses the default wire."""
+    if isinstance(learner, RankGroup):
+        ranks = learner
+        published, body = learner.publish(version)
+    else:
+        ranks, wire, weights = None, open_wire(DEFAULT), learner.weights()
+        require_finite(weights, version)
+        published, body = Published(WeightRef(version, digest(weights))), ray.put(weights)
+    return _Delivery(wire, published.ref, lambda actors: wire.deliver(ranks, actors, published, body))
 
 
 def _rollout_call(

@@ -1,7 +1,7 @@
-"""The reward worker and the scorer worker: one group at a time. Nothing here knows Ray, as in ``cluster.workers.rollout``.
+"""The reward worker and the model reward worker: one group at a time. Nothing here knows Ray.
 
-Where rewards are scored apart (``cluster.plan.layout.rewards_apart``), a scorer worker scores them, and a reward worker the
-others, with which it puts them together.
+Some rewards need a model reward worker (``cluster.plan.layout.rewards_apart``): those on a GPU, and those that
+``rewards.scorers`` names. A reward worker scores the others, and puts all of them together.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def seconds_of(groups: Iterable[Sequence[Score]]) -> float:
 
 
 class RewardWorker:
-    """Scores by the mix of training, or of held-out evaluation. elsewhere: rewards that scorer workers do."""
+    """Scores by the mix of training, or of held-out evaluation. elsewhere: rewards that model reward workers score."""
 
     def __init__(self, config: Config, elsewhere: Collection[str] = ()) -> None:
         rules = config.rewards
@@ -37,15 +37,15 @@ class RewardWorker:
     ) -> tuple[Score, ...]:
         """One score a rollout, in their order. A reward that fails gives a score that says so; it does not raise.
 
-        known: what a scorer worker made of each of them.
+        known: each one's scores by a model reward worker.
         """
         mix = self._evaluation if evaluate else self._train
         with torch_threads(1):
             return tuple(mix.score(_items(prompt, rollouts), known))
 
 
-class ScorerWorker:
-    """Scores the rewards that are scored apart, and no others."""
+class ModelRewardWorker:
+    """Scores the rewards that need a model reward worker, and no others."""
 
     def __init__(self, config: Config) -> None:
         self._names = rewards_apart(config)
@@ -53,7 +53,7 @@ class ScorerWorker:
         self._train, self._evaluation = _mixes(config, train, evaluation)
 
     def parts(self, prompt: Prompt, rollouts: Sequence[Rollout], evaluate: bool = False) -> tuple[Parts, ...]:
-        """One a rollout, in their order."""
+        """One a rollout, in their order: its scores by reward."""
         mix = self._evaluation if evaluate else self._train
         with torch_threads(1):
             return tuple(mix.parts(_items(prompt, rollouts), only=self._names))
@@ -63,8 +63,8 @@ class ScorerWorker:
         return {task: weights for task, weights in own.items() if weights}
 
 
-def scored_apart(config: Config, prompt: Prompt, evaluate: bool) -> list[str]:
-    """Names of the rewards of this row that a scorer worker does."""
+def needs_model_worker(config: Config, prompt: Prompt, evaluate: bool) -> list[str]:
+    """Names of this row's rewards that need a model reward worker; empty where none does."""
     mix = config.evaluation.mix if evaluate else config.rewards.mix
     names = prompt.rewards or mix.get(str(prompt.task), {})
     elsewhere = rewards_apart(config)

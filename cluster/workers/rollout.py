@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cluster.learner.parking import Parking
+from cluster.learner.offload import Offload
 from cluster.weights.adapters import AdapterBase
 from cluster.weights.base import Published, WeightWire
 from cluster.weights.digest import Weights, matching
@@ -81,11 +81,11 @@ class RolloutWorker:
             compile_layers(self.policy.module)
         self.weights: WeightRef | None = None
         self._packed = ExitStack()
-        self._parking = Parking()
+        self._memory = Offload(config.policy.device)
         self._base: AdapterBase | None = None
         self._pristine = True  # the weights are those of policy.path
         if config.cluster.take_turns:
-            self.sleep()
+            self.offload()
 
     def _adapter_base(self) -> AdapterBase:
         if self._base is None:
@@ -118,21 +118,28 @@ class RolloutWorker:
         self._base, self._pristine = None, False
         return _Whole(self.name, self.policy.module)
 
-    def sleep(self) -> int:
-        """Give the device's memory back until the next weights come; the bytes. Only an adapter's base is kept, on the host."""
+    def offload(self) -> int:
+        """Give the device's memory back until the next weights come; the bytes. Of the weights only an adapter's base is
+        kept, on the host. Packed copies of them are dropped."""
         self.weights = None
         self._packed.close()
         lora = self.config.learner.lora.on
         refilled = [] if lora else self.policy.module.state_dict().values()
         self._pristine = self._pristine and lora
-        return self._parking.park([self.policy, self._base], self.policy.device.type, refilled)
+        return self._memory.offload(self._tensors(), refilled)
+
+    def _tensors(self) -> Iterator[Tensor]:
+        """What this worker keeps between two groups."""
+        yield from self.policy.tensors()
+        if self._base is not None:
+            yield from self._base.tensors()
 
     @contextmanager
     def _replacing(self, ref: WeightRef) -> Iterator[None]:
         """New weights are written in this block: none are served where that fails."""
         self.weights = None
         self._packed.close()
-        self._parking.unpark()
+        self._memory.restore()
         yield
         with torch.no_grad():  # once for all groups of this version: the sampler finds them packed
             self._packed.enter_context(packed(self.policy.module))

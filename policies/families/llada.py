@@ -10,6 +10,8 @@ from typing import Any
 
 from policies.base import EncodedPrompt, Vocabulary
 from policies.families.registry import Family
+from policies.families.rope import rope_theta
+from policies.families.settings import COPY, MOST_LAYERS, flag, number, require, shown, whole, whole_or_none
 from policies.families.tensor_names import Tensors, prefixed
 from policies.network.transformer import Transformer, TransformerConfig
 from policies.policy import MaskedDiffusionPolicy
@@ -30,33 +32,63 @@ FIXED = {
     "include_bias": False,
     "input_emb_norm": False,
     "scale_logits": False,
+    "block_group_size": 1,
+    "layer_norm_with_affine": True,
+    "bias_for_layer_norm": False,
 }
 
 
+HEAD = ("model.transformer.ff_out.weight", "model.transformer.wte.weight")
+
+
 def sizes(config: Mapping[str, Any]) -> TransformerConfig:
-    for name, only in FIXED.items():
-        if config.get(name, only) != only:
-            raise PolicyError(
-                f"config.json: {name}={config[name]!r}: allowed: {only!r}, as in the released checkpoints"
-            )
+    """Where the config does not say, numbers are those of the released configuration_llada.py; its structure, which the
+    weights' names show too, is that of the released checkpoints."""
+    return read_sizes(config, theta=10_000.0, max_length=1024)
+
+
+def read_sizes(config: Mapping[str, Any], theta: float | None, max_length: int) -> TransformerConfig:
+    """theta, max_length: where the config does not say; None: it must."""
+    require(config, FIXED)
+    d_model, heads = whole(config, "d_model"), whole(config, "n_heads")
     return TransformerConfig(
-        vocab_size=config.get("embedding_size") or config["vocab_size"],
-        d_model=config["d_model"],
-        n_layers=config["n_layers"],
-        n_heads=config["n_heads"],
-        n_kv_heads=config.get("n_kv_heads"),
-        mlp_hidden_size=config["mlp_hidden_size"],
-        max_sequence_length=config.get("max_sequence_length", 4096),
-        rope_theta=config.get("rope_theta", 500_000.0),
-        rms_norm_eps=config.get("rms_norm_eps", 1e-5),
-        rotary_float32=config.get("rope_full_precision", True),
-        qkv_bias=config.get("include_qkv_bias") or False,
-        tied_head=config.get("weight_tying", False),
+        vocab_size=vocabulary_size(config),
+        d_model=d_model,
+        n_layers=whole(config, "n_layers", most=MOST_LAYERS),
+        n_heads=heads,
+        n_kv_heads=_key_value_heads(config, heads),
+        mlp_hidden_size=whole_or_none(config, "mlp_hidden_size") or whole(config, "mlp_ratio", 4) * d_model,
+        max_sequence_length=whole(config, "max_sequence_length", max_length),
+        rope_theta=rope_theta(config, theta),
+        rms_norm_eps=number(config, "rms_norm_eps", 1e-5),
+        rotary_float32=flag(config, "rope_full_precision", True),
+        qkv_bias=flag(config, "include_qkv_bias"),
+        tied_head=flag(config, "weight_tying"),
     )
 
 
+def _key_value_heads(config: Mapping[str, Any], heads: int) -> int:
+    """``multi_query_attention`` is the older name of one head for all. Raises PolicyError where both contradict."""
+    stated, shared = whole_or_none(config, "n_kv_heads"), config.get("multi_query_attention")
+    older = None if shared is None else 1 if flag(config, "multi_query_attention") else heads
+    if stated is not None and older is not None and stated != older:
+        raise PolicyError(
+            f"config.json: n_kv_heads={stated}, but multi_query_attention={shown(shared)} makes it {older}; set "
+            "multi_query_attention to null"
+        )
+    return stated or older or heads
+
+
+def vocabulary_size(config: Mapping[str, Any]) -> int:
+    """Rows of the embedding, which may be more than there are tokens. Raises PolicyError where they are fewer."""
+    tokens, rows = whole(config, "vocab_size"), whole_or_none(config, "embedding_size")
+    if rows is not None and rows < tokens:
+        raise PolicyError(f"config.json: embedding_size={rows}: must be at least vocab_size={tokens}; {COPY}")
+    return rows or tokens
+
+
 def vocabulary(config: Mapping[str, Any], text_size: int) -> Vocabulary:
-    size = config.get("embedding_size") or config["vocab_size"]
+    size = vocabulary_size(config)
     return Vocabulary(size, config["mask_token_id"], config["eos_token_id"], image_offset=size, codebook_size=0)
 
 
@@ -73,4 +105,4 @@ def layout(policy: MaskedDiffusionPolicy, prompt: Prompt) -> EncodedPrompt:
 
 HABITS = Habits(mask_counts=True, whole_rank=True, turn_end=TURN_END)
 
-FAMILY = Family("llada", sizes, vocabulary, tensors, layout, habits=HABITS)
+FAMILY = Family("llada", sizes, vocabulary, tensors, layout, head=HEAD, habits=HABITS)

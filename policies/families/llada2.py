@@ -13,6 +13,8 @@ from typing import Any
 from policies.base import Vocabulary
 from policies.families import llada, qwen
 from policies.families.registry import Family
+from policies.families.rope import partial_rotary_factor
+from policies.families.settings import COPY, flag, number, require, whole, whole_or_none
 from policies.families.tensor_names import Tensors, renamed
 from policies.network.experts import ExpertsConfig
 from policies.network.transformer import Transformer, TransformerConfig
@@ -25,6 +27,7 @@ BLOCK_LENGTH = 32
 FIXED = {"score_function": "sigmoid", "use_qk_norm": True, "norm_topk_prob": True, "use_rmsnorm": True}
 
 TOP = {"wte": "model.word_embeddings", "ln_f": "model.norm", "ff_out": "lm_head"}
+HEAD = ("lm_head.weight", "model.word_embeddings.weight")
 LAYER = {
     "attn_norm": "input_layernorm",
     "q_proj": "attention.query_key_value",
@@ -45,31 +48,42 @@ LAYER = {
 
 
 def sizes(config: Mapping[str, Any]) -> TransformerConfig:
-    for name, only in FIXED.items():
-        if config.get(name, only) != only:
-            raise PolicyError(
-                f"config.json: {name}={config[name]!r}: allowed: {only!r}, as in the released checkpoints"
-            )
-    head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    """Where the config does not say, as in the released configuration_llada2_moe.py."""
+    require(config, FIXED)
+    head_dim = whole_or_none(config, "head_dim") or whole(config, "hidden_size") // whole(config, "num_attention_heads")
     return qwen.sizes(
-        config,
+        {**config, "num_key_value_heads": whole(config, "num_key_value_heads")},
+        max_positions=16_384,
+        eps=1e-5,
         head_dim=head_dim,
-        rotary_dim=int(head_dim * config.get("partial_rotary_factor", 1.0)),
+        rotary_dim=int(head_dim * partial_rotary_factor(config, 0.5)),
         qk_norm=True,
-        qkv_bias=config.get("use_qkv_bias", False),
-        out_bias=config.get("use_bias", False),
-        block_length=config.get("block_size") or BLOCK_LENGTH,
-        experts=ExpertsConfig(
-            count=config["num_experts"],
-            per_token=config["num_experts_per_tok"],
-            hidden_size=config["moe_intermediate_size"],
-            shared=config.get("num_shared_experts") or 0,
-            groups=config["n_group"],
-            groups_per_token=config["topk_group"],
-            scale=config["routed_scaling_factor"],
-            first_layer=config["first_k_dense_replace"],
-        ),
+        qkv_bias=flag(config, "use_qkv_bias"),
+        out_bias=flag(config, "use_bias", True),
+        block_length=whole_or_none(config, "block_size") or BLOCK_LENGTH,
+        experts=_experts(config),
     )
+
+
+def _experts(config: Mapping[str, Any]) -> ExpertsConfig:
+    experts = ExpertsConfig(
+        count=whole(config, "num_experts", 16),
+        per_token=whole(config, "num_experts_per_tok", 2),
+        hidden_size=whole(config, "moe_intermediate_size"),
+        shared=0 if config.get("num_shared_experts") is None else whole(config, "num_shared_experts", least=0),
+        groups=whole(config, "n_group", 8),
+        groups_per_token=whole(config, "topk_group", 4),
+        scale=number(config, "routed_scaling_factor", 2.5),
+        first_layer=whole(config, "first_k_dense_replace", 0, least=0),
+    )
+    in_groups = experts.groups_per_token * (experts.count // experts.groups)
+    if experts.count % experts.groups or experts.groups_per_token > experts.groups or experts.per_token > in_groups:
+        raise PolicyError(
+            f"config.json: {experts.count} experts in n_group={experts.groups} groups, topk_group="
+            f"{experts.groups_per_token}, num_experts_per_tok={experts.per_token}: groups must be equal, and those chosen "
+            f"must hold enough experts; {COPY}"
+        )
+    return experts
 
 
 def vocabulary(config: Mapping[str, Any], text_size: int) -> Vocabulary:
@@ -92,4 +106,4 @@ def tensors(module: Transformer) -> Tensors:
 # The checkpoints' modeling_llada2_moe.py: ``generate``.
 HABITS = Habits(confidence=DRAWN, mask_counts=True, whole_rank=True, turn_end="<|role_end|>")
 
-FAMILY = Family("llada2_moe", sizes, vocabulary, tensors, llada.layout, habits=HABITS)
+FAMILY = Family("llada2_moe", sizes, vocabulary, tensors, llada.layout, head=HEAD, habits=HABITS)

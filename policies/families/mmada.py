@@ -17,6 +17,7 @@ from typing import Any
 from policies.base import EncodedPrompt, Vocabulary
 from policies.families import llada
 from policies.families.registry import Family
+from policies.families.settings import whole, whole_or_none
 from policies.network.transformer import TransformerConfig
 from policies.policy import MaskedDiffusionPolicy
 from policies.samplers.habits import Habits
@@ -37,7 +38,10 @@ RELEASED = {
 
 
 def sizes(config: Mapping[str, Any]) -> TransformerConfig:
-    return llada.sizes({**config, "embedding_size": _size(config)})
+    """The original code has no defaults; we take the release's for what does not change the weights' meaning."""
+    return llada.read_sizes(
+        {**config, "vocab_size": _size(config), "embedding_size": None}, theta=None, max_length=4096
+    )
 
 
 def vocabulary(config: Mapping[str, Any], text_size: int) -> Vocabulary:
@@ -47,15 +51,15 @@ def vocabulary(config: Mapping[str, Any], text_size: int) -> Vocabulary:
         size=_size(config),
         mask_id=config["mask_token_id"],
         eos_id=config["eos_token_id"],
-        image_offset=min(config["llm_vocab_size"], text_size),
-        codebook_size=config["codebook_size"],
+        image_offset=min(whole(config, "llm_vocab_size"), text_size),
+        codebook_size=whole(config, "codebook_size"),
     )
 
 
 def _size(config: Mapping[str, Any]) -> int:
     """Rows of the embedding. Its table grew when image codes were added, and not every name for it was kept up."""
     names = ("new_vocab_size", "embedding_size", "vocab_size")
-    return max(int(config.get(name) or 0) for name in names) or config["vocab_size"]
+    return max(whole_or_none(config, name) or 0 for name in names) or whole(config, "vocab_size")
 
 
 def layout(policy: MaskedDiffusionPolicy, prompt: Prompt) -> EncodedPrompt:
@@ -121,4 +125,4 @@ _LAYOUTS = {Task.TEXT: _text, Task.UNDERSTAND: _understand, Task.DRAW: _draw, Ta
 
 HABITS = Habits(turn_end=llada.TURN_END)
 
-FAMILY = Family("mmada", sizes, vocabulary, llada.tensors, layout, aliases=RELEASED, habits=HABITS)
+FAMILY = Family("mmada", sizes, vocabulary, llada.tensors, layout, aliases=RELEASED, head=llada.HEAD, habits=HABITS)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from policies.base import Vocabulary
+from policies.families.rope import rope_theta
+from policies.families.settings import MOST_LAYERS, flag, number, require, shown, whole, whole_or_none
 from policies.families.tensor_names import Tensors, renamed
 from policies.network.transformer import Transformer, TransformerConfig
 from rl.errors import PolicyError
@@ -24,29 +26,40 @@ LAYER = {
     "up_proj": "mlp.up_proj",
     "ff_out": "mlp.down_proj",
 }
-FIXED = {"hidden_act": "silu", "rope_scaling": None, "use_sliding_window": False}
+HEAD = ("lm_head.weight", "model.embed_tokens.weight")
+FIXED = {"hidden_act": "silu", "use_sliding_window": False}
+# Where config.json does not say: of the released configuration_dream.py and configuration_sdar.py.
+MAX_POSITIONS, RMS_NORM_EPS, KEY_VALUE_HEADS, ROPE_THETA = 32_768, 1e-6, 32, 10_000.0
 
 
-def sizes(config: Mapping[str, Any], **own: Any) -> TransformerConfig:
-    """``own``: what the family sets beside the names that all share."""
-    for name, only in FIXED.items():
-        if config.get(name, only) != only:
-            raise PolicyError(
-                f"config.json: {name}={config[name]!r}: allowed: {only!r}, as in the released checkpoints"
-            )
+def sizes(
+    config: Mapping[str, Any], *, max_positions: int = MAX_POSITIONS, eps: float = RMS_NORM_EPS, **own: Any
+) -> TransformerConfig:
+    """max_positions, eps: where the config does not say. own: what the family sets beside the names that all share."""
+    require(config, FIXED)
+    _require_full_attention(config)
+    heads = whole(config, "num_attention_heads")
+    shared = "num_key_value_heads"
     return TransformerConfig(
-        vocab_size=config["vocab_size"],
-        d_model=config["hidden_size"],
-        n_layers=config["num_hidden_layers"],
-        n_heads=config["num_attention_heads"],
-        n_kv_heads=config["num_key_value_heads"],
-        mlp_hidden_size=config["intermediate_size"],
-        max_sequence_length=config["max_position_embeddings"],
-        rope_theta=float(config["rope_theta"]),
-        rms_norm_eps=config["rms_norm_eps"],
-        tied_head=config.get("tie_word_embeddings", False),
+        vocab_size=whole(config, "vocab_size"),
+        d_model=whole(config, "hidden_size"),
+        n_layers=whole(config, "num_hidden_layers", most=MOST_LAYERS),
+        n_heads=heads,
+        n_kv_heads=whole_or_none(config, shared) if shared in config else KEY_VALUE_HEADS,
+        mlp_hidden_size=whole(config, "intermediate_size"),
+        max_sequence_length=whole(config, "max_position_embeddings", max_positions),
+        rope_theta=rope_theta(config, ROPE_THETA),
+        rms_norm_eps=number(config, "rms_norm_eps", eps),
+        tied_head=flag(config, "tie_word_embeddings"),
         **own,
     )
+
+
+def _require_full_attention(config: Mapping[str, Any]) -> None:
+    """transformers 5 writes a type for each layer."""
+    types = config.get("layer_types")
+    if types is not None and (not isinstance(types, list) or any(each != "full_attention" for each in types)):
+        raise PolicyError(f"config.json: layer_types={shown(types)}: allowed: full_attention in every layer")
 
 
 def vocabulary(config: Mapping[str, Any], mask_id: int, eos_id: int) -> Vocabulary:

@@ -26,6 +26,7 @@ class Family:
     tensors      the names of its weights, and our tensors that each is made of
     layout       a prompt as ids
     aliases      layout tokens that the released tokenizer has under another name: name in the layout -> name there
+    head         names of the head's weight and of the embedding's, which are one tensor where the config ties them
     habits       how its own code samples text, which ``auto`` in the settings stands for
     """
 
@@ -35,6 +36,7 @@ class Family:
     tensors: Callable[[Transformer], Tensors]
     layout: Callable[[MaskedDiffusionPolicy, Prompt], EncodedPrompt]
     aliases: Mapping[str, str] = field(default_factory=dict)
+    head: tuple[str, str] | None = None
     habits: Habits = LLADA
 
 

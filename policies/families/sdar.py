@@ -12,23 +12,27 @@ from typing import Any
 from policies.base import Vocabulary
 from policies.families import llada, qwen
 from policies.families.registry import Family
+from policies.families.rope import require_whole_heads
+from policies.families.settings import flag, whole, whole_or_none
 from policies.network.transformer import TransformerConfig
 from policies.samplers import DRAWN
 from policies.samplers.habits import Habits
 
 MASK_ID = 151669  # of the released tokenizers, for folders whose config does not say
 BLOCK_LENGTH = 4
+HEAD_DIM = 128  # as in the released configuration_sdar.py
 
 
 def sizes(config: Mapping[str, Any]) -> TransformerConfig:
-    bias = config.get("attention_bias", False)
+    require_whole_heads(config)
+    bias = flag(config, "attention_bias")
     return qwen.sizes(
         config,
-        head_dim=config.get("head_dim"),
+        head_dim=whole(config, "head_dim", HEAD_DIM),
         qk_norm=True,
         qkv_bias=bias,
         out_bias=bias,
-        block_length=config.get("block_size") or BLOCK_LENGTH,
+        block_length=whole_or_none(config, "block_size") or BLOCK_LENGTH,
     )
 
 
@@ -39,4 +43,4 @@ def vocabulary(config: Mapping[str, Any], text_size: int) -> Vocabulary:
 # github.com/JetAstra/SDAR, generate.py: ``block_diffusion_generate``.
 HABITS = Habits(confidence=DRAWN, mask_counts=True, whole_rank=True, turn_end="<|im_end|>")
 
-FAMILY = Family("sdar", sizes, vocabulary, qwen.tensors, llada.layout, habits=HABITS)
+FAMILY = Family("sdar", sizes, vocabulary, qwen.tensors, llada.layout, head=qwen.HEAD, habits=HABITS)

@@ -15,9 +15,11 @@ from torch import Tensor
 
 from policies.base import ImageTokenizer, Vocabulary
 from policies.families.registry import Family, family_of
+from policies.families.settings import COPY
 from policies.families.tensor_names import Tensors
+from policies.files.chat_template import FOLDER as TEMPLATES
 from policies.files.folders import INDEX, SINGLE, check_files, read_config, weight_files
-from policies.files.shards import check_weights, read_weights
+from policies.files.shards import Redundant, check_weights, read_weights
 from policies.files.tokenizer import ChatTokenizer
 from policies.files.uninitialised import empty_module
 from policies.images.load import load_image_tokenizer
@@ -39,10 +41,12 @@ def check_policy(path_or_name: str | Path) -> Path:
     """
     folder = check_files(path_or_name)
     family, config = _family(folder)
-    sizes, vocabulary = _interpret(folder, family, config, ChatTokenizer.load(folder, family.aliases))
+    tokenizer = ChatTokenizer.load(folder, family.aliases)
+    tokenizer.check_template()
+    sizes, vocabulary = _interpret(folder, family, config, tokenizer)
     _image_tokenizer(folder, vocabulary, "meta")
     module = empty_module(partial(Transformer, sizes), torch.float32, "meta")
-    check_weights(weight_files(folder), family.tensors(module))
+    check_weights(weight_files(folder), family.tensors(module), _redundant(family, sizes))
     return folder
 
 
@@ -71,7 +75,7 @@ def load_policy(
     image_tokenizer = _image_tokenizer(folder, vocabulary, device)
     module = empty_module(partial(Transformer, sizes), wanted, device)
     files, tensors = weight_files(folder), family.tensors(module)
-    check_weights(files, tensors)
+    check_weights(files, tensors, _redundant(family, sizes))
     read_weights(files, tensors)
     return MaskedDiffusionPolicy(
         name=folder.name,
@@ -98,8 +102,9 @@ def save_policy(policy: MaskedDiffusionPolicy, folder: Path, max_shard_bytes: in
         for file in policy.source.iterdir():
             if file.suffix in COMPANIONS and file.name != INDEX:
                 shutil.copyfile(file, folder / file.name)
-        if (policy.source / IMAGE_TOKENIZER).is_dir():
-            shutil.copytree(policy.source / IMAGE_TOKENIZER, folder / IMAGE_TOKENIZER, dirs_exist_ok=True)
+        for name in (IMAGE_TOKENIZER, TEMPLATES):
+            if (policy.source / name).is_dir():
+                shutil.copytree(policy.source / name, folder / name, dirs_exist_ok=True)
     family, _ = _family(folder)
     write_weights(folder, family.tensors(policy.module), max_shard_bytes)
 
@@ -133,6 +138,14 @@ def _family(folder: Path) -> tuple[Family, Mapping[str, Any]]:
     return family_of(config.get("model_type")), config
 
 
+def _redundant(family: Family, sizes: TransformerConfig) -> Redundant:
+    """What a release may hold beside its weights: a tied head, and the rates of the rotation."""
+    size = sizes.rotary_dim or sizes.head_size
+    rates = 1.0 / sizes.rope_theta ** (torch.arange(0, size, 2, dtype=torch.float32) / size)
+    same = dict([family.head]) if sizes.tied_head and family.head is not None else {}
+    return Redundant(same, {"rotary_emb.inv_freq": rates})
+
+
 def _image_tokenizer(folder: Path, vocabulary: Vocabulary, device: str | torch.device) -> ImageTokenizer | None:
     images = folder / IMAGE_TOKENIZER
     if not images.is_dir():
@@ -149,16 +162,19 @@ def _image_tokenizer(folder: Path, vocabulary: Vocabulary, device: str | torch.d
 def _interpret(
     folder: Path, family: Family, config: Mapping[str, Any], tokenizer: ChatTokenizer
 ) -> tuple[TransformerConfig, Vocabulary]:
+    file = folder / "config.json"
     try:
-        sizes, vocabulary = family.sizes(config), family.vocabulary(config, len(tokenizer))
+        sizes, vocabulary = family.sizes(config), _vocabulary(family, config, tokenizer)
     except KeyError as error:
-        raise PolicyError(
-            f"{folder / 'config.json'}: no {error.args[0]!r}, which a {family.model_type} needs"
-        ) from error
+        raise PolicyError(f"{file}: no {error.args[0]!r}, which a {family.model_type} needs; {COPY}") from error
     except (TypeError, ValueError) as error:
         if isinstance(error, PolicyError):
-            raise
-        raise PolicyError(f"{folder / 'config.json'}: not what a {family.model_type} has: {error}") from error
+            raise PolicyError(str(error).replace("config.json", str(file), 1)) from error
+        raise PolicyError(f"{file}: not what a {family.model_type} has: {error}") from error
+    if sizes.head_dim is None and sizes.d_model % sizes.n_heads:
+        raise PolicyError(f"{file}: a width of {sizes.d_model} cannot be shared by {sizes.n_heads} heads; {COPY}")
+    if (rotated := sizes.rotary_dim if sizes.rotary_dim is not None else sizes.head_size) % 2 or not rotated:
+        raise PolicyError(f"{file}: {rotated} numbers of each head are rotated; must be even and above 0; {COPY}")
     if sizes.n_heads % sizes.kv_heads:
         raise PolicyError(
             f"{folder / 'config.json'}: {sizes.kv_heads} key-value heads cannot be shared by {sizes.n_heads} heads; their "
@@ -166,6 +182,19 @@ def _interpret(
         )
     _check_vocabulary(folder, vocabulary, tokenizer)
     return sizes, vocabulary
+
+
+def _vocabulary(family: Family, config: Mapping[str, Any], tokenizer: ChatTokenizer) -> Vocabulary:
+    """Where neither the config nor the family names the mask or the end, the tokenizer's own tokens of these names.
+    Raises KeyError."""
+    while True:
+        try:
+            return family.vocabulary(config, len(tokenizer))
+        except KeyError as error:
+            found = tokenizer.special_id(str(error.args[0]).removesuffix("_id"))
+            if found is None or error.args[0] in config:
+                raise
+            config = {**config, error.args[0]: found}
 
 
 def _check_vocabulary(folder: Path, vocabulary: Vocabulary, tokenizer: ChatTokenizer) -> None:

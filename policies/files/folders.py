@@ -50,21 +50,54 @@ def check_files(path_or_name: str | Path) -> Path:
 
 
 def read_config(folder: Path) -> Mapping[str, Any]:
-    """config.json. What generation_config.json says of the end of a text goes before it, as in transformers; of several
-    such tokens, the first."""
-    file = folder / "config.json"
+    """config.json, with one whole number for ``eos_token_id`` and for ``mask_token_id``, or without them.
+
+    What generation_config.json says of the end of a text goes before it, as in transformers; of several such tokens, the
+    first. The mask is config.json's, or else generation_config.json's. null counts as absent. Raises PolicyError, also
+    where the weights are quantised.
+    """
+    file, beside = folder / "config.json", folder / "generation_config.json"
     if not file.is_file():
         raise PolicyError(
             f"{folder}: no config.json; a policy folder has config.json, *.safetensors and tokenizer.json"
         )
-    config, generation = _read_object(file), folder / "generation_config.json"
-    ends = _read_object(generation).get("eos_token_id") if generation.is_file() else None
-    if isinstance(ends, list):
-        ends = ends[0] if ends else None
-    return config if ends is None else {**config, "eos_token_id": ends}
+    config = read_object(file)
+    generation = read_object(beside) if beside.is_file() else {}
+    if config.get("quantization_config"):
+        raise PolicyError(
+            f"{file}: quantization_config={str(config['quantization_config'])[:120]}: quantised weights cannot be trained; "
+            "use an unquantised checkpoint"
+        )
+    ids = {
+        "eos_token_id": _token_ids(beside, generation, "eos_token_id") or _token_ids(file, config, "eos_token_id"),
+        "mask_token_id": _only(file, config) or _only(beside, generation),
+    }
+    rest = {name: value for name, value in config.items() if name not in ids}
+    return {**rest, **{name: found[0] for name, found in ids.items() if found}}
 
 
-def _read_object(file: Path) -> Mapping[str, Any]:
+def _only(file: Path, config: Mapping[str, Any]) -> list[int]:
+    ids = _token_ids(file, config, "mask_token_id")
+    if len(ids) > 1:
+        raise PolicyError(
+            f"{file}: mask_token_id={ids}: must be one token id; take the one that stands for unknown tokens"
+        )
+    return ids
+
+
+def _token_ids(file: Path, config: Mapping[str, Any], name: str) -> list[int]:
+    """None, one or several: absent or null, a number, a list of numbers. Raises PolicyError."""
+    value = config.get(name)
+    ids = [] if value is None else value if isinstance(value, list) else [value]
+    if any(isinstance(each, bool) or not isinstance(each, int) for each in ids):
+        raise PolicyError(
+            f"{file}: {name}={value!r}: must be a token's id, a whole number; take it from the tokenizer that these "
+            "weights were trained with"
+        )
+    return ids
+
+
+def read_object(file: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -79,6 +112,8 @@ def weight_files(folder: Path) -> list[Path]:
     if index.is_file():
         try:
             names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+            if not names:
+                raise PolicyError(f"{index}: weight_map names no files; copy it from the original checkpoint")
             if any(Path(name).name != name for name in names):
                 raise PolicyError(f"{index}: names files outside its folder; allowed: plain names")
             return [folder / name for name in names]

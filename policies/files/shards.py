@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import BinaryIO
@@ -19,24 +19,34 @@ from torch import Tensor
 
 from rl.errors import PolicyError
 
-DTYPES = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-    "I64": torch.int64, "I32": torch.int32,
-}  # fmt: skip
+FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+DTYPES = {**FLOATS, "I64": torch.int64, "I32": torch.int32}
+# Counters, masks and indices: no weight is of such a type, unless it is quantised, and then a weight is missing.
+BUFFERS = ("BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64")
 PIECE = 1 << 24  # elements that are converted at once
-# Tensors that may stand in a file although a model computes or ties them.
-DERIVED = ("rotary_emb.inv_freq", "lm_head.weight")
 MAX_HEADER = 100_000_000  # bytes, the format's own limit
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One tensor in a file: bytes begin .. end, counted from the end of the header."""
+    """One tensor in a file: bytes begin .. end, counted from the end of the header. dtype: the format's name of it."""
 
-    dtype: torch.dtype
+    dtype: str
     shape: tuple[int, ...]
     begin: int
     end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Redundant:
+    """Tensors that may stand in a file although the model makes them of others. Their numbers are compared.
+
+    same      name -> the name of the tensor that it must equal
+    computed  end of a name -> the values that it must have, to the precision of its dtype
+    """
+
+    same: Mapping[str, str] = field(default_factory=dict)
+    computed: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Shard:
@@ -64,7 +74,17 @@ class Shard:
         for target in targets:
             flat = target.detach().view(-1)
             for start in range(0, flat.numel(), PIECE):
-                self._read_piece(flat[start : start + PIECE], entry.dtype)
+                self._read_piece(flat[start : start + PIECE], DTYPES[entry.dtype])
+
+    def pieces(self, key: str, size: int = PIECE) -> Iterator[Tensor]:
+        """The numbers of ``key``, flat, up to ``size`` at once, in its own dtype."""
+        entry = self.entries[key]
+        count = prod(entry.shape)
+        for start in range(0, count, size):
+            piece = torch.empty(min(size, count - start), dtype=DTYPES[entry.dtype])
+            self._source.seek(self._base + entry.begin + start * piece.element_size())
+            self._read_piece(piece, piece.dtype)
+            yield piece
 
     def _read_piece(self, target: Tensor, dtype: torch.dtype) -> None:
         in_place = target.dtype == dtype and target.device.type == "cpu"
@@ -95,39 +115,82 @@ class Shard:
         return entries, 8 + length
 
     def _entry(self, key: str, value: dict) -> Entry:
-        if value["dtype"] not in DTYPES:
-            raise PolicyError(
-                f"{self.file}: {key} has dtype {value['dtype']}; allowed: {', '.join(DTYPES)}; use an unquantised checkpoint"
-            )
-        dtype, shape = DTYPES[value["dtype"]], tuple(map(int, value["shape"]))
+        name, shape = str(value["dtype"]), tuple(map(int, value["shape"]))
         begin, end = map(int, value["data_offsets"])
-        if not 0 <= begin <= end or end - begin != prod(shape) * dtype.itemsize:
+        sound = 0 <= begin <= end and (name not in DTYPES or end - begin == prod(shape) * DTYPES[name].itemsize)
+        if not sound:
             raise ValueError(f"{key} of shape {shape} cannot have {end - begin} bytes")
-        return Entry(dtype, shape, begin, end)
+        return Entry(name, shape, begin, end)
 
     def _broken(self, reason: str) -> PolicyError:
         return PolicyError(f"{self.file}: not a whole safetensors file: {reason}; copy it again")
 
 
-def check_weights(files: Sequence[Path], tensors: Mapping[str, Sequence[Tensor]]) -> None:
-    """From the files' headers alone, that each is whole and that together they hold every tensor once, in its shape.
+def check_weights(
+    files: Sequence[Path], tensors: Mapping[str, Sequence[Tensor]], redundant: Redundant | None = None
+) -> None:
+    """From the files' headers, that each is whole and that together they hold every tensor once, in its shape.
 
-    tensors: name in the files -> ours which, end to end, are the tensor of that name. Raises PolicyError.
+    tensors: name in the files -> ours which, end to end, are the tensor of that name. What else there is must be
+    ``redundant``, whose numbers are read and compared, or no weight at all: a buffer of integers or truth values.
+    Raises PolicyError.
     """
-    left = dict(tensors)
+    left, places, extra = dict(tensors), dict[str, Path](), dict[str, Path]()
     for file in files:
         with Shard(file) as shard:
             for key, entry in shard.entries.items():
-                if key in left:
+                if key in tensors:
+                    if key in places:
+                        raise _unfit(file, key, "stands in two files")
+                    _check_dtype(file, key, entry, tensors[key])
                     _check_shape(file, key, entry.shape, left.pop(key))
-                elif not key.endswith(DERIVED):
-                    problem = "stands in two files" if key in tensors else "has no place in the model of config.json"
-                    raise PolicyError(f"{file}: {key} {problem}; is this the config of these weights?")
+                    places[key] = file
+                elif entry.dtype not in BUFFERS:
+                    extra[key] = file
     if left:
         raise PolicyError(
             f"{files[0].parent}: {len(left)} missing tensors, the first is {next(iter(left))}; copy the folder again, or "
             "mend config.json if it describes another model"
         )
+    for key, file in extra.items():
+        _check_redundant(file, key, places, redundant or Redundant())
+
+
+def _check_redundant(file: Path, key: str, places: Mapping[str, Path], redundant: Redundant) -> None:
+    ending = next((end for end in redundant.computed if key.endswith(end)), None)
+    if key not in redundant.same and ending is None:
+        raise _unfit(file, key, "has no place in the model of config.json")
+    with Shard(file) as shard:
+        entry = shard.entries[key]
+        if entry.dtype not in FLOATS:
+            raise _quantised(file, key, entry)
+        if ending is not None:
+            values = redundant.computed[ending]
+            if entry.shape != tuple(values.shape) or not _close(torch.cat(list(shard.pieces(key))), values):
+                raise _unfit(
+                    file, key, "holds other numbers than rope_theta of config.json gives; the model would not use them"
+                )
+            return
+        other = redundant.same[key]
+        with Shard(places[other]) as second:
+            if not _equal(shard, key, second, other):
+                raise _unfit(
+                    file, key, f"differs from {other}, and config.json says that they are one (tie_word_embeddings or "
+                    "weight_tying is true); set it to false if the head is its own",
+                )  # fmt: skip
+
+
+def _equal(first: Shard, key: str, second: Shard, other: str) -> bool:
+    if first.entries[key].shape != second.entries[other].shape:
+        return False
+    pairs = zip(first.pieces(key, 1 << 20), second.pieces(other, 1 << 20), strict=True)
+    return all(torch.equal(a.double(), b.double()) for a, b in pairs)
+
+
+def _close(found: Tensor, wanted: Tensor) -> bool:
+    """To two units in the last place of what was saved, and to the rounding of a sum done elsewhere."""
+    precision = max(2 * torch.finfo(found.dtype).eps, 1e-5)
+    return torch.allclose(found.double(), wanted.double(), rtol=precision, atol=torch.finfo(found.dtype).tiny)
 
 
 def read_weights(files: Sequence[Path], tensors: Mapping[str, Sequence[Tensor]]) -> None:
@@ -136,6 +199,22 @@ def read_weights(files: Sequence[Path], tensors: Mapping[str, Sequence[Tensor]])
         with Shard(file) as shard:
             for key in sorted(shard.entries.keys() & tensors.keys(), key=lambda name: shard.entries[name].begin):
                 shard.read_into(key, tensors[key])
+
+
+def _check_dtype(file: Path, key: str, entry: Entry, parts: Sequence[Tensor]) -> None:
+    if entry.dtype not in DTYPES or (parts[0].is_floating_point() and entry.dtype not in FLOATS):
+        raise _quantised(file, key, entry)
+
+
+def _quantised(file: Path, key: str, entry: Entry) -> PolicyError:
+    return PolicyError(
+        f"{file}: {key} has dtype {entry.dtype}; allowed: {', '.join(FLOATS)}; quantised weights cannot be trained: use an "
+        "unquantised checkpoint"
+    )
+
+
+def _unfit(file: Path, key: str, problem: str) -> PolicyError:
+    return PolicyError(f"{file}: {key} {problem}; is this the config of these weights?")
 
 
 def _check_shape(file: Path, key: str, shape: tuple[int, ...], parts: Sequence[Tensor]) -> None:

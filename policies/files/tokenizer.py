@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
 
-from jinja2 import TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
 from policies.files.bpe_files import MERGES, VOCABULARY, tokenizer_from_vocabulary
-from rl.errors import DataError, PolicyError
+from policies.files.chat_template import ChatTemplate, find_template, read_settings
+from rl.errors import PolicyError
 from rl.types import Message
 
 # Rewards read these; every other special token is layout and is not shown.
@@ -20,7 +17,7 @@ KEPT = ("<think>", "</think>")
 
 
 class ChatTokenizer:
-    """Wraps ``tokenizers.Tokenizer``. The template is rendered in Jinja's sandbox, as transformers does.
+    """Wraps ``tokenizers.Tokenizer``.
 
     special  what the template may write out, such as ``bos_token``
     aliases  other names under which ``token_id`` looks a token up where the tokenizer has no such token
@@ -29,27 +26,20 @@ class ChatTokenizer:
     def __init__(
         self,
         tokenizer: Tokenizer,
-        chat_template: str,
+        chat_template: str | ChatTemplate,
         special: Mapping[str, str] | None = None,
         aliases: Mapping[str, str] | None = None,
     ) -> None:
         self._tokenizer = tokenizer
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-        )
-        environment.globals["raise_exception"] = _refuse
-        try:
-            self._template = environment.from_string(chat_template)
-        except TemplateError as error:
-            raise PolicyError(f"chat template: not a Jinja template: {error}") from error
+        self._template = ChatTemplate(chat_template) if isinstance(chat_template, str) else chat_template
         self._special, self._aliases = dict(special or {}), dict(aliases or {})
         added = tokenizer.get_added_tokens_decoder()
         self._hidden = frozenset(index for index, token in added.items() if token.special and token.content not in KEPT)
 
     @classmethod
     def load(cls, folder: Path, aliases: Mapping[str, str] | None = None) -> ChatTokenizer:
-        """Reads tokenizer.json (or vocab.json and merges.txt) and chat_template.jinja (or tokenizer_config.json's)."""
-        return cls(load_tokenizer(folder), _chat_template(folder), _special_tokens(folder), aliases)
+        """Reads tokenizer.json (or vocab.json and merges.txt) and the folder's chat template. Raises PolicyError."""
+        return cls(load_tokenizer(folder), find_template(folder), _special_tokens(folder), aliases)
 
     def __len__(self) -> int:
         """How many tokens there are, added ones too."""
@@ -77,12 +67,16 @@ class ChatTokenizer:
         return self.encode(self.render(turns))
 
     def render(self, turns: Sequence[Mapping[str, str]]) -> str:
-        """The chat as the template writes it, special tokens and all."""
-        try:
-            return self._template.render(messages=turns, add_generation_prompt=True, **self._special)
-        except TemplateError as error:
-            roles = ", ".join(turn["role"] for turn in turns)
-            raise DataError(f"chat template: it refuses turns of {roles or 'nobody'}: {error}") from error
+        """The chat as the template writes it, special tokens and all. Raises DataError where it fails or refuses."""
+        return self._template.render(turns, self._special)
+
+    def check_template(self) -> None:
+        """Raises PolicyError where the template fails on a plain question, for another reason than that it refuses it."""
+        self._template.check(self._special)
+
+    def special_id(self, name: str) -> int | None:
+        """The id of ``eos_token``, ``mask_token`` or the like, where the folder's files name one."""
+        return self._tokenizer.token_to_id(self._special[name]) if name in self._special else None
 
     def token_id(self, token: str) -> int:
         index = self._tokenizer.token_to_id(token)
@@ -119,38 +113,14 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     raise PolicyError(f"{folder}: no tokenizer.json; save the tokenizer with transformers' fast tokenizer first")
 
 
-def _refuse(message: str) -> NoReturn:
-    raise TemplateError(message)
-
-
-def _chat_template(folder: Path) -> str:
-    file = folder / "chat_template.jinja"
-    if file.is_file():
-        return file.read_text(encoding="utf-8")
-    template = _read(folder / "tokenizer_config.json").get("chat_template")
-    if not isinstance(template, str):
-        raise PolicyError(
-            f"{folder}: no chat template; add chat_template.jinja, or chat_template in tokenizer_config.json"
-        )
-    return template
-
-
 def _special_tokens(folder: Path) -> dict[str, str]:
-    """bos_token, eos_token and the like, from either file: plain text, or an object with its content."""
+    """bos_token, eos_token and the like: plain text, or an object with its content. As in transformers, what an older
+    special_tokens_map.json says goes before tokenizer_config.json, unless that lists its added tokens itself."""
+    settings = read_settings(folder / "tokenizer_config.json")
+    older = {} if "added_tokens_decoder" in settings else read_settings(folder / "special_tokens_map.json")
     found = {}
-    for file in ("special_tokens_map.json", "tokenizer_config.json"):
-        for name, value in _read(folder / file).items():
-            content = value.get("content") if isinstance(value, dict) else value
-            if name.endswith("_token") and isinstance(content, str):
-                found[name] = content
+    for name, value in {**settings, **older}.items():
+        content = value.get("content") if isinstance(value, dict) else value
+        if name.endswith("_token") and isinstance(content, str):
+            found[name] = content
     return found
-
-
-def _read(file: Path) -> Mapping[str, Any]:
-    if not file.is_file():
-        return {}
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise PolicyError(f"{file}: not JSON: {error}") from error
-    return content if isinstance(content, dict) else {}

@@ -28,6 +28,19 @@ def empty_module(make: Callable[[], M], dtype: torch.dtype, device: str | torch.
     return module
 
 
+def sketch_module(make: Callable[[], M]) -> M:
+    """What ``make`` makes, with shapes and addresses of its own for every parameter, and memory for one number of each:
+    for questions about names and sizes."""
+    with torch.device("meta"), _Uninitialised():
+        module = make()
+    for part in module.modules():
+        for name, value in list(part.named_parameters(recurse=False)):
+            part.register_parameter(
+                name, nn.Parameter(torch.empty(1, dtype=value.dtype, device="cpu").expand(value.shape))
+            )
+    return module
+
+
 class _Uninitialised(TorchFunctionMode):
     """Layers draw random values when they are made. On the meta device that costs seconds, for nothing."""
 

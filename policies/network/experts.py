@@ -42,7 +42,7 @@ class SparseExperts(nn.Module):
     def __init__(self, d_model: int, config: ExpertsConfig) -> None:
         super().__init__()
         self.config = config
-        self.router = nn.Linear(d_model, config.count, bias=False)
+        self.router = Router(d_model, config.count, bias=False)
         self.register_buffer("expert_bias", torch.zeros(config.count))
         self.gate_proj = nn.Parameter(torch.empty(config.count, config.hidden_size, d_model))
         self.up_proj = nn.Parameter(torch.empty(config.count, config.hidden_size, d_model))
@@ -67,8 +67,7 @@ class SparseExperts(nn.Module):
     def route(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """[T, D] -> experts [T, per_token] int64 and their weights [T, per_token] float32."""
         config = self.config
-        dtype = torch.promote_types(tokens.dtype, torch.float32)
-        scores = F.linear(tokens.to(dtype), self.router.weight.to(dtype)).sigmoid()
+        scores = self.router(tokens).sigmoid()
         biased = (scores + self.expert_bias).unflatten(1, (config.groups, -1))
         best = biased.topk(2, dim=-1).values.sum(-1).topk(config.groups_per_token, dim=-1).indices
         outside = torch.ones_like(biased[..., 0], dtype=torch.bool).scatter(1, best, False)
@@ -81,6 +80,14 @@ class SparseExperts(nn.Module):
     def _expert(self, index: int, tokens: Tensor) -> Tensor:
         gate, up = F.linear(tokens, self.gate_proj[index]), F.linear(tokens, self.up_proj[index])
         return F.linear(gated(gate, up), self.down_proj[index])
+
+
+class Router(nn.Linear):
+    """A linear layer in float32 at least, whatever the weights are: near ties decide which experts a token sees."""
+
+    def forward(self, input: Tensor) -> Tensor:  # torch's own name
+        dtype = torch.promote_types(input.dtype, torch.float32)
+        return F.linear(input.to(dtype), self.weight.to(dtype))
 
 
 class SharedExpert(nn.Module):

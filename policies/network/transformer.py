@@ -8,7 +8,7 @@ replace MLPs by experts. Parameter names follow LLaDA's checkpoints; a family ma
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -204,6 +204,8 @@ class Transformer(nn.Module):
 
         At LLaDA's width that is 0.016; GPT-2's fixed 0.02 starts a narrow model in a long plateau.
         """
+        for buffer in self.buffers():
+            buffer.zero_()  # the experts' balance
         std = self.config.d_model**-0.5
         scale = (2 * self.config.n_layers) ** -0.5
         for name, parameter in self.named_parameters():
@@ -322,7 +324,7 @@ class Transformer(nn.Module):
 
     @property
     def read_directly(self) -> tuple[Tensor, ...]:
-        """Weights that are read without a call of the module they belong to: an engine must not part them."""
+        """Weights that are read without a call of the module they belong to: an engine must not shard them."""
         return (self.wte.weight if self.config.tied_head else self.ff_out.weight,)
 
     def head(self, hidden: Tensor, first: int = 0, count: int | None = None) -> Tensor:
@@ -335,6 +337,10 @@ class Transformer(nn.Module):
         """[V, D], or the rows of vocabulary ids first .. first + count: ``head`` is its product with hidden states."""
         weight = self.wte.weight if self.config.tied_head else self.ff_out.weight
         return weight[first : None if count is None else first + count]
+
+    def tensors(self) -> Iterator[Tensor]:
+        """All that it holds: parameters, buffers and rotary tables."""
+        yield from (*self.parameters(), *self.buffers(), *(self._rope or ()))
 
     def _rope_tables(self, start: int, stop: int, like: Tensor) -> tuple[Tensor, Tensor]:
         if self._rope is None or self._rope[0].shape[0] < stop or self._rope[0].device != like.device:

@@ -28,7 +28,7 @@ _PROSE = 8_000  # characters at the end that are read as sentences
 
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s{0,3}(?:\\?\{|([0-9A-Za-z.]{1,20})(?![A-Za-z]))")
 _TAG = re.compile(
-    r"<((?:final_?)?(?:answer|result)|final)>(.*?)(?:</\1>|$)|\[((?:final[_ ]?)?answer)\](.*?)(?:\[/\3\]|$)",
+    r"<((?:final_?)?(?:answer|result)|final|ans)>(.*?)(?:</\1>|$)|\[((?:final[_ ]?)?answer)\](.*?)(?:\[/\3\]|$)",
     re.IGNORECASE | re.DOTALL,
 )
 _HASH = re.compile(r"####[ \t]*([^\n#]{1,2000})")
@@ -56,8 +56,11 @@ _VALUE = (
 )
 _NEGATED = re.compile(
     rf"\([^()\n]{{0,12}}(?<![A-Za-z])not {_VALUE}[^()\n]{{0,20}}\)|(?<![A-Za-z])(?:not|cannot be|can not be"
-    rf"|rather than|instead of|never|no longer|nor|≠|\w{{2,6}}n't)\s+(?:equal to |be |the |=\s*)?{_VALUE}"
-    rf"|(?<![0-9A-Za-z.,]){_VALUE}(?=\s+(?:is|was|are)(?:\s+(?:not|never|wrong|incorrect)|n't)(?![A-Za-z]))",
+    rf"|rather than|instead of|never|no longer|nor|≠|\w{{2,6}}n't|(?:rul(?:e[ds]?|ing) out|exclud|reject|discard|eliminat|"
+    rf"dismiss)(?:e[ds]?|s|ed|ing)?|except(?: for)?|other than|apart from)\s+(?:equal to |be |the |=\s*|[a-z]\s*=\s*)?{_VALUE}"
+    rf"|(?<![0-9A-Za-z.,]){_VALUE}(?=\s+(?:is|was|are)(?:\s+(?:also |clearly |simply |just |far |much |way )?(?:not|never|wrong"
+    r"|incorrect|impossible|invalid|extraneous|false|ruled out|excluded|rejected|unreasonable|absurd|out of the question"
+    r"|too (?:large|small|big|little|high|low|many|few|long|short|much))|n't)(?![A-Za-z]))",
     re.IGNORECASE,
 )
 
@@ -143,7 +146,7 @@ def _english(text: str) -> Iterator[Candidate]:
             yield Candidate("word", words.text, match.start(), words.end)
     reverse = re.compile(
         r"(?:is|are) (?:thus |therefore |indeed )?(?:the|our|my) (?:final |correct |right |required )*"
-        r"(?:answer|choice|option)(?![A-Za-z])|is (?:the )?correct(?![A-Za-z])"
+        r"(?:answer|choice|option)(?![A-Za-z])|is (?:the )?(?:correct|right)(?! (?:angle|hand|side|of|triangle))(?![A-Za-z])"
     )
     for match in list(reverse.finditer(text))[-8:]:
         before = _value_before(text, match.start())

@@ -20,27 +20,34 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rewards.math.candidates import Candidate, boxes, formulas, hashes, phrases, tags, without_negations
+from rewards.math.candidates import Candidate, boxes, hashes, phrases, tags, without_negations
+from rewards.math.closing import PROSE, YES, closing
 from rewards.math.labels import CORRECTION
 from rewards.math.notation import MAX_ANSWER, plain_words, strip_delimiters
-from rewards.math.prose import FORMULA, Read, formula_text, read_statement, read_value
+from rewards.math.prose import FORMULA, formula_text, read_statement, read_value
 from rewards.math.script import one_script, without_strikes
 from rewards.response import split_response
 
 SOURCES = ("boxed", "hash", "tag", "bare", "phrase", "formula", "last_number")
 
 _TAIL = 100_000  # characters of a completion that are searched
-_PROSE = 2_000  # and for its last sentence
 _CORRECTIONS = 12
 
 _ROW_END = re.compile(r"(\\\\(?:\[[^\[\]\n]{1,9}\])?)[ \t]*\n[ \t]*")  # of a matrix: its rows go on one line
-_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
+_ACCENTED = r"\u00c0-\u024f\u1e00-\u1eff"
+_WORD = re.compile(
+    rf"(?<![\\A-Za-z])[A-Za-z]{{2,}}(?![{_ACCENTED}])|(?<![^\W\d_])(?=[A-Za-z]*[{_ACCENTED}])[A-Za-z{_ACCENTED}]{{2,}}"
+)
+_COPULA_ABROAD = re.compile(
+    r"(?<=[^\W\d_])\s(?:é|è|es|est|ist|jest|je|är|er|são|sont|sind|zijn|há)\s+(?=[-+$\\(*0-9])",
+    re.IGNORECASE,
+)
 _NO_WORDS = re.compile(
     r"\\[A-Za-z]+\s*\{[^{}]*\}|\\[A-Za-z]+|(?<![A-Za-z])(?:and|or|sin|cos|tan|log|ln|sqrt|pi)(?![A-Za-z])"
 )
 _LEAD = re.compile(
-    r"^[\s*]*(?:(?:so|thus|hence|therefore|then|we (?:get|have|find)(?: that)?|(?:i|we) (?:think|believe)(?: that)?|it(?: i|')s)"
-    r"\b[,:]?\s+)+",
+    r"^[\s*,;:.]*(?:(?:so|thus|hence|therefore|then|we (?:get|have|find)(?: that)?|(?:i|we) (?:think|believe)(?: that)?"
+    r"|it(?: i|')s)\b[,:]?\s+)+",
     re.IGNORECASE,
 )
 _LABEL = re.compile(
@@ -49,23 +56,6 @@ _LABEL = re.compile(
     r"|(?:option|choice)\b\**\s*(?:is|:|=)?(?=\W*[A-Z]\b))[\s:]*",
     re.IGNORECASE,
 )
-_IS = re.compile(
-    r"(?<![A-Za-z])(?:is|are|was|were|equals?|be|becomes?|gives?|get|gets|got|have|has|makes?|leaves?|yields?|needs?|costs?|pays?|takes?|it's)"
-    r"(?![A-Za-z])\s*(?:(?:exactly|only|about|a total of|in total|thus|therefore|equal to|that|located|found|at|in|:)\s+|:\s*)*",
-    re.IGNORECASE,
-)
-_NUMBER = re.compile(
-    r"(?:(?<![\w)}\]])[-−])?(?<![0-9.])(?:\\?[$€£₹¥]\s?)?"  # a minus after an operand is a subtraction
-    r"(?:[0-9]{1,4}(?::[0-9]{1,4}){1,3}(?:\s?[AaPp]\.?[Mm]\.?)?(?![A-Za-z])|\\[dt]?frac\{-?[0-9]{1,100}\}\{[0-9]{1,100}\}"
-    r"|(?:[0-9]{1,3}(?:,[0-9]{3}){1,30}(?![0-9])|[0-9]{1,100})(?:\.[0-9]{1,100})?(?:/[0-9]{1,100})?)(?:\s?\\?%)?"
-)
-_RESULT_NUMBER = re.compile(
-    r"(?:=|so|then|giving|gives|leaving|leaves|makes|making|totals?|totalling|get|gets|yields|yielding|i\.e\.,?|or)\s*\\?\$?\s*$",
-    re.IGNORECASE,
-)
-_BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
-_SENTENCE_END = re.compile(r"[.!?:]+(?=\s|$|[\"'*)])|\n+")
-_VALUE_LIKE = re.compile(r"[0-9$]|\\[(\[]|√|π|∞")
 _AFTER_CORRECTION = re.compile(
     r"(?:[\s,:;.!—–*]|-(?![-0-9.\\$]))*(?:(?:it|that|this)(?:'s| is| was| should be| should have been"
 r"| must be| equals)|(?:the )?(?:correct|right|actual|real|final)? ?(?:answer|value|result|one|number) (?:is|should be)"
@@ -77,7 +67,6 @@ _SAID = re.compile(
     re.IGNORECASE,
 )
 _TWO_SENTENCES = re.compile(r"\n|[.!?]\s+(?=[A-Z][a-z]+\s)")
-_YES = re.compile(r"\W*(yes|no|true|false)(?![A-Za-z])(?!\s+(?:solution|real|or|and)\b)", re.IGNORECASE)
 _END_TOKEN = re.compile(
     r"<\|(?:im_end|endoftext|eot_id|end|eos|end_of_text|end_of_turn|assistant_end)\|>|</s>|<(?:eos|end_of_turn)>|<｜end▁of▁sentence｜>|<\|im_start\|>\s*user"
 )
@@ -91,15 +80,22 @@ _EXPLAINED = re.compile(
     r"\n\s*[*_#]*(?:explanation|confidence|certainty|score|source|references?|reasoning|justification|notes?|proof|check|verification)s?[*_\s]*:",
     re.IGNORECASE,
 )
-_BECAUSE = re.compile(r"(?<![A-Za-z])(?:because|since|as)(?![A-Za-z])", re.IGNORECASE)
 _PLAIN_VALUE = re.compile(
     r"[*$\s]*(?:[A-Za-z](?:_?[0-9])?\s?=\s?)?(?:[-+]?\\?\$?[0-9][0-9.,/]*\s?\\?%?|\(?[A-J]\)?)[*$\s.]*"
 )
-_UNSURE = re.compile(r"(?:\bthan|\bbetween|\bexceeds?|\bexceeding|\bbeyond)\s*[$\\(]{0,2}\s*$", re.IGNORECASE)
 _BULLET = re.compile(r"^\s*[>•‣▪●◦]\s*")
-_ASIDE = re.compile(r"[\s,.!*_]*(?:\([A-Za-z][^()0-9]{1,60}\))?[\s,.!*_]*")
-_CHOSEN = re.compile(
-    r"(?:options?|choices?|choose|select|pick|letter|answers?)\W{0,4}\(?([A-J])\)?(?![A-Za-z])|\(([A-J])\)|\*\*\(?([A-J])\)?\.?\*\*|(?:so|hence|therefore|thus|is|it's|:)\s+([A-J])(?=\W*$)"
+_ASIDE = re.compile(
+    r"[\s,.!*_]*(?:(?:now|then|today|in total|in all|altogether|left|remaining|again|too|as well|exactly|overall)"
+    r"(?![A-Za-z])[\s,.!*_]*)*"
+    r"(?:\([A-Za-z][^()0-9]{1,60}\))?[\s,.!*_]*",
+    re.IGNORECASE,
+)
+_ARROW = re.compile(r"^.*(?:→|⇒|⟹|➡|➜|[-=]+>)\s*(?=[-+−$\\*(0-9])", re.DOTALL)
+# A value at the very beginning, and why: ``15, because 9 + 6 = 15``, ``15. This is 9 + 6.``
+_REASONED = re.compile(
+    r"[\s*$]*((?:[A-Za-z]\s?=\s?)?[-+−]?\\?[$€£]?[0-9][0-9.,/]*(?<![.,])\s?\\?%?)[*$]*\s*(?:[,.;:]|\s?[–—-](?=\s))?\s*"
+    r"(?:because|since|as|for|this is|that is|it is|this comes|we get)(?![A-Za-z])",
+    re.IGNORECASE,
 )
 
 
@@ -165,7 +161,7 @@ def _decide(text: str, sources: frozenset[str], wanted: str) -> str | None:
     weak = [c for c in stated if c.mark == "weak"] + [c for c in stated if c.mark == "word"]
     if weak:
         return max(weak, key=lambda candidate: candidate.start).text
-    return _last_line(text, sources, wanted) or _closing(text, sources, wanted)
+    return _last_line(text, sources, wanted) or closing(text, sources, wanted)
 
 
 def _corrected(
@@ -173,7 +169,7 @@ def _corrected(
 ) -> tuple[list[Candidate], list[Candidate], str | None]:
     """What remains behind the last correction that a statement follows; or the value that the correction itself gives."""
     everything = [*explicit, *(c for c in stated if c.mark == "phrase")]
-    shift = max(0, len(text) - _PROSE * 4)
+    shift = max(0, len(text) - PROSE * 4)
     for match in list(CORRECTION.finditer(text, shift))[: -_CORRECTIONS - 1 : -1]:
         at = match.start()
         stated_before = any(c.end <= at + 1 for c in everything)
@@ -222,8 +218,10 @@ def _within(content: str, wanted: str) -> str:
 
 def _bare(text: str, wanted: str) -> str | None:
     """All of a text that is short enough to be an answer by itself."""
-    if wanted == "yes" and (said := _YES.match(text)) is not None:
+    if wanted == "yes" and (said := YES.match(text)) is not None:
         return said.group(1)
+    if not wanted and (reasoned := _REASONED.match(text)) is not None:
+        return reasoned.group(1)
     if text.rstrip().endswith("?") and re.search("[0-9]", text):
         return None
     text = _BULLET.sub("", without_negations(text))
@@ -237,10 +235,11 @@ def _bare(text: str, wanted: str) -> str | None:
     if formula is not None:
         return formula_text(formula)
     text = text.replace("**", "") if text.count("**") % 2 == 0 else text
-    text = _LEAD.sub("", text, count=1)
+    text = _LEAD.sub("", _ARROW.sub("", text, count=1), count=1)
     short = _LABEL.sub("", text, count=1)
-    if short != text:
-        value = read_statement(short, 0)
+    abroad = _COPULA_ABROAD.search(text)
+    if short != text or abroad is not None:
+        value = read_statement(short, 0) if short != text else read_value(text, abroad.end() if abroad else 0)
         return value.text if value is not None else None
     if len(_WORD.findall(_NO_WORDS.sub("", text))) > 2 or (_SAID.match(text) and re.search("[0-9]", text)):
         return None
@@ -253,9 +252,17 @@ def _bare(text: str, wanted: str) -> str | None:
 
 def _last_line(text: str, sources: frozenset[str], wanted: str) -> str | None:
     """The last line, where it is a value or a label with one: ``**42**``, ``- Total: 42``."""
-    line = text.rstrip().rsplit("\n", 1)[-1].strip()
-    if "bare" not in sources or len(line) > 120 or _TWO_SENTENCES.search(line):
+    if "bare" not in sources:
         return None
+    shown = [f for f in FORMULA.finditer(text, max(0, len(text) - PROSE)) if not text[f.end() :].strip(" .*\n")]
+    if shown and not wanted and "\n" in shown[-1].group():
+        return formula_text(shown[-1])  # displayed, on lines of its own
+    line = text.rstrip().rsplit("\n", 1)[-1].strip()
+    if wanted == "yes" and (said := YES.match(line)) is not None:
+        return said.group(1)
+    if len(line) > 120 or _TWO_SENTENCES.search(line):
+        return None
+    line = _ARROW.sub("", line, count=1).lstrip("=≈ ")
     label = _LABEL.sub("", line, count=1)
     if label != line:
         value = read_statement(label, 0)
@@ -266,95 +273,6 @@ def _last_line(text: str, sources: frozenset[str], wanted: str) -> str | None:
         return line if letter or (wanted != "choice" and 0 < len(words) < 3) else None
     value = read_value(line, 0)
     return value.text if value is not None and len(words) < 3 and not line[value.end :].strip(" .*_`!\"')$") else None
-
-
-def _closing(text: str, sources: frozenset[str], wanted: str) -> str | None:
-    """The last sentence that has a value."""
-    original = text[-_PROSE:]
-    tail = without_negations(original)
-    masked = FORMULA.sub(lambda match: "$" + "x" * (len(match.group()) - 2) + "$", tail)
-    ends = [0, *(match.end() for match in _SENTENCE_END.finditer(masked)), len(tail)]
-    for begin, end in list(zip(ends, ends[1:], strict=False))[:-40:-1]:
-        sentence = tail[begin:end]
-        asked = sentence.rstrip().endswith("?")
-        if re.search("[0-9]", original[begin:end]) and (asked or not re.search("[0-9]", sentence)):
-            return None  # a question, or what is denied
-        if wanted == "choice" and (chosen := [m for m in _CHOSEN.finditer(sentence)]):
-            reason = _BECAUSE.search(sentence, chosen[0].end())
-            chosen = [m for m in chosen if reason is None or m.start() < reason.start()]
-            letters = dict.fromkeys(next(filter(None, m.groups())) for m in chosen)
-            return ", ".join(letters)
-        if wanted in ("word", "yes"):
-            found = _word_of(sentence, wanted)
-        else:
-            found = _value_of(sentence, masked[begin:end], sources) if _VALUE_LIKE.search(sentence) else None
-        if found:
-            return found
-        if wanted not in ("word", "yes") and "last_number" in sources and re.search("[0-9]", sentence):
-            return None  # a bound: more than 5
-    return None
-
-
-def _word_of(sentence: str, wanted: str) -> str | None:
-    said = _YES.match(sentence) if wanted == "yes" else None
-    if said is not None:
-        return said.group(1)
-    bold = _BOLD.findall(sentence)
-    if bold:
-        return bold[-1]
-    verbs = list(_IS.finditer(sentence))
-    if not verbs:
-        return None
-    words = re.sub(r"^(?:an?|the)\s+", "", sentence[verbs[-1].end() :].strip(" .!\n*\"'"), flags=re.IGNORECASE)
-    return words if 0 < len(words.split()) <= 4 else None
-
-
-def _value_of(sentence: str, masked: str, sources: frozenset[str]) -> str | None:
-    options: list[Read] = []
-    if "formula" in sources:
-        for match in _IS.finditer(masked):
-            value = read_value(sentence, match.end())
-            if value is not None:
-                linked = read_statement(sentence, match.end()) or value
-                options.append(Read(linked.text, linked.end + 1))  # a tie goes to the sentence
-        options += [
-            Read(match.group(1), match.end())
-            for match in _BOLD.finditer(sentence)
-            if _VALUE_LIKE.search(match.group(1))
-        ]
-        options += [Read(candidate.text, candidate.end) for candidate in formulas(sentence)]
-    best = max(options, key=lambda option: option.end) if options else None
-    if "last_number" not in sources:
-        return best.text if best is not None else None
-    numbers = list(_NUMBER.finditer(masked))
-    if best is None:
-        return _last_number(sentence, numbers)
-    later = [
-        n
-        for n in numbers
-        if n.start() >= best.end and _RESULT_NUMBER.search(masked[max(0, n.start() - 16) : n.start()])
-    ]
-    return _number_at(sentence, later[-1]) if later else best.text
-
-
-def _last_number(sentence: str, numbers: list[re.Match[str]]) -> str | None:
-    """With those that are joined to it; not a bound, as in ``more than 5``."""
-    if not numbers:
-        return None
-    last = numbers[-1]
-    for number in numbers[-6:-1]:
-        value = read_value(sentence, number.start())
-        if value is not None and value.end >= last.end() and ", " in value.text:
-            return None if _UNSURE.search(sentence, 0, number.start()) else value.text
-    return None if _UNSURE.search(sentence, max(0, last.start() - 24), last.start()) else _number_at(sentence, last)
-
-
-def _number_at(sentence: str, match: re.Match[str]) -> str:
-    """The number, with the unit that follows it."""
-    value = read_value(sentence, match.start())
-    if value is not None and re.fullmatch(r"[-−]?\\?[$€£]?[0-9][0-9.,/]*\s?\\?%?\s[A-Za-z ]{1,40}", value.text):
-        return value.text
-    return match.group()
 
 
 def unlabelled(text: str) -> str:

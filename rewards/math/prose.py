@@ -75,7 +75,7 @@ _REALS = re.compile(
 _SIGN_WORD = re.compile(r"(?:negative|minus)\s+(?=[0-9$\\])", re.IGNORECASE)
 _SIGN = re.compile(r"[<>≤≥]|\\[lg]eq?(?![A-Za-z])")
 _UNIT_WORD = re.compile(
-    r"[ \t]*((?:[A-Za-z][A-Za-z.]*(?:/[A-Za-z]+)*(?:\^\{?[0-9]\}?|[²³])?)|[^\W\d_A-Za-z]{0,0})(?![A-Za-z'])"
+    r"[ \t]*((?:[A-Za-z][A-Za-z.]*(?:/[A-Za-z]+)*(?:\^\{?[0-9]\}?|[²³])?)|[^\W\d_A-Za-z]{0,0})(?![^\W\d_]|')"
 )
 _SENTENCE_END = re.compile(r"[.!?]+(?=\s|$|[\"'*)])|\n")
 

@@ -63,6 +63,7 @@ class CompositionReward:
     """
 
     name = "composition"
+    largest = 1.0
     Settings = CompositionSettings
 
     def __init__(self, settings: CompositionSettings) -> None:

@@ -46,6 +46,7 @@ class OcrReward:
     """
 
     name = "ocr"
+    largest = 1.0
     Settings = OcrSettings
 
     def __init__(self, settings: OcrSettings) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rewards.custom import FunctionReward
-from rewards.sandbox.wire import from_json
+from rewards.sandbox.wire import unpack
 
 _PRINTED = 4_000  # characters of a call's output that reach the log
 _loaded: dict[str, FunctionReward] = {}
@@ -19,7 +19,7 @@ def call(payload: Mapping[str, Any]) -> dict[str, Any]:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         if "reward" not in _loaded:
-            _loaded["reward"] = FunctionReward.from_file(payload["path"], payload["function"], payload["extra"])
-        scores = _loaded["reward"].score([from_json(item) for item in payload["items"]])
+            _loaded["reward"] = FunctionReward.from_file(payload["path"], payload["function"], unpack(payload["extra"]))
+        scores = _loaded["reward"].score(unpack(payload["items"]))
     rows = [{"value": s.value, "status": str(s.status), "parts": dict(s.parts), "detail": s.detail} for s in scores]
     return {"scores": rows, "printed": printed.getvalue()[:_PRINTED]}

@@ -4,9 +4,10 @@
 address-space limit. Workers are forked from a template process that has imported everything and has one thread, so a
 killed one is replaced in milliseconds and no process with threads is ever forked. Any thread may call it.
 
-A worker cannot write or make files, start programs or reach a network, where the kernel has Landlock (5.13) and user
-namespaces; ``network=True`` leaves the last two, and temporary files in a folder of its own. What this is NOT: a sandbox
-for hostile code. A worker can read files; it is for our own functions on hostile input.
+A ``sealed`` worker cannot write or make files, start programs or reach a network, where the kernel has Landlock (5.13) and
+user namespaces. ``network`` leaves the last two, and temporary files in a folder of its own. An ``open`` one may do what
+this process may, in this process' environment: only the wall deadline holds, and the address space where it is limited.
+What this is NOT: a sandbox for hostile code. A worker can read files; it is for our own functions on hostile input.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import time
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rewards.sandbox.template import receive_frame, send_frame
 from rl.errors import DeadlineError, RewardError
@@ -31,6 +32,7 @@ from rl.types import ScoreStatus
 _START_S = 120.0  # importing a computer algebra system on a busy machine
 _CONTROL_S = 20.0
 _GRACE_S = 5.0
+Rules = Literal["sealed", "network", "open"]
 _LIVE: weakref.WeakSet[Isolated] = weakref.WeakSet()
 
 
@@ -55,9 +57,13 @@ class _Worker:
 class Isolated:
     """Calls ``module:function`` in worker processes; one worker per concurrent call, reused up to ``recycle_after``."""
 
-    def __init__(self, target: str, memory_mb: int = 768, recycle_after: int = 500, *, network: bool = False) -> None:
-        self.target, self.network = target, network
-        self.memory = memory_mb << 20
+    def __init__(
+        self, target: str, memory_mb: int | None = 768, recycle_after: int = 500, *, rules: Rules = "sealed"
+    ) -> None:
+        """memory_mb: of address space; None is no limit."""
+        self.target = target
+        self.rules: Rules = rules
+        self.memory = (memory_mb or 0) << 20
         self.recycle_after = recycle_after
         self._forget()
         _LIVE.add(self)
@@ -174,12 +180,12 @@ class Isolated:
         child = [sys.executable, "-m", "rewards.sandbox.template"]
         with theirs:
             self._template = subprocess.Popen(
-                [*child, str(theirs.fileno()), self.target, str(self.memory), "network" if self.network else "sealed"],
+                [*child, str(theirs.fileno()), self.target, str(self.memory), self.rules],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env=_environment(),
+                env=_environment(self.rules),
                 start_new_session=True,  # an interrupt from the terminal is for the parent, whose end ends this too
             )
         ours.settimeout(_START_S)
@@ -196,11 +202,12 @@ class Isolated:
         return ours
 
 
-def _environment() -> dict[str, str]:
-    """Nothing of the parent's environment but where Python finds modules: no tokens, no proxies."""
+def _environment(rules: Rules) -> dict[str, str]:
+    """Nothing of the parent's environment but where Python finds modules: no tokens, no proxies. ``open``: all of it."""
     roots = [str(Path(__file__).parents[2]), *(entry or os.getcwd() for entry in sys.path)]
     threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     return {
+        **(os.environ if rules == "open" else {}),
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(roots)),
         "PATH": os.environ.get("PATH", ""),
         "LANG": "C.UTF-8",

@@ -1,4 +1,4 @@
-"""What ``unigrpo rewards check`` wants to know of a reward function; runs in a killable child process.
+"""What ``unigrpo rewards check`` wants to know of a reward; runs in a killable child process, as open as a reward worker's.
 
 Each check is a row: its name, ``ok``, ``note`` or ``wrong``, and a line that says what was found.
 """
@@ -11,26 +11,35 @@ import io
 import math
 import pickle
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from rewards.base import Reward
-from rewards.custom import CustomReward, FunctionReward
+from rewards.custom import CustomReward, FunctionReward, IsolatedFunction
 from rewards.registry import load_reward
-from rewards.sandbox.wire import from_json
+from rewards.sandbox.wire import unpack
 from rl.types import RewardItem, Score
 
 OK, NOTE, WRONG = "ok", "note", "wrong"
-_THREADS = 4
+_THREADS, _PRINTED = 4, 4_000
+_loaded: list[Reward] = []
 
 
-def probe(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"spec": what load_reward takes, "items"}`` -> ``{"rows": [[check, verdict, line]], "seconds_per_item", "printed"}``."""
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        reward = load_reward(payload["spec"])
-        items = [from_json(item) for item in payload["items"]]
+def load(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"spec": what load_reward takes, packed}``: loads it for the calls of ``examine`` after it."""
+    with _captured() as printed:
+        _loaded.append(load_reward(unpack(payload["spec"])))
+    return {"printed": printed.getvalue()[:_PRINTED]}
+
+
+def examine(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"items": packed}`` -> ``{"rows": [[check, verdict, line]], "scores", "seconds_per_item", "printed"}``.
+
+    scores: ``[row's id, status, value or None, detail]`` of each item, in their order.
+    """
+    reward, items = _loaded[-1], unpack(payload["items"])
+    with _captured() as printed:
         began = time.perf_counter()
         scores = reward.score(items)
         seconds: float | None = (time.perf_counter() - began) / len(items)
@@ -49,7 +58,24 @@ def probe(payload: Mapping[str, Any]) -> dict[str, Any]:
         function = _function_of(reward)
         if function is not None:
             rows.append(_pickles(function.function))
-    return {"rows": rows, "seconds_per_item": seconds, "printed": printed.getvalue()[:4_000]}
+    found = [_shown(item, score) for item, score in zip(items, scores, strict=True)]
+    return {"rows": rows, "scores": found, "seconds_per_item": seconds, "printed": printed.getvalue()[:_PRINTED]}
+
+
+def probe(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """The one function of the child: ``load``, or ``examine`` where there are items."""
+    return examine(payload) if "items" in payload else load(payload)
+
+
+@contextlib.contextmanager
+def _captured() -> Iterator[io.StringIO]:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        yield printed
+
+
+def _shown(item: RewardItem, score: Score) -> list[Any]:
+    return [item.prompt.id, str(score.status), score.value if math.isfinite(score.value) else None, score.detail]
 
 
 def _function_of(reward: Reward) -> FunctionReward | None:
@@ -59,6 +85,8 @@ def _function_of(reward: Reward) -> FunctionReward | None:
 
 def _signature(reward: Reward) -> list[str]:
     found = _function_of(reward)
+    if isinstance(reward, CustomReward) and isinstance(reward.called, IsolatedFunction):
+        return ["signature", OK, f"{reward.called.label}, in a child process of its own (isolate=true)"]
     if found is None:
         return ["signature", OK, f"{type(reward).__module__}.{type(reward).__name__}, a class with score(items)"]
     function = found.function

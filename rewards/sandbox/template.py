@@ -1,6 +1,6 @@
 """The other side of ``rewards.sandbox.parent``: a template process that forks workers, and the worker's loop.
 
-Run as ``python -m rewards.sandbox.template FD MODULE:FUNCTION MEMORY_BYTES network|sealed``. The template imports the
+Run as ``python -m rewards.sandbox.template FD MODULE:FUNCTION MEMORY_BYTES sealed|network|open``. The template imports the
 function once, has one thread and never runs it on anything from outside; a worker is a fork of it, so it starts in
 milliseconds, and serves one socket until that closes. With ``network``, where users' own functions run, there is also a
 folder for temporary files, gone with the template: torch, for one, is not imported without. Where the module has a
@@ -55,12 +55,12 @@ def _receive(channel: socket.socket, length: int) -> bytes:
     return bytes(parts)
 
 
-def run_template(control: socket.socket, target: str, memory: int, network: bool) -> None:
+def run_template(control: socket.socket, target: str, memory: int, rules: str) -> None:
     """Serve ``spawn`` (with the worker's socket attached) and ``drop``; end, with all workers, when the parent does."""
     module, _, name = target.partition(":")
     function = getattr(importlib.import_module(module), name)
     getattr(sys.modules[module], "warm_up", lambda: None)()
-    folder = tempfile.tempdir = tempfile.mkdtemp(prefix="unigrpo-") if network else None
+    folder = tempfile.tempdir = tempfile.mkdtemp(prefix="unigrpo-") if rules == "network" else None
     gc.freeze()  # so that a collection in a worker does not copy the template's memory
     workers: set[int] = set()
     send_frame(control, {"ready": True})
@@ -71,7 +71,7 @@ def run_template(control: socket.socket, target: str, memory: int, network: bool
                 return
             order, _, number = data.decode().partition(" ")
             if order == "spawn":
-                pid = _spawn(control, descriptors[0], function, memory, network)
+                pid = _spawn(control, descriptors[0], function, memory, rules)
                 workers.add(pid)
                 send_frame(control, {"pid": pid})
             else:
@@ -85,7 +85,7 @@ def run_template(control: socket.socket, target: str, memory: int, network: bool
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _spawn(control: socket.socket, descriptor: int, function: Callable[[Any], Any], memory: int, network: bool) -> int:
+def _spawn(control: socket.socket, descriptor: int, function: Callable[[Any], Any], memory: int, rules: str) -> int:
     pid = os.fork()
     if pid:
         os.close(descriptor)
@@ -95,8 +95,8 @@ def _spawn(control: socket.socket, descriptor: int, function: Callable[[Any], An
         control.close()
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)  # the template's is a pipe that nobody reads any more
-        _restrict(memory, network)
-        _serve(socket.socket(fileno=descriptor), function)
+        _restrict(memory, rules)
+        _serve(socket.socket(fileno=descriptor), function, limits_cpu=rules != "open")
         code = 0
     finally:
         os._exit(code)
@@ -111,15 +111,22 @@ def _end(pid: int) -> int:
     return 0
 
 
-def _restrict(memory: int, network: bool) -> None:
+def _restrict(memory: int, rules: str) -> None:
     """Address space, no files, no programs, no network, no core dumps; and die with the template.
 
-    ``network`` leaves programs, the network, and files in the template's temporary folder.
+    ``network`` leaves programs, the network, and files in the template's temporary folder; ``open`` leaves everything but
+    the address space, where that is not 0. Where memory runs out, an open worker is the first that the kernel ends.
 
     What a kernel without Landlock or user namespaces cannot hold is not held: see ``rewards.sandbox.seal``.
     """
     die_with_parent()
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    if memory:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    if rules == "open":
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")
+        return
+    network = rules == "network"
     file_size = _MAX_FILE if network else 0
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -128,16 +135,17 @@ def _restrict(memory: int, network: bool) -> None:
     seal(write_to=tempfile.tempdir if network else None, execute=network)
 
 
-def _serve(channel: socket.socket, function: Callable[[Any], Any]) -> None:
+def _serve(channel: socket.socket, function: Callable[[Any], Any], *, limits_cpu: bool) -> None:
     while True:
         try:
             request = receive_frame(channel)
         except EOFError:
             return
         # a wall deadline is the parent's to keep; this one holds even where the parent is gone
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        limit = math.ceil(used.ru_utime + used.ru_stime + request["deadline_s"]) + 1
-        resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+        if limits_cpu:
+            used = resource.getrusage(resource.RUSAGE_SELF)
+            limit = math.ceil(used.ru_utime + used.ru_stime + request["deadline_s"]) + 1
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
         send_frame(channel, _answer(function, request["payload"]))
 
 
@@ -154,4 +162,4 @@ def _answer(function: Callable[[Any], Any], payload: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    run_template(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], int(sys.argv[3]), sys.argv[4] == "network")
+    run_template(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], int(sys.argv[3]), sys.argv[4])

@@ -34,7 +34,7 @@ _UNFINISHED = ".unfinished_"
 _NAME = re.compile(r"global_step_(\d+)")
 # Settings that do not change what a step computes.
 _WITHOUT_EFFECT = frozenset(
-    "name output_dir steps cluster tracking val_before_train val_after_train test_freq save_freq keep_checkpoints "
+    "name output_dir steps cluster tracking val_before_train val_after_train test_freq save_freq save_minutes keep_checkpoints "
     "resume_mode resume_path best_metric best_mode keep_best".split()
 )
 
@@ -139,13 +139,7 @@ class FolderCheckpoints:
         if self.config.resume_mode == "disable":
             return None
         if self.config.resume_mode == "path":
-            folder = Path(str(self.config.resume_path))
-            problem = damage(folder)
-            if problem:
-                raise CheckpointError(
-                    f"resume_path={folder}: {problem}; give a whole global_step_N folder, or resume_mode=auto"
-                )
-            return folder
+            return whole_path(self.config)
         found, self.skipped = newest_whole(self.folder)
         for folder, problem in self.skipped:
             logger.warning("checkpoint of step %d skipped: %s: %s", step_of(folder), folder, problem)
@@ -182,11 +176,22 @@ class FolderCheckpoints:
             logger.warning("%s was written with other settings of: %s", source, ", ".join(changed))
 
 
-def newest_whole(folder: Path) -> tuple[Path | None, list[tuple[Path, str]]]:
-    """The newest whole checkpoint in a folder of them, and those after it that are not: (which, why)."""
+def whole_path(config: Config, hashes: bool = True) -> Path:
+    """``resume_path``. Raises CheckpointError where it is not a whole checkpoint."""
+    folder = Path(str(config.resume_path))
+    if problem := damage(folder, hashes):
+        raise CheckpointError(
+            f"resume_path={folder}: {problem}; give a whole global_step_N folder, or resume_mode=auto"
+        )
+    return folder
+
+
+def newest_whole(folder: Path, hashes: bool = True) -> tuple[Path | None, list[tuple[Path, str]]]:
+    """The newest whole checkpoint in a folder of them, and those after it that are not: (which, why). hashes: as for
+    ``damage``."""
     skipped: list[tuple[Path, str]] = []
     for _, path in sorted(steps_in(folder), reverse=True):
-        problem = damage(path)
+        problem = damage(path, hashes)
         if not problem:
             return path, skipped
         skipped.append((path, problem))

@@ -27,8 +27,11 @@ def seal(folder: Path, step: int) -> None:
         sync(directory)
 
 
-def damage(folder: Path) -> str:
-    """Why the folder is not a whole checkpoint, in a few words; empty where it is one."""
+def damage(folder: Path, hashes: bool = True) -> str:
+    """Why the folder is not a whole checkpoint, in a few words; empty where it is one.
+
+    hashes: read every file; False looks at names and sizes alone.
+    """
     if not folder.is_dir():
         return "no such folder"
     try:
@@ -51,7 +54,7 @@ def damage(folder: Path) -> str:
             return f"{name} is missing"
         if (folder / name).stat().st_size != size:
             return f"{name} has {(folder / name).stat().st_size} bytes, expected {size}"
-        if _sha256(folder / name) != digest:
+        if hashes and _sha256(folder / name) != digest:
             return f"{name} does not match its SHA-256"
     return ""
 

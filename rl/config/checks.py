@@ -17,10 +17,13 @@ from rl.objectives import OBJECTIVES
 from rl.objectives.kl import KL_ESTIMATORS
 from rl.objectives.normalizers import NORMALIZERS
 from rl.registry import Registry, close_to
+from rl.tracking.mlflow_address import check_experiment, check_uri
 from rl.types import ImageSampling, Task, TextSampling
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "policy.dtype": ("float32", "bfloat16"),
+    "data.filter_overlong": ("error", "drop", "truncate"),
+    "data.on_overlap": ("error", "drop"),
     "learner.algorithm.ratio": ("token", "sequence"),
     "learner.algorithm.importance_level": ("token", "sequence"),
     "learner.advantage_baseline": ("mean", "leave_one_out"),
@@ -66,7 +69,7 @@ POSITIVE = (
 NOT_NEGATIVE = (
     "learner.algorithm.clip_low learner.algorithm.clip_high learner.algorithm.kl_coef learner.weight_decay "
     "learner.algorithm.entropy_coef learner.lora.rank learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq "
-    "save_freq seed judge.port judge.restarts judge.gpus rollout.cache_gate.max_reward_drop "
+    "save_freq save_minutes seed judge.port judge.restarts judge.gpus rollout.cache_gate.max_reward_drop "
     "max_staleness cluster.restart_budget cluster.learner_rebuilds"
 ).split()
 
@@ -118,6 +121,9 @@ def validate(config: Config) -> None:
         decay,
         f"null, or sft.steps={config.sft.steps} or more",
     )
+    if config.tracking.mlflow:
+        check_uri(config.tracking.uri)
+        check_experiment(config.tracking.experiment, config.tracking.uri)
     _validate_best(config)
     _validate_staleness(config)
     _validate_sharing(config)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 class ClusterConfig:
     """mode: ray, or inline (one process, a debugger's choice; the same numbers). Deadlines are in seconds.
 
-    heartbeat_s       an actor that gives no sign of life for so long is lost
+    heartbeat_s       an actor without a heartbeat for so long is lost
     restart_budget    replacements of rollout workers, and as many of reward workers, in one run
     learner_rebuilds  times that a run starts its learner ranks anew and goes back to its last checkpoint
     grace_s           after SIGTERM, to finish or abandon the step and save; then the run just ends
@@ -21,7 +21,7 @@ class ClusterConfig:
     placement         disaggregated: a GPU for each rank and rollout worker; colocated: they share; auto: as GPUs allow
     take_turns        colocated: while rollout workers sample, the learner's memory waits on the host, and they have none
                       while it learns
-    scorer_workers    of the rewards that are scored apart (``rewards.scorers``), scorer_gpus each where one needs a GPU
+    scorer_workers    model reward workers, for rewards on a GPU and ``rewards.scorers``; scorer_gpus each where one needs a GPU
     labels            rollout, reward, scorer or learner -> labels of the nodes where those actors go:
                       ``reward: {pool: cpu}``
     """

@@ -6,11 +6,14 @@ Every mistake is found here or in the checks of ``cluster/run/preflight.py``, be
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_origin, get_type_hints
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -18,6 +21,8 @@ from rl.config.checks import flatten, validate
 from rl.config.sections import Config
 from rl.errors import ConfigError, first_line
 from rl.registry import close_to
+
+_CONTROL = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what YAML forbids
 
 
 def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -29,25 +34,49 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
     try:
         loaded = OmegaConf.load(path)
     except Exception as error:  # YAML errors have many classes; all are the user's file
-        raise ConfigError(f"{path}: not a YAML mapping: {first_line(error)}") from error
+        raise ConfigError(_unreadable(path, error)) from error
     if not isinstance(loaded, DictConfig):
         raise ConfigError(f"{path}: expected a mapping of settings, got {type(loaded).__name__}")
-    return build_config([(str(path), loaded), *(_parse_override(text) for text in overrides)])
+    return build_config([(str(path), loaded)], overrides)
 
 
-def build_config(layers: Sequence[tuple[str, DictConfig | Mapping[str, Any]]]) -> Config:
-    """Merge named layers over the defaults, in order, and validate.
+def _unreadable(path: Path, error: Exception) -> str:
+    """With the line and column, both counted from 1, where the reader knows them."""
+    where, problem = "", first_line(error)
+    if isinstance(error, OSError):
+        return f"{path}: cannot be read: {error.strerror}"
+    if isinstance(error, UnicodeDecodeError):
+        where = _place(path.read_bytes()[: error.start].decode("latin-1"))
+        problem = f"byte 0x{error.object[error.start]:02x} is not UTF-8; save the file as UTF-8"
+    elif isinstance(error, yaml.reader.ReaderError) and (found := _CONTROL.search(text := path.read_text("utf-8"))):
+        where, problem = _place(text[: found.start()]), f"a control character, U+{ord(found[0]):04X}; remove it"
+    elif isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark or error.context_mark):
+        where, begun = f"line {mark.line + 1}, column {mark.column + 1}: ", error.context_mark
+        context = f"{error.context} from line {begun.line + 1} on" if error.context and begun else error.context
+        problem = " ".join(filter(None, (error.problem, context)))
+        lines = path.read_text("utf-8-sig").splitlines()
+        if mark.line < len(lines) and lines[mark.line][mark.column : mark.column + 1] == "\t":
+            problem = "a tab; indent with blanks"
+    return f"{path}: {where}not YAML: {problem}"
 
-    Mappings merge key by key, but for the mixes of the first layer, the recipe: they replace the default ones, since
-    nobody asks for a reward by leaving it out.
+
+def _place(before: str) -> str:
+    lines = before.split("\n")
+    return f"line {len(lines)}, column {len(lines[-1]) + 1}: "
+
+
+def build_config(layers: Sequence[tuple[str, DictConfig | Mapping[str, Any]]], overrides: Sequence[str] = ()) -> Config:
+    """Merge named layers and then ``key=value`` overrides over the defaults, in order, and validate.
+
+    A mapping whose names are the user's, such as a mix of rewards, is replaced where it is given as a whole: as
+    ``rewards.mix={...}`` or ``rewards.mix.text={...}`` in an override, as ``mix: ...`` in a file. Nobody asks for a reward
+    by leaving it out. ``rewards.mix.text.format=1`` changes one entry.
     """
     merged = _writable(OmegaConf.structured(Config))
-    for _, layer in layers[:1]:
-        for section in ("rewards", "evaluation"):
-            if isinstance(part := layer.get(section), Mapping | DictConfig) and part.get("mix"):
-                merged[section].mix = {}
-    for where, layer in layers:
+    for where, key, layer in [*((where, "", layer) for where, layer in layers), *map(_parse_override, overrides)]:
         try:
+            for whole in _given_whole(layer, key):
+                OmegaConf.update(merged, whole, {}, merge=False)
             merged = OmegaConf.merge(merged, layer)
         except OmegaConfBaseException as error:
             raise ConfigError(_explain(where, error)) from error
@@ -79,6 +108,33 @@ def to_yaml(config: Config) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
+def _given_whole(layer: DictConfig | Mapping[str, Any], key: str) -> list[str]:
+    """The mappings of free names that a layer gives as a whole. key: an override's; the empty one for a file."""
+    inside = [free for free in free_mappings() if key.startswith(f"{free}.")]
+    wholes = [key] if inside else [free for free in free_mappings() if not key or f"{free}.".startswith(f"{key}.")]
+    return [whole for whole in wholes if isinstance(_at(layer, whole), Mapping | DictConfig)]
+
+
+def _at(layer: Any, key: str) -> Any:
+    for name in key.split("."):
+        layer = layer.get(name) if isinstance(layer, Mapping | DictConfig) else None
+    return layer
+
+
+@cache
+def free_mappings() -> tuple[str, ...]:
+    """Settings that are mappings whose names the user chooses, such as ``rewards.mix``; not those within lists."""
+    return tuple(_free_mappings(Config, ""))
+
+
+def _free_mappings(section: type, prefix: str) -> Iterator[str]:
+    for name, kind in get_type_hints(section).items():
+        if get_origin(kind) is dict:
+            yield f"{prefix}{name}"
+        elif dataclasses.is_dataclass(kind):
+            yield from _free_mappings(cast(type, kind), f"{prefix}{name}.")
+
+
 def _writable(config: DictConfig) -> DictConfig:
     """OmegaConf marks nodes made from frozen dataclasses read-only, at every level; merging needs them open."""
     OmegaConf.set_readonly(config, False)
@@ -89,11 +145,13 @@ def _writable(config: DictConfig) -> DictConfig:
     return config
 
 
-def _parse_override(text: str) -> tuple[str, DictConfig]:
-    if "=" not in text or not text.split("=", 1)[0].strip():
+def _parse_override(text: str) -> tuple[str, str, DictConfig]:
+    """Where it stands, its key, and its settings."""
+    key = text.split("=", 1)[0].strip()
+    if "=" not in text or not key:
         raise ConfigError(f"override {text!r}: expected key=value, e.g. rollout.n_samples_per_prompt=8")
     try:
-        return f"override {text!r}", OmegaConf.from_dotlist([text])
+        return f"override {text!r}", key, OmegaConf.from_dotlist([text])
     except Exception as error:
         raise ConfigError(f"override {text!r}: {first_line(error)}") from error
 

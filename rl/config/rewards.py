@@ -30,7 +30,7 @@ class RewardsConfig:
     curves     reward name -> what its value becomes before weighting
     gates      reward name -> the reward that it depends on, e.g. ``correctness: {by: format}``
     normalize  rewards that are standardised within each group before weighting, so that none starves the others
-    scorers    rewards that scorer workers do, apart from the others; those on a GPU always are
+    scorers    rewards that model reward workers score, as they always score those on a GPU
     """
 
     mix: dict[str, dict[str, float]] = field(

@@ -29,8 +29,8 @@ class PolicyConfig:
 class SourceConfig:
     """One source of rows.
 
-    source   a generator (sudoku4x4, chain_sum, gsm_symbolic, easy_vqa, scenes), a .jsonl or .parquet file, or a folder
-             written by Hugging Face datasets
+    source   a generator (sudoku4x4, chain_sum, gsm_symbolic, easy_vqa, scenes), a .jsonl, .json or .parquet file, or a
+             folder written by Hugging Face datasets
     split    train or val; generators keep the two apart, files are taken whole
     task     for rows that do not say: text, understand, draw or think_draw
     weight   share of training prompts that come from here, relative to the other sources
@@ -48,8 +48,15 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
+    """filter_overlong  rows that do not fit the policy with their response: error, drop them, or truncate: cut the beginning
+                     of their longest turn (verl: filter_overlong_prompts, truncation)
+    on_overlap       held-out prompts that are training prompts too: error, or drop them from training
+    """
+
     train: list[SourceConfig] = field(default_factory=list)
     val: list[SourceConfig] = field(default_factory=list)
+    filter_overlong: str = "error"
+    on_overlap: str = "error"
 
 
 @dataclass(frozen=True)
@@ -153,6 +160,8 @@ class TrackingConfig:
 class Config:
     """A whole run. ``resume_mode``: auto (newest whole checkpoint of this run), disable, or path (``resume_path``).
 
+    save_freq, save_minutes  a checkpoint every so many steps, and once so many minutes have passed since the last one;
+                      0 turns each of them off
     keep_checkpoints  the newest so many are kept
     best_metric       of held-out evaluation, such as val/text/score: the best keep_best checkpoints by it are kept as well
     best_mode         max or min: which values of it are better
@@ -178,6 +187,7 @@ class Config:
     val_after_train: bool = True
     test_freq: int = 0
     save_freq: int = 0
+    save_minutes: float = 10.0
     keep_checkpoints: int = 2
     resume_mode: str = "auto"
     resume_path: str | None = None

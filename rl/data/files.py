@@ -1,18 +1,30 @@
-"""Raw rows out of files: JSON Lines, Parquet, and folders written by Hugging Face ``datasets.save_to_disk``."""
+"""Raw rows out of files: JSON Lines, JSON, Parquet, and folders written by Hugging Face ``datasets.save_to_disk``.
+
+A row has the values that the file has: numbers, texts, bytes, dates, lists and mappings, nested as they are. A value that
+the file does not know, NaN among them, is None. Numbers in single or half precision are the shortest decimal that stands for
+them there: 0.1, and not 0.10000000149011612.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rl.data.values import listed, shown
 from rl.errors import DataError, first_line
 
 Row = Mapping[str, Any]
-KINDS = ".jsonl or .parquet file, or a folder written by datasets.save_to_disk"
+KINDS = ".jsonl, .json or .parquet file, or a folder written by datasets.save_to_disk"
 
 _SPLIT_NAMES = {"train": ("train",), "val": ("val", "validation", "valid", "dev", "test")}
+_LIST_KEYS = ("data", "rows", "examples", "instances")  # of a JSON object that holds the rows
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+_JSON = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else float(name))
 
 
 def read_rows(path: Path, split: str = "train") -> Iterator[tuple[str, Row]]:
@@ -27,6 +39,8 @@ def read_rows(path: Path, split: str = "train") -> Iterator[tuple[str, Row]]:
         rows = _folder_rows(path, split)
     elif path.suffix == ".jsonl":
         rows = _jsonl_rows(path)
+    elif path.suffix == ".json":
+        rows = _json_rows(path)
     elif path.suffix == ".parquet":
         rows = _parquet_rows(path)
     else:
@@ -50,23 +64,93 @@ def _jsonl_rows(path: Path) -> Iterator[Row]:
 
 
 def _json_row(where: str, line: str) -> Row:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: not JSON: {error}") from error
-    if not isinstance(row, dict):
-        raise DataError(f"{where}: expected a JSON object, got {type(row).__name__}")
+    row = _checked_row(where, _parse(where, line))
+    if _ESCAPED_SURROGATE.search(line):
+        _check_text(where, row)
     return row
+
+
+def _parse(where: str, text: str) -> Any:
+    """JSON on one line. NaN is null."""
+    try:
+        return _JSON.decode(text)
+    except json.JSONDecodeError as error:
+        hint = "; a line must hold a whole object: name a file with one list of objects .json"
+        opened = text.strip() in ("{", "[") or text.lstrip().startswith("[")
+        raise DataError(f"{where}: not JSON: {error.msg} at column {error.pos + 1}{hint if opened else ''}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not JSON: {first_line(error)}") from error
+
+
+def _checked_row(where: str, row: Any) -> Row:
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: expected a JSON object, got {_kind(row)}: {shown(row)}")
+    return row
+
+
+def _json_rows(path: Path) -> Iterator[Row]:
+    """A list of objects, an object that holds it as ``data``, or JSON Lines under another name."""
+    text = _read_text(path)
+    try:
+        content = _JSON.decode(text)
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data" and text.lstrip().startswith("{"):
+            yield from _jsonl_rows(path)
+            return
+        raise DataError(f"{path}: line {error.lineno}: not JSON: {error.msg} at column {error.colno}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON: {first_line(error)}") from error
+    rows = content
+    if isinstance(content, dict):
+        rows = next((content[key] for key in _LIST_KEYS if isinstance(content.get(key), list)), [content])
+    if not isinstance(rows, list):
+        raise DataError(f"{path}: expected a list of JSON objects, got {_kind(content)}")
+    suspicious = _ESCAPED_SURROGATE.search(text)
+    for number, row in enumerate(rows, 1):
+        row = _checked_row(f"{path}: row {number}", row)
+        if suspicious:
+            _check_text(f"{path}: row {number}", row)
+        yield row
+
+
+def _check_text(where: str, row: Row) -> None:
+    """JSON can write half of a surrogate pair, as a text cut in the middle of an emoji has it. No tokenizer takes that."""
+    for name, text in _texts(row):
+        found = _SURROGATE.search(text)
+        if found:
+            half = f"\\u{ord(found[0]):04x}"
+            raise DataError(
+                f"{where}: column {name.encode(errors='backslashreplace').decode()}: {half} at character "
+                f"{found.start() + 1} is half of a surrogate pair, which is no text; write the whole character, or drop the row"
+            )
+
+
+def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """(column, text) of every text in a row, names of columns among them."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            inner = f"{name}.{key}" if name else key
+            yield inner, key
+            yield from _texts(item, inner)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _texts(item, f"{name}[{index}]")
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from rl.data.arrow import batch_rows
+
     try:
         with pq.ParquetFile(path) as file:
+            first = 1
             for batch in file.iter_batches(batch_size=1024):
-                yield from batch.to_pylist()
+                yield from batch_rows(str(path), batch, first)
+                first += batch.num_rows
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: not a readable Parquet file: {first_line(error)}") from error
 
@@ -79,37 +163,63 @@ def _folder_rows(path: Path, split: str) -> Iterator[Row]:
         return
     if not (path / "state.json").is_file():
         raise DataError(f"{path}: neither state.json nor dataset_dict.json in it; allowed: a {KINDS}")
+    state = _read_json(path / "state.json")
     try:
-        names = [str(item["filename"]) for item in _read_json(path / "state.json")["_data_files"]]
+        names = [str(item["filename"]) for item in state["_data_files"]]
     except (KeyError, TypeError) as error:
         raise DataError(f"{path / 'state.json'}: does not list the data files of a saved data set") from error
+    if state.get("_indices_data_files"):
+        raise DataError(
+            f"{path / 'state.json'}: saved with an index of its rows; save it again after flatten_indices()"
+        )
+    first = 1
     for name in names:
         if Path(name).name != name:
-            raise DataError(f"{path / 'state.json'}: data file {name!r} lies outside the folder")
-        yield from _arrow_rows(path / name)
+            raise DataError(f"{path / 'state.json'}: data file {shown(name)} lies outside the folder")
+        for row in _arrow_rows(path / name, str(path), first):
+            yield row
+            first += 1
 
 
 def _split_folder(path: Path, splits: Any, split: str) -> Path:
     for name in _SPLIT_NAMES.get(split, (split,)):
         if isinstance(splits, list) and name in splits:
             return path / name
-    raise DataError(f"{path}: no split for split={split}; it has: {splits}")
+    raise DataError(
+        f"{path}: no split for split={split}; it has: {listed(splits) if isinstance(splits, list) else splits}"
+    )
 
 
-def _arrow_rows(path: Path) -> Iterator[Row]:
+def _arrow_rows(path: Path, label: str, first: int) -> Iterator[Row]:
     import pyarrow as pa
+
+    from rl.data.arrow import batch_rows
 
     try:
         with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
             for batch in stream:
-                yield from batch.to_pylist()
+                yield from batch_rows(label, batch, first)
+                first += batch.num_rows
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: not a readable Arrow file: {first_line(error)}") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    text = _read_text(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        return dict(_checked_row(str(path), json.loads(text)))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: not JSON: {first_line(error)}") from error
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not readable: {error}") from error
-    return dict(_json_row(str(path), text))
+        raise DataError(f"{path}: not readable as UTF-8 text: {error}") from error
+
+
+def _kind(value: Any) -> str:
+    return "null" if value is None else type(value).__name__

@@ -51,7 +51,7 @@ class Engine(Protocol):
     module: nn.Module
     rank: int
     world_size: int
-    parted: bool
+    sharded: bool
     """Whether no rank holds the whole weights outside of ``whole``."""
 
     @property
@@ -89,6 +89,10 @@ class Engine(Protocol):
         """
         ...
 
+    def tensors(self) -> Iterator[Tensor]:
+        """Every tensor that this rank keeps between two calls, on any device. Some come more than once, as views."""
+        ...
+
 
 def lr_at(step: int, config: OptimizerConfig, total_steps: int) -> float:
     """Learning rate of optimizer step ``step`` (from 0) of ``total_steps``.
@@ -124,12 +128,24 @@ def adamw(module: nn.Module, config: OptimizerConfig, *, offload: bool = False) 
     return torch.optim.AdamW(groups, **settings, fused=fused)
 
 
+def training_tensors(module: nn.Module, optimizer: Optimizer) -> Iterator[Tensor]:
+    """Parameters and buffers of the module, the weights that the optimizer steps, gradients, and its state."""
+    stepped = (parameter for group in optimizer.param_groups for parameter in group["params"])
+    for parameter in (*module.parameters(), *stepped):
+        yield parameter
+        if parameter.grad is not None:
+            yield parameter.grad
+    yield from module.buffers()
+    for state in optimizer.state.values():
+        yield from (value for value in state.values() if isinstance(value, Tensor))
+
+
 class TorchEngine:
     """One rank, no framework: for inline runs, fine-tuning and debuggers."""
 
     rank = 0
     world_size = 1
-    parted = False
+    sharded = False
 
     def __init__(self, module: nn.Module, config: OptimizerConfig, total_steps: int) -> None:
         """total_steps: optimizer steps of the whole run, which a cosine schedule needs."""
@@ -191,6 +207,9 @@ class TorchEngine:
 
     def whole(self, change: bool = False, only: Sequence[Tensor] | None = None) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def tensors(self) -> Iterator[Tensor]:
+        return training_tensors(self.module, self.optimizer)
 
     def _named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         return ((name, parameter) for name, parameter in self.module.named_parameters() if parameter.requires_grad)

@@ -7,9 +7,8 @@ rows are many, they are formed a chunk at a time (``rl.learner.chunked_head``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,28 +35,57 @@ class LogProbs:
     token_entropy: Tensor | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """Sequences of which some positions are hidden from the policy, which is asked for them.
+
+    token_ids  [B, L] int64
+    attention  [B, L] bool, False at padding; None where nothing is padded
+    mask       [B, L] bool: hidden, and scored
+    is_image   [B] or [B, L] bool: the sequences or positions whose image codes the sampler of images wrote; None: all
+    clean      [B, L] int64: the sequence that was written, where token_ids has mask tokens already; None: token_ids.
+               Block-causal policies see the blocks before a block in it
+
+    Those codes are normalised over the codebook. All other tokens are normalised over the whole vocabulary, as the
+    sampler of text does: also an image code that strayed into a text.
+    """
+
+    token_ids: Tensor
+    attention: Tensor | None
+    mask: Tensor
+    is_image: Tensor | None = None
+    clean: Tensor | None = None
+
+    def only(self, rows: Tensor) -> Masked:
+        """The sequences at these indices."""
+        parts = (self.token_ids, self.attention, self.mask, self.is_image, self.clean)
+        return Masked(*(part if part is None else part[rows] for part in parts))  # pyright: ignore[reportArgumentType]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """logits_mib     where the logits would take more, they are formed a chunk at a time, and again for the gradient
+    entropy        the mean entropy of the distributions
+    token_entropy  each of them, with its gradient
+    """
+
+    logits_mib: float = LOGITS_MIB
+    entropy: bool = False
+    token_entropy: bool = False
+
+
 def token_values(
-    policy: Policy,
-    data: MicroBatch,
-    n: int,
-    algorithm: UniGRPOConfig,
-    *,
-    logits_mib: float = LOGITS_MIB,
-    with_entropy: bool = False,
+    policy: Policy, data: MicroBatch, n: int, algorithm: UniGRPOConfig, wanted: Wanted = Wanted()
 ) -> LogProbs:
     """Each response token's value under inner update n's passes, as the configured estimator puts them together.
 
     values [b, L] are log-probs where there is one pass; times ``data.scales[n]`` their sum over a response estimates its
-    log-likelihood. The entropy is the mean over all terms that the passes score; ``token_entropy`` is there where
-    ``entropy_coef`` is not 0, a token's mean over the passes that score it.
+    log-likelihood. The entropy is the mean over all terms that the passes score; ``token_entropy`` is a token's mean over the
+    passes that score it.
     """
-    options = {
-        "logits_mib": logits_mib, "with_entropy": with_entropy,
-        "with_token_entropy": with_entropy and algorithm.entropy_coef != 0,
-    }  # fmt: skip
     weights = data.term_weights[n]
     passes = zip(data.hidden[n], weights > 0, strict=True)
-    found = [_one_pass(policy, data, hidden, scored, options) for hidden, scored in passes]
+    found = [_one_pass(policy, data, hidden, scored, wanted) for hidden, scored in passes]
     logp = torch.stack([part.values for part in found])
     values = ESTIMATORS[algorithm.estimator].combine(logp, weights, data.advantages, algorithm)
     if len(found) == 1:
@@ -73,24 +101,16 @@ def _mean_entropy(found: list[LogProbs], scored: Tensor) -> Tensor | None:
     return torch.stack(parts).sum(0) / scored.sum(0).clamp(min=1) if parts else None
 
 
-def _one_pass(policy: Policy, data: MicroBatch, hidden: Tensor, scored: Tensor, options: Mapping[str, Any]) -> LogProbs:
+def _one_pass(policy: Policy, data: MicroBatch, hidden: Tensor, scored: Tensor, wanted: Wanted) -> LogProbs:
     """One pass over the rollouts that take part in it; hidden and scored [b, L]."""
     rows = scored.any(1).nonzero().squeeze(1)
+    if data.collective and not len(rows):
+        return _empty_pass(policy, data, wanted)
     token_ids = data.token_ids.masked_fill(hidden & ~scored, policy.vocabulary.mask_id)
+    masked = Masked(token_ids, data.attention, scored, data.is_image, data.token_ids)
     if len(rows) == len(scored):
-        return masked_log_probs(
-            policy, token_ids, data.attention, scored, draws=data.is_image, clean=data.token_ids, **options
-        )
-    attention = None if data.attention is None else data.attention[rows]
-    part = masked_log_probs(
-        policy,
-        token_ids[rows],
-        attention,
-        scored[rows],
-        draws=data.is_image[rows],
-        clean=data.token_ids[rows],
-        **options,
-    )
+        return masked_log_probs(policy, masked, wanted)
+    part = masked_log_probs(policy, masked.only(rows), wanted)
 
     def spread(values: Tensor) -> Tensor:
         return values.new_zeros(scored.shape).index_copy(0, rows, values)
@@ -99,56 +119,44 @@ def _one_pass(policy: Policy, data: MicroBatch, hidden: Tensor, scored: Tensor, 
     return LogProbs(spread(part.values), part.entropy, entropy)
 
 
-def masked_log_probs(
-    policy: Policy,
-    token_ids: Tensor,
-    attention_mask: Tensor | None,
-    mask: Tensor,
-    *,
-    draws: Tensor | None = None,
-    clean: Tensor | None = None,
-    logits_mib: float = LOGITS_MIB,
-    with_entropy: bool = False,
-    with_token_entropy: bool = False,
-) -> LogProbs:
-    """Log-probs of ``token_ids`` at ``mask``, with exactly those positions hidden from the policy.
+def _empty_pass(policy: Policy, data: MicroBatch, wanted: Wanted) -> LogProbs:
+    """A pass that other ranks need: over one token of one rollout, whose log-prob counts nothing, forward or backward."""
+    first = torch.zeros(1, dtype=torch.int64, device=data.token_ids.device)
+    one = torch.zeros_like(data.masks[0])
+    one[0, data.masks[:, 0].any(0).nonzero()[0]] = True
+    masked = Masked(data.token_ids, data.attention, one, data.is_image, data.token_ids)
+    part = masked_log_probs(policy, masked.only(first), wanted)
+    nothing = (0 * part.values.sum()).expand(one.shape)
+    return LogProbs(nothing, part.entropy, nothing if wanted.token_entropy else None)
 
-    token_ids       [B, L] int64
-    attention_mask  [B, L] bool, False at padding, or None
-    mask            [B, L] bool
-    draws           [B] or [B, L] bool, the sequences or positions whose image codes the sampler of images wrote; None: all
-    clean           [B, L] int64, the sequence that was written, where token_ids has mask tokens already; None: token_ids.
-                    Block-causal policies see the blocks before a block in it
-    logits_mib      where the logits would take more, they are formed a chunk at a time, and again for the gradient
 
-    Those codes are normalised over the codebook. All other tokens are normalised over the whole vocabulary, as the
-    sampler of text does: also an image code that strayed into a text. Values are float32 at least.
+def masked_log_probs(policy: Policy, masked: Masked, wanted: Wanted = Wanted()) -> LogProbs:
+    """Log-probs of ``masked.token_ids`` at ``masked.mask``, with exactly those positions hidden from the policy.
+
+    Values are float32 at least.
     """
+    mask = masked.mask
     if not mask.any():
         nothing = torch.zeros(mask.shape, device=mask.device)
-        return LogProbs(nothing, nothing.new_tensor(torch.nan), nothing if with_token_entropy else None)
-    rows = masked_rows(policy, token_ids, attention_mask, mask, draws, clean)
-    return _log_probs_of(policy, rows, logits_mib, with_entropy, with_token_entropy)
+        return LogProbs(nothing, nothing.new_tensor(torch.nan), nothing if wanted.token_entropy else None)
+    return _log_probs_of(policy, masked_rows(policy, masked), wanted)
 
 
-def _log_probs_of(
-    policy: Policy, rows: MaskedRows, logits_mib: float, with_entropy: bool, with_token_entropy: bool = False
-) -> LogProbs:
+def _log_probs_of(policy: Policy, rows: MaskedRows, wanted: Wanted) -> LogProbs:
     parts = []
     for part in rows.parts:
-        size = chunk_rows(policy, part.image, logits_mib)
-        if len(part.states) > size and not with_token_entropy:
+        size = chunk_rows(policy, part.image, wanted.logits_mib)
+        if len(part.states) > size and not wanted.token_entropy:
             weight = policy.head_weight(part.image)
-            found = linear_log_probs(rows.hidden[part.states], weight, part.of_states, size, with_entropy)
+            found = linear_log_probs(rows.hidden[part.states], weight, part.of_states, size, wanted.entropy)
             parts.append((*found, None))
         else:
             logits = policy.head(rows.hidden[part.states], image=part.image)
-            parts.append(_score(logits, part, with_entropy, with_token_entropy))
+            parts.append(_score(logits, part, wanted))
     entropy = torch.stack([summed for _, summed, _ in parts]).sum() / len(rows.positions)
     values = rows.spread([logp for logp, _, _ in parts])
-    return LogProbs(
-        values, entropy, rows.spread([e for _, _, e in parts if e is not None]) if with_token_entropy else None
-    )
+    of_tokens = [each for _, _, each in parts if each is not None]
+    return LogProbs(values, entropy, rows.spread(of_tokens) if wanted.token_entropy else None)
 
 
 def masked_loss(
@@ -162,9 +170,9 @@ def masked_loss(
     """
     mask = data.masks[n]
     shown = data.token_ids.masked_fill(data.hidden[n, 0] & ~mask, policy.vocabulary.mask_id)
-    rows = masked_rows(policy, shown, data.attention, mask, data.is_image, data.token_ids)
+    rows = masked_rows(policy, Masked(shown, data.attention, mask, data.is_image, data.token_ids))
     if all(len(part.states) <= chunk_rows(policy, part.image, logits_mib) for part in rows.parts):
-        found = _log_probs_of(policy, rows, logits_mib, with_entropy=True)
+        found = _log_probs_of(policy, rows, Wanted(logits_mib, entropy=True))
         return loss(found.values), found.entropy
     values = rows.hidden.new_zeros(mask.numel(), dtype=torch.promote_types(rows.hidden.dtype, torch.float32))
     zero, entropy = values.new_zeros(()), values.new_zeros(())
@@ -241,24 +249,16 @@ class MaskedRows:
         return values.view(self.shape)
 
 
-def masked_rows(
-    policy: Policy,
-    token_ids: Tensor,
-    attention_mask: Tensor | None,
-    mask: Tensor,
-    draws: Tensor | None,
-    clean: Tensor | None = None,
-) -> MaskedRows:
-    """The hidden states at ``mask``, split by what their tokens are normalised over."""
-    vocabulary = policy.vocabulary
+def masked_rows(policy: Policy, masked: Masked) -> MaskedRows:
+    """The hidden states at the mask, split by what their tokens are normalised over."""
+    vocabulary, mask, is_drawn = policy.vocabulary, masked.mask, masked.is_image
     positions = mask.flatten().nonzero().squeeze(1)
-    targets = token_ids.flatten()[positions]
+    targets = masked.token_ids.flatten()[positions]
     codes = targets - vocabulary.image_offset
     is_image = (codes >= 0) & (codes < vocabulary.codebook_size)
-    if draws is not None:
-        is_image &= (draws if draws.dim() == 2 else draws[:, None].expand_as(mask)).flatten()[positions]
-    noisy, clean = token_ids.masked_fill(mask, vocabulary.mask_id), token_ids if clean is None else clean
-    hidden, state = _hidden(policy, noisy, attention_mask, mask, clean)
+    if is_drawn is not None:
+        is_image &= (is_drawn if is_drawn.dim() == 2 else is_drawn[:, None].expand_as(mask)).flatten()[positions]
+    hidden, state = _hidden(policy, masked)
     parts = []
     for image, wanted in ((False, targets), (True, codes)):
         rows = (is_image == image).nonzero().squeeze(1)
@@ -268,15 +268,16 @@ def masked_rows(
     return MaskedRows(mask.shape, positions, hidden, tuple(parts))
 
 
-def _hidden(
-    policy: Policy, inputs: Tensor, attention_mask: Tensor | None, mask: Tensor, clean: Tensor
-) -> tuple[Tensor, Tensor]:
+def _hidden(policy: Policy, masked: Masked) -> tuple[Tensor, Tensor]:
     """Final states [S, D] at ``mask``, and which of them is that of each of the M masked positions in row-major order.
 
     Sequences that are equal go through the network once: under a full mask the rollouts of a prompt differ in their
     targets alone, so that a group is one sequence. Not so for a block-causal policy, which sees what was written.
     """
-    parts = [inputs, mask] if attention_mask is None else [inputs, mask, attention_mask]
+    mask, attention = masked.mask, masked.attention
+    clean = masked.token_ids if masked.clean is None else masked.clean
+    inputs = masked.token_ids.masked_fill(mask, policy.vocabulary.mask_id)
+    parts = [inputs, mask] if attention is None else [inputs, mask, attention]
     if policy.block_length is not None:
         parts.append(clean)
     distinct, same_as = torch.unique(torch.cat(parts, dim=1), dim=0, return_inverse=True)
@@ -286,23 +287,21 @@ def _hidden(
     else:
         first = same_as.new_zeros(len(distinct)).scatter_reduce(0, same_as, first, "amin", include_self=False)
         inputs, clean = inputs[first], clean[first]
-        attention_mask = None if attention_mask is None else attention_mask[first]
-    hidden = policy.hidden(inputs, attention_mask, rows=mask[first], clean=clean)
+        attention = None if attention is None else attention[first]
+    hidden = policy.hidden(inputs, attention, rows=mask[first], clean=clean)
     # The k-th masked position of a sequence is the k-th of the sequence that stands for it.
     starts = counts[first].cumsum(0) - counts[first]
     return hidden, starts[same_as].repeat_interleave(counts) + (mask.cumsum(1) - 1)[mask]
 
 
-def _score(
-    logits: Tensor, part: Part, with_entropy: bool, with_token_entropy: bool
-) -> tuple[Tensor, Tensor, Tensor | None]:
+def _score(logits: Tensor, part: Part, wanted: Wanted) -> tuple[Tensor, Tensor, Tensor | None]:
     """logits [S, V] of a part's states -> log-probs [M] of its targets, the sum of the M entropies, and each of them
     with its gradient."""
     logp = torch.log_softmax(logits, -1, dtype=torch.promote_types(logits.dtype, torch.float32))
     entropy, token_entropy = logp.new_tensor(torch.nan), None
-    if with_token_entropy:
+    if wanted.token_entropy:
         token_entropy = -(logp.exp() * logp).sum(-1)[part.source]
-    if with_entropy:
+    if wanted.entropy:
         detached = logp.detach()
         entropy = -(detached.exp() * detached).sum(-1)[part.source].sum()
     return logp[part.source, part.targets], entropy, token_entropy

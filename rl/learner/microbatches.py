@@ -35,6 +35,8 @@ class MicroBatch:
     weights       [b] float32: share in the mean over the mini-batch
     is_image      [b, L] bool: where an image's sampler wrote
     staleness     [b] int64: how many weight versions ago each was sampled
+    fresh         [N] whether inner update n's masks differ from those of update n - 1; on some rank, where ranks agreed
+    collective    whether each pass is a collective, so that one that scores nothing is made all the same
     """
 
     token_ids: Tensor
@@ -48,6 +50,8 @@ class MicroBatch:
     weights: Tensor
     is_image: Tensor
     staleness: Tensor
+    fresh: tuple[bool, ...]
+    collective: bool = False
 
 
 def mini_batches(batch: TrainBatch, mini_batch_size: int | None) -> list[range]:
@@ -123,7 +127,14 @@ def collate(
         staleness=torch.tensor(
             [0 if batch.staleness is None else int(batch.staleness[rollout]) for rollout in rollouts], device=device
         ),
+        fresh=_fresh(hidden, term_weights),
     )
+
+
+def _fresh(hidden: np.ndarray, term_weights: np.ndarray) -> tuple[bool, ...]:
+    """[N, K, b, L] each -> [N]"""
+    same = [all(np.array_equal(of[n], of[n - 1]) for of in (hidden, term_weights)) for n in range(1, len(hidden))]
+    return (True, *(not equal for equal in same))
 
 
 def _is_image(batch: TrainBatch, rollouts: list[int], length: int) -> np.ndarray:

@@ -21,7 +21,7 @@ class PastWeights:
         self._kept: deque[dict[str, Tensor]] = deque(maxlen=count + 1)
 
     def remember(self) -> None:
-        """The weights of now are the present version's. A collective where an engine parts them."""
+        """The weights of now are the present version's. A collective where an engine shards them."""
         with self._engine.whole():
             self._kept.appendleft({name: value.detach().to("cpu", copy=True) for name, value in self._trained()})
 
@@ -38,6 +38,10 @@ class PastWeights:
             yield
         finally:
             self._set(self._kept[0])
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Those of every version that is kept."""
+        return (value for weights in self._kept for value in weights.values())
 
     def _set(self, weights: dict[str, Tensor]) -> None:
         with self._engine.whole(change=True), torch.no_grad():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -52,15 +52,16 @@ class Tally:
         metrics = {name: value / steps for name, value in zip(names, summed, strict=False)}
         metrics["actor/entropy"] = summed[-2] / max(1.0, summed[-1])
         if self._largest:
-            metrics[LARGEST] = max_over_ranks(self._engine, float(torch.stack(self._largest).max()))
+            metrics[LARGEST] = max_over_ranks(self._engine, [float(torch.stack(self._largest).max())])[0]
         if self._norms:
             metrics["actor/grad_norm"] = sum(self._norms) / len(self._norms)
         metrics["actor/skipped_updates"] = float(self._skipped)
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
-def max_over_ranks(engine: Engine, value: float) -> float:
-    """The largest of all ranks' values. A collective: each rank sums into a place of its own."""
-    places = [0.0] * engine.world_size
-    places[engine.rank] = value
-    return max(engine.all_reduce_sum(places))
+def max_over_ranks(engine: Engine, values: Sequence[float]) -> list[float]:
+    """The largest of all ranks' values, one by one. A collective: each rank sums into places of its own."""
+    places = [0.0] * (engine.world_size * len(values))
+    places[engine.rank * len(values) : (engine.rank + 1) * len(values)] = values
+    summed = engine.all_reduce_sum(places)
+    return [max(summed[index :: len(values)]) for index in range(len(values))]

@@ -9,12 +9,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from policies import lora
 from policies.base import Policy
 from rl.errors import CheckpointError
+from rl.learner.engine import Engine
 
 POLICY_FOLDER = "policy"
 ADAPTER_FOLDER = "adapter"
@@ -26,7 +28,7 @@ Gather = Callable[[Sequence[Tensor]], AbstractContextManager[None]]  # in whose 
 
 class Trained(Protocol):
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Of ``state``, also where an engine has parted the weights."""
+        """Of ``state``, also where an engine has sharded the weights."""
         ...
 
     def iter_weights(self, gather: Gather) -> Iterator[Tensor]:
@@ -119,8 +121,26 @@ def trained(policy: Policy) -> Trained:
     return Adapter(policy) if any(True for _ in lora.adapters(policy.module)) else WholePolicy(policy)
 
 
+def whole_weights(of: Trained, engine: Engine) -> dict[str, np.ndarray]:
+    """``state`` as float32 on the host. A collective where an engine shards the weights: every rank calls it."""
+    with engine.whole():
+        state = of.state()
+        return {name: value.detach().to("cpu", torch.float32, copy=True).numpy() for name, value in state.items()}
+
+
+def iter_weights(of: Trained, engine: Engine, moved: bool = True) -> Iterator[Tensor]:
+    """Yields each weight of ``state`` in the order of the names. A sharded one is gathered and copied, which is a
+    collective: every rank takes all of them.
+
+    moved: as float32 on the CPU; otherwise in its own dtype and device.
+    """
+    for value in of.iter_weights(lambda only: engine.whole(only=only)):
+        place = "cpu" if moved else value.device
+        yield value.to(place, torch.float32 if moved else value.dtype, copy=engine.sharded)
+
+
 def _sources(policy: Policy) -> dict[str, Tensor]:
-    """The module's own parameters and buffers by name, which an engine may have parted."""
+    """The module's own parameters and buffers by name, which an engine may have sharded."""
     return policy.module.state_dict(keep_vars=True)
 
 

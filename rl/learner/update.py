@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,29 +10,29 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from policies.base import Policy
 from policies.network.packed_sequences import pack_sequences
 from rl.config import LearnerConfig
-from rl.errors import CheckpointError, TrainingError, first_line
+from rl.errors import TrainingError
 from rl.estimators import ESTIMATORS
+from rl.learner.agreed_passes import agree
 from rl.learner.checkpointed_layers import checkpoint_layers
 from rl.learner.engine import Engine
-from rl.learner.likelihood import LogProbs, masked_loss, token_values
+from rl.learner.likelihood import LogProbs, Wanted, masked_loss, token_values
 from rl.learner.microbatches import MicroBatch, collate, mini_batches, plan
 from rl.learner.past_weights import PastWeights
 from rl.learner.reference import BaseReference, Reference, make_reference
+from rl.learner.state import Counters, SavedParts, load_state, save_state
 from rl.learner.tally import LARGEST, Tally, max_over_ranks
-from rl.learner.trained import trained
+from rl.learner.trained import iter_weights, trained, whole_weights
 from rl.objectives import OBJECTIVES
 from rl.objectives.base import Terms, loss_of
 from rl.threads import torch_threads
 from rl.tracking.clock import Clock
 from rl.types import LossOutput, StepReport, TrainBatch
 
-STATE_FILE = "learner.json"
 # On the first inner update of an on-policy step every ratio is 1, up to float32's rounding.
 RATIO_TOLERANCE = 1e-5
 
@@ -75,6 +74,7 @@ class UniGRPOLearner:
         corrects = config.algorithm.importance_cap is not None
         self.past = PastWeights(engine, config.algorithm.importance_versions) if corrects else None
         self.device = next(policy.module.parameters()).device
+        self._parts = SavedParts(self.trained, engine, reference)
         self._steps = 0
         self._skipped_in_row = 0
 
@@ -96,57 +96,25 @@ class UniGRPOLearner:
         return replace(report, metrics={**report.metrics, "timing_s/learner": time.perf_counter() - began})
 
     def weights(self) -> Mapping[str, np.ndarray]:
-        """A collective where an engine shards the weights: every rank calls it."""
-        with self.engine.whole():
-            state = self.trained.state()
-            return {name: value.detach().to("cpu", torch.float32, copy=True).numpy() for name, value in state.items()}
+        return whole_weights(self.trained, self.engine)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Of ``weights``."""
         return self.trained.shapes()
 
     def iter_weights(self, moved: bool = True) -> Iterator[Tensor]:
-        """Yields each weight of ``weights`` in the order of the names. A sharded one is gathered and copied, which is a
-        collective: every rank takes all of them.
-
-        moved: as float32 on the CPU; otherwise in its own dtype and device.
-        """
-        parted = self.engine.parted
-        for value in self.trained.iter_weights(lambda only: self.engine.whole(only=only)):
-            yield value.to("cpu" if moved else value.device, torch.float32 if moved else value.dtype, copy=parted)
+        return iter_weights(self.trained, self.engine, moved)
 
     def save(self, folder: Path) -> None:
         """The policy's own folder, the engine's files, the learner's counters. A collective: every rank calls it.
 
         Raises CheckpointError where files cannot be written.
         """
-        try:
-            with self.engine.whole():
-                if self.engine.rank == 0:
-                    self._save_once(folder)
-            self.engine.save(folder)
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(first_line(error)) from error
-
-    def _save_once(self, folder: Path) -> None:
-        """What one rank writes for all."""
-        self.trained.save(folder)
-        if self.reference is not None:
-            self.reference.save(folder)
-        state = {"steps": self._steps, "skipped_in_row": self._skipped_in_row}
-        (folder / STATE_FILE).write_text(json.dumps(state))
+        save_state(folder, self._parts, Counters(self._steps, self._skipped_in_row))
 
     def load(self, folder: Path) -> None:
-        with self.engine.whole(change=True):
-            self.trained.load(folder)
-        if self.reference is not None:
-            self.reference.load(folder)
-        try:
-            state = json.loads((folder / STATE_FILE).read_text())
-            self._steps, self._skipped_in_row = int(state["steps"]), int(state["skipped_in_row"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{folder / STATE_FILE}: cannot be read: {error}") from error
-        self.engine.load(folder)
+        counters = load_state(folder, self._parts)
+        self._steps, self._skipped_in_row = counters.steps, counters.skipped_in_row
 
     def close(self) -> None:
         """Nothing to give back: the engine's owner closes it."""
@@ -174,6 +142,7 @@ class UniGRPOLearner:
     def _score(self, batch: TrainBatch, clock: Clock) -> list[list[_Scored]]:
         """The micro-batches of every mini-batch, with old and reference log-probs under the masks of all updates."""
         minis = [self._collate(batch, mini) for mini in mini_batches(batch, self.config.mini_batch_size)]
+        minis = agree(minis, self.engine)
         unknown = [[None] * len(mini) for mini in minis]
         # With one optimizer step in all, the old policy is the new one: the ratio is 1 by definition.
         single = batch.on_policy and len(batch.mask_draws) == 1 and len(minis) == 1
@@ -230,9 +199,8 @@ class UniGRPOLearner:
     def _before_updates(self, policy: Policy, data: MicroBatch) -> Tensor:
         """[N, b, L]. Inner updates under equal masks, as all are with ``schedule=full``, share one pass."""
         found: list[Tensor] = []
-        for n in range(len(data.masks)):
-            again = n > 0 and all(torch.equal(each[n], each[n - 1]) for each in (data.hidden, data.term_weights))
-            found.append(found[-1] if again else self._values(policy, data, n).values)
+        for n, fresh in enumerate(data.fresh):
+            found.append(self._values(policy, data, n).values if fresh else found[-1])
         return torch.stack(found)
 
     def backward(self, data: MicroBatch, n: int) -> LossOutput:
@@ -287,8 +255,9 @@ class UniGRPOLearner:
         return loss_of(terms, self.config.algorithm)
 
     def _values(self, policy: Policy, data: MicroBatch, n: int, *, with_entropy: bool = False) -> LogProbs:
-        algorithm, limit = self.config.algorithm, self.config.logits_mib
-        return token_values(policy, data, n, algorithm, logits_mib=limit, with_entropy=with_entropy)
+        algorithm = self.config.algorithm
+        of_tokens = with_entropy and algorithm.entropy_coef != 0
+        return token_values(policy, data, n, algorithm, Wanted(self.config.logits_mib, with_entropy, of_tokens))
 
     def _optimizer_step(self, tally: Tally) -> None:
         """A step on all ranks, or on none."""
@@ -304,7 +273,7 @@ class UniGRPOLearner:
         finite = [
             value for value in (float(found) for found in deviations if found is not None) if math.isfinite(value)
         ]
-        error = max_over_ranks(self.engine, max(finite, default=0.0))
+        error = max_over_ranks(self.engine, [max(finite, default=0.0)])[0]
         exact = next(self.policy.module.parameters()).dtype in (torch.float32, torch.float64)
         if exact and error > RATIO_TOLERANCE:
             raise TrainingError(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from policies.base import Policy
 from policies.network.packed_sequences import pack_sequences
+from rl.checkpoints.save_timer import SaveTimer
 from rl.config import Config
 from rl.learner.engine import Engine
 from rl.learner.trained import trained
 from rl.protocols import Checkpoints, Prompts
 from rl.sft.examples import ExampleMaker
 from rl.sft.steps import train_steps
+from rl.stop import Stop, StopRequested
 
 
 class FineTuner:
@@ -58,20 +61,37 @@ class SftRun:
         log: Callable[[int, Mapping[str, float]], None],
         before: Mapping[str, float],
         evaluate: Callable[[int], Mapping[str, float]] | None = None,
+        stop: Stop | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """The steps that are left, each logged. A checkpoint every ``save_freq`` steps; ``evaluate(steps done)`` every
-        ``test_freq``, but not after the last, which is the caller's."""
+        """The steps that are left, each logged. A checkpoint every ``save_freq`` steps and every ``save_minutes``;
+        ``evaluate(steps done)`` every ``test_freq``, but not after the last, which is the caller's.
+
+        stop: once it is requested, an evaluation is abandoned, a step is finished and saved. Raises KeyboardInterrupt then.
+        """
         config, last = self.config, self.config.sft.steps
+        stop, timer, saved = stop or Stop(), SaveTimer(config.save_minutes, now), self.step > 0
         self.policy.module.train()
         steps = range(self.step, last)
         for step, metrics in train_steps(self.policy, self.engine, self.stream, config, steps, self.maker):
             log(step, metrics)
             self.step = step + 1
-            if config.save_freq and (self.step % config.save_freq == 0 or self.step == last):
+            due = bool(config.save_freq) and self.step % config.save_freq == 0
+            ended = self.step == last and (saved or config.save_freq)  # or the same command would do the rest again
+            if due or ended or timer.due() or stop.requested:
                 self._save(before)
+                timer.restart()
+                saved = True
+            if stop.requested:
+                raise KeyboardInterrupt
             if evaluate is not None and config.test_freq and self.step % config.test_freq == 0 and self.step < last:
                 self.policy.module.eval()
-                self.checkpoints.rate(self.step, evaluate(self.step))
+                try:
+                    with stop.may_abandon():
+                        self.checkpoints.rate(self.step, evaluate(self.step))
+                except StopRequested:
+                    self._save(before)
+                    raise KeyboardInterrupt from None
                 self.policy.module.train()
         self.policy.module.eval()
 

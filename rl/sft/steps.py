@@ -16,7 +16,7 @@ from torch import Tensor
 from policies.base import Policy
 from rl.config import Config
 from rl.learner.engine import Engine
-from rl.learner.likelihood import masked_log_probs
+from rl.learner.likelihood import Masked, masked_log_probs
 from rl.losses import masked_cross_entropy
 from rl.protocols import Prompts
 from rl.seeds import derive_seed
@@ -38,7 +38,7 @@ def batch_loss(policy: Policy, examples: Sequence[Example]) -> Tensor:
         scored[row, :size] = example.scored
     device = next(policy.module.parameters()).device
     ids, attend, mask, written = (torch.from_numpy(x).to(device) for x in (token_ids, attention, scored, clean))
-    logp = masked_log_probs(policy, ids, attend, mask, clean=written).values
+    logp = masked_log_probs(policy, Masked(ids, attend, mask, clean=written)).values
     # Of L tokens M = t L are hidden, so that 1/(t L) is 1/M.
     ones = torch.ones(len(examples), device=device)
     return masked_cross_entropy(logp, mask, ones, mask.sum(1), weights=ones).loss

@@ -1,19 +1,26 @@
-"""The run in front of a person: one live table in a terminal, one plain line a step anywhere else."""
+"""The run in front of a person: one live table in a terminal, one plain line a step anywhere else.
+
+The plain lines are in the run's log in any case.
+"""
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from rich.console import Console
+from rich import box
+from rich.console import Console, RenderableType
+from rich.console import Group as Stacked
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from rl.types import Group, Task
 
-# Title, metric, digits; a column is shown once its metric was logged.
+# Title, metric, digits; a column is shown once its metric was logged, that of images once there was one.
 _COLUMNS = (
     *((f"{task} reward", f"rewards/{task}/mean", 3) for task in Task),
     *((f"{task} loss", f"sft/loss/{task}", 3) for task in Task),
@@ -22,6 +29,8 @@ _COLUMNS = (
     ("tokens/s", "perf/throughput", 0),
     ("images/s", "perf/images_per_s", 2),
 )
+_IMAGES = "perf/images_per_s"
+_log = logging.getLogger(__name__)
 _MEMORY = 20  # steps that the pace is averaged over
 _ROWS = 8  # steps shown at once
 _EXPOSED = 0.1  # the share of a step from which on its wait for rewards is worth a word
@@ -54,15 +63,15 @@ class LiveTable:
     def phase(self, text: str) -> None:
         """What the run is doing now; it stands under the table, or on a line of its own the first time."""
         self._phase = text
-        if not self._console.is_terminal and text not in self._told:
+        if text not in self._told:
             self._told.add(text)
-            self._print(f"{text} ...")
+            self._tell(f"{text} ...", always=False)
         self._refresh()
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         validation = {name: value for name, value in metrics.items() if name.startswith("val/")}
         if validation:
-            self._print(f"step {step}/{self._steps}  held out: {scores_line(validation)}")
+            self._tell(f"step {step}/{self._steps}  held out: {scores_line(validation)}", always=True)
         if any(name.startswith(("actor/", "critic/")) for name in metrics):
             self._training_step(step, dict(metrics))
         self._refresh()
@@ -87,11 +96,11 @@ class LiveTable:
     def _training_step(self, step: int, metrics: dict[str, float]) -> None:
         self._times = (*self._times, (step, self._clock()))[-_MEMORY - 1 :]
         self._rows = (*self._rows, (step, metrics))[-_ROWS:]
-        self._columns = tuple(column for column in _COLUMNS if column in self._columns or column[1] in metrics)
+        new = {name for name, value in metrics.items() if value or name != _IMAGES}
+        self._columns = tuple(column for column in _COLUMNS if column in self._columns or column[1] in new)
         self._waited = waited_for(metrics)
-        if not self._console.is_terminal:
-            cells = self._cells(step, metrics, self._columns) | {"left": duration(self.seconds_left())}
-            self._print("  ".join([*(f"{name} {cell}" for name, cell in cells.items()), *self._waited]))
+        cells = self._cells(step, metrics, self._columns) | {"left": duration(self.seconds_left())}
+        self._tell("  ".join([*(f"{name} {cell}" for name, cell in cells.items()), *self._waited]), always=False)
 
     def _cells(
         self, step: int, metrics: Mapping[str, float], columns: Sequence[tuple[str, str, int]]
@@ -99,8 +108,11 @@ class LiveTable:
         cells = {title: number(metrics.get(name), digits) for title, name, digits in columns}
         return {"step": f"{step}/{self._steps}", **cells}
 
-    def _print(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+    def _tell(self, text: str, *, always: bool) -> None:
+        """Into the log, and on the screen: always, or only where no table shows it."""
+        _log.info("%s", text)
+        if always or not self._console.is_terminal:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _refresh(self) -> None:
         if self._closed or not self._console.is_terminal:
@@ -109,15 +121,30 @@ class LiveTable:
             self._live = Live(console=self._console, refresh_per_second=4, get_renderable=self._render)
             self._live.start()
 
-    def _render(self) -> Table:
-        caption = "   ".join([self._phase, f"time left {duration(self.seconds_left())}", *self._waited])
-        table = Table(caption=caption, caption_justify="left")
-        columns = self._columns
+    def _render(self) -> RenderableType:
+        """The last steps, over what the run does now; the latter alone while there are no steps."""
+        rows, left = self._rows, self.seconds_left()
+        caption = Text("   ".join([self._phase, f"time left {duration(left)}", *self._waited]))
+        if not rows:
+            return Text(self._phase if self._closed else f"{self._phase} ...")
+        columns = self._fitting(rows)
+        table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
         for title in self._cells(0, {}, columns):
-            table.add_column(title, justify="right")
-        for step, metrics in self._rows:
+            table.add_column(title.replace(" ", "\n"), justify="right", no_wrap=True)
+        for step, metrics in rows:
             table.add_row(*self._cells(step, metrics, columns).values())
-        return table
+        return Stacked(table, caption)
+
+    def _fitting(self, rows: Sequence[tuple[int, Mapping[str, float]]]) -> tuple[tuple[str, str, int], ...]:
+        """As many columns as the terminal has room for whole; the last ones go first. A title takes a line a word."""
+        columns = self._columns
+        while columns:
+            cells = [self._cells(step, metrics, columns) for step, metrics in rows]
+            widths = [max(*(len(row[title]) for row in cells), *map(len, title.split())) for title in cells[0]]
+            if sum(widths) + len(widths) + 1 <= self._console.width:
+                break
+            columns = columns[:-1]
+        return columns
 
 
 def waited_for(metrics: Mapping[str, float]) -> tuple[str, ...]:

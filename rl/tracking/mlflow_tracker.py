@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import posixpath
 import queue
-import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +25,9 @@ from rl.config.checks import flatten
 from rl.errors import first_line
 from rl.tracking.contact_sheet import sheet
 from rl.tracking.metrics_file import read_metrics
+from rl.tracking.mlflow_address import shown, sqlite_file, store_uri
+from rl.tracking.mlflow_names import LONGEST, clean_name
+from rl.tracking.mlflow_store import patient_for_seconds
 from rl.tracking.samples import Drawing, drawings, text_rows
 from rl.types import Group
 
@@ -137,7 +137,7 @@ class MlflowTracker:
             try:
                 written = self._insist(event)
             except Exception as error:
-                _log.warning("MLflow is off for this run: %r", error)
+                _log.warning("MLflow is off for this run: %s: %s", type(error).__name__, _told(error))
                 return
             if not written or isinstance(event, _Close):
                 return
@@ -156,15 +156,17 @@ class MlflowTracker:
             except Exception as error:
                 if not self._run.connected and _is_permanent(error):
                     raise
+                if _is_permanent(error) and self._run.start_over():
+                    continue
                 strikes += self._run.answers()
                 if _is_permanent(error) or strikes >= MAX_STRIKES or (strikes and self._closing.is_set()):
-                    _log.warning("MLflow refused %s: %s", _label(event), first_line(error))
+                    _log.warning("MLflow refused %s: %s", _label(event), _told(error))
                     return True
                 if self._closing.is_set():
-                    _log.warning("MLflow cannot be reached; resume logs what is missing: %s", first_line(error))
+                    _log.warning("MLflow cannot be reached; resume logs what is missing: %s", _told(error))
                     return False
                 level = logging.WARNING if pause == self._retry_s else logging.INFO  # one warning is enough
-                _log.log(level, "MLflow cannot be reached, trying again in %.1f s: %s", pause, first_line(error))
+                _log.log(level, "MLflow cannot be reached, trying again in %.1f s: %s", pause, _told(error))
             self._closing.wait(pause)
             pause = min(2 * pause, 30.0)
 
@@ -214,9 +216,7 @@ class _Run:
             return False
 
     def _connect(self) -> None:
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # ours go on longer, and never block the run
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        patient_for_seconds()
         from mlflow import MlflowClient  # seconds: not at import time of this module
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it creates
@@ -229,33 +229,64 @@ class _Run:
         self._catch_up()
         self.connected = True
 
+    def start_over(self) -> bool:
+        """Whether the run was deleted in MLflow's UI; its numbers go to a new one then, the earlier ones as well."""
+        try:
+            if not self.connected or self._is_active(str(self.run_id)):
+                return False
+        except Exception:  # the store is away as well
+            return False
+        _log.warning("MLflow: run %s was deleted there; a new one gets all its numbers", self.run_id)
+        self.run_id, self.connected, self._resume = None, False, False
+        self._steps.clear()
+        return True
+
+    def _is_active(self, run_id: str) -> bool:
+        """Raises what the store raises, but for a run that it does not have."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._client.get_run(run_id).info.lifecycle_stage == "active"
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return False
+
     def _new_run(self) -> str:
         self._samples.clear()
-        experiment = self._client.get_experiment_by_name(self._experiment)
-        if experiment is None:
-            place = None if self._uri else (self._run_dir / "mlartifacts").as_uri()
-            experiment_id = self._client.create_experiment(self._experiment, artifact_location=place)
-        else:
-            experiment_id = experiment.experiment_id
-        return self._client.create_run(experiment_id, run_name=self._name).info.run_id
+        return self._client.create_run(self._experiment_id(), run_name=self._name).info.run_id
+
+    def _experiment_id(self) -> str:
+        from mlflow.exceptions import MlflowException
+
+        if experiment := self._client.get_experiment_by_name(self._experiment):
+            return experiment.experiment_id
+        file = sqlite_file(
+            self._uri or store_uri(self._run_dir)
+        )  # pictures go beside it; a server has a place of its own
+        place = None if file is None else (file.absolute().parent / "mlartifacts").as_uri()
+        try:
+            return self._client.create_experiment(self._experiment, artifact_location=place)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            return self._client.get_experiment_by_name(self._experiment).experiment_id  # another run was quicker
 
     def _earlier_run(self) -> str | None:
         """The run to go on with, marked RUNNING again; None where there is none, or the store no longer has it."""
-        from mlflow.exceptions import MlflowException
-
         if not self._resume or not (self._run_dir / RUN_FILE).is_file():
             return None
         try:
             known = json.loads((self._run_dir / RUN_FILE).read_text("utf-8"))
-            self._client.update_run(known["run_id"], status="RUNNING")
-        except (json.JSONDecodeError, KeyError):
+            run_id = str(known["run_id"])
+        except (ValueError, KeyError, TypeError):
             return None
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
+        if not self._is_active(run_id):
+            _log.warning("MLflow: run %s was deleted there; a new one gets all its numbers", run_id)
             return None
+        self._client.update_run(run_id, status="RUNNING")
         self._samples = set(known.get("samples", ()))
-        return known["run_id"]
+        return run_id
 
     def _log_params(self) -> None:
         from mlflow.entities import Param, RunTag
@@ -263,7 +294,9 @@ class _Run:
         known = self._client.get_run(self.run_id).data.params
         new = [Param(key, value) for key, value in self._params.items() if key not in known]
         changed = [
-            RunTag(f"resumed/{key}", value) for key, value in self._params.items() if known.get(key, value) != value
+            RunTag(f"resumed/{key}"[:LONGEST], value)
+            for key, value in self._params.items()
+            if known.get(key, value) != value
         ]
         for some in _batches(new):
             self._client.log_batch(self.run_id, params=some)
@@ -310,18 +343,6 @@ class _Run:
         write_whole(self._run_dir / RUN_FILE, json.dumps(content))
 
 
-def store_uri(run_dir: Path) -> str:
-    """Where a run keeps its numbers unless ``tracking.uri`` says otherwise. Example: ``sqlite:////runs/a/mlflow.db``."""
-    return f"sqlite:///{run_dir.absolute() / 'mlflow.db'}"
-
-
-def clean_name(name: str) -> str:
-    """A name that MLflow takes: no ``@ % [``, no empty or dotted path parts, at most 250 characters."""
-    allowed = re.sub(r"[^A-Za-z0-9_\-. /]", "_", name)
-    parts = [part for part in allowed.split("/") if part not in ("", ".", "..")]
-    return posixpath.join(*parts)[:250].rstrip("/") if parts else "_"
-
-
 def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
     return (items[start : start + _BATCH] for start in range(0, len(items), _BATCH))
 
@@ -336,3 +357,7 @@ def _is_permanent(error: Exception) -> bool:
 def _label(event: _Event) -> str:
     kind = type(event).__name__.strip("_").lower()
     return kind if isinstance(event, _Close) else f"{kind} of step {event.step}"
+
+
+def _told(error: Exception) -> str:
+    return shown(first_line(error))

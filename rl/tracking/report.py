@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
+import logging
 import shlex
 import shutil
 import sys
@@ -17,30 +20,52 @@ from rich.table import Table
 from rl.checkpoints.files import write_whole
 from rl.config import Config
 from rl.tracking.contact_sheet import side_by_side
+from rl.tracking.intervals import NORMAL, WILSON, Interval
 from rl.tracking.metrics_file import SAMPLES_FOLDER, Point, curve, read_metrics
-from rl.tracking.mlflow_tracker import store_uri
+from rl.tracking.mlflow_address import shown, store_uri
 from rl.tracking.samples import load_drawings
 from rl.types import Task
 
 SUMMARY_FILE, CURVES_FILE, DRAWINGS_FILE = "summary.json", "curves.png", "drawings.png"
+_TITLE = "Held-out sets: scores in percent, other rewards on their own scale"
 _COUNTS = ("n", "failed")
+_METHODS = {
+    WILSON: "Wilson's, for scores of 0 and 1",
+    NORMAL: "normal, prompts being independent of each other",
+}
+
+_log = logging.getLogger(__name__)
 
 
-def finish(console: Console, config: Config, summary: Mapping[str, Any]) -> None:
-    """Write summary.json and the pictures into the run folder, and print what came of the run."""
+def finish(console: Console, config: Config, summary: Mapping[str, Any], rows: Path | None = None) -> None:
+    """Write summary.json and the pictures into the run folder; print what came of the run, also into its log.
+
+    rows: the file with every row of an evaluation
+    """
     run_dir = config.run_dir
     write_summary(run_dir, summary)
     points = read_metrics(run_dir)
-    files = [run_dir / SUMMARY_FILE, plot_curves(points, run_dir / CURVES_FILE), montage(run_dir)]
+    files = [run_dir / SUMMARY_FILE, rows, plot_curves(points, run_dir / CURVES_FILE), montage(run_dir)]
     if summary["tasks"]:
-        console.print(results_table(summary))
-    for task, count in summary.get("failed", {}).items():
-        console.print(f"{task}: {count} held-out scores failed; they are in no mean", style="yellow")
-    for file in files:
-        if file is not None:
-            console.print(str(file), soft_wrap=True, highlight=False)
+        table = evaluation_table(summary) if "intervals" in summary else results_table(summary)
+        console.print(table)
+        _log.info("%s", _as_text(table))
+    failed = summary.get("failed", {})
+    lines = [f"{task}: {count} held-out scores failed; they are in no mean" for task, count in failed.items()]
+    lines += [str(file) for file in files if file is not None]
     if config.tracking.mlflow:
-        console.print(mlflow_command(run_dir, config.tracking.uri), soft_wrap=True, highlight=False, markup=False)
+        lines.append(mlflow_command(run_dir, config.tracking.uri))
+    for index, line in enumerate(lines):
+        style = "yellow" if index < len(failed) else None
+        console.print(line, style=style, soft_wrap=True, highlight=False, markup=False)
+        _log.info("%s", line)
+
+
+def _as_text(table: Table) -> str:
+    wide = Console(file=io.StringIO(), width=120)
+    with wide.capture() as shown:
+        wide.print(table)
+    return f"results:\n{shown.get().rstrip()}"
 
 
 def summarise(
@@ -51,22 +76,26 @@ def summarise(
     seconds: float,
     steps: int,
     weights_digest: str,
+    sure: Mapping[str, Interval] | None = None,
 ) -> dict[str, Any]:
     """The content of summary.json.
 
     tasks           {task: {before, after}}: mean held-out score; None where that evaluation was switched off or had
                     no usable score
     sources, parts  the same per source, and per reward under ``{task}/{reward}``
-    failed          {task: held-out scores that failed, before and after together}, where there were any
+    failed          {task: held-out scores that failed, of all evaluations together}, where there were any
     weights_digest  SHA-256 over the final weights
+    intervals       of one evaluation (``sure``): {name of a metric: {n, low, high, method}}, 95%
     """
     tasks, sources, parts = _names(before.keys() | after.keys())
-    counts = {task: sum(int(side.get(f"val/{task}/failed", 0)) for side in (before, after)) for task in tasks}
+    sides = (before, after) if sure is None else (after,)  # one evaluation is both
+    counts = {task: sum(int(side.get(f"val/{task}/failed", 0)) for side in sides) for task in tasks}
     return {
         "tasks": {task: _pair(f"val/{task}/score", before, after) for task in tasks},
         "sources": {source: _pair(f"val/{source}/score", before, after) for source in sources},
         "parts": {part: _pair(f"val/{part}", before, after) for part in parts},
         "failed": {task: count for task, count in counts.items() if count},
+        **({} if sure is None else {"intervals": {name: dataclasses.asdict(one) for name, one in sure.items()}}),
         "seconds": round(seconds, 1),
         "steps": steps,
         "weights_digest": weights_digest,
@@ -96,7 +125,7 @@ def read_summary(run_dir: Path) -> dict[str, Any] | None:
 
 def results_table(summary: Mapping[str, Any]) -> Table:
     """Held-out means: tasks in percent, then each other reward on its own scale, then sources in percent."""
-    table = Table(title="Held-out sets: scores in percent, other rewards on their own scale", title_justify="left")
+    table = Table(title=_TITLE, title_justify="left")
     for name in ("", "before", "after", "change"):
         table.add_column(name, justify="left" if not name else "right")
     scored_by, trained_on = summary.get("scored_by", {}), summary.get("trained_on", {})
@@ -113,6 +142,36 @@ def results_table(summary: Mapping[str, Any]) -> Table:
     table.add_section()
     for source, pair in summary["sources"].items():
         table.add_row(source, *_cells(pair))
+    return table
+
+
+def evaluation_table(summary: Mapping[str, Any]) -> Table:
+    """One evaluation: the mean, how many scores it is of, and its 95% interval. Scales as in ``results_table``."""
+    intervals = summary["intervals"]
+    used = [_METHODS[name] for name in _METHODS if any(one["method"] == name for one in intervals.values())]
+    caption = f"95% intervals: {'; '.join(used)}" if used else None
+    table = Table(title=_TITLE, title_justify="left", caption=caption, caption_justify="left")
+    for name in ("", "score", "n", "95% interval"):
+        table.add_column(name, justify="left" if not name else "right", no_wrap=bool(name))
+    scored_by = summary.get("scored_by", {})
+
+    def add(label: str, metric: str, value: float | None, scale: int, places: int, style: str = "") -> None:
+        one = intervals.get(metric)
+        count = "" if one is None else str(one["n"])
+        between = "-" if one is None else " to ".join(_cell(one[end], scale, places) for end in ("low", "high"))
+        table.add_row(label, _cell(value, scale, places), count, between, style=style)
+
+    for task, pair in summary["tasks"].items():
+        by = " + ".join(scored_by.get(task, ()))
+        add(f"{task} ({by})" if by else task, f"val/{task}/score", pair["after"], 100, 1, "bold")
+    table.add_section()
+    for name, pair in summary["parts"].items():
+        task, part = name.split("/", 1)
+        if scored_by.get(task) != [part]:
+            add(f"{task}: {part}", f"val/{name}", pair["after"], 1, 3)
+    table.add_section()
+    for source, pair in summary["sources"].items():
+        add(source, f"val/{source}/score", pair["after"], 100, 1)
     return table
 
 
@@ -154,8 +213,8 @@ def montage(run_dir: Path) -> Path | None:
 
 def mlflow_command(run_dir: Path, uri: str | None = None) -> str:
     """The shell command that opens MLflow on the run, or where its server is."""
-    if uri and not uri.startswith(("sqlite:", "file:", "postgresql", "mysql", "mssql")):
-        return f"MLflow: {uri}"
+    if uri and uri.lower().startswith(("http:", "https:", "databricks")):
+        return f"MLflow: {shown(uri)}"
     program = "mlflow" if shutil.which("mlflow") else str(Path(sys.executable).with_name("mlflow"))
     return shlex.join([program, "ui", "--backend-store-uri", uri or store_uri(run_dir)])
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 from rl.checkpoints.folder import FolderCheckpoints
 from rl.config import Config, SourceConfig, build_config
 from rl.data.stream import PromptStream
-from rl.loop import TrainResult, train
+from rl.loop import Parts, TrainResult, train
 from rl.protocols import Learner, Workers
 from rl.types import Group
 from tests.rl.examples import Recorder
@@ -48,14 +46,14 @@ def make_config(folder: Path, *overrides: str) -> Config:
         "cluster": {"mode": "inline", "rollout_workers": 1},
         "tracking": {"mlflow": False},
     }
-    return build_config([("test", settings), ("overrides", OmegaConf.from_dotlist(list(overrides)))])
+    return build_config([("test", settings)], list(overrides))
 
 
 def run(config: Config, workers: Workers, learner: Learner) -> tuple[TrainResult, Recorder]:
     recorder = Recorder()
     rows = [[make(index) for index in range(4)] for make in MAKERS]
     stream = PromptStream([SourceConfig(make.__name__) for make in MAKERS], config.seed, rows)
-    result = train(config, stream, HELD_OUT, workers, learner, recorder, FolderCheckpoints(config))
+    result = train(Parts(config, stream, HELD_OUT, workers, learner, recorder, FolderCheckpoints(config)))
     return result, recorder
 
 

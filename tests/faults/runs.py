@@ -16,7 +16,7 @@ from cluster.run.sigterm import stopping
 from rl.checkpoints.folder import FolderCheckpoints
 from rl.config import Config, SourceConfig
 from rl.data.stream import PromptStream
-from rl.loop import train
+from rl.loop import Parts, train
 from rl.protocols import Learner, RunsAhead
 from rl.tracking.trackers import JsonlTracker
 from rl.types import Group, Prompt, WeightRef
@@ -65,17 +65,17 @@ class Outcome:
 
 
 class Timetable(FaultPlan):
-    """A plan that remembers when it struck."""
+    """A plan that remembers when it injected a fault."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.struck: list[float] = []
+        self.injected_at: list[float] = []
 
-    def strike(self, worker: str, pid: int | None) -> None:
+    def inject(self, worker: str, pid: int | None) -> None:
         before = len(self.left)
-        super().strike(worker, pid)
+        super().inject(worker, pid)
         if len(self.left) < before:
-            self.struck.append(time.time())
+            self.injected_at.append(time.time())
 
 
 class Recorded:
@@ -119,12 +119,11 @@ def run(config: Config, plan: Timetable | None = None, tracker: Any = None) -> O
         if config.max_staleness == 0:
             workers = Recorded(parts.workers, record_file(config.run_dir))
         learner: Learner = parts.learner
-        result = train(config, stream, HELD_OUT, workers, learner, tracker, FolderCheckpoints(config), stop)
+        result = train(Parts(config, stream, HELD_OUT, workers, learner, tracker, FolderCheckpoints(config)), stop)
     assert not plan.left, f"never happened: {plan.left}"
     steps, ends = read_record(config.run_dir) if config.max_staleness == 0 else ({}, [])
-    struck = plan.struck[-1] if plan.struck else 0.0
-    after = [end for end in ends if end > struck]
-    recovered = min(after) - struck if plan.struck and after else time.time() - struck if plan.struck else 0.0
+    last = plan.injected_at[-1] if plan.injected_at else None
+    recovered = 0.0 if last is None else min((end for end in ends if end > last), default=time.time()) - last
     return Outcome(result.weights.digest, steps, recovered, time.time() - began)
 
 

@@ -47,11 +47,11 @@ class Killer:
     def watch(self, driver: subprocess.Popen[str]) -> None:
         """Until the driver has ended."""
         while driver.poll() is None:
-            if self._next <= time.monotonic() < self._ends and self._strike(driver):
+            if self._next <= time.monotonic() < self._ends and self._kill_one(driver):
                 self._next = time.monotonic() + self._every_s
             time.sleep(0.1)
 
-    def _strike(self, driver: subprocess.Popen[str]) -> bool:
+    def _kill_one(self, driver: subprocess.Popen[str]) -> bool:
         """Whether there was somebody. Until there are actors the driver is spared: killed as often as it starts, it would
         never get anywhere."""
         actors = sorted(_actors())

@@ -10,6 +10,7 @@ import pytest
 from tests.outside.package import code_of, make_package, run_with
 
 CODE = '''
+from rl.masking import Schedule
 from rl.objectives.objective import Objective
 from rl.types import LossOutput, Message, Prompt, Task
 
@@ -24,8 +25,7 @@ def signed(terms, config):
 SIGNED = Objective(signed)
 
 
-def half(mu, total, start, generator):
-    return [total // 2] * mu
+HALF = Schedule(lambda mu, total, start, generator: [total // 2] * mu)
 
 
 def generate(split, *, size=8):
@@ -39,7 +39,7 @@ def generate(split, *, size=8):
 GROUPS = {
     "unigrpo.estimators": "thirds = brought:THIRDS",
     "unigrpo.objectives": "signed = brought:SIGNED",
-    "unigrpo.schedules": "half = brought:half",
+    "unigrpo.schedules": "half = brought:HALF",
     "unigrpo.tasks": "copy = brought:generate",
 }
 

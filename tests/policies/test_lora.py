@@ -122,5 +122,10 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
 
 def test_a_fused_weight_has_no_adapter_of_its_parts(tmp_path: Path) -> None:
     name = next(name for name, config in CONFIGS.items() if config["model_type"] == "llada2_moe")
-    with pytest.raises(PolicyError, match="within a fused weight; choose other layers"):
-        lora.attach(load_policy(write_folder(name, tmp_path / "original")), 2, 4.0, ["q_proj"])
+    folder = write_folder(name, tmp_path / "original")
+    for target, told in (("q_proj", "within a fused weight; choose other layers"), ("router", "has no such layer")):
+        with pytest.raises(PolicyError, match=told):
+            lora.attach(load_policy(folder), 2, 4.0, [target])
+        with pytest.raises(PolicyError, match=told):
+            lora.check_targets([target], folder)
+    lora.check_targets(["attn_out"], folder)

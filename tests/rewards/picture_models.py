@@ -24,6 +24,15 @@ def pictures():
     return [np.kron(picture, np.ones((16, 16, 1), dtype=np.uint8)) for picture in coarse]
 
 
+ODD_SIZES = ((33, 47), (47, 33), (31, 31), (21, 90), (91, 23), (32, 32), (65, 64), (64, 65), (101, 99), (40, 131))
+
+
+def odd_pictures():
+    """uint8 [H, W, 3] of sizes that leave odd margins, with edges that bicubic curves overshoot."""
+    chance = np.random.default_rng(7)
+    return [chance.integers(0, 2, (*size, 3), dtype=np.uint8) * 255 for size in ODD_SIZES]
+
+
 def imagereward_shapes():
     """Names as in ImageReward.pt."""
     tokens = (SIZE // PATCH) ** 2 + 1

@@ -92,7 +92,7 @@ def test_keyword_arguments_of_the_config_are_passed_on(tmp_path):
         ("return [1.0]", "invalid", "returned 1 values for 2 completions"),
         ("return None", "invalid", "returned None, not a list of 2 numbers"),
         ("return 1.0", "invalid", "returned a float, not a list"),
-        ("import numpy; return numpy.ones(2)", "invalid", "return values.tolist()"),
+        ("import numpy; return numpy.ones((2, 1))", "invalid", "return values.reshape(-1)"),
         ("return [float('nan')] * 2", "invalid", "returned nan for row row/1"),
         ("return ['1.0'] * 2", "invalid", "returned a str for row row/1, not a number or None"),
         ("import torch; return [torch.ones(1)] * 2", "invalid", "returned a Tensor"),
@@ -134,7 +134,7 @@ def test_a_column_that_no_row_has_is_named_with_those_that_exist(write):
         (None, "reward", "no such file"),
         ("def rewrad(completions): return []", "reward", "no function 'reward'; did you mean 'rewrad'"),
         ("def reward(:\n", "reward", "mine.py:1: SyntaxError"),
-        ("reward = 3", "reward", "reward is a int, not a function"),
+        ("reward = 3", "reward", "reward is an int, not a function"),
         ("import no_such_module_at_all\ndef reward(): pass", "reward", "mine.py:1: import no_such_module_at_all"),
     ],
 )

@@ -64,6 +64,11 @@ def test_it_is_the_custom_reward_of_a_config_that_gives_a_url(server):
         (b'{"scores": [NaN, NaN]}', "invalid", "value 'nan'"),
         ({"scores": ["1.0", True]}, "invalid", "allowed: a finite number"),
         ({"scores": [{"status": "fine"}] * 2}, "invalid", "status 'fine'"),
+        ({"scores": [{"score": 1.0}, {"score": 0.0}]}, "invalid", "without 'value': its keys are 'score'"),
+        ({"scores": [{}, {}]}, "invalid", "without 'value': its keys are none"),
+        ({"scores": [{"value": None}, {"value": [1.0]}]}, "invalid", "allowed: a finite number"),
+        ({"scores": [10**400, {"value": -(10**400)}]}, "invalid", "value a number of hundreds of digits"),
+        (b'{"scores": [1e400, {"value": Infinity}]}', "invalid", "value 'inf'"),
         (b'{"scores": "' + b"x" * (9 << 20) + b'"}', "invalid", "more than"),
     ],
 )
@@ -71,6 +76,13 @@ def test_a_wrong_answer_is_invalid_and_never_a_zero(server, say, status, said):
     server.say = say
     for score in load_reward({"name": "service", "url": server.url}).score(ITEMS):
         assert score.status.value == status and said in score.detail and math.isnan(score.value)
+
+
+def test_parts_that_no_float_can_hold_are_left_out(server):
+    parts = {"n": 10**400, "kept": 2, "flag": True, "text": "x", "none": None}
+    server.say = {"scores": [{"value": 1.0, "parts": parts}, {"value": 0.5, "parts": [1]}]}
+    scores = load_reward({"name": "service", "url": server.url}).score(ITEMS)
+    assert [(score.value, score.parts) for score in scores] == [(1.0, {"kept": 2.0}), (0.5, {})]
 
 
 def test_a_busy_service_is_asked_again_and_a_dead_one_is_a_crash(server):

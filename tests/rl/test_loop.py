@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,14 +24,26 @@ from rl.config import (
     UniGRPOConfig,
 )
 from rl.data.stream import PromptStream
-from rl.errors import TrainingError
+from rl.errors import CheckpointError, TrainingError
 from rl.learner.engine import TorchEngine
 from rl.learner.update import UniGRPOLearner
-from rl.loop import TrainResult, train
+from rl.loop import Parts, TrainResult, train
 from rl.protocols import Learner
 from rl.seeds import derive_seed
+from rl.stop import Stop
 from rl.tracking.clock import orchestration
-from rl.types import Group, ImageSampling, Prompt, Rollout, Score, ScoreStatus, Task, TextSampling, WeightRef
+from rl.types import (
+    Group,
+    ImageSampling,
+    Prompt,
+    RewardCall,
+    Rollout,
+    Score,
+    ScoreStatus,
+    Task,
+    TextSampling,
+    WeightRef,
+)
 from tests.rl.examples import Recorder
 from tests.toys import toy_draw_prompt, toy_policy, toy_text_prompt
 
@@ -107,12 +122,19 @@ def run(cfg: Config, workers: ToyWorkers | None = None, total: int = 4) -> tuple
     return result, recorder
 
 
-def start(cfg: Config, workers: ToyWorkers, recorder: Recorder, total: int = 4) -> TrainResult:
+def start(
+    cfg: Config,
+    workers: ToyWorkers,
+    recorder: Recorder,
+    total: int = 4,
+    stop: Stop | None = None,
+    now: Callable[[], float] = time.monotonic,
+) -> TrainResult:
     policy = toy_policy()
     learner = UniGRPOLearner(policy, TorchEngine(policy.module, cfg.learner, total * 2), cfg.learner)
     rows = [[toy_text_prompt(i) for i in range(5)], [toy_draw_prompt(i) for i in range(5)]]
     stream = PromptStream([SourceConfig("texts"), SourceConfig("drawings")], cfg.seed, rows)
-    return train(cfg, stream, VAL, workers, learner, recorder, FolderCheckpoints(cfg))
+    return train(Parts(cfg, stream, VAL, workers, learner, recorder, FolderCheckpoints(cfg)), stop, now)
 
 
 def test_the_flow_is_measured_under_its_public_names(tmp_path: Path) -> None:
@@ -156,7 +178,98 @@ def test_saved_every_so_often_and_at_the_end(tmp_path: Path) -> None:
     held_out = {name: value for name, value in recorder.logged[3].items() if name.startswith("val/")}
     assert held_out.items() <= Ratings(folder).read()[3].items() and Ratings(folder).read().keys() == {0, 3}
     assert [step for step, metrics in recorder.logged.items() if "timing_s/save_checkpoint" in metrics] == [2, 3]
-    assert recorder.shown == [(0, "val"), (2, "train"), (3, "val")]
+    assert recorder.shown == [(0, "val"), (2, "train"), (3, "train"), (3, "val")]
+
+
+class Minutes:
+    """A clock by which a step takes so many minutes."""
+
+    def __init__(self, per_step: float) -> None:
+        self.recorder, self.per_step = Recorder(), per_step
+
+    def __call__(self) -> float:
+        steps = [step for step, metrics in self.recorder.logged.items() if "actor/lr" in metrics]
+        return 1e6 + 60 * self.per_step * max(steps, default=0)
+
+
+def saved_steps(cfg: Config, minutes: float) -> list[int]:
+    now = Minutes(minutes)
+    start(cfg, ToyWorkers(), now.recorder, total=8, now=now)
+    return [step for step, metrics in now.recorder.logged.items() if "timing_s/save_checkpoint" in metrics]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "settings", "saved"),
+    [
+        (4.0, {}, [3, 6]),  # 12 minutes after the start, and 12 after that
+        (5.0, {}, [2, 4, 6]),
+        (30.0, {}, [1, 2, 3, 4, 5, 6]),
+        (0.1, {}, [6]),  # the last one always is
+        (30.0, {"save_minutes": 0.0}, [6]),
+        (4.0, {"save_minutes": 15.5}, [4, 6]),
+        (4.0, {"save_freq": 4}, [3, 4, 6]),  # on top of it; each save starts the clock again
+        (4.0, {"save_freq": 2}, [2, 4, 6]),
+        (0.0, {"save_freq": 5}, [5, 6]),
+    ],
+)
+def test_saved_once_so_many_minutes_have_passed(
+    tmp_path: Path, minutes: float, settings: dict[str, float], saved: list[int]
+) -> None:
+    cfg = config(tmp_path, steps=6, val_before_train=False, val_after_train=False, **settings)
+    assert saved_steps(cfg, minutes) == saved
+    left = [path.name for path in (tmp_path / "run" / "checkpoints").glob("global_step_*")]
+    assert sorted(left) == [f"global_step_{step}" for step in saved[-2:]]  # keep_checkpoints
+
+
+def test_saving_by_the_clock_changes_no_bit_and_a_run_goes_on_from_it(tmp_path: Path) -> None:
+    whole, straight = run(config(tmp_path / "whole", steps=4, save_minutes=0.0))
+    now = Minutes(10.0)
+    often = start(config(tmp_path / "often", steps=4), ToyWorkers(), now.recorder, now=now)
+    assert often.weights == whole.weights
+    assert now.recorder.curve().keys() == straight.curve().keys()
+    half = Minutes(10.0)
+    start(config(tmp_path / "halves", steps=3, keep_checkpoints=9), ToyWorkers(), half.recorder, now=half)
+    middle = tmp_path / "halves" / "run" / "checkpoints" / "global_step_1"
+    rest = config(tmp_path / "rest", steps=4, resume_mode="path", resume_path=str(middle))
+    resumed, recorder = run(rest)
+    assert resumed.weights == whole.weights
+    assert resumed.before == whole.before
+    assert recorder.curve() == {step: straight.curve()[step] for step in (2, 3, 4)}
+
+
+def test_a_run_that_is_told_to_stop_leaves_its_last_whole_step(tmp_path: Path) -> None:
+    stop = Stop()
+
+    def stop_in_the_third(rollout: Rollout) -> Score:
+        if rollout.weight_version == 2:
+            stop.request()
+        return by_content(rollout)
+
+    recorder = Recorder()
+    with pytest.raises(KeyboardInterrupt):
+        start(config(tmp_path / "halves", steps=4), ToyWorkers(stop_in_the_third), recorder, stop=stop)
+    assert recorder.ended == ["KILLED"]
+    assert [path.name for path in (tmp_path / "halves" / "run" / "checkpoints").glob("global*")] == ["global_step_2"]
+    rest, _ = run(config(tmp_path / "halves", steps=4))
+    whole, _ = run(config(tmp_path / "whole", steps=4))
+    assert rest.weights == whole.weights and rest.after == whole.after
+
+
+def test_a_disk_that_was_full_is_tried_again_when_the_clock_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+    save = FolderCheckpoints.save
+
+    def full(self: FolderCheckpoints, step: int, *rest) -> Path:
+        tried.append(step)
+        if step < 6:
+            raise CheckpointError("the disk is full")
+        return save(self, step, *rest)
+
+    monkeypatch.setattr(FolderCheckpoints, "save", full)
+    assert saved_steps(config(tmp_path, steps=6, val_before_train=False, val_after_train=False), 5.0) == [6]
+    assert tried == [2, 4, 6] and "training goes on" in caplog.text
 
 
 def test_no_evaluation_where_none_is_asked_for(tmp_path: Path) -> None:
@@ -217,8 +330,98 @@ def test_a_run_of_failures_stops(tmp_path: Path) -> None:
     learner = LearnerConfig(engine="torch", max_skipped_updates=2, threads=1)
     workers = ToyWorkers(lambda rollout: Score(math.nan, ScoreStatus.CRASHED))
     with pytest.raises(TrainingError, match="2 updates in a row"):
-        start(config(tmp_path, learner=learner, steps=9), workers, recorder)
+        start(config(tmp_path, learner=learner, steps=9, val_before_train=False), workers, recorder)
     assert recorder.ended == ["FAILED"]
+
+
+def scored(name: str, *failing: int, task: str = "") -> Callable[[Rollout], Score]:
+    """The reward ``name`` fails at the versions ``failing`` (-1: at all of them); ``steady`` always works."""
+
+    def score(rollout: Rollout) -> Score:
+        good = by_content(rollout)
+        calls = {"steady": RewardCall(ScoreStatus.OK, 0.0)}
+        if task and not rollout.prompt_id.startswith(task):
+            return replace(good, calls=calls)
+        if -1 in failing or rollout.weight_version in failing:
+            calls[name] = RewardCall(ScoreStatus.CRASHED, 0.0)
+            detail = f"{name}: my.py:11: return {rollout.index} / 0: ZeroDivisionError (row {rollout.prompt_id})"
+            return Score(math.nan, ScoreStatus.CRASHED, detail=detail, calls=calls)
+        return replace(good, calls=calls | {name: RewardCall(ScoreStatus.OK, 0.0)})
+
+    return score
+
+
+def broken(folder: Path, score: Callable[[Rollout], Score], **settings: Any) -> tuple[Recorder, str]:
+    """What a run that must end says."""
+    recorder = Recorder()
+    with pytest.raises(TrainingError) as caught:
+        start(config(folder, **settings), ToyWorkers(score), recorder, total=9)
+    assert recorder.ended == ["FAILED"] and "\n" not in str(caught.value)
+    return recorder, str(caught.value)
+
+
+def test_a_reward_that_fails_at_every_held_out_row_ends_the_run_before_its_first_step(tmp_path: Path) -> None:
+    recorder, said = broken(tmp_path, scored("mine", -1))
+    assert sorted(recorder.logged) == [0]
+    assert (
+        "the reward 'mine' failed for all 2 scores of the evaluation before training, each time as crashed: mine: "
+        in said
+    )
+    assert "my.py:11: return 0 / 0: ZeroDivisionError" in said and "unigrpo rewards check" in said
+
+
+def test_a_reward_that_fails_in_each_of_the_first_three_steps_ends_the_run(tmp_path: Path) -> None:
+    recorder, said = broken(tmp_path, scored("mine", -1), val_before_train=False, steps=9)
+    assert sorted(recorder.logged) == [1, 2]
+    assert (
+        "the reward 'mine' failed for all 24 scores of the first 3 steps, each time as crashed: mine: my.py:11" in said
+    )
+
+
+def test_so_does_one_of_a_task_beside_another_that_works(tmp_path: Path) -> None:
+    task = toy_draw_prompt(0).id.rstrip("0")
+    workers = scored("mine", -1, task=task)
+    recorder, said = broken(tmp_path, workers, val_before_train=False, steps=9)
+    assert "the reward 'mine' failed for all" in said and len(recorder.logged) >= 2
+
+
+def test_a_reward_that_worked_once_may_fail_for_long(tmp_path: Path) -> None:
+    result, recorder = run(config(tmp_path, steps=6), ToyWorkers(scored("mine", 1, 2, 3, 4)))
+    assert result.steps == 6 and recorder.ended == ["FINISHED"]
+    (tmp_path / "late").mkdir()
+    late = config(tmp_path / "late", steps=3, val_before_train=False)
+    assert run(late, ToyWorkers(scored("mine", 0, 1)))[1].ended == ["FINISHED"]  # two steps, and then it works
+
+
+def test_a_short_run_without_an_update_fails_too(tmp_path: Path) -> None:
+    for steps in (1, 2):
+        _, said = broken(tmp_path / str(steps), scored("mine", -1), val_before_train=False, steps=steps)
+        when = "the run" if steps == 1 else "all 2 steps"
+        assert f"the reward 'mine' failed for all {8 * steps} scores of {when}" in said
+    learner = LearnerConfig(engine="torch", drop_equal_groups=True, threads=1)
+    _, said = broken(tmp_path / "equal", lambda rollout: Score(1.0), learner=learner, steps=2)
+    assert "none of the 2 steps changed the weights: 0 of 16 scores failed" in said
+
+
+def test_the_commonest_cause_is_named_with_its_count(tmp_path: Path) -> None:
+    def score(rollout: Rollout) -> Score:
+        if rollout.index % 4 == 0:
+            return Score(
+                math.nan,
+                ScoreStatus.TIMEOUT,
+                detail="other: slow",
+                calls={"other": RewardCall(ScoreStatus.TIMEOUT, 0.0)},
+            )
+        return scored("mine", -1)(rollout)
+
+    _, said = broken(tmp_path, score, val_before_train=False, steps=1)
+    assert "failed for all" in said
+    one = Score(math.nan, ScoreStatus.INVALID, detail="no reward applies to this row")
+    _, said = broken(tmp_path / "none", lambda rollout: one, val_before_train=False, steps=9)
+    assert (
+        "nothing could be scored: failed for all 24 scores of the first 3 steps, each time as invalid: no reward applies"
+        in said
+    )
 
 
 def test_orchestration_is_what_is_left_of_a_step_beside_its_longest_chain() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rl.errors import ConfigError
-from rl.masking import SCHEDULES, mask_pattern, mask_ratios, timesteps
+from rl.masking import SCHEDULES, mask_pattern, mask_ratios, ratio_for, timesteps
 from rl.types import MaskDraw
 
 SEEDS = st.integers(0, 2**63 - 1)
@@ -121,3 +121,25 @@ def test_patterns_never_change_between_versions() -> None:
 
 def test_an_empty_response_has_an_empty_pattern() -> None:
     assert mask_pattern(MaskDraw(1, 0.5), 0).shape == (0,)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 7, 8, 10, 16, 40, 999, 1000])
+def test_uniform_ratios_hide_each_count_equally_often(length: int) -> None:
+    """Over all timesteps, so without chance: ceil(t / 1000 * L) takes each of 1..L for 1000 / L timesteps."""
+    draws = [MaskDraw(1, ratio_for("random", t / 1000, length)) for t in range(1, 1001)]
+    counts = np.bincount([int(mask_pattern(draw, length).sum()) for draw in draws], minlength=length + 1)
+    assert counts[0] == 0 and counts[1:].max() - counts[1:].min() <= 1
+
+
+@pytest.mark.parametrize("schedule", [name for name in SCHEDULES if not SCHEDULES[name].uniform])
+def test_the_papers_schedules_keep_their_ratios(schedule: str) -> None:
+    assert [ratio_for(schedule, t / 1000, 7) for t in (1, 71, 500, 1000)] == [0.001, 0.071, 0.5, 1.0]
+
+
+def test_short_responses_estimate_the_evidence_bound() -> None:
+    """log p of a token depends on how many others are shown: the mean over timesteps of L/M * sum is the bound by hand."""
+    length, log_p = 4, {1: -0.2, 2: -0.5, 3: -0.9, 4: -1.4}  # with so many hidden
+    bound = float(np.mean([length * log_p[count] for count in range(1, length + 1)]))
+    ratios = [ratio_for("random", t / 1000, length) for t in range(1, 1001)]
+    found = [length * log_p[int(mask_pattern(MaskDraw(3, ratio), length).sum())] for ratio in ratios]
+    assert float(np.mean(found)) == pytest.approx(bound, abs=1e-12)

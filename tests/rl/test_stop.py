@@ -10,7 +10,7 @@ from cluster.run.session import session
 from rl.checkpoints.folder import FolderCheckpoints
 from rl.config import SourceConfig
 from rl.data.stream import PromptStream
-from rl.loop import train
+from rl.loop import Parts, train
 from rl.stop import Stop, StopRequested
 from tests.cluster.runs import MAKERS, make_config, run
 from tests.rl.examples import Recorder
@@ -52,7 +52,7 @@ def test_a_stopped_run_saves_and_goes_on_to_the_same_bits(tmp_path: Path, where:
 
         setattr(part, name, second_time)
         with pytest.raises(KeyboardInterrupt):
-            train(config, stream, [], parts.workers, parts.learner, recorder, FolderCheckpoints(config), stop)
+            train(Parts(config, stream, [], parts.workers, parts.learner, recorder, FolderCheckpoints(config)), stop)
     assert recorder.ended == ["KILLED"]
     saved = [path.name for path in (config.run_dir / "checkpoints").iterdir()]
     assert saved == (["global_step_1"] if where == "sampling" else ["global_step_2"])

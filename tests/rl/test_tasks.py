@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rl import scenes
-from rl.data.rows import check_disjoint, load_image
+from rl.data.overlap import check_disjoint
+from rl.data.rows import load_image
 from rl.errors import ConfigError, DataError
 from rl.scenes import SceneSpec
 from rl.tasks import GENERATORS

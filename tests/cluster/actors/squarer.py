@@ -7,11 +7,11 @@ import signal
 import threading
 from pathlib import Path
 
-from cluster.actors.heartbeat import Beating
+from cluster.actors.heartbeat import HasHeartbeat
 from rl.errors import DataError
 
 
-class Squarer(Beating):
+class Squarer(HasHeartbeat):
     """Squares numbers, once it has its unit. What it is to do at an accident happens once, over all actors."""
 
     def __init__(self, index: int, accidents: str) -> None:

@@ -11,9 +11,11 @@ import psutil
 import pytest
 import ray
 
+from cluster.actors.call import ATTEMPTS, Call
 from cluster.actors.errors import LostWorkerError
 from cluster.actors.heartbeat import OPTIONS
-from cluster.actors.pool import ATTEMPTS, ActorPool, Call
+from cluster.actors.pool import ActorPool
+from cluster.actors.supervisor import PoolSettings
 from cluster.actors.waiting import gather
 from rl.errors import DataError, DeadlineError, WorkerError
 from tests.cluster.actors.squarer import Squarer
@@ -25,15 +27,20 @@ pytestmark = pytest.mark.usefixtures("local_ray")
 def make_pool(tmp_path: Path) -> Any:
     pools: list[ActorPool] = []
 
-    def make(size: int = 2, deadline_s: float = 60.0, folder: Path = tmp_path, heartbeat_s: float = 30.0) -> ActorPool:
+    def make(
+        size: int = 2,
+        deadline_s: float = 60.0,
+        folder: Path = tmp_path,
+        heartbeat_s: float = 30.0,
+        restart_budget: int = 16,
+    ) -> ActorPool:
         remote = ray.remote(num_cpus=1, **OPTIONS)(Squarer)
         pool = ActorPool(
             "squarer",
             lambda index: remote.remote(index, str(folder)),
             size,
-            call_deadline_s=deadline_s,
-            start_deadline_s=60.0,
-            heartbeat_s=heartbeat_s,
+            PoolSettings(deadline_s, start_deadline_s=60.0, heartbeat_s=heartbeat_s, restart_budget=restart_budget),
+            lambda worker, pid: None,
         )
         pools.append(pool)
         pool.wait_ready()
@@ -46,8 +53,8 @@ def make_pool(tmp_path: Path) -> Any:
 
 
 def set_unit(pool: ActorPool, unit: int) -> None:
-    pool.provide(unit, lambda actor: actor.set_unit.remote(unit))
-    pool.prepare(unit, "setting the unit")
+    pool.preparations.provide(unit, lambda actor: actor.set_unit.remote(unit))
+    pool.preparations.run(unit, "setting the unit", lambda actors: [actor.set_unit.remote(unit) for actor in actors])
 
 
 def squares(
@@ -61,11 +68,11 @@ def squares(
     for number in numbers:
         pool.submit(call(number))
     found: dict[int, int] = {}
-    while pool.busy:
+    while pool.dispatcher.running or pool.waiting:
         ready, _ = ray.wait(pool.refs, num_returns=1, timeout=max(0.0, pool.seconds_left()))
-        for done, value in pool.collect(set(ready)):
-            assert done.key not in found
-            found[done.key] = value
+        for done in pool.collect(set(ready)):
+            assert done.call.key not in found
+            found[done.call.key] = done.value
     return found
 
 
@@ -84,7 +91,7 @@ def test_dead_workers_are_replaced_and_prepared_before_they_serve(make_pool: Any
 def test_a_worker_that_died_idle_is_replaced_by_prepare(make_pool: Any) -> None:
     pool = make_pool(size=1)
     assert squares(pool, range(1)) == {0: 0}
-    ray.kill(pool._workers[0].actor)
+    ray.kill(pool.supervisor.workers[0].actor)
     set_unit(pool, 3)
     assert squares(pool, range(1, 3), unit=3) == {1: 3, 2: 12}
     assert pool.restarts == 1
@@ -110,14 +117,14 @@ def test_calls_at_two_units_each_get_their_own(make_pool: Any) -> None:
     """What a call needs is loaded before it, whoever does it and whatever that one had loaded for the call before."""
     pool = make_pool(size=2)
     for unit in (5, 7):
-        pool.provide(unit, lambda actor, unit=unit: actor.set_unit.remote(unit))
+        pool.preparations.provide(unit, lambda actor, unit=unit: actor.set_unit.remote(unit))
     for number in range(12):
         unit = (5, 7)[number % 2]
         pool.submit(Call(number, f"{number}", lambda actor, n=number: actor.square.remote(n), unit))
     found = {}
-    while pool.busy:
+    while pool.dispatcher.running or pool.waiting:
         ready, _ = ray.wait(pool.refs, num_returns=1, timeout=pool.seconds_left())
-        found.update({call.key: value for call, value in pool.collect(set(ready))})
+        found.update({done.call.key: done.value for done in pool.collect(set(ready))})
     assert found == {n: (5, 7)[n % 2] * n * n for n in range(12)}
 
 
@@ -137,9 +144,9 @@ def test_a_call_that_waits_behind_one_that_kills_is_not_to_blame(make_pool: Any)
         pool.submit(Call(number, f"squaring {number}", send, 1, lambda error: error))
     assert len(pool.refs) == 2 and pool.waiting == 2
     found = {}
-    while pool.busy:
+    while pool.dispatcher.running or pool.waiting:
         ready, _ = ray.wait(pool.refs, num_returns=1, timeout=max(0.0, pool.seconds_left()))
-        found.update({call.key: value for call, value in pool.collect(set(ready))})
+        found.update({done.call.key: done.value for done in pool.collect(set(ready))})
     assert isinstance(found.pop(0), LostWorkerError) and found == {1: 1, 2: 4, 3: 9}
     assert pool.restarts == ATTEMPTS
 
@@ -168,13 +175,21 @@ def test_a_call_that_says_what_stands_instead_ends_nothing(make_pool: Any) -> No
         send = lambda actor, n=number, a=accident: actor.square.remote(n, *a)  # noqa: E731
         pool.submit(Call(number, f"squaring {number}", send, 1, lambda error: error, overdue_attempts=1))
     found = {}
-    while pool.busy:
+    while pool.dispatcher.running or pool.waiting:
         ready, _ = ray.wait(pool.refs, num_returns=1, timeout=max(0.0, pool.seconds_left()))
-        found.update({call.key: value for call, value in pool.collect(set(ready))})
+        found.update({done.call.key: done.value for done in pool.collect(set(ready))})
     assert isinstance(found[1], LostWorkerError) and f"attempt {ATTEMPTS} of {ATTEMPTS}" in str(found[1])
     assert isinstance(found[3], DeadlineError) and "within 4 s (attempt 1 of 1)" in str(found[3])
     assert {number: found[number] for number in (0, 2, 4, 5)} == {0: 0, 2: 4, 4: 16, 5: 25}
     assert pool.restarts == ATTEMPTS + 1
+
+
+def test_a_spent_budget_ends_the_run_with_the_loss_that_spent_it(make_pool: Any) -> None:
+    pool = make_pool(size=1, restart_budget=1)
+    spent = r"squarer 0 was lost, squaring 2: .*\(all 1 replacements of squarers are used up\)"
+    with pytest.raises(WorkerError, match=spent):
+        squares(pool, range(3), lambda n: ("die",) if n in (1, 2) else ())
+    assert pool.restarts == 1
 
 
 def test_what_a_worker_cannot_load_is_told_as_it_is(make_pool: Any, tmp_path: Path) -> None:
@@ -187,12 +202,12 @@ def test_errors_on_purpose_come_through_and_bugs_name_their_worker(make_pool: An
     with pytest.raises(DataError, match="^row 3: no reference$"):
         squares(pool, range(1), lambda n: ("data",))
     with pytest.raises(WorkerError, match="^squarer 0, setting: ZeroDivisionError: of a worker$"):
-        gather({pool._workers[0].actor.square.remote(1, "bug"): "squarer 0"}, "setting", 60.0)
+        gather({pool.supervisor.workers[0].actor.square.remote(1, "bug"): "squarer 0"}, "setting", 60.0)
     assert pool.restarts == 0
 
 
 def test_a_wait_names_whom_it_waited_for(make_pool: Any) -> None:
-    actor = make_pool(size=1)._workers[0].actor
+    actor = make_pool(size=1).supervisor.workers[0].actor
     calls = {actor.square.remote(1, "hang"): "squarer 0", ray.put(5): "somebody quick"}
     with pytest.raises(DeadlineError, match="^starting: no answer from squarer 0 within 0.5 s$"):
         gather(calls, "starting", 0.5)

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from cluster.cli.app import app
 from rl.checkpoints.manifest import damage
 from rl.errors import WorkerError
-from rl.tracking.mlflow_tracker import store_uri
+from rl.tracking.mlflow_address import store_uri
 from tests.toys import toy_folder
 
 DRAW = ("--task", "draw", "--n", "2")

@@ -138,7 +138,7 @@ def test_a_plan_is_printed_before_its_image(recipe: str, tmp_path: Path) -> None
         (["--task", "draw", "--given", "p.png", "--mask", "no.png"], "no.png: no such image file"),
         (["--task", "draw", "--given", "black.png", "--mask", "black.png", "--out", "o.png"], "no pixel is white"),
         (["--task", "think_draw", "--given", "[mask:2]"], "--given with --task think_draw"),
-        (["--trace", "nowhere/t.html"], "--trace nowhere/t.html: no such folder: nowhere"),
+        (["--trace", "nowhere/t.html"], "--trace nowhere/t.html: cannot be written: no such folder: nowhere"),
         (["--trace", "t.txt"], "--trace t.txt: allowed: a name that ends in .html"),
         (["--given", "[mask:500]"], "takes 128; shorten it"),
     ],

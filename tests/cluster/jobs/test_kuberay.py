@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 from typer.testing import CliRunner, Result
 
 from cluster.cli.app import app
-from cluster.jobs.kuberay import KubeRay, Machines, kuberay
+from cluster.jobs.kuberay import KubeRay, kuberay
+from cluster.jobs.machines import Machines
 from cluster.jobs.submit import Options, prepare
 from rl.config import build_config
 from rl.errors import ConfigError
@@ -59,8 +60,8 @@ def test_a_rayjob_fits_the_schema_and_carries_its_files(recipe: Path) -> None:
 
 @pytest.mark.parametrize("field", ["entryPoint", "replicas", "rayClusterSpecs"])
 def test_the_schema_refuses_what_kubernetes_would(recipe: Path, field: str) -> None:
-    packed = prepare(str(recipe), [], ON_NODES)
-    _, job = yaml.safe_load_all(kuberay(packed, "train", KubeRay("image", "disk:/data"), Machines()))
+    shipment = prepare(str(recipe), [], ON_NODES)
+    _, job = yaml.safe_load_all(kuberay(shipment, "train", KubeRay("image", "disk:/data"), Machines()))
     job["spec"][field] = "x"
     with pytest.raises(jsonschema.ValidationError, match=field):
         jsonschema.Draft7Validator(SCHEMA).validate(job)
@@ -71,9 +72,9 @@ def test_what_fits_into_no_config_map_is_refused(recipe: Path) -> None:
     done = run("kuberay", "--image", "image", "--claim", "disk:/data", "--recipe", str(recipe))
     assert done.exit_code == 2 and "train.jsonl and what goes with it take" in done.stderr
     assert done.stderr.count("\n") == 1
-    packed = prepare(str(recipe), [], ON_NODES)
+    shipment = prepare(str(recipe), [], ON_NODES)
     with pytest.raises(ConfigError, match="--claim disk: expected NAME:/path"):
-        kuberay(packed, "train", KubeRay("image", "disk"), Machines())
+        kuberay(shipment, "train", KubeRay("image", "disk"), Machines())
 
 
 def test_a_batch_script_is_bash_and_holds_the_config(recipe: Path, tmp_path: Path) -> None:
@@ -87,3 +88,33 @@ def test_a_batch_script_is_bash_and_holds_the_config(recipe: Path, tmp_path: Pat
     written = build_config([("job", OmegaConf.load(tmp_path / "job.yaml"))])  # pyright: ignore[reportArgumentType]
     assert written.data.train[0].source == str(tmp_path / "train.jsonl")  # the nodes see this disk
     assert written.name == "a b"
+
+
+def test_a_batch_script_holds_any_config(recipe: Path, tmp_path: Path) -> None:
+    """Also one that names the script's own places and its marks."""
+    name = "tracking.experiment='__MARK__ END_OF_CONFIG END_OF_CONFIG_ $(id) `id` __PORT__'"
+    done = run("slurm", "--recipe", str(recipe), name)
+    assert done.exit_code == 0, done.stderr
+    start, upto = done.stdout.index("cat > "), done.stdout.index("\nnodes=(")
+    subprocess.run(["bash", "-c", f'job="$1"; {done.stdout[start:upto]}', "x", str(tmp_path)], check=True)
+    written = build_config([("job", OmegaConf.load(tmp_path / "job.yaml"))])  # pyright: ignore[reportArgumentType]
+    assert written.tracking.experiment == "__MARK__ END_OF_CONFIG END_OF_CONFIG_ $(id) `id` __PORT__"
+
+
+def test_a_config_map_has_all_that_a_job_reads(recipe: Path) -> None:
+    """Images by the names that the rows in it have, and modules beside the reward."""
+    folder = recipe.parent
+    (folder / "far").mkdir()
+    (folder / "far" / "1.png").write_bytes(b"png")
+    (folder / "my_reward.py").write_text("import helper\ndef reward(prompts, completions): return [0.5]\n")
+    (folder / "helper.py").write_text("")
+    row = {"prompt": "?", "answer": "1", "image": {"path": str(folder / "far/1.png")}}
+    (folder / "train.jsonl").write_text(json.dumps(row) + "\n")
+    done = run("kuberay", "--image", "image", "--claim", "disk:/data", "--recipe", str(recipe))
+    assert done.exit_code == 0, done.stderr
+    files, job = yaml.safe_load_all(done.stdout)
+    items = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["volumes"][0]["configMap"]["items"]
+    content = {item["path"]: base64.b64decode(files["binaryData"][item["key"]]) for item in items}
+    place = f"files{folder}"
+    assert content[f"{place}/helper.py"] == b"" and content[f"{place}/far/1.png"] == b"png"
+    assert json.loads(content[f"{place}/train.jsonl"])["image"] == {"path": "far/1.png"}

@@ -24,7 +24,7 @@ from cluster.actors.process import SECRETS_FILE, take_secrets
 from cluster.cli.app import app
 from cluster.jobs.entry import MODULES, MOVED, rays_python, why_not
 from cluster.jobs.server import HeadLostError, Job, _told, checked_address
-from cluster.jobs.shipping import Shipping, pack, secrets_of, stage
+from cluster.jobs.shipping import Shipping, collect, secrets_of, stage
 from cluster.jobs.submit import Options, _Resumed, mlflow_link, prepare
 from rl.config import Config, TrackingConfig, load_config
 from rl.errors import ConfigError, DeadlineError
@@ -40,11 +40,11 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_file_that_the_recipe_names_travels_and_is_found(recipe: Path, tmp_path: Path) -> None:
-    packed = pack(load_config(recipe), Shipping())
-    code = stage(packed, {"REWARD_KEY": "hush"}, tmp_path / "stage")
+    shipment = collect(load_config(recipe), Shipping())
+    code = stage(shipment, {"REWARD_KEY": "hush"}, tmp_path / "stage")
     work = tmp_path / "stage" / "work"
     inside = load_config(work / "job.yaml")
-    assert inside == packed.config
+    assert inside == shipment.config
     for name in (
         inside.policy.path, inside.data.train[0].source, inside.data.val[0].source,
         str(inside.custom_reward_function.path),
@@ -64,24 +64,24 @@ def test_images_beside_the_rows_travel_with_them(recipe: Path, tmp_path: Path) -
     (tmp_path / "pictures" / "1.png").write_bytes(b"png")
     rows = [{"prompt": "what?", "answer": "red", "image": "pictures/1.png"}, {"prompt": "?", "image": "/far/2.png"}]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    packed = pack(load_config(recipe), Shipping())
-    folder = Path(packed.config.data.train[0].source).parent
-    assert packed.files[str(folder / "pictures/1.png")] == tmp_path / "pictures/1.png"
-    assert not any("2.png" in place for place in packed.files)
+    shipment = collect(load_config(recipe), Shipping())
+    folder = Path(shipment.config.data.train[0].source).parent
+    assert shipment.files[str(folder / "pictures/1.png")] == tmp_path / "pictures/1.png"
+    assert not any("2.png" in place for place in shipment.files)
 
 
 def test_what_is_shared_stays_and_what_is_too_large_is_refused(recipe: Path, tmp_path: Path) -> None:
     config = load_config(recipe)
-    shared = pack(config, Shipping((tmp_path,)))
+    shared = collect(config, Shipping((tmp_path,)))
     assert shared.config.data.train[0].source == str(tmp_path / "train.jsonl")
     assert all("train.jsonl" not in place for place in shared.files)
     with pytest.raises(
         ConfigError, match=r"MiB that are sent along; put it on a disk .* --shared .*or raise --max-mib"
     ):
-        pack(config, Shipping(max_mib=0.001))
+        collect(config, Shipping(max_mib=0.001))
     with pytest.raises(ConfigError, match=r"train\[0\].source=nowhere.jsonl: no such file or folder here"):
-        pack(load_config(recipe, ["data.train=[{source: nowhere.jsonl}]"]), Shipping())
-    there = pack(load_config(recipe, ["policy.path=/models/on-the-cluster"]), Shipping())
+        collect(load_config(recipe, ["data.train=[{source: nowhere.jsonl}]"]), Shipping())
+    there = collect(load_config(recipe, ["policy.path=/models/on-the-cluster"]), Shipping())
     assert there.config.policy.path == "/models/on-the-cluster"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cluster.learner.batch_wire import pack, unpack
+from cluster.learner.batch_wire import from_wire, to_wire
 from cluster.learner.one_rank import FrozenLearner
 from cluster.workers.inline import InlineWorkers
 from rl.prepare import prepare
@@ -35,12 +35,12 @@ def test_a_batch_is_the_same_on_the_other_side(home: Path) -> None:
     batch = prepare(groups, config, 0, weight_version=2)
     block = MaskDraw(2**63 - 1, 0.25, 4)
     for each in (batch, dataclasses.replace(batch, mask_draws=((block,) * len(batch),))):
-        sent = pickle.dumps(pack(each))
-        assert_same(unpack(pickle.loads(sent)), each)
+        sent = pickle.dumps(to_wire(each))
+        assert_same(from_wire(pickle.loads(sent)), each)
         assert len(sent) < len(pickle.dumps(each))
 
 
 def test_an_empty_batch_is_one_too(home: Path) -> None:
     empty = prepare([], make_config(home), 0, weight_version=2)
     assert not len(empty)
-    assert_same(unpack(pickle.loads(pickle.dumps(pack(empty)))), empty)
+    assert_same(from_wire(pickle.loads(pickle.dumps(to_wire(empty)))), empty)

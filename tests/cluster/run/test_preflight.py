@@ -9,8 +9,9 @@ import pytest
 
 from cluster.run.preflight import check
 from rl.config import Config, load_config
-from rl.errors import ConfigError, DataError, RewardError
+from rl.errors import ConfigError, DataError, PolicyError, RewardError
 from tests.cluster.recipe import write_recipe
+from tests.policies.originals import GOLDEN, write_folder
 
 ADDRESS = {"url": "http://127.0.0.1:1/v1", "model": "m"}
 
@@ -47,3 +48,17 @@ def test_a_setting_is_checked_by_the_rewards_own_class(config) -> None:
         RewardError, match="^reward 'length': unit='word'; allowed: words, characters; did you mean 'words'"
     ):
         check(config(rewards=rewards), needs_train=True, needs_val=False)
+
+
+def test_an_adapter_or_a_target_that_the_policy_does_not_take_is_found(config, tmp_path: Path) -> None:
+    check(config(learner={"lora": {"rank": 2, "target": ["q_proj"]}}), needs_train=True, needs_val=False)
+    fused = str(write_folder("llada2", tmp_path / "fused"))
+    with pytest.raises(PolicyError, match="lora: target 'blocks.0.q_proj': fused has it within a fused weight"):
+        check(
+            config(policy=fused, learner={"lora": {"rank": 2, "target": ["q_proj"]}}), needs_train=True, needs_val=False
+        )
+    adapter = {"lora": {"path": str(GOLDEN / "peft")}}  # of the small LLaDA, which is wider than the toy
+    with pytest.raises(
+        PolicyError, match=r"peft/adapter_model.safetensors: .* has shape .*; give an adapter of this policy"
+    ):
+        check(config(learner=adapter), needs_train=True, needs_val=False)

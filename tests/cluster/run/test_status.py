@@ -44,7 +44,7 @@ def test_the_sentence_names_whom_all_wait_for() -> None:
     idle, busy = actor("rollout worker 0"), actor("reward worker 3", "scoring math/p17", 38.2)
     assert sentence("step 41", [idle, busy]) == "step 41 waits 38 s for reward worker 3: scoring math/p17"
     stopped = actor("rollout worker 1", "sampling p2", 9.0, beat_age_s=7.6, attempt=2)
-    expected = "step 41 waits 9 s for rollout worker 1: sampling p2 (attempt 2); no sign of life for 8 s"
+    expected = "step 41 waits 9 s for rollout worker 1: sampling p2 (attempt 2); no heartbeat for 8 s"
     assert sentence("step 41", [idle, busy, stopped]) == expected
     assert sentence("saving", [idle]) == "saving: nobody is waited for"
 

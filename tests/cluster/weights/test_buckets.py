@@ -18,6 +18,8 @@ from cluster.weights.digest import digest
 from rl.errors import WorkerError
 from rl.types import WeightRef
 
+LOOPBACK = "127.0.0.1"
+
 
 def slots_of(tensors: Mapping[str, Any]) -> tuple[Slot, ...]:
     return layout({name: tuple(tensor.shape) for name, tensor in tensors.items()})
@@ -29,11 +31,11 @@ def transfer(sent: dict[str, torch.Tensor], target: dict[str, torch.Tensor], buc
     intake = Intake(target, slots)
 
     def sender() -> None:
-        send(process_group(store, 0, 2, 20.0), (sent[slot.name] for slot in slots), slots, bucket_mib)
+        send(process_group(store, 0, 2, 20.0, LOOPBACK), (sent[slot.name] for slot in slots), slots, bucket_mib)
 
     with ThreadPoolExecutor(1) as threads:
         sending = threads.submit(sender)
-        receive(process_group(store, 1, 2, 20.0), slots, intake, bucket_mib)
+        receive(process_group(store, 1, 2, 20.0, LOOPBACK), slots, intake, bucket_mib)
         sending.result()
     return intake
 
@@ -79,7 +81,7 @@ def test_the_target_may_be_of_another_type() -> None:
 
 def test_a_sender_that_runs_short_says_which_tensor() -> None:
     slots = slots_of({"a": torch.zeros(4)})
-    group = process_group(dist.HashStore(), 0, 1, 5.0)  # pyright: ignore[reportPrivateImportUsage]
+    group = process_group(dist.HashStore(), 0, 1, 5.0, LOOPBACK)  # pyright: ignore[reportPrivateImportUsage]
     with pytest.raises(WorkerError, match="a has 3 numbers, 4 were announced"):
         send(group, [torch.zeros(3)], slots)
 
@@ -99,6 +101,6 @@ def test_tensors_are_asked_for_one_at_a_time() -> None:
             del tensor
             alive -= 1
 
-    group = process_group(dist.HashStore(), 0, 1, 5.0)  # pyright: ignore[reportPrivateImportUsage]
+    group = process_group(dist.HashStore(), 0, 1, 5.0, LOOPBACK)  # pyright: ignore[reportPrivateImportUsage]
     send(group, gathered(), slots, bucket_mib=128 * 4 / 2**20)
     assert most == 1

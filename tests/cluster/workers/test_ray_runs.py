@@ -102,14 +102,18 @@ def test_three_workers_two_of_them_killed_give_the_same(
     assert isinstance(three, RayWorkers)
     weights = three.update_weights(FrozenLearner(config), 3)
     assert same(three.rollout_and_score(PROMPTS, weights, seed=11), expected)
-    for worker in (three._rollouts._workers[0], three._rollouts._workers[2], three._rewards._workers[0]):
+    for worker in (
+        three.rollouts.supervisor.workers[0],
+        three.rollouts.supervisor.workers[2],
+        three.scoring.rewards.supervisor.workers[0],
+    ):
         os.kill(process_of(worker.actor), signal.SIGKILL)
     assert same(three.rollout_and_score(PROMPTS, weights, seed=11), expected)
     assert three.timings()["perf/worker_restarts"] == 3
     assert "rollout worker 2 was lost" in caplog.text and "reward worker 0 was lost" in caplog.text
 
 
-def test_rewards_that_are_scored_apart_give_the_same_also_where_a_scorer_is_killed(
+def test_rewards_on_model_reward_workers_give_the_same_also_where_one_is_killed(
     home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Two kinds of worker score one group, and nobody loads what the other has."""
@@ -120,15 +124,19 @@ def test_rewards_that_are_scored_apart_give_the_same_also_where_a_scorer_is_kill
     expected = one.rollout_and_score(PROMPTS, one.update_weights(FrozenLearner(inline), 3), seed=11)
     assert len({score.value for group in expected for score in group.scores}) > 4
     config = make_config(home, "cluster.mode=ray", *settings)
-    two = RayWorkers(config, place(config), FaultPlan().at(4, "scorer worker 0", KILL))
+    two = RayWorkers(config, place(config), FaultPlan().at(4, "model reward worker 0", KILL))
     try:
         two.wait_ready()
         weights = two.update_weights(FrozenLearner(config), 3)
         assert same(two.rollout_and_score(PROMPTS, weights, seed=11), expected)
-        assert two.timings()["perf/worker_restarts"] == 1 and "scorer worker 0 was lost" in caplog.text
-        two._sampling_sizes = two._scoring_sizes = two._rating_sizes = OneCall(0.0)
+        assert two.timings()["perf/worker_restarts"] == 1 and "model reward worker 0 was lost" in caplog.text
+        two.sampling_sizes = two.scoring.sizes = two.scoring.model_sizes = OneCall(0.0)
         assert same(two.rollout_and_score(PROMPTS, weights, seed=11), expected)
-        assert {state.name for state in two.states()} == {"rollout worker 0", "reward worker 0", "scorer worker 0"}
+        assert {state.name for state in two.states()} == {
+            "rollout worker 0",
+            "reward worker 0",
+            "model reward worker 0",
+        }
     finally:
         two.close()
 
@@ -154,7 +162,7 @@ def test_a_function_that_never_returns_costs_its_group_and_not_the_run(home: Pat
     workers = RayWorkers(config, place(config))
     try:
         workers.wait_ready()
-        workers._sampling_sizes = workers._scoring_sizes = OneCall(0.0)
+        workers.sampling_sizes = workers.scoring.sizes = OneCall(0.0)
         groups = workers.rollout_and_score(PROMPTS[:3], workers.update_weights(FrozenLearner(config), 3), seed=11)
         assert workers.timings()["perf/worker_restarts"] == 2
     finally:
@@ -172,10 +180,10 @@ def test_a_stale_version_is_refused_by_the_worker_itself(live: Session, config: 
     assert isinstance(live.workers, RayWorkers)
     old = live.workers.update_weights(FrozenLearner(config), 3)
     new = live.workers.update_weights(FrozenLearner(config), 4)
-    worker = live.workers._rollouts._idle[0]  # another may still be starting, after what was done to it above
+    worker = live.workers.rollouts.supervisor.idle[0]  # another may still be starting, after what was done to it above
     with pytest.raises(WorkerError, match=f"{worker.name}: has weights 4, was asked for .* at weights 3"):
-        result(worker.actor.rollout.remote(PROMPTS[:1], old, 11), worker.name, "sampling")
-    (group,) = result(worker.actor.rollout.remote(PROMPTS[:1], new, 11), worker.name, "sampling")
+        result(worker.actor.rollout.remote(PROMPTS[:1], old, 11, False), worker.name, "sampling")
+    (group,) = result(worker.actor.rollout.remote(PROMPTS[:1], new, 11, False), worker.name, "sampling")
     assert len(group.value) == 4
     with pytest.raises(WorkerError, match="weights 3: the workers serve 4; call update_weights first"):
         live.workers.rollout_and_score(PROMPTS, old, seed=11)
@@ -206,7 +214,7 @@ def test_two_ranks_learn_as_one_and_end_together(
         together.append(group.update(batches[2]))
         final = group.weights()
         assert isinstance(live.workers, RayWorkers)
-        worker = live.workers._rollouts._workers[0].actor
+        worker = live.workers.rollouts.supervisor.workers[0].actor
         on_host, on_device = digest(final), fingerprint({name: torch.from_numpy(each) for name, each in final.items()})
         for name, own_device, expected_digest in (
             ("object_store", False, on_host),
@@ -214,13 +222,13 @@ def test_two_ranks_learn_as_one_and_end_together(
             ("collective", True, on_device),  # as between GPUs, but for what carries it
             ("ipc", False, on_device),
         ):
-            for rank in group._ranks.values():
+            for rank in group._calls.actors.values():
                 ray.get(rank.__ray_call__.remote(use_wire, name, own_device), timeout=60)
             published, body = group.publish(4)
             assert published.ref == WeightRef(4, expected_digest), name
             (call,) = open_wire(name).deliver(group, [worker], published, body)
             result(call, "rollout worker 0", "receiving")  # it has checked the digest of what came
-        os.kill(process_of(group._ranks["learner rank 1"]), signal.SIGKILL)
+        os.kill(process_of(group._calls.actors["learner rank 1"]), signal.SIGKILL)
         with pytest.raises(WorkerError, match="learner rank 1 was lost, training"):
             group.update(batches[0])
     finally:
@@ -254,20 +262,20 @@ def test_on_one_device_in_turn_or_from_each_others_memory_with_a_worker_killed(
         assert recorder.curve() == straight.curve()
         weights, alone = parts.learner.weights(), parts.workers
         assert digest(weights) == expected.weights.digest
-        assert isinstance(alone, RayWorkers) and alone._rollouts.restarts == 1
+        assert isinstance(alone, RayWorkers) and alone.rollouts.restarts == 1
         assert isinstance(parts.learner, RankGroup)
-        worker, rank = alone._rollouts._workers[0].actor, parts.learner._ranks["learner rank 0"]
+        worker, rank = alone.rollouts.supervisor.workers[0].actor, parts.learner._calls.actors["learner rank 0"]
 
-        def asleep(actor: Any, of: str) -> bool:
-            return ray.get(actor.__ray_call__.remote(lambda self: vars(self)[of]._parking.parked), timeout=60)
+        def worker_offloaded() -> bool:
+            return ray.get(worker.__ray_call__.remote(lambda self: self._made._memory.offloaded), timeout=60)
 
-        def rank_asleep() -> bool:
-            return ray.get(rank.__ray_call__.remote(lambda self: self._parking.parked), timeout=60)
+        def rank_offloaded() -> bool:
+            return ray.get(rank.__ray_call__.remote(lambda self: self._memory.offloaded), timeout=60)
 
         turns = alone.turns is not None
-        assert (asleep(worker, "_made"), rank_asleep()) == (turns, False)  # the learner was asked last
+        assert (worker_offloaded(), rank_offloaded()) == (turns, False)  # the learner was asked last
         alone.rollout_and_score(PROMPTS, alone.update_weights(parts.learner, 9), seed=1)
-        assert (asleep(worker, "_made"), rank_asleep()) == (False, turns)
+        assert (worker_offloaded(), rank_offloaded()) == (False, turns)
 
 
 def test_what_is_in_flight_when_new_weights_come_starts_again_at_those_also_where_its_worker_dies(home: Path) -> None:
@@ -281,20 +289,20 @@ def test_what_is_in_flight_when_new_weights_come_starts_again_at_those_also_wher
     try:
         workers.wait_ready()
         number = workers.begin(PROMPTS, workers.update_weights(learner, 3), seed=11)
-        while not workers._tickets[number]._rollouts:
+        while not workers.batches[number]._rollouts:
             ray.wait(workers.refs(), num_returns=1, timeout=60)
             workers.drive()
         newer = workers.update_weights(learner, 4)
-        beat = workers._rollouts._pulse.beat("rollout worker 0")
-        assert beat is not None and any(running.recalled for running in workers._rollouts._running.values())
-        os.kill(beat.pid, signal.SIGKILL)  # in the middle of what nobody wants any more
+        pid = workers.rollouts.supervisor.pid(workers.rollouts.supervisor.workers[0])
+        assert pid is not None and any(running.recalled for running in workers.rollouts.dispatcher.running.values())
+        os.kill(pid, signal.SIGKILL)  # in the middle of what nobody wants any more
         groups = workers.finish(number)
-        assert workers._rollouts.restarts == 1
+        assert workers.rollouts.restarts == 1
         versions = [{rollout.weight_version for rollout in group.rollouts} for group in groups]
         assert all(len(each) == 1 for each in versions) and set().union(*versions) == {3, 4}
         for place_, (group, (version,)) in enumerate(zip(groups, versions, strict=True)):
             assert same([group], [expected[version][place_]])
-        assert set(workers._rollouts._preparations) == {newer}  # nobody needs the older weights
+        assert set(workers.rollouts.preparations.keys()) == {newer}  # nobody needs the older weights
     finally:
         workers.close()
 

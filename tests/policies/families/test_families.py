@@ -11,7 +11,7 @@ import torch
 from policies import generate_text, load_policy
 from policies.policy import MaskedDiffusionPolicy
 from rl.errors import DataError
-from rl.learner.likelihood import masked_log_probs
+from rl.learner.likelihood import Masked, masked_log_probs
 from tests.policies.originals import CONFIGS, write_folder
 from tests.toys import toy_draw_prompt, toy_text_prompt
 
@@ -55,7 +55,7 @@ def test_likelihood_is_the_softmax_of_the_logits_and_gradients_reach_all_layers(
     mask = torch.rand(ids.shape, generator=generator) < 0.5
     mask[:, 0] = False
     # Codes of images, which MMaDA normalises over its codebook alone, are left out: ids stop at the text.
-    values = masked_log_probs(policy, ids, None, mask).values
+    values = masked_log_probs(policy, Masked(ids, None, mask)).values
     with torch.no_grad():
         expected = logits_as_sampled(policy, ids, mask).log_softmax(-1).gather(2, ids[..., None])[..., 0]
     torch.testing.assert_close(values[mask].detach(), expected[mask], atol=1e-4, rtol=1e-4)

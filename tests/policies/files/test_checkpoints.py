@@ -157,6 +157,9 @@ def test_an_index_stays_in_its_folder(folder):
     (folder / INDEX).write_text(json.dumps({"weight_map": {"a": "../model.safetensors"}}))
     with pytest.raises(PolicyError, match="names files outside its folder"):
         check_policy(folder)
+    (folder / INDEX).write_text('{"weight_map": {}}')
+    with pytest.raises(PolicyError, match="weight_map names no files"):
+        check_policy(folder)
     (folder / INDEX).write_text("[]")
     with pytest.raises(PolicyError, match="no mapping 'weight_map'"):
         check_policy(folder)
@@ -234,7 +237,7 @@ def test_what_generation_config_says_of_the_end_is_heeded(tmp_path):
     [
         ("sdar", {"rope_scaling": {"type": "yarn"}}, "rope_scaling={'type': 'yarn'}: allowed: None"),
         ("sdar", {"num_key_value_heads": 3}, "3 key-value heads cannot be shared by 4 heads"),
-        ("sdar", {"rope_theta": "large"}, "not what a sdar has: could not convert string to float: 'large'"),
+        ("sdar", {"rope_theta": "large"}, "rope_theta='large': must be a number above 0; copy"),
         ("llada", {"alibi": True}, "alibi=True: allowed: False"),
         ("llada2", {"score_function": "softmax"}, "score_function='softmax': allowed: 'sigmoid'"),
         ("dream", {"vocab_size": 256}, "mask_token_id=300: outside the vocabulary of 256; allowed: 0..255"),

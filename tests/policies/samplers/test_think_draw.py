@@ -14,7 +14,7 @@ from policies.samplers.image import sample_image
 from policies.samplers.text import sample_text
 from rl.config import UniGRPOConfig
 from rl.errors import DataError
-from rl.learner.likelihood import masked_log_probs
+from rl.learner.likelihood import Masked, masked_log_probs
 from rl.learner.microbatches import collate
 from rl.types import (
     ImageSampling,
@@ -104,7 +104,9 @@ def test_each_span_is_normalised_over_its_own_tokens():
     )  # fmt: skip
     data = collate(batch, [(0, 1.0)], torch.device("cpu"), UniGRPOConfig())
     with torch.no_grad():
-        found = masked_log_probs(POLICY, data.token_ids, data.attention, data.masks[0], draws=data.is_image).values[0]
+        found = masked_log_probs(
+            POLICY, Masked(data.token_ids, data.attention, data.masks[0], is_image=data.is_image)
+        ).values[0]
         hidden = data.token_ids.masked_fill(data.masks[0], VOCABULARY.mask_id)
         logits = POLICY.logits(hidden)[0].double()
     for place in range(plan.start, plan.stop):

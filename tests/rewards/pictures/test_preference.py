@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from rewards import load_reward
 from rewards.mix import RewardMix
 from rewards.pictures.clip import ClipReward, ClipSettings
-from rewards.pictures.preference import letterbox, linear_chain, through
+from rewards.pictures.preference import clip_processor, letterbox, linear_chain, through
 from rl.errors import RewardError
 from tests.rewards import picture_models as small
 from tests.rewards.makers import drawn_item, text_item
@@ -83,10 +83,11 @@ def test_the_aesthetic_reward_reads_a_head_and_a_picture(tmp_path):
 
 
 def test_hpsv2_makes_pictures_fit_as_the_original_does():
-    for picture, golden in zip(small.pictures(), GOLDEN["letterbox"], strict=True):
+    pictures = (*small.pictures(), *small.odd_pictures())
+    for picture, golden in zip(pictures, GOLDEN["letterbox"], strict=True):
         pixels = letterbox(32)(Image.fromarray(picture))
         assert pixels.shape == (3, 32, 32)
-        assert [*pixels.mean((1, 2)).tolist(), *pixels[0, 16].tolist()] == pytest.approx(golden, abs=1e-4)
+        assert [*pixels.mean((1, 2)).tolist(), *pixels[0, 16].tolist()] == pytest.approx(golden, abs=1e-5)
     assert letterbox(64)(Image.fromarray(np.zeros((64, 48, 3), np.uint8))).shape == (3, 64, 64)
 
 
@@ -149,6 +150,64 @@ def test_pickscore_is_the_scaled_cosine_of_the_published_layout(tmp_path):
     assert [score.value for score in reward.score(ITEMS)] == pytest.approx(
         torch.diagonal(original.logits_per_text).tolist(), abs=1e-4
     )
+
+
+ODD = small.odd_pictures()
+ODD_ITEMS = [drawn_item(picture, reference="a red circle") for picture in ODD]
+
+
+def original_letterbox(picture, size):
+    """The order of HPSv2's ``image_transform``: a tensor of 0 to 1, which is resized, padded and normalised."""
+    from torchvision.transforms import InterpolationMode, v2
+
+    height, width = picture.shape[:2]
+    sides = [round(side * (size / max(height, width))) for side in (height, width)]
+    down, across = (size - side for side in sides)
+    steps = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
+    steps += [v2.Resize(sides, InterpolationMode.BICUBIC, antialias=True)] if max(height, width) != size else []
+    steps += [v2.Pad([across // 2, down // 2, across - across // 2, down - down // 2])]
+    mean, std = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
+    return v2.Compose([*steps, v2.Normalize(mean, std)])(picture)
+
+
+def test_hpsv2_of_odd_sizes_is_the_originals_to_five_digits(tmp_path):
+    tiny = ClipReward(ClipSettings())
+    save_file(tiny.model.state_dict(), tmp_path / "hps.safetensors")
+    folder = Path(__file__).parents[3] / "rewards" / "tiny" / "clip"
+    reward = load_reward({"name": "hpsv2", "pretrained": str(tmp_path / "hps.safetensors"), "model": str(folder)})
+    size = tiny.model.visual.image_size
+    pixels = torch.stack([original_letterbox(p, size if isinstance(size, int) else size[0]) for p in ODD])
+    with torch.inference_mode():
+        seen = tiny.model.encode_image(pixels, normalize=True)
+        read = tiny.model.encode_text(tiny.tokenizer(["a red circle"]), normalize=True)
+    values = [score.value for score in reward.score(ODD_ITEMS)]
+    assert values == pytest.approx((seen @ read.T)[:, 0].tolist(), abs=1e-5)
+    assert len({round(value, 4) for value in values}) > len(ODD) // 2
+
+
+def test_pickscore_of_odd_sizes_is_the_originals_to_five_digits(tmp_path):
+    from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
+
+    reward = load_reward({"name": "pickscore", "path": pickscore_folder(tmp_path)})
+    prepare = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    pixels = torch.as_tensor(np.stack([prepare(Image.fromarray(p))["pixel_values"][0] for p in ODD]))
+    for picture, expected in zip(ODD, pixels, strict=True):
+        torch.testing.assert_close(clip_processor(32)(Image.fromarray(picture)), expected, rtol=0, atol=1e-5)
+    model, tokenizer = CLIPModel.from_pretrained(tmp_path).eval(), AutoTokenizer.from_pretrained(tmp_path)
+    tokens = tokenizer(["a red circle"], return_tensors="pt")
+    with torch.inference_mode():
+        original = model(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask, pixel_values=pixels)
+    values = [score.value for score in reward.score(ODD_ITEMS)]
+    assert values == pytest.approx(original.logits_per_text[0].tolist(), abs=1e-5)
+
+
+def test_a_picture_too_narrow_to_scale_is_one_rows_fault(tmp_path):
+    reward = load_reward({"name": "pickscore", "path": pickscore_folder(tmp_path)})
+    line = np.zeros((1, 70_000, 3), np.uint8)
+    bad, good = reward.score([drawn_item(line, reference="a line"), ODD_ITEMS[0]])
+    assert bad.status.value == "invalid" and "allowed: 64,000,000 in all; crop it" in bad.detail
+    assert good.usable
+    assert letterbox(32)(Image.fromarray(line)).shape == (3, 32, 32)
 
 
 def test_clip_in_half_precision_stays_near_and_batches_change_nothing():

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rl.config import SourceConfig
-from rl.data.rows import check_disjoint, load_image, load_rows, target_image
+from rl.data.overlap import check_disjoint
+from rl.data.rows import load_image, load_rows, target_image
 from rl.data.stream import PromptStream
 from rl.errors import ConfigError, DataError
 from rl.types import Message, Prompt, Task
@@ -70,7 +71,8 @@ def test_jsonl_row(tmp_path: Path) -> None:
 def test_chat_turns_and_parts(tmp_path: Path) -> None:
     parts = [{"type": "image"}, {"type": "text", "text": "Count."}]
     turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": parts}]
-    (prompt,) = rows_of(jsonl(tmp_path, {"messages": turns, "reference": 4}))
+    (tmp_path / "a.png").write_bytes(png())
+    (prompt,) = rows_of(jsonl(tmp_path, {"messages": turns, "reference": 4, "image": "a.png"}))
     assert prompt.messages == (Message("system", "Be brief."), Message("user", "Count."))
     assert prompt.reference == "4"
 

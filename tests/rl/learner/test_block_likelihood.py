@@ -17,7 +17,7 @@ from benchmarks.speed.rollout import Shape
 from policies.generate import generate_text
 from policies.policy import MaskedDiffusionPolicy
 from rl.config import UniGRPOConfig
-from rl.learner.likelihood import masked_log_probs, masked_loss, token_values
+from rl.learner.likelihood import Masked, masked_log_probs, masked_loss, token_values
 from rl.learner.microbatches import MicroBatch, collate
 from rl.types import LossOutput, MaskDraw, Task, TextSampling, TrainBatch
 
@@ -72,7 +72,7 @@ def batch(token_ids: list[np.ndarray], step_maps: list[np.ndarray], estimator: s
 def test_every_block_sees_what_its_sampler_sees(lengths, seed):
     token_ids, attention, mask = sequences(lengths, seed)
     with torch.no_grad():
-        values = masked_log_probs(policy(), token_ids, attention, mask).values
+        values = masked_log_probs(policy(), Masked(token_ids, attention, mask)).values
         for row, length in enumerate(lengths):
             expected = blockwise(token_ids[row, :length], mask[row, :length])
             torch.testing.assert_close(values[row, :length], expected, rtol=1e-10, atol=1e-10)
@@ -83,7 +83,7 @@ def test_the_gradient_is_that_of_the_blocks_one_by_one():
     token_ids, _, mask = sequences([15], 3)
     weights = torch.randn(15, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     parameters = list(policy().module.parameters())
-    ours = masked_log_probs(policy(), token_ids, None, mask).values[0]
+    ours = masked_log_probs(policy(), Masked(token_ids, None, mask)).values[0]
     for values in (ours, blockwise(token_ids[0], mask[0])):
         gradients = torch.autograd.grad((values * weights).sum(), parameters)
         first = gradients if values is ours else first  # noqa: F821

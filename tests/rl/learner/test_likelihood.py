@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from policies.policy import MaskedDiffusionPolicy
-from rl.learner.likelihood import masked_log_probs
+from rl.learner.likelihood import Masked, Wanted, masked_log_probs
 from tests.toys import toy_policy
 
 LENGTHS = (19, 12, 23, 12)
@@ -50,7 +50,7 @@ def plain(policy: MaskedDiffusionPolicy, token_ids: Tensor, attention: Tensor | 
 @pytest.mark.parametrize("rows", [[0, 1, 2, 3], [0, 1], [2], [3], [1]])
 def test_equals_the_plain_definition(policy: MaskedDiffusionPolicy, rows: list[int]) -> None:
     token_ids, attention, mask = (tensor[rows] for tensor in batch(policy))
-    values = masked_log_probs(policy, token_ids, attention, mask).values
+    values = masked_log_probs(policy, Masked(token_ids, attention, mask)).values
     expected = plain(policy, token_ids, attention, mask)
     assert values.shape == token_ids.shape and values.dtype == torch.float32
     assert (values[~mask] == 0).all() and (values[mask] < -0.01).all()
@@ -61,7 +61,7 @@ def test_gradient_equals_the_plain_definitions(policy: MaskedDiffusionPolicy) ->
     token_ids, attention, mask = batch(policy)
     weights = torch.randn(mask.shape, generator=torch.Generator().manual_seed(1))
     gradients = []
-    ours = masked_log_probs(policy, token_ids, attention, mask).values
+    ours = masked_log_probs(policy, Masked(token_ids, attention, mask)).values
     for values in (ours, plain(policy, token_ids, attention, mask)):
         gradients.append(torch.autograd.grad((values * weights).sum(), list(policy.module.parameters())))
     for found, expected in zip(*gradients, strict=True):
@@ -70,13 +70,15 @@ def test_gradient_equals_the_plain_definitions(policy: MaskedDiffusionPolicy) ->
 
 def test_padding_and_batch_mates_do_not_matter(policy: MaskedDiffusionPolicy) -> None:
     token_ids, attention, mask = batch(policy)
-    together = masked_log_probs(policy, token_ids, attention, mask).values
+    together = masked_log_probs(policy, Masked(token_ids, attention, mask)).values
     for row, length in enumerate(LENGTHS):
-        alone = masked_log_probs(policy, token_ids[row : row + 1, :length], None, mask[row : row + 1, :length]).values
+        alone = masked_log_probs(
+            policy, Masked(token_ids[row : row + 1, :length], None, mask[row : row + 1, :length])
+        ).values
         torch.testing.assert_close(together[row : row + 1, :length], alone, rtol=1e-5, atol=1e-5)
         assert (together[row, length:] == 0).all()
     scrambled = torch.where(attention, token_ids, 11)
-    again = masked_log_probs(policy, scrambled, attention, mask).values
+    again = masked_log_probs(policy, Masked(scrambled, attention, mask)).values
     assert torch.equal(together, again)
 
 
@@ -97,9 +99,11 @@ def test_equal_sequences_go_through_the_network_once(
         return forward(ids, *args, **options)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(policy, "hidden", watched)
-    together = masked_log_probs(policy, token_ids, attention, mask).values
+    together = masked_log_probs(policy, Masked(token_ids, attention, mask)).values
     assert seen == [3]
-    alone = [masked_log_probs(policy, *(part[i : i + 1] for part in (token_ids, attention, mask))) for i in range(6)]
+    alone = [
+        masked_log_probs(policy, Masked(*(part[i : i + 1] for part in (token_ids, attention, mask)))) for i in range(6)
+    ]
     each = torch.cat([found.values for found in alone])
     torch.testing.assert_close(together, each, rtol=1e-5, atol=1e-5)
     weights = torch.randn(mask.shape, generator=torch.Generator().manual_seed(1))
@@ -111,21 +115,21 @@ def test_equal_sequences_go_through_the_network_once(
 
 def test_masked_tokens_are_hidden_from_each_other_and_the_rest_is_seen(policy: MaskedDiffusionPolicy) -> None:
     token_ids, _, mask = (tensor[1:2, : LENGTHS[1]] for tensor in batch(policy))
-    values = masked_log_probs(policy, token_ids, None, mask).values
+    values = masked_log_probs(policy, Masked(token_ids, None, mask)).values
     first, last = mask[0].nonzero()[[0, -1], 0].tolist()
     changed = token_ids.clone()
     changed[0, last] = (changed[0, last] + 1) % 200
-    assert masked_log_probs(policy, changed, None, mask).values[0, first] == values[0, first]
+    assert masked_log_probs(policy, Masked(changed, None, mask)).values[0, first] == values[0, first]
     visible = int((~mask[0]).nonzero()[-1])
     changed = token_ids.clone()
     changed[0, visible] = (changed[0, visible] + 1) % 200
-    assert masked_log_probs(policy, changed, None, mask).values[0, first] != values[0, first]
+    assert masked_log_probs(policy, Masked(changed, None, mask)).values[0, first] != values[0, first]
 
 
 @pytest.mark.parametrize("rows", [[0], [2], [3], [0, 1, 2, 3]])
 def test_entropy_is_the_mean_over_the_masked_rows(policy: MaskedDiffusionPolicy, rows: list[int]) -> None:
     token_ids, attention, mask = (tensor[rows] for tensor in batch(policy))
-    found = masked_log_probs(policy, token_ids, attention, mask, with_entropy=True).entropy
+    found = masked_log_probs(policy, Masked(token_ids, attention, mask), Wanted(entropy=True)).entropy
     vocabulary = policy.vocabulary
     logits = policy.logits(torch.where(mask, vocabulary.mask_id, token_ids), attention).detach()
     entropies = []
@@ -140,7 +144,7 @@ def test_entropy_is_the_mean_over_the_masked_rows(policy: MaskedDiffusionPolicy,
 
 def test_nothing_masked_is_all_zeros(policy: MaskedDiffusionPolicy) -> None:
     token_ids, attention, mask = batch(policy)
-    assert not masked_log_probs(policy, token_ids, attention, torch.zeros_like(mask)).values.any()
+    assert not masked_log_probs(policy, Masked(token_ids, attention, torch.zeros_like(mask))).values.any()
 
 
 def test_the_whole_vocabularys_logits_are_never_formed(
@@ -155,7 +159,7 @@ def test_the_whole_vocabularys_logits_are_never_formed(
         return logits
 
     monkeypatch.setattr(policy, "head", watched)
-    masked_log_probs(policy, token_ids, attention, mask)
+    masked_log_probs(policy, Masked(token_ids, attention, mask))
     is_code = token_ids >= policy.vocabulary.image_offset
     assert shapes == [(int((mask & ~is_code).sum()), policy.vocabulary.size), (int((mask & is_code).sum()), 64)]
 
@@ -163,7 +167,7 @@ def test_the_whole_vocabularys_logits_are_never_formed(
 def test_an_image_code_that_strayed_into_a_text_counts_among_all_tokens(policy: MaskedDiffusionPolicy) -> None:
     token_ids, attention, mask = batch(policy)
     draws = torch.tensor([False, False, True, False])
-    values = masked_log_probs(policy, token_ids, attention, mask, draws=draws).values
+    values = masked_log_probs(policy, Masked(token_ids, attention, mask, is_image=draws)).values
     among_all = policy.logits(torch.where(mask, policy.vocabulary.mask_id, token_ids), attention).log_softmax(-1)
     among_all = among_all.gather(-1, token_ids[..., None]).squeeze(-1)
     torch.testing.assert_close(values[3][mask[3]], among_all[3][mask[3]], rtol=1e-5, atol=1e-5)

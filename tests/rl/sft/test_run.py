@@ -29,6 +29,7 @@ from rl.learner.engine import TorchEngine
 from rl.sft.examples import ExampleMaker, text_example
 from rl.sft.run import SftRun
 from rl.sft.steps import batch_loss
+from rl.stop import Stop
 from rl.types import Message, Prompt, Task, TextSampling
 from tests.toys import toy_draw_prompt, toy_policy
 
@@ -100,6 +101,59 @@ def test_a_run_that_was_cut_off_goes_on_bit_for_bit(tmp_path: Path) -> None:
         assert torch.equal(value, again.policy.module.state_dict()[name])
     saved = sorted(path.name for path in kept(again).folder.glob("global_step_*"))
     assert saved == ["global_step_3", "global_step_6", "global_step_8"]
+
+
+class Minutes:
+    """A clock by which a step takes so many minutes."""
+
+    def __init__(self, per_step: float) -> None:
+        self.steps, self.per_step = 0, per_step
+
+    def __call__(self) -> float:
+        return 60 * self.per_step * self.steps
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        self.steps = step + 1
+
+
+@pytest.mark.parametrize(
+    ("minutes", "settings", "saved"),
+    [
+        (4.0, {}, [3, 6, 8]),
+        (0.1, {}, []),  # the policy itself is written at the end
+        (4.0, {"save_minutes": 0.0}, []),
+        (4.0, {"save_freq": 5}, [3, 5, 8]),
+        (60.0, {"save_minutes": 120.0}, [2, 4, 6, 8]),
+    ],
+)
+def test_saved_once_so_many_minutes_have_passed(tmp_path: Path, minutes: float, settings, saved: list[int]) -> None:
+    task, now = make(config(tmp_path, keep_checkpoints=9, **settings)), Minutes(minutes)
+    assert task.resume() is None
+    task.run(now.log, {}, now=now)
+    assert sorted(int(path.name[12:]) for path in kept(task).folder.glob("global_step_*")) == saved
+
+
+def test_a_run_that_is_told_to_stop_finishes_its_step_and_saves_it(tmp_path: Path) -> None:
+    task, stop = make(config(tmp_path)), Stop()
+    assert task.resume() is None
+    with pytest.raises(KeyboardInterrupt):
+        task.run(lambda step, metrics: stop.request() if step == 4 else None, {}, stop=stop)
+    assert [path.name for path in kept(task).folder.glob("global_step_*")] == ["global_step_5"]
+    again = make(config(tmp_path))
+    assert again.resume() == {} and again.step == 5
+
+
+def test_an_evaluation_is_abandoned_when_the_run_is_told_to_stop(tmp_path: Path) -> None:
+    task, stop = make(config(tmp_path, test_freq=3)), Stop()
+
+    def evaluate(step: int) -> Mapping[str, float]:
+        stop.request()
+        raise AssertionError("it went on")
+
+    assert task.resume() is None
+    with pytest.raises(KeyboardInterrupt):
+        task.run(lambda step, metrics: None, {}, evaluate, stop)
+    assert [path.name for path in kept(task).folder.glob("global_step_*")] == ["global_step_3"]
 
 
 def test_evaluations_on_the_way_rate_the_checkpoints(tmp_path: Path) -> None:

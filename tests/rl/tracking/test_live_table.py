@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import logging
 
 import pytest
 from rich.console import Console
@@ -19,9 +20,9 @@ STEP = {
 }
 
 
-def make(terminal: bool, steps: int = 10) -> tuple[LiveTable, io.StringIO, list[float]]:
+def make(terminal: bool, steps: int = 10, width: int = 160) -> tuple[LiveTable, io.StringIO, list[float]]:
     stream, now = io.StringIO(), [0.0]
-    console = Console(file=stream, force_terminal=terminal, width=160)
+    console = Console(file=stream, force_terminal=terminal, width=width)
     return LiveTable(steps, console=console, clock=lambda: now[0]), stream, now
 
 
@@ -54,8 +55,9 @@ def test_in_a_terminal_the_table_has_every_column_the_phase_and_the_time_left():
     table.close("FINISHED")
     shown = stream.getvalue()
     for text in (
-        "text reward",
-        "draw reward",
+        "text",
+        "draw",
+        "reward",
         "KL",
         "clip",
         "tokens/s",
@@ -65,6 +67,83 @@ def test_in_a_terminal_the_table_has_every_column_the_phase_and_the_time_left():
         "finished",
     ):
         assert text in shown
+
+
+def drawn(width: int, metrics: dict[str, float] | None = None, steps: int = 1000) -> list[str]:
+    """The lines that stand in a terminal of that width, after three steps, or before the first."""
+    table, _, _ = make(terminal=False, steps=steps, width=width)
+    table.phase("evaluating before training")
+    for step in (steps - 2, steps - 1, steps) if metrics else ():
+        table.log(step, metrics or {})
+    paper = Console(record=True, file=io.StringIO(), width=width)
+    paper.print(table._render())
+    return paper.export_text().splitlines()
+
+
+ALL_TASKS = {**STEP, "rewards/understand/mean": 0.5, "rewards/think_draw/mean": 0.5, "timing_s/step": 10.0}
+ONE_TASK = {"critic/rewards/mean": 1.0, "rewards/text/mean": 1.25, "perf/throughput": 12345.6, "perf/images_per_s": 0.0}
+
+
+@pytest.mark.parametrize("width", [30, 80, 120])
+def test_before_the_first_step_one_line_says_what_the_run_does(width: int):
+    assert drawn(width) == ["evaluating before training ..."]
+
+
+def test_a_run_without_steps_ends_in_one_word():
+    table, stream, _ = make(terminal=True)
+    table.phase("evaluating 6 held-out prompts")
+    table.close("FINISHED")
+    assert "finished" in stream.getvalue() and "finished ..." not in stream.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+@pytest.mark.parametrize("metrics", [ALL_TASKS, STEP, ONE_TASK], ids=["four tasks", "two tasks", "one task"])
+def test_nothing_is_cut_that_has_room(width: int, metrics: dict[str, float]):
+    text = "\n".join(drawn(width, metrics))
+    titles = "text draw KL clip tokens/s".split() if "actor/kl_loss" in metrics else "text tokens/s".split()
+    for title in ["step", "reward", "1000/1000", "1.250", *titles, *(["understand"] if metrics is ALL_TASKS else [])]:
+        assert title in text, text
+    assert "\u2026" not in text and "..." not in text
+    assert any(line.startswith("evaluating before training   time left") for line in text.splitlines())
+
+
+@pytest.mark.parametrize("width", range(20, 80, 7))
+def test_in_a_narrow_terminal_the_last_columns_go_whole(width: int):
+    lines = drawn(width, ALL_TASKS)
+    words = {word for line in lines for word in line.split() if not line.startswith(("evaluating", "of "))}
+    whole = {"step", "text", "understand", "draw", "think_draw", "reward", "KL", "clip", "tokens/s", "images/s"}
+    numbers = {"998/1000", "999/1000", "1000/1000", "1.250", "0.500", "0.028", "0.0123", "0.062", "1,235", "0.50"}
+    table = "\n".join(lines).split("evaluating")[0]
+    assert set(table.replace("\u2500", " ").split()) <= whole | numbers, (table, words)
+    assert all(len(line) <= width for line in lines)
+
+
+def test_images_have_a_column_once_there_are_any():
+    assert "images/s" not in "\n".join(drawn(120, ONE_TASK))
+    assert "images/s" in "\n".join(drawn(120, {**ONE_TASK, "perf/images_per_s": 0.01}))
+    table, stream, _ = make(terminal=False)
+    table.log(1, {**STEP, "perf/images_per_s": 0.0})
+    table.log(2, STEP)
+    table.log(3, {**STEP, "perf/images_per_s": 0.0})
+    assert ["images/s" in line for line in stream.getvalue().splitlines()] == [False, True, True]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_log_has_what_the_screen_shows(terminal: bool, caplog: pytest.LogCaptureFixture):
+    table, _, _ = make(terminal)
+    with caplog.at_level(logging.INFO, logger="rl"):
+        table.phase("starting Ray")
+        table.phase("training")
+        table.phase("training")
+        table.log(1, STEP)
+        table.log(1, {"val/text/score": 0.5})
+        table.close("FINISHED")
+    assert [record.getMessage() for record in caplog.records] == [
+        "starting Ray ...",
+        "training ...",
+        "step 1/10  text reward 1.250  draw reward 0.028  KL 0.0123  clip 0.062  tokens/s 1,235  images/s 0.50  left -",
+        "step 1/10  held out: text 0.500",
+    ]
 
 
 def test_time_left_follows_the_pace_of_the_last_steps():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import shlex
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from rl.config import Config, build_config
 from rl.evaluation import summarise
 from rl.tracking import report
 from rl.tracking.contact_sheet import card, enlarge, sheet, side_by_side
+from rl.tracking.intervals import intervals
 from rl.tracking.metrics_file import Point, read_metrics
-from rl.tracking.samples import Drawing, text_rows
+from rl.tracking.samples import Drawing, save_rows, text_rows
 from rl.tracking.trackers import JsonlTracker, MlflowTracker, Trackers, tracked
 from tests.rl.examples import draw_group, failed, score, text_group
 
@@ -102,8 +104,65 @@ def test_finish_leaves_every_file_and_a_command_that_opens_the_run(tmp_path: Pat
     assert run.data.metrics["val/draw/clip"] == 0.5
 
 
+def evaluated(tmp_path: Path) -> dict:
+    groups = [
+        *(text_group(f"t{i}", score(float(i < 7), correctness=float(i < 7))) for i in range(10)),
+        *(draw_group(f"d{i}", score(0.1 * i, composition=0.1 * i, clip=0.3)) for i in range(6)),
+        text_group("x", failed()),
+    ]
+    config, metrics, sure = make_config(tmp_path), summarise(groups), intervals(groups)
+    return report.summarise(config, metrics, metrics, seconds=1, steps=0, weights_digest="", sure=sure)
+
+
+def test_one_evaluation_has_one_column_with_n_and_an_interval(tmp_path: Path):
+    stream, summary = io.StringIO(), evaluated(tmp_path)
+    report.finish(Console(file=stream, width=80), make_config(tmp_path), summary, tmp_path / "rows.jsonl")
+    shown = stream.getvalue()
+    assert "before" not in shown and "change" not in shown and "+0.0" not in shown
+    rows = {line.split("│")[1].strip(): line.replace(" ", "") for line in shown.splitlines() if line.startswith("│")}
+    assert rows["text (correctness)"] == "│text(correctness)│70.0│10│39.7to89.2│"
+    assert rows["draw (composition)"] == "│draw(composition)│25.0│6│10.0to40.0│"
+    assert rows["draw: clip"] == "│draw:clip│0.300│6│0.300to0.300│"
+    assert "Wilson's, for scores of 0 and 1" in shown and "normal" in shown
+    assert str(tmp_path / "rows.jsonl") in shown.splitlines()
+    assert "text: 1 held-out scores failed" in shown
+    written = json.loads((make_config(tmp_path).run_dir / "summary.json").read_text())
+    assert written["intervals"]["val/text/score"] == {
+        "n": 10, "low": pytest.approx(0.3967781), "high": pytest.approx(0.8922087), "method": "wilson",
+    }  # fmt: skip
+
+
+def test_what_came_of_a_run_is_in_its_log_as_well(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    config, stream = make_config(tmp_path), io.StringIO()
+    with caplog.at_level(logging.INFO, logger="rl"):
+        report.finish(Console(file=stream, width=120), config, make_summary(config))
+    logged = "\n".join(record.getMessage() for record in caplog.records)
+    for line in stream.getvalue().splitlines():
+        assert line.strip() in logged
+
+
+def test_every_row_of_an_evaluation_is_kept(tmp_path: Path):
+    groups = [text_group(f"t{i}", score(1.0, correctness=1.0), failed()) for i in range(50)]
+    groups += [draw_group(f"d{i}", score(0.5, clip=0.3)) for i in range(20)]
+    path = save_rows(tmp_path, groups)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert path == tmp_path / "rows.jsonl" and len(rows) == 120
+    assert [row["prompt_id"] for row in rows[:4]] == ["sums/t0", "sums/t0", "sums/t1", "sums/t1"]
+    assert [row["sample"] for row in rows[:4]] == [0, 1, 0, 1]
+    assert rows[0]["response"] == "<think>1+1=2</think>2" and rows[0]["parts"] == {"correctness": 1.0}
+    assert rows[1]["score"] is None and rows[1]["status"] == "timeout" and "deadline" in rows[1]["detail"]
+    with Image.open(tmp_path / rows[-1]["image"]) as picture:
+        assert picture.size == (8, 8) and picture.convert("RGB").getpixel((0, 0)) == (255, 0, 0)
+    assert len({row["image"] for row in rows[100:]}) == 20
+    save_rows(tmp_path, groups[:1])
+    assert len(path.read_text().splitlines()) == 2 and not (tmp_path / "rows").exists()  # an earlier one's is gone
+
+
 def test_a_server_is_named_instead_of_a_command(tmp_path: Path):
     assert report.mlflow_command(tmp_path, "https://mlflow.example.org") == "MLflow: https://mlflow.example.org"
+    assert report.mlflow_command(tmp_path, "http://me:secret@a:1") == "MLflow: http://me:***@a:1"
+    assert report.mlflow_command(tmp_path, "databricks") == "MLflow: databricks"
+    assert "--backend-store-uri sqlite+pysqlite:///x.db" in report.mlflow_command(tmp_path, "sqlite+pysqlite:///x.db")
 
 
 def test_the_montage_shows_the_same_captions_before_and_after(tmp_path: Path):

@@ -1,0 +1,91 @@
+"""What a run will train, in words: printed before it starts, and kept in its folder as ``objective.txt``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from rewards.registry import largest_of, reads_reference
+from rl.config import Config
+from rl.types import Prompt
+
+FILE = "objective.txt"
+OWN = "rows that name their own rewards"
+
+
+def in_words(config: Config, train: Sequence[Sequence[Prompt]]) -> list[str]:
+    """One line for each task with rows, one for the loss, and one for each thing that is given and not used.
+
+    train: the rows of each source. Raises RewardError for a reward that does not exist.
+    """
+    prompts = [prompt for rows in train for prompt in rows]
+    tasks = Counter(str(prompt.task) for prompt in prompts if not prompt.rewards)
+    mix = config.rewards.mix
+    lines = [f"{task}: {_rewards(config, mix[task])}" for task in mix if task in tasks]
+    own = sorted({name for prompt in prompts for name in prompt.rewards})
+    if own:
+        lines.append(f"{OWN}: {', '.join(own)}, with the weights of their task's mix, or 1")
+    return [*lines, _loss(config), *_unused(config, prompts, tasks)]
+
+
+def _rewards(config: Config, weights: Mapping[str, float]) -> str:
+    """``2 x correctness + 0.5 x format, at most 2.5``"""
+    counted = {name: weight for name, weight in weights.items() if weight}
+    recorded = [name for name, weight in weights.items() if not weight]
+    text = " + ".join(f"{weight:g} x {name}" for name, weight in counted.items()) or "nothing"
+    unbounded = [name for name, weight in counted.items() if _largest(config, name, weight) is None]
+    if unbounded:
+        text += f" (no largest value: {', '.join(unbounded)})"
+    else:
+        total = sum(_largest(config, name, weight) or 0.0 for name, weight in counted.items())
+        text += f", at most {total:g}"
+    return text + (f"; recorded only: {', '.join(recorded)}" if recorded else "")
+
+
+def _largest(config: Config, name: str, weight: float) -> float | None:
+    """What a reward adds at most; None where it has no bound."""
+    if name in config.rewards.normalize or weight < 0:
+        return None
+    largest = largest_of({"name": name, **config.rewards.settings.get(name, {})})
+    curve = config.rewards.curves.get(name)
+    if curve is None:
+        return None if largest is None else weight * largest
+    if largest is not None and curve.scale >= 0:
+        return weight * curve(largest)
+    return None if curve.high is None else weight * curve.high
+
+
+def _loss(config: Config) -> str:
+    learner, algorithm = config.learner, config.learner.algorithm
+    masks = f", schedule {algorithm.schedule}" if algorithm.estimator in ("masked", "coupled") else ""
+    reference = "the policy without its adapter" if learner.lora.on else "the policy as it was at the start"
+    if learner.reference_sync_freq is not None:
+        reference = f"a copy of the policy, renewed every {learner.reference_sync_freq} steps"
+    kl = f"KL {algorithm.kl_coef:g} to {reference}" if algorithm.kl_coef else "no reference policy (kl_coef 0)"
+    what = f"a LoRA adapter of rank {learner.lora.rank}" if learner.lora.on else "all weights"
+    return (
+        f"loss: {algorithm.objective}, estimator {algorithm.estimator}{masks}, {algorithm.mu} inner updates, {kl}; "
+        f"trains {what} at lr {learner.lr:g}"
+    )
+
+
+def _unused(config: Config, prompts: Sequence[Prompt], tasks: Mapping[str, int]) -> list[str]:
+    lines = [
+        f"not used: rewards.mix.{task}: data.train has no rows of this task"
+        for task in config.rewards.mix
+        if task not in tasks
+    ]
+    for task in tasks:
+        given = sum(prompt.reference is not None for prompt in prompts if str(prompt.task) == task)
+        if given and not any(_reads_reference(config, name) for name in config.rewards.mix.get(task, {})):
+            lines.append(f"not used: the references of {given:,} rows of {task}: no reward of its mix reads one")
+    lines += [
+        f"not used: learner.task_weights.{task}: data.train has no rows of this task"
+        for task in config.learner.task_weights
+        if task not in {str(prompt.task) for prompt in prompts}
+    ]
+    return lines
+
+
+def _reads_reference(config: Config, name: str) -> bool:
+    return reads_reference({"name": name, **config.rewards.settings.get(name, {})})

@@ -1,0 +1,144 @@
+r"""The answer of a text without any mark: what its last sentence with a value gives. Nothing is evaluated."""
+
+from __future__ import annotations
+
+import re
+
+from rewards.math.candidates import formulas, without_negations
+from rewards.math.prose import FORMULA, Read, read_statement, read_value
+
+PROSE = 2_000  # characters at the end that are read as sentences
+YES = re.compile(r"\W*(yes|no|true|false)(?![A-Za-z])(?!\s+(?:solution|real|or|and)\b)", re.IGNORECASE)
+_IS = re.compile(
+    r"(?<![A-Za-z])(?:is|are|was|were|equals?|be|becomes?|gives?|get|gets|got|have|has|makes?|leaves?|yields?|needs?|costs?|pays?|takes?|it's)"
+    r"(?![A-Za-z])\s*(?:(?:exactly|only|about|a total of|in total|thus|therefore|equal to|that|located|found|at|in|:)\s+|:\s*)*",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(
+    r"(?:(?<![\w)}\]])[-−])?(?<![0-9.])(?:\\?[$€£₹¥]\s?)?"  # a minus after an operand is a subtraction
+    r"(?:[0-9]{1,4}(?::[0-9]{1,4}){1,3}(?:\s?[AaPp]\.?[Mm]\.?)?(?![A-Za-z])|\\[dt]?frac\{-?[0-9]{1,100}\}\{[0-9]{1,100}\}"
+    r"|(?:[0-9]{1,3}(?:,[0-9]{3}){1,30}(?![0-9])|[0-9]{1,100})(?:\.[0-9]{1,100})?(?:/[0-9]{1,100})?)(?:\s?\\?%)?"
+)
+_RESULT_NUMBER = re.compile(
+    r"(?:=|so|then|giving|gives|leaving|leaves|makes|making|totals?|totalling|get|gets|yields|yielding|i\.e\.,?|or)\s*\\?\$?\s*$",
+    re.IGNORECASE,
+)
+_BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
+_SENTENCE_END = re.compile(r"[.!?:]+(?=\s|$|[\"'*)])|\n+")
+_VALUE_LIKE = re.compile(r"[0-9$]|\\[(\[]|√|π|∞")
+_BECAUSE = re.compile(r"(?<![A-Za-z])(?:because|since|as)(?![A-Za-z])", re.IGNORECASE)
+_UNSURE = re.compile(r"(?:\bthan|\bbetween|\bexceeds?|\bexceeding|\bbeyond)\s*[$\\(]{0,2}\s*$", re.IGNORECASE)
+_GIVEN_UP = re.compile(
+    r"(?:not enough|insufficient|too little) (?:information|data)|(?:can(?:no|')t|could not|unable to|impossible to) (?:be )?"
+    r"(?:determin|tell|sa[yi]|know|solv|decid)\w*|not (?:sure|certain|clear) (?:whether|if|which)",
+    re.IGNORECASE,
+)
+_OPERATOR = re.compile(r"\s*(?:[-+*/×÷·−^]|\\(?:times|cdot|div))\s*")
+_VARIABLE = re.compile(r"[xyznabckpqrtuvwij](?![A-Za-z'])")
+_CHOSEN = re.compile(
+    r"(?:options?|choices?|choose|select|pick|letter|answers?)\W{0,4}\(?([A-J])\)?(?![A-Za-z])|\(([A-J])\)|\*\*\(?([A-J])\)?\.?\*\*|(?:so|hence|therefore|thus|is|it's|:)\s+([A-J])(?=\W*$)"
+)
+
+
+def closing(text: str, sources: frozenset[str], wanted: str) -> str | None:
+    """The last sentence that has a value."""
+    original = text[-PROSE:]
+    if wanted not in ("word", "yes", "choice") and _GIVEN_UP.search(original[-240:]):
+        return None
+    tail = without_negations(original)
+    masked = FORMULA.sub(lambda match: "$" + "x" * (len(match.group()) - 2) + "$", tail)
+    ends = [0, *(match.end() for match in _SENTENCE_END.finditer(masked)), len(tail)]
+    for begin, end in list(zip(ends, ends[1:], strict=False))[:-40:-1]:
+        sentence = tail[begin:end]
+        asked = sentence.rstrip().endswith("?")
+        if re.search("[0-9]", original[begin:end]) and (asked or not re.search("[0-9]", sentence)):
+            return None  # a question, or what is denied
+        if wanted == "choice" and (chosen := [m for m in _CHOSEN.finditer(sentence)]):
+            reason = _BECAUSE.search(sentence, chosen[0].end())
+            chosen = [m for m in chosen if reason is None or m.start() < reason.start()]
+            letters = dict.fromkeys(next(filter(None, m.groups())) for m in chosen)
+            return ", ".join(letters)
+        if wanted == "choice":
+            continue  # its reasons may hold numbers
+        if wanted in ("word", "yes"):
+            found = _word_of(sentence, wanted)
+        else:
+            found = _value_of(sentence, masked[begin:end], sources) if _VALUE_LIKE.search(sentence) else None
+        if found:
+            return found
+        if wanted not in ("word", "yes") and "last_number" in sources and re.search("[0-9]", sentence):
+            return None  # a bound: more than 5
+    return None
+
+
+def _word_of(sentence: str, wanted: str) -> str | None:
+    said = YES.match(sentence) if wanted == "yes" else None
+    if said is not None:
+        return said.group(1)
+    bold = _BOLD.findall(sentence)
+    if bold:
+        return bold[-1]
+    verbs = list(_IS.finditer(sentence))
+    if not verbs:
+        return None
+    words = re.sub(r"^(?:an?|the)\s+", "", sentence[verbs[-1].end() :].strip(" .!\n*\"'"), flags=re.IGNORECASE)
+    return words if 0 < len(words.split()) <= 4 else None
+
+
+def _value_of(sentence: str, masked: str, sources: frozenset[str]) -> str | None:
+    options: list[Read] = []
+    if "formula" in sources:
+        for match in _IS.finditer(masked):
+            value = read_value(sentence, match.end())
+            if value is not None:
+                linked = read_statement(sentence, match.end()) or value
+                options.append(Read(linked.text, linked.end + 1))  # a tie goes to the sentence
+        options += [
+            Read(match.group(1), match.end())
+            for match in _BOLD.finditer(sentence)
+            if _VALUE_LIKE.search(match.group(1))
+        ]
+        options += [Read(candidate.text, candidate.end) for candidate in formulas(sentence)]
+    best = max(options, key=lambda option: option.end) if options else None
+    if "last_number" not in sources:
+        return best.text if best is not None else None
+    numbers = list(_NUMBER.finditer(masked))
+    if best is None:
+        return _last_number(sentence, numbers)
+    later = [
+        n
+        for n in numbers
+        if n.start() >= best.end and _RESULT_NUMBER.search(masked[max(0, n.start() - 16) : n.start()])
+    ]
+    return _number_at(sentence, later[-1]) if later else best.text
+
+
+def _last_number(sentence: str, numbers: list[re.Match[str]]) -> str | None:
+    """With those that are joined to it; not a bound, as in ``more than 5``."""
+    if not numbers:
+        return None
+    last = numbers[-1]
+    for number in numbers[-6:-1]:
+        value = read_value(sentence, number.start())
+        if (
+            value is not None
+            and value.end >= last.end()
+            and re.search(r", |[0-9%] to [-0-9$]|[0-9]\s?[–—]\s?[0-9$]", value.text)
+        ):
+            return None if _UNSURE.search(sentence, 0, number.start()) else value.text
+    if _UNSURE.search(sentence, max(0, last.start() - 24), last.start()) or _VARIABLE.match(sentence, last.end()):
+        return None
+    first = len(numbers) - 1
+    while first and _OPERATOR.fullmatch(sentence, numbers[first - 1].end(), numbers[first].start()):
+        first -= 1
+    if first < len(numbers) - 1 and not re.search(r"=\s*$", sentence[: numbers[first].start()]):
+        return sentence[numbers[first].start() : last.end()]  # 21 + 41 is no 41
+    return _number_at(sentence, last)
+
+
+def _number_at(sentence: str, match: re.Match[str]) -> str:
+    """The number, with the unit that follows it."""
+    value = read_value(sentence, match.start())
+    if value is not None and re.fullmatch(r"[-−]?\\?[$€£]?[0-9][0-9.,/]*\s?\\?%?\s[A-Za-z ]{1,40}", value.text):
+        return value.text
+    return match.group()

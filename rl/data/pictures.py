@@ -1,0 +1,129 @@
+"""A row's one picture: wherever the row has it, and in whatever form."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import numpy as np
+
+from rl.data.chat import MESSAGE_COLUMNS
+from rl.data.files import Row
+from rl.data.values import is_missing, shown
+from rl.errors import DataError
+from rl.pixels import open_image
+
+COLUMNS = ("image", "images")
+# Other names under which data sets have a picture. A text there counts where it looks like one.
+NAMED = ("image_path", "image_file", "image_url", "img", "img_path", "picture", "pictures", "photo", "decoded_image")
+
+_CONTENT = ("bytes", "path", "url", "image_url", "base64", "data", "source", "image")
+_WEB = re.compile(r"(?i)[a-z][a-z0-9+.-]*://")
+_DATA_URL = re.compile(r"(?i)data:([^,]{0,200}),")
+_BASE64 = re.compile(r"[A-Za-z0-9+/\s_-]+={0,2}\s*")
+_STARTS = ("iVBORw0KGgo", "/9j/", "UklGR")  # PNG, JPEG and WebP in base64
+_LOOKS = re.compile(r"(?i)\.(?:png|jpe?g|webp|gif|bmp|tiff?|avif)(?:[?#].*)?$|^(?:https?|file|s3|gs)://|^data:image/")
+# Of any format, also of those that are refused: `datasets` stores sounds as {bytes, path} too.
+_FIRST_BYTES = re.compile(rb"\x89PNG|\xff\xd8|GIF8|BM|II\*\0|MM\0\*|RIFF....WEBP|....ftyp(?:avif|hei)", re.DOTALL)
+_LONGEST_PATH, _LONGEST_NAME = 4096, 255  # what Linux takes
+
+
+def find_pictures(row: Row, in_chat: Sequence[tuple[str, Any]], guess: bool) -> list[tuple[str, Any]]:
+    """(column, value) of every picture that a row has, each once.
+
+    in_chat  those among the parts of its chat turns
+    guess    also look into columns with other names
+    """
+    found = [item for name in COLUMNS for item in _each(name, row.get(name))]
+    found += in_chat
+    if guess:
+        found += [item for name in row if name not in COLUMNS for item in _guessed(name, row[name])]
+    values: list[Any] = []
+    once = []
+    for name, value in found:
+        if value not in values:
+            values.append(value)
+            once.append((name, value))
+    return once
+
+
+def read_picture(where: str, column: str, value: Any, folder: Path, check: bool) -> str | np.ndarray:
+    """A path that can be opened, or pixels [H, W, 3]. Raises DataError: one line with the row and the column."""
+    try:
+        content = _content(value)
+        if isinstance(content, bytes):
+            return np.asarray(open_image(content))
+        path = folder / content
+        if check or not path.is_file():
+            open_image(path)
+        return str(path)
+    except DataError as error:
+        ours = column.split("[")[0] in (*COLUMNS, *MESSAGE_COLUMNS)
+        way_out = "" if ours else "; or set task text, where the row's picture does not matter"
+        raise DataError(f"{where}: column {column}: {error}{way_out}") from error
+
+
+def _each(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """A column's pictures: itself, or each of a list."""
+    if is_missing(value):
+        return
+    if isinstance(value, list) and not all(isinstance(item, int | float | list) for item in value):  # pixels
+        for index, item in enumerate(value):
+            if not is_missing(item):
+                yield f"{name}[{index}]", item
+    else:
+        yield name, value
+
+
+def _guessed(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Encoded pictures as ``datasets`` stores them, in any column; texts that look like pictures, in columns named so."""
+    if name in MESSAGE_COLUMNS:
+        return
+    for place, item in _each(name, value) if isinstance(value, list | Mapping) or name in NAMED else ():
+        stored = isinstance(item, Mapping) and set(item) == {"bytes", "path"}
+        content = next((item[key] for key in ("bytes", "path") if not is_missing(item[key])), None) if stored else item
+        text = isinstance(content, str) and (_LOOKS.search(content) or content.startswith(_STARTS))
+        known = isinstance(content, bytes) and _FIRST_BYTES.match(content)
+        if (stored or name in NAMED) and (text or known) or name in NAMED and isinstance(content, Mapping):
+            yield place, item
+
+
+def _content(value: Any) -> bytes | str:
+    """Encoded bytes, or a path."""
+    while isinstance(value, Mapping):
+        key = next((key for key in _CONTENT if not is_missing(value.get(key))), None)
+        if key is None:
+            raise DataError(f"expected a picture as {{bytes, path}}, got {shown(dict(value))}")
+        value = value[key]
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise DataError(f"expected a path or encoded bytes, got {type(value).__name__}: {shown(value)}")
+    if head := _DATA_URL.match(value):
+        data = value[head.end() :]
+        return _from_base64(data) if head[1].lower().endswith(";base64") else unquote_to_bytes(data)
+    if _WEB.match(value):
+        way_out = (
+            "write its path" if value.lower().startswith("file:") else "download it and write the path of the file"
+        )
+        raise DataError(f"{shown(value)} is an address, and nothing is fetched; {way_out}")
+    text = value.strip()
+    if len(text) > 40 and text.startswith(_STARTS) and _BASE64.fullmatch(text):
+        return _from_base64(text)
+    longest = max(map(len, value.split("/")))
+    if len(value) > _LONGEST_PATH or longest > _LONGEST_NAME or "\0" in value or "\n" in value:
+        raise DataError(f"{shown(value)} is no path; expected a path, a data URL, base64, or encoded bytes")
+    return value
+
+
+def _from_base64(text: str) -> bytes:
+    compact = "".join(text.split()).replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise DataError(f"not base64: {shown(text, 40)}: {error}") from error

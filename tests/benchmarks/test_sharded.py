@@ -1,0 +1,59 @@
+"""ZeRO stage 3 on two and three ranks: the same losses as one rank, whatever passes a rank's own rollouts need."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.parity.sharded import cases, run
+from rl.estimators import ESTIMATORS
+from rl.objectives import OBJECTIVES
+
+# Each estimator and objective once, and what changes the passes of a rank: equal masks, passes that score nothing.
+SHORT = (
+    "masked-unigrpo", "coupled-wd1", "trajectory-unigrpo", "elbo-policy_gradient", "elbo_stratified-dpo", "spg-unigrpo",
+    "elbo_antithetic-unigrpo", "left_to_right-unigrpo", "masked-full", "trajectory-lora", "coupled-stale", "coupled-blocks",
+    "masked-experts",
+)  # fmt: skip
+
+
+def losses(tmp_path: Path, *arguments: str) -> list[dict]:
+    """In a process of its own: its ranks are forked, and torch.distributed starts once a process."""
+    out = tmp_path / "sharded.json"
+    command = [sys.executable, "-m", "benchmarks.parity.sharded", *arguments, "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr[-2000:] + done.stdout[-2000:]
+    return json.loads(out.read_text())["rows"]
+
+
+@pytest.mark.timeout(900)
+def test_ranks_agree_on_their_passes(tmp_path: Path) -> None:
+    rows = losses(tmp_path, "--ranks", "2", "--case", *(f"{name}$" for name in SHORT))
+    assert {row["case"] for row in rows} == set(SHORT)
+    for row in rows:
+        assert row["loss_error"] <= 1e-5, row["case"]
+        assert len({loss for loss, *_ in row["losses"]}) == 2, "two steps that differ"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_every_case_on_two_and_three_ranks(tmp_path: Path) -> None:
+    rows = losses(tmp_path)
+    assert len(rows) == 2 * len(cases())
+    assert max(row["loss_error"] for row in rows) <= 1e-5
+
+
+def test_every_estimator_meets_every_objective() -> None:
+    names = {case.name for case in cases()}
+    assert names >= {f"{one}-{two}" for one in ESTIMATORS for two in OBJECTIVES}
+    assert names >= set(SHORT)
+
+
+def test_a_rank_that_fails_is_an_error_and_not_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.parity.sharded._rank", lambda folder, chosen, rank, ranks: 1 / 0)
+    with pytest.raises(RuntimeError, match="rank 0 of 1 failed"):
+        run([], ())
