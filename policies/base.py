@@ -12,6 +12,7 @@ import torch
 
 from policies.network.cache import KeyValueCache
 from policies.network.rows import Rows
+from policies.samplers.habits import Habits
 from rl.types import Prompt
 
 
@@ -125,6 +126,11 @@ class Policy(Protocol):
         before each block as they are in ``clean``, all at once: what its sampler sees, block after block. Policies that
         attend to the whole sequence see token_ids alone.
         """
+        ...
+
+    @property
+    def habits(self) -> Habits:
+        """How the family's own code samples text, which ``auto`` in the settings stands for."""
         ...
 
     @property

@@ -14,6 +14,7 @@ from policies.files.tokenizer import ChatTokenizer
 from policies.network.cache import KeyValueCache
 from policies.network.rows import Rows
 from policies.network.transformer import Transformer
+from policies.samplers.habits import LLADA, Habits
 from rl.errors import DataError, PolicyError
 from rl.types import Prompt
 
@@ -31,12 +32,13 @@ class MaskedDiffusionPolicy:
         layout: Callable[[MaskedDiffusionPolicy, Prompt], EncodedPrompt],
         source: Path | None = None,
         writer: Callable[[MaskedDiffusionPolicy, Path], None] | None = None,
+        habits: Habits = LLADA,
     ) -> None:
-        """source: the folder that it was loaded from. writer: what writes it in that folder's format."""
+        """source: the folder that it was loaded from. writer: what writes it in that folder's format. habits: its family's."""
         self.name, self.module, self.vocabulary = name, module, vocabulary
         self.tokenizer, self.image_tokenizer = tokenizer, image_tokenizer
         self.max_length = module.config.max_sequence_length
-        self.layout, self.source, self._writer = layout, source, writer
+        self.layout, self.source, self._writer, self.habits = layout, source, writer, habits
 
     def logits(self, token_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         return self.module.head(self.module(token_ids, attention_mask))

@@ -49,10 +49,12 @@ class Registry(Generic[T], Mapping[str, T]):
             raise self._error(f"{self.kind} {name!r}: already registered; choose another name")
         self._targets[name] = member
 
-    def require(self, where: str, name: object) -> None:
-        """Raises the registry's error where no member has this name. where: the setting, e.g. ``learner.engine``."""
-        if name not in self:
-            raise self._error(f"{where}={name!r}: allowed: {', '.join(self)}{close_to(str(name), self)}")
+    def require(self, where: str, name: object, *also: str) -> None:
+        """Raises the registry's error where no member has this name. where: the setting, e.g. ``learner.engine``. also: names
+        that the setting takes beside the members'."""
+        if name not in self and name not in also:
+            allowed = [*also, *self]
+            raise self._error(f"{where}={name!r}: allowed: {', '.join(allowed)}{close_to(str(name), allowed)}")
 
     def __getitem__(self, name: str) -> T:
         if name not in self._found:

@@ -86,15 +86,24 @@ class TextSampling:
     steps           denoising steps over the whole canvas; the number of blocks divides it
     temperature     0 is greedy
     remasking       which tokens are revealed first: ``low_confidence`` the likeliest, ``entropy`` those of least entropy,
-                    ``margin`` those with the largest lead over the next candidate, ``random`` any
+                    ``margin`` those with the largest lead over the next candidate, ``random`` any, ``origin`` each with the
+                    schedule's chance, however many that are
     confidence_threshold  a step also reveals every token that is at least this sure, so that fewer steps are needed
                     (Fast-dLLM, arXiv 2505.22618); null is off
     top_k, top_p    draw from the likeliest tokens alone: that many (0: all), or those that hold this share
     repetition_penalty  above 1, tokens that the sequence has already are less likely (arXiv 1909.05858); 1 is off
     cache           ``none`` is exact; ``prefix`` and ``dual`` are Fast-dLLM's approximate key-value caches. Block-causal
                     policies have an exact one of their own
+    schedule        how many tokens a step reveals: ``uniform`` as LLaDA, ``dream`` as Dream, ``auto`` as the policy's family
+    confidence      the distribution that remasking looks at: ``plain`` the policy's own, ``drawn`` the one that tokens are
+                    drawn from, after temperature, top_k and top_p; ``auto`` as the policy's family
+    remask_temperature  scale of Gumbel noise on the confidence (Dream's ``alg_temp``); 0 is off
+    cfg_scale       guidance: ``(1 + w) * logits - w * logits`` without the prompt; 0 is off and halves the work
+    logits_eos_inf  no end-of-text is written
+    confidence_eos_eot_inf  tokens that end a text or a turn are revealed last
 
-    The likelihood that trains knows nothing of top_k, top_p and the penalty: training with them is off-policy.
+    The likelihood that trains knows nothing of top_k, top_p, the penalty, cfg_scale and logits_eos_inf: training with them is
+    off-policy.
     """
 
     max_new_tokens: int = 128
@@ -107,6 +116,12 @@ class TextSampling:
     top_p: float = 1.0
     repetition_penalty: float = 1.0
     cache: str = "none"
+    schedule: str = "auto"
+    confidence: str = "auto"
+    remask_temperature: float = 0.0
+    cfg_scale: float = 0.0
+    logits_eos_inf: bool = False
+    confidence_eos_eot_inf: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +131,7 @@ class ImageSampling:
     steps                 denoising steps over the image's codes
     guidance              w in ``(1 + w) * conditional - w * unconditional``; 0 is off and halves the work
     temperature           of the code distribution; 0 takes the likeliest code
-    remask_temperature    scale of the Gumbel noise on confidences; it falls to 0 at the last step
+    remask_temperature    scale of the Gumbel noise on confidences; step k of T multiplies it by 1 - k/T
     schedule              ``cosine`` or ``linear``: how many codes stay masked as time goes
     remasking             which codes are revealed first, as in TextSampling; the noise is added to its logarithm
     top_k, top_p          draw from the likeliest codes alone, as in TextSampling

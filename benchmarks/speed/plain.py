@@ -48,10 +48,10 @@ def llada_generate(
 @torch.no_grad()
 def block_generate(policy: Policy, prompt: Tensor, *, steps: int, length: int, block: int, mask_id: int) -> Tensor:
     """SDAR's block diffusion (arXiv 2510.06303, section 3; github.com/JetAstra/SDAR, generate.py), greedy, and without
-    its cache: each step computes all tokens up to the end of the block, and logits of the block. prompt [B, P] -> [B, P +
-    length]."""
+    its cache: each step computes all tokens up to the end of the block, and logits of the block. The last block is filled
+    to its end. prompt [B, P] -> [B, P + length]."""
     start, stop = prompt.shape[1], prompt.shape[1] + length
-    ids = torch.cat([prompt, torch.full((len(prompt), length), mask_id)], dim=1)
+    ids = torch.cat([prompt, torch.full((len(prompt), length + -stop % block), mask_id)], dim=1)
     base, more = divmod(block, steps * block // length)
     for first in range(start // block * block, stop, block):
         step = 0
@@ -63,7 +63,7 @@ def block_generate(policy: Policy, prompt: Tensor, *, steps: int, length: int, b
             chosen = torch.zeros_like(masked).scatter_(1, confidence.topk(count).indices, True)
             ids[:, first : first + block][chosen] = candidate[chosen]
             step += 1
-    return ids
+    return ids[:, :stop]
 
 
 def _gumbel_noise(logits: Tensor, temperature: float) -> Tensor:

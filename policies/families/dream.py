@@ -15,6 +15,8 @@ from policies.families import llada, qwen
 from policies.families.registry import Family
 from policies.families.rope import require_whole_heads
 from policies.network.transformer import TransformerConfig
+from policies.samplers import DRAWN
+from policies.samplers.habits import Habits
 
 MASK_ID = 151666  # of the released configuration_dream.py, for folders whose config does not say
 
@@ -28,4 +30,9 @@ def vocabulary(config: Mapping[str, Any], text_size: int) -> Vocabulary:
     return qwen.vocabulary(config, config.get("mask_token_id", MASK_ID), config["eos_token_id"])
 
 
-FAMILY = Family("Dream", sizes, vocabulary, qwen.tensors, llada.layout, head=qwen.HEAD)
+# github.com/DreamLM/Dream and the checkpoints' generation_utils.py: ``diffusion_generate``.
+HABITS = Habits(
+    schedule="dream", confidence=DRAWN, mask_counts=True, whole_rank=True, top_p_first=True, turn_end="<|im_end|>"
+)
+
+FAMILY = Family("Dream", sizes, vocabulary, qwen.tensors, llada.layout, head=qwen.HEAD, habits=HABITS)

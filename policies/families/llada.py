@@ -15,8 +15,11 @@ from policies.families.settings import COPY, MOST_LAYERS, flag, number, require,
 from policies.families.tensor_names import Tensors, prefixed
 from policies.network.transformer import Transformer, TransformerConfig
 from policies.policy import MaskedDiffusionPolicy
+from policies.samplers.habits import Habits
 from rl.errors import DataError, PolicyError
 from rl.types import Prompt, Task
+
+TURN_END = "<|eot_id|>"
 
 # What the released code can be configured to do and no released checkpoint does.
 FIXED = {
@@ -100,4 +103,6 @@ def layout(policy: MaskedDiffusionPolicy, prompt: Prompt) -> EncodedPrompt:
     return EncodedPrompt(prefix=tuple(policy.tokenizer.chat(prompt.messages)))
 
 
-FAMILY = Family("llada", sizes, vocabulary, tensors, layout, head=HEAD)
+HABITS = Habits(mask_counts=True, whole_rank=True, turn_end=TURN_END)
+
+FAMILY = Family("llada", sizes, vocabulary, tensors, layout, head=HEAD, habits=HABITS)

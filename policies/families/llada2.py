@@ -18,6 +18,8 @@ from policies.families.settings import COPY, flag, number, require, whole, whole
 from policies.families.tensor_names import Tensors, renamed
 from policies.network.experts import ExpertsConfig
 from policies.network.transformer import Transformer, TransformerConfig
+from policies.samplers import DRAWN
+from policies.samplers.habits import Habits
 from rl.errors import PolicyError
 
 MASK_ID, EOS_ID = 156895, 156892
@@ -101,4 +103,7 @@ def tensors(module: Transformer) -> Tensors:
     return found
 
 
-FAMILY = Family("llada2_moe", sizes, vocabulary, tensors, llada.layout, head=HEAD)
+# The checkpoints' modeling_llada2_moe.py: ``generate``.
+HABITS = Habits(confidence=DRAWN, mask_counts=True, whole_rank=True, turn_end="<|role_end|>")
+
+FAMILY = Family("llada2_moe", sizes, vocabulary, tensors, llada.layout, head=HEAD, habits=HABITS)

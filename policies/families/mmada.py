@@ -20,6 +20,7 @@ from policies.families.registry import Family
 from policies.families.settings import whole, whole_or_none
 from policies.network.transformer import TransformerConfig
 from policies.policy import MaskedDiffusionPolicy
+from policies.samplers.habits import Habits
 from rl.errors import DataError, PolicyError
 from rl.pixels import load_pixels
 from rl.types import Prompt, Task
@@ -122,4 +123,6 @@ def image_codes(policy: MaskedDiffusionPolicy, prompt: Prompt) -> list[int]:
 
 _LAYOUTS = {Task.TEXT: _text, Task.UNDERSTAND: _understand, Task.DRAW: _draw, Task.THINK_DRAW: _think_draw}
 
-FAMILY = Family("mmada", sizes, vocabulary, llada.tensors, layout, aliases=RELEASED, head=llada.HEAD)
+HABITS = Habits(turn_end=llada.TURN_END)
+
+FAMILY = Family("mmada", sizes, vocabulary, llada.tensors, layout, aliases=RELEASED, head=llada.HEAD, habits=HABITS)

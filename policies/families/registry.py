@@ -10,6 +10,7 @@ from policies.base import EncodedPrompt, Vocabulary
 from policies.families.tensor_names import Tensors
 from policies.network.transformer import Transformer, TransformerConfig
 from policies.policy import MaskedDiffusionPolicy
+from policies.samplers.habits import LLADA, Habits
 from rl.errors import PolicyError
 from rl.registry import Registry
 from rl.types import Prompt
@@ -26,6 +27,7 @@ class Family:
     layout       a prompt as ids
     aliases      layout tokens that the released tokenizer has under another name: name in the layout -> name there
     head         names of the head's weight and of the embedding's, which are one tensor where the config ties them
+    habits       how its own code samples text, which ``auto`` in the settings stands for
     """
 
     model_type: str
@@ -35,6 +37,7 @@ class Family:
     layout: Callable[[MaskedDiffusionPolicy, Prompt], EncodedPrompt]
     aliases: Mapping[str, str] = field(default_factory=dict)
     head: tuple[str, str] | None = None
+    habits: Habits = LLADA
 
 
 FAMILIES: Registry[Family] = Registry(

@@ -15,6 +15,8 @@ from policies.families.registry import Family
 from policies.families.rope import require_whole_heads
 from policies.families.settings import flag, whole, whole_or_none
 from policies.network.transformer import TransformerConfig
+from policies.samplers import DRAWN
+from policies.samplers.habits import Habits
 
 MASK_ID = 151669  # of the released tokenizers, for folders whose config does not say
 BLOCK_LENGTH = 4
@@ -38,4 +40,7 @@ def vocabulary(config: Mapping[str, Any], text_size: int) -> Vocabulary:
     return qwen.vocabulary(config, config.get("mask_token_id", MASK_ID), config["eos_token_id"])
 
 
-FAMILY = Family("sdar", sizes, vocabulary, qwen.tensors, llada.layout, head=qwen.HEAD)
+# github.com/JetAstra/SDAR, generate.py: ``block_diffusion_generate``.
+HABITS = Habits(confidence=DRAWN, mask_counts=True, whole_rank=True, turn_end="<|im_end|>")
+
+FAMILY = Family("sdar", sizes, vocabulary, qwen.tensors, llada.layout, head=qwen.HEAD, habits=HABITS)

@@ -86,6 +86,7 @@ def load_policy(
         layout=family.layout,
         source=folder,
         writer=save_policy,
+        habits=family.habits,
     )
 
 

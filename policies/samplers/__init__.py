@@ -6,6 +6,12 @@ from typing import Any
 
 from rl.registry import Registry
 
+AUTO = "auto"  # in the settings: as the policy's family does (policies.samplers.habits)
+
+# The distribution that the confidence in a token is of.
+PLAIN, DRAWN = "plain", "drawn"
+CONFIDENCES = (AUTO, PLAIN, DRAWN)
+
 # Remasking rules (policies.samplers.remasking.Remasking): which candidates are kept at a step.
 REMASKING: Registry[Any] = Registry(
     "remasking rule",
@@ -14,6 +20,7 @@ REMASKING: Registry[Any] = Registry(
         "random": "policies.samplers.remasking:RANDOM",
         "entropy": "policies.samplers.remasking:ENTROPY",
         "margin": "policies.samplers.remasking:MARGIN",
+        "origin": "policies.samplers.remasking:ORIGIN",
     },
     group="unigrpo.remasking",
 )
@@ -21,8 +28,15 @@ REMASKING: Registry[Any] = Registry(
 # Unmasking schedules of images: share of the time that has passed, 0..1 -> share of the codes still masked.
 UNMASKING: Registry[Any] = Registry(
     "unmasking schedule",
-    {"cosine": "policies.samplers.image:cosine", "linear": "policies.samplers.image:linear"},
+    {"cosine": "policies.samplers.schedules:cosine", "linear": "policies.samplers.schedules:linear"},
     group="unigrpo.unmasking",
+)
+
+# Unmasking schedules of text (policies.samplers.schedules.TextSchedule). ``auto`` in the settings is the family's own.
+TEXT_SCHEDULES: Registry[Any] = Registry(
+    "text schedule",
+    {"uniform": "policies.samplers.schedules:UNIFORM", "dream": "policies.samplers.schedules:DREAM"},
+    group="unigrpo.text_schedules",
 )
 
 # Caches of text, what a denoising step computes anew: policy, settings, group size -> policies.samplers.states.base.States.

@@ -7,7 +7,6 @@ part of the head.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -17,7 +16,7 @@ from policies.base import EncodedPrompt, Policy
 from policies.network.prepacked_weights import packed
 from policies.network.rows import Rows
 from policies.noise import ORDER, TOKEN, gumbel, uniforms
-from policies.samplers import UNMASKING
+from policies.samplers.schedules import masked_counts, order_noise
 from policies.samplers.tokens import FREE, candidates, copies, keep_surest, seedless
 from rl.types import ImageSampling, Sample
 
@@ -62,8 +61,9 @@ def _sample(
     seed_tensor = torch.tensor(list(seeds), dtype=torch.int64, device=device)
     predict = Predictor(policy, prompt, prefixes, sampling.guidance, device)
     masked_before = sum(code == FREE for code in start)
+    plan = zip(masked_counts(masked_before, sampling), order_noise(sampling), strict=True)
     with packed(policy.module):
-        for step, masked_after in enumerate(masked_counts(masked_before, sampling)):
+        for step, (masked_after, scale) in enumerate(plan):
             reveal = masked_before - masked_after
             if reveal == 0:
                 continue
@@ -75,7 +75,6 @@ def _sample(
                 noise, order = noise.flatten(), order.flatten()
             tokens, certainty = candidates(logits, noise, order, sampling)
             confidence = certainty.log().view(groups, -1)
-            scale = sampling.remask_temperature * (1 - (step + 1) / sampling.steps)
             if scale > 0:
                 confidence = confidence + scale * gumbel(order).float().view(groups, -1)
             written = torch.where(keep_surest(confidence, reveal), tokens.view(groups, -1) + offset, mask_id)
@@ -83,27 +82,6 @@ def _sample(
             step_map.scatter_(1, positions, torch.full_like(written, step, dtype=torch.int32))
             masked_before = masked_after
     return codes - offset, step_map
-
-
-def cosine(time: float) -> float:
-    """MaskGIT (arXiv 2202.04200, section 3.3): few codes at first, many at the end."""
-    return math.cos(math.pi / 2 * time)
-
-
-def linear(time: float) -> float:
-    """As many codes at each step."""
-    return 1 - time
-
-
-def masked_counts(length: int, sampling: ImageSampling) -> list[int]:
-    """Codes still masked after each step: it falls with every step where it can, and ends at 0."""
-    counts, left, still_masked = [], length, UNMASKING[sampling.schedule]
-    for step in range(1, sampling.steps + 1):
-        time = step / sampling.steps
-        share = still_masked(time)
-        left = 0 if step == sampling.steps else max(min(math.floor(length * share), left - 1), 0)
-        counts.append(left)
-    return counts
 
 
 class Predictor:

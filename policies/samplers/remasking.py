@@ -29,11 +29,15 @@ class Remasking:
     """confidence  logits [M, V], probability of the candidate [M], uniform noise [M] -> [M] in 0..1, the surest highest
     of_row      the same from a row's statistics and noise [M], as a GPU's kernel finds them; None: it needs the logits
     random      the order is noise, so that the sampler is never sure
+    alone       each mask is revealed with the schedule's chance, whatever the others do: no number is kept
+    noised      confidence [M] -> what noise on the order of text is added to [M]
     """
 
     confidence: Callable[[Tensor, Tensor, Tensor], Tensor]
     of_row: Callable[[RowStatistics, Tensor], Tensor] | None = None
     random: bool = False
+    alone: bool = False
+    noised: Callable[[Tensor], Tensor] = lambda confidence: confidence
 
 
 def _low_confidence(logits: Tensor, probability: Tensor, noise: Tensor) -> Tensor:
@@ -60,5 +64,9 @@ def _margin(logits: Tensor, probability: Tensor, noise: Tensor) -> Tensor:
 
 LOW_CONFIDENCE = Remasking(_low_confidence, of_row=lambda row, noise: row.probability)
 RANDOM = Remasking(_random, of_row=lambda row, noise: noise, random=True)
-ENTROPY = Remasking(_entropy, of_row=lambda row, noise: (-row.entropy).exp())
+ORIGIN = Remasking(_random, of_row=lambda row, noise: noise, random=True, alone=True)  # D3PM (arXiv 2107.03006)
+# Dream adds its noise to the negative entropy itself.
+ENTROPY = Remasking(
+    _entropy, of_row=lambda row, noise: (-row.entropy).exp(), noised=lambda confidence: confidence.log()
+)
 MARGIN = Remasking(_margin, of_row=lambda row, noise: row.margin)

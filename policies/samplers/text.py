@@ -10,6 +10,7 @@ positions in play see, and what of it is computed anew, is the business of ``pol
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -19,9 +20,9 @@ from torch import Tensor
 from policies.base import Policy
 from policies.network.prepacked_weights import packed
 from policies.network.rows import Rows
-from policies.noise import ORDER, TOKEN, uniforms
-from policies.samplers import REMASKING
-from policies.samplers.states.base import Shown, States, states_of
+from policies.noise import ORDER, TOKEN, gumbel, uniforms
+from policies.samplers import REMASKING, TEXT_SCHEDULES
+from policies.samplers.states.base import Shown, states_of
 from policies.samplers.tokens import FREE, candidates, copies, keep_surest, penalise_repetition, seedless
 from rl.types import Sample, TextSampling
 
@@ -37,31 +38,36 @@ def sample_text(
 ) -> list[Sample]:
     """One prompt, one response for each seed, as one batch. The response ends with its first end-of-text token.
 
-    A block-causal policy fills its own blocks, counted from the first token of the prompt, and at an even pace: SDAR's
-    block diffusion (arXiv 2510.06303, section 3). Raises PolicyError where the settings do not fit the policy.
+    A block-causal policy fills its own blocks, counted from the first token of the prompt: SDAR's block diffusion (arXiv
+    2510.06303, section 3). The last one is filled to its end, as the policy was trained, and what lies behind the canvas is
+    cut off. Raises PolicyError where the settings do not fit the policy.
 
     given  the canvas in place of ``max_new_tokens`` masks: vocabulary ids, and FREE where the sampler writes. No
            end-of-text is written before a given token, and ``step_map`` is -1 where a token was given.
     """
     if seedless(sampling) and len(seeds) > 1:
         return copies(sample_text(policy, prefix, sampling, seeds[:1], suffix, given)[0], len(seeds))
-    canvas = [FREE] * sampling.max_new_tokens if given is None else list(given)
-    states = states_of(policy, sampling, len(seeds))
+    written = [FREE] * sampling.max_new_tokens if given is None else list(given)
+    model = _Model(policy, sampling, len(seeds), len(prefix))
+    canvas = written + [FREE] * (0 if suffix else model.states.fill(len(prefix) + len(written)))
     group = _Canvas(policy, prefix, canvas, seeds, suffix)
-    steps = sampling.steps * states.block_length // sampling.max_new_tokens
+    steps = sampling.steps * model.states.block_length // sampling.max_new_tokens
+    shares = TEXT_SCHEDULES[model.habits.schedule].shares(steps) if model.rule.alone else [0.0] * steps
     with packed(policy.module):
-        for block, window in enumerate(windows(len(canvas), states.block_length, states.offset(len(prefix)))):
+        for block, window in enumerate(
+            windows(len(canvas), model.states.block_length, model.states.offset(len(prefix)))
+        ):
             left = canvas[window].count(FREE)
-            for step, count in enumerate(states.pace(left, steps)):
-                known = left if sampling.confidence_threshold is None else None
-                if count and not _denoise(group, states, sampling, window, block * steps + step, count, known):
+            for step, pace in enumerate(zip(model.states.pace(left, steps), shares, strict=True)):
+                known = left if model.knows_what_is_left else None
+                if any(pace) and not _denoise(group, model, window, block * steps + step, pace, known):
                     break
-                left -= count
+                left -= pace[0]
             living = group.drop_finished(window.stop)
             if not len(living):
                 break
-            states.keep(living)
-    return group.samples()
+            model.keep(living)
+    return group.samples(len(written))
 
 
 def windows(length: int, size: int, offset: int = 0) -> list[slice]:
@@ -71,10 +77,11 @@ def windows(length: int, size: int, offset: int = 0) -> list[slice]:
 
 
 def _denoise(
-    group: _Canvas, states: States, sampling: TextSampling, window: slice, step: int, count: int, left: int | None
+    group: _Canvas, model: _Model, window: slice, step: int, pace: tuple[int, float], left: int | None
 ) -> bool:
     """One step for the members that have masks left in the window. False where none has: the window is full.
 
+    pace: how many tokens the step reveals at least, and the chance of each where the remasking rule decides on it alone.
     left: how many masks each member has there, None where that is not known, since members write at their own pace.
     Where it is known nothing is asked of the device: a GPU's host can be steps ahead.
     """
@@ -83,14 +90,19 @@ def _denoise(
     rows, positions = shown.rows, shown.rows.index
     if not rows.count:
         return False
-    logits = _logits(group, states, sampling, shown)
+    logits, sampling, rule = model.logits(group, shown), model.sampling, model.rule
     noise, order = (
         rows.flatten(uniforms(seeds, step, positions - group.start, stream)) if used else logits.new_zeros(len(logits))
-        for stream, used in ((TOKEN, sampling.temperature > 0), (ORDER, REMASKING[sampling.remasking].random))
+        for stream, used in ((TOKEN, sampling.temperature > 0), (ORDER, model.order_is_noisy))
     )
-    tokens, certainty = candidates(logits, noise, order, sampling)
+    tokens, certainty = candidates(logits, noise, order, sampling, model.habits, model.unsure, model.never)
     confidence = rows.pad(certainty, filler=-1)
-    keep = keep_surest(confidence, min(count, confidence.shape[1]))
+    if rule.alone:
+        keep = confidence < pace[1]
+    else:
+        if sampling.remask_temperature > 0:
+            certainty = rule.noised(certainty) + sampling.remask_temperature * gumbel(order)
+        keep = model.keep_surest(rows.pad(certainty, filler=-torch.inf), positions, shown, pace[0])
     if sampling.confidence_threshold is not None:
         keep |= confidence >= sampling.confidence_threshold
     if rows.flat is not None:
@@ -99,20 +111,62 @@ def _denoise(
     return True
 
 
-def _logits(group: _Canvas, states: States, sampling: TextSampling, shown: Shown) -> Tensor:
-    """[M, V], -inf for what may not be written there."""
-    # Until the first token is written all members are the same sequence: compute it once.
-    same, group.untouched = group.untouched, False
-    seen, copies = (shown.first(), len(shown.ids)) if same else (shown, 1)
-    logits = group.policy.head(states.hidden(seen), image=False)
-    if sampling.repetition_penalty != 1:
-        owners, penalty = seen.rows.owners(), sampling.repetition_penalty
-        logits = penalise_repetition(logits, seen.ids, owners, group.mask_id, penalty)
-    logits[:, group.mask_id] = -torch.inf
-    if group.no_end_before > 0:
-        early = seen.rows.flatten(seen.rows.index) - group.start < group.no_end_before
-        logits[:, group.eos_id].masked_fill_(early, -torch.inf)
-    return logits.repeat(copies, 1) if same else logits
+class _Model:
+    """The policy as the settings ask it: the states that it computes, its logits, and what they are read by."""
+
+    def __init__(self, policy: Policy, sampling: TextSampling, members: int, start: int) -> None:
+        self.policy, self.sampling, self.start = policy, sampling, start
+        self.habits, self.rule = policy.habits.chosen(sampling), REMASKING[sampling.remasking]
+        self.states = states_of(policy, sampling, members)
+        self.blind = states_of(policy, sampling, members) if sampling.cfg_scale > 0 else None
+        self.unsure = _ends(policy) if sampling.confidence_eos_eot_inf else ()
+        self.whole_rank = self.habits.whole_rank or bool(self.unsure)  # what is never sure is equally sure
+        self.never = policy.vocabulary.mask_id if self.habits.mask_counts else None
+        self.knows_what_is_left = sampling.confidence_threshold is None and not self.rule.alone
+        self.order_is_noisy = self.rule.random or sampling.remask_temperature > 0
+
+    def logits(self, group: _Canvas, shown: Shown) -> Tensor:
+        """[M, V], -inf for what may not be written there, but for ``never``."""
+        # Until the first token is written all members are the same sequence: compute it once.
+        same, group.untouched = group.untouched, False
+        seen, copies = (shown.first(), len(shown.ids)) if same else (shown, 1)
+        logits, sampling = self._guided(seen, group.mask_id), self.sampling
+        if sampling.repetition_penalty != 1:
+            owners, penalty = seen.rows.owners(), sampling.repetition_penalty
+            logits = penalise_repetition(logits, seen.ids, owners, group.mask_id, penalty)
+        if self.never is None:
+            logits[:, group.mask_id] = -torch.inf
+        if sampling.logits_eos_inf:
+            logits[:, group.eos_id] = -torch.inf
+        if group.no_end_before > 0:
+            early = seen.rows.flatten(seen.rows.index) - group.start < group.no_end_before
+            logits[:, group.eos_id].masked_fill_(early, -torch.inf)
+        return logits.repeat(copies, 1) if same else logits
+
+    def _guided(self, seen: Shown, mask_id: int) -> Tensor:
+        """Classifier-free guidance without training for it (arXiv 2410.18514): the blind prediction sees masks for a prompt."""
+        logits = self.policy.head(self.states.hidden(seen), image=False)
+        if self.blind is None:
+            return logits
+        ids = seen.ids.clone()
+        ids[:, : self.start] = mask_id
+        without = self.policy.head(self.blind.hidden(replace(seen, ids=ids)), image=False)
+        return without + (1 + self.sampling.cfg_scale) * (logits - without)
+
+    def keep_surest(self, ranked: Tensor, positions: Tensor, shown: Shown, count: int) -> Tensor:
+        """ranked [b, M] of the masked positions [b, M] -> bool [b, M]."""
+        count = min(count, ranked.shape[1])
+        if not self.whole_rank:
+            return keep_surest(ranked, count)
+        seen = self.states.ranked(shown)
+        whole = ranked.new_full((len(ranked), seen.stop - seen.start), -torch.inf)
+        places = positions - seen.start
+        return keep_surest(whole.scatter_(1, places, ranked), count).gather(1, places)
+
+    def keep(self, living: Tensor) -> None:
+        for states in (self.states, self.blind):
+            if states is not None:
+                states.keep(living)
 
 
 class _Canvas:
@@ -122,7 +176,7 @@ class _Canvas:
         self, policy: Policy, prefix: Sequence[int], canvas: Sequence[int], seeds: Sequence[int], suffix: Sequence[int]
     ) -> None:
         device = next(policy.module.parameters()).device
-        self.policy, self.start, self.length = policy, len(prefix), len(canvas)
+        self.start = len(prefix)
         self.mask_id, self.eos_id = policy.vocabulary.mask_id, policy.vocabulary.eos_id
         row = [*prefix, *(self.mask_id if token == FREE else token for token in canvas), *suffix]
         self.all_ids = torch.tensor(row, device=device).repeat(len(seeds), 1)
@@ -159,10 +213,18 @@ class _Canvas:
             self.ids, self.step_map = self.ids[living], self.step_map[living]
         return living
 
-    def samples(self) -> list[Sample]:
-        ids = self.all_ids[:, self.start : self.start + self.length].cpu().numpy()
-        steps = self.all_steps.cpu().numpy()
+    def samples(self, length: int) -> list[Sample]:
+        """The first ``length`` tokens of the canvas, each up to its end of text."""
+        ids = self.all_ids[:, self.start : self.start + length].cpu().numpy()
+        steps = self.all_steps[:, :length].cpu().numpy()
         return [_until_end(row, row_steps, self.eos_id) for row, row_steps in zip(ids, steps, strict=True)]
+
+
+def _ends(policy: Policy) -> tuple[int, ...]:
+    """The end of text, and the end of a turn where the tokenizer has such a token."""
+    name = policy.habits.turn_end
+    turn = policy.tokenizer.encode(name) if name is not None else []
+    return (policy.vocabulary.eos_id, *(turn if len(turn) == 1 else []))
 
 
 def _last_given(canvas: Sequence[int], eos_id: int) -> int:

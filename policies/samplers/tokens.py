@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
@@ -9,15 +10,21 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from policies.samplers import REMASKING
-from policies.samplers.remasking import RowStatistics
+from policies.samplers import DRAWN, REMASKING
+from policies.samplers.habits import LLADA, Habits
+from policies.samplers.remasking import Remasking, RowStatistics
 from rl.types import ImageSampling, Sample, TextSampling
 
 FREE = -1  # stands in a partly given response where the sampler is to write
 
 
 def sample_tokens(
-    logits: Tensor, uniform: Tensor, temperature: float, top_k: int = 0, top_p: float = 1.0
+    logits: Tensor,
+    uniform: Tensor,
+    temperature: float,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    top_p_first: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """logits [M, V], uniform [M] float64 -> token [M] int64, and its probability at temperature 1 [M] float32.
 
@@ -33,7 +40,7 @@ def sample_tokens(
         token = logits.argmax(-1, keepdim=True).expand(noise.shape)
     else:
         tempered = probabilities if temperature == 1 else (logits.float() / temperature).softmax(-1)
-        tempered = truncate(tempered, top_k, top_p)
+        tempered = truncate(tempered, top_k, top_p, top_p_first)
         cumulative = tempered.cumsum(-1, dtype=torch.float64)
         target = (noise * cumulative[:, -1:]).contiguous()
         token = torch.searchsorted(cumulative, target, right=True).clamp_(max=logits.shape[-1] - 1)
@@ -41,18 +48,27 @@ def sample_tokens(
     return token.T.reshape(uniform.shape), probability.T.reshape(uniform.shape)
 
 
-def truncate(probabilities: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
+def truncate(probabilities: Tensor, top_k: int = 0, top_p: float = 1.0, top_p_first: bool = False) -> Tensor:
     """[M, V] -> [M, V], 0 outside the ``top_k`` likeliest (0: all), and outside the nucleus of what is left: the fewest
-    likeliest tokens that hold ``top_p`` of it (arXiv 1904.09751). Not normalised again. The likeliest always stays."""
-    if 0 < top_k < probabilities.shape[-1]:
-        values, indices = probabilities.topk(top_k, dim=-1)
-        probabilities = torch.zeros_like(probabilities).scatter_(-1, indices, values)
-    if top_p < 1:
-        values, indices = probabilities.sort(dim=-1, descending=True, stable=True)
-        mass = values.cumsum(-1, dtype=torch.float64)
-        values.masked_fill_(mass - values >= top_p * mass[:, -1:], 0)
-        probabilities = torch.zeros_like(probabilities).scatter_(-1, indices, values)
-    return probabilities
+    likeliest tokens that hold ``top_p`` of it (arXiv 1904.09751). Not normalised again. The likeliest always stays.
+    top_p_first: the nucleus is of the whole distribution, as Dream cuts."""
+    return _top_k(_top_p(probabilities, top_p), top_k) if top_p_first else _top_p(_top_k(probabilities, top_k), top_p)
+
+
+def _top_k(probabilities: Tensor, top_k: int) -> Tensor:
+    if not 0 < top_k < probabilities.shape[-1]:
+        return probabilities
+    values, indices = probabilities.topk(top_k, dim=-1)
+    return torch.zeros_like(probabilities).scatter_(-1, indices, values)
+
+
+def _top_p(probabilities: Tensor, top_p: float) -> Tensor:
+    if top_p >= 1:
+        return probabilities
+    values, indices = probabilities.sort(dim=-1, descending=True, stable=True)
+    mass = values.cumsum(-1, dtype=torch.float64)
+    values.masked_fill_(mass - values >= top_p * mass[:, -1:], 0)
+    return torch.zeros_like(probabilities).scatter_(-1, indices, values)
 
 
 def penalise_repetition(logits: Tensor, ids: Tensor, members: Tensor, mask_id: int, penalty: float) -> Tensor:
@@ -64,25 +80,70 @@ def penalise_repetition(logits: Tensor, ids: Tensor, members: Tensor, mask_id: i
 
 
 def candidates(
-    logits: Tensor, uniform: Tensor, order: Tensor, sampling: TextSampling | ImageSampling
+    logits: Tensor,
+    uniform: Tensor,
+    order: Tensor,
+    sampling: TextSampling | ImageSampling,
+    habits: Habits = LLADA,
+    unsure: Sequence[int] = (),
+    never: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """logits [M, V], two uniform numbers a row [M] -> the token to write [M], and how sure of it the policy is [M], 0..1.
 
     With numbers [G, M], G members share the logits, and the results are [G, M]. On a GPU one kernel a row finds both. It
     does not where the distribution is truncated, which sorts it, or where the rule needs more than the kernel's statistics.
+
+    habits  of which distribution the confidence is. unsure: tokens of which the policy counts as never sure. never: a token
+            that is not written; its probability counts in the confidence, but for the kernel's
     """
-    truncated = sampling.top_k > 0 or sampling.top_p < 1
+    temperature, drawn = sampling.temperature, habits.confidence == DRAWN
+    truncated = (sampling.top_k > 0 or sampling.top_p < 1) and (temperature > 0 or drawn)
+    seen = logits
+    if drawn:
+        # From here on the tempered and truncated distribution is the plain one.
+        seen, temperature = _drawn_from(logits, sampling, habits), 1.0 if temperature > 0 else 0.0
+    logits = seen if never is None else _without(never, seen, logits)
     rule = REMASKING[sampling.remasking]
-    of_row = None if truncated and sampling.temperature > 0 else rule.of_row
+    of_row = None if truncated or unsure else rule.of_row
     if logits.device.type == "cuda" and of_row is not None and _has_triton():
         from policies.samplers.row_kernel import look  # here: triton is heavy, and of use on a GPU only
 
         each = logits.repeat(uniform.numel() // len(logits), 1)
-        found = look(each, uniform.flatten(), sampling.temperature)
+        found = look(each, uniform.flatten(), temperature)
         confidence = of_row(found, order.flatten())
         return found.token.view(uniform.shape), confidence.view(uniform.shape)
-    tokens, probability = sample_tokens(logits, uniform, sampling.temperature, sampling.top_k, sampling.top_p)
-    return tokens, rule.confidence(logits, probability, order).expand(uniform.shape)
+    cut = (0, 1.0) if drawn else (sampling.top_k, sampling.top_p)
+    tokens, probability = sample_tokens(logits, uniform, temperature, *cut, habits.top_p_first)
+    if never is None and not unsure:
+        return tokens, rule.confidence(logits, probability, order).expand(uniform.shape)
+    return tokens, _confidence(seen, tokens, order, rule, unsure)
+
+
+def _drawn_from(logits: Tensor, sampling: TextSampling | ImageSampling, habits: Habits) -> Tensor:
+    """Logits [M, V] of the distribution that a token is drawn from: tempered, and -inf outside of what truncation leaves."""
+    if sampling.temperature not in (0, 1):
+        logits = logits.float() / sampling.temperature
+    if sampling.top_k > 0 or sampling.top_p < 1:
+        logits = truncate(logits.float().softmax(-1), sampling.top_k, sampling.top_p, habits.top_p_first).log()
+    return logits
+
+
+def _without(never: int, cut: Tensor, whole: Tensor) -> Tensor:
+    """Logits [M, V] without one token: those that truncation left, or the whole where it left that one alone."""
+    logits, rest = cut.clone(), whole.clone()
+    logits[:, never] = rest[:, never] = -torch.inf
+    return logits if cut is whole else torch.where(logits.amax(-1, keepdim=True) == -torch.inf, rest, logits)
+
+
+def _confidence(logits: Tensor, tokens: Tensor, order: Tensor, rule: Remasking, unsure: Sequence[int]) -> Tensor:
+    """Of tokens [M] or [G, M], by other logits [M, V] than they were chosen by: as if the tokens ``unsure`` did not exist, and
+    0 where one of them was chosen."""
+    unwanted = torch.tensor(unsure if not rule.random else (), dtype=torch.int64, device=logits.device)
+    logits = logits.index_fill(-1, unwanted, -torch.inf)
+    chosen = tokens.view(-1, len(logits)).T
+    probability = logits.float().softmax(-1).gather(-1, chosen).T.reshape(tokens.shape)
+    confidence = rule.confidence(logits, probability, order).expand(tokens.shape)
+    return torch.where(torch.isin(tokens, unwanted), 0.0, confidence) if len(unwanted) else confidence
 
 
 def look_eager(logits: Tensor, uniform: Tensor, temperature: float) -> RowStatistics:
@@ -108,8 +169,7 @@ def keep_surest(confidence: Tensor, count: int) -> Tensor:
 
 def seedless(sampling: TextSampling | ImageSampling) -> bool:
     """Whether no seed matters, so that the members of a group are one response: it is computed once."""
-    drawn = sampling.temperature > 0 or REMASKING[sampling.remasking].random
-    return not drawn and (isinstance(sampling, TextSampling) or sampling.remask_temperature == 0)
+    return (sampling.temperature, sampling.remask_temperature) == (0, 0) and not REMASKING[sampling.remasking].random
 
 
 def copies(sample: Sample, count: int) -> list[Sample]:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from policies.samplers import CACHES, REMASKING, UNMASKING
+from policies.samplers import AUTO, CACHES, CONFIDENCES, REMASKING, TEXT_SCHEDULES, UNMASKING
 from rl.config.lora import TARGETS
 from rl.config.sections import Config, SourceConfig
 from rl.errors import ConfigError
@@ -177,6 +177,11 @@ def _validate_text(where: str, sampling: TextSampling) -> None:
     for name in ("max_new_tokens", "block_length", "steps"):
         _require(getattr(sampling, name) > 0, f"{where}.{name}", getattr(sampling, name), "a number above 0")
     _require(sampling.temperature >= 0, f"{where}.temperature", sampling.temperature, "0 (greedy) or more")
+    for name in ("remask_temperature", "cfg_scale"):
+        _require(getattr(sampling, name) >= 0, f"{where}.{name}", getattr(sampling, name), "0 (off) or more")
+    TEXT_SCHEDULES.require(f"{where}.schedule", sampling.schedule, AUTO)
+    confidences = ", ".join(CONFIDENCES)
+    _require(sampling.confidence in CONFIDENCES, f"{where}.confidence", sampling.confidence, f"one of {confidences}")
     if sampling.max_new_tokens % sampling.block_length:
         raise ConfigError(
             f"{where}.block_length={sampling.block_length}: must divide max_new_tokens={sampling.max_new_tokens}"
@@ -212,6 +217,11 @@ def _validate_image(where: str, sampling: ImageSampling) -> None:
         _require(getattr(sampling, name) >= 0, f"{where}.{name}", getattr(sampling, name), "0 or more")
     UNMASKING.require(f"{where}.schedule", sampling.schedule)
     REMASKING.require(f"{where}.remasking", sampling.remasking)
+    if REMASKING[sampling.remasking].alone:
+        raise ConfigError(
+            f"{where}.remasking={sampling.remasking}: an image reveals a fixed number of codes a step; set "
+            f"{where}.remasking=random"
+        )
     _validate_tail(where, sampling)
 
 

@@ -31,8 +31,16 @@ class States(Protocol):
         """How many tokens of the first block lie before a canvas that begins at position ``start``."""
         ...
 
+    def fill(self, stop: int) -> int:
+        """How many tokens are missing from the last block of a canvas that ends before position ``stop``."""
+        ...
+
     def pace(self, masks: int, steps: int) -> list[int]:
         """How many of a block's ``masks`` each of ``steps`` steps reveals at least."""
+        ...
+
+    def ranked(self, shown: Shown) -> slice:
+        """The positions among which the original ranks those in play: Habits.whole_rank."""
         ...
 
     def hidden(self, shown: Shown) -> Tensor:
@@ -51,7 +59,7 @@ def states_of(policy: Policy, sampling: TextSampling, members: int) -> States:
     if own is None:
         return CACHES[sampling.cache](policy, sampling, members)
     check_blocks(policy.name, own, sampling)
-    return BlockStates(policy, members)
+    return BlockStates(policy, sampling, members)
 
 
 def check_blocks(name: str, own: int, sampling: TextSampling) -> None:

@@ -11,31 +11,42 @@ from torch import Tensor
 
 from policies.base import Policy
 from policies.network.cache import GroupCache
-from policies.samplers.states.step import Shown, reveal_counts
+from policies.samplers import TEXT_SCHEDULES
+from policies.samplers.states.step import Shown
+from rl.types import TextSampling
 
 
 class BlockStates:
     """Implements policies.samplers.states.base.States. Blocks are the policy's own, counted from the sequence's first token."""
 
-    def __init__(self, policy: Policy, members: int) -> None:
+    def __init__(self, policy: Policy, sampling: TextSampling, members: int) -> None:
         assert policy.block_length is not None
         self.policy, self.block_length = policy, policy.block_length
+        self.counts = TEXT_SCHEDULES[policy.habits.chosen(sampling).schedule].counts
         self.cache = GroupCache(policy.new_cache(), members)
 
     def offset(self, start: int) -> int:
         return start % self.block_length
 
+    def fill(self, stop: int) -> int:
+        """Whole blocks are what the policy was trained on."""
+        return -stop % self.block_length
+
     def pace(self, masks: int, steps: int) -> list[int]:
         """As in a whole block: what the prompt has of it takes no steps."""
         counts: list[int] = []
-        for count in reveal_counts(self.block_length, steps):
+        for count in self.counts(self.block_length, steps):
             counts.append(min(count, masks))
             masks -= counts[-1]
         return counts
 
+    def ranked(self, shown: Shown) -> slice:
+        first = self._first(shown)
+        return slice(first, first + self.block_length)
+
     def hidden(self, shown: Shown) -> Tensor:
         """Over all that is not settled yet, up to the end of the block."""
-        first = shown.block.start // self.block_length * self.block_length
+        first = self._first(shown)
         cache = self.cache.of(shown.members)
         # A block's first step is one for all members, so what is settled now is settled for all.
         unsettled = slice(cache.length, first + self.block_length)
@@ -45,3 +56,7 @@ class BlockStates:
 
     def keep(self, living: Tensor) -> None:
         self.cache.keep(living)
+
+    def _first(self, shown: Shown) -> int:
+        """Where the policy's own block begins, which may be in the prompt."""
+        return shown.block.start // self.block_length * self.block_length

@@ -25,9 +25,3 @@ class Shown:
     def first(self) -> Shown:
         """The first member alone."""
         return Shown(self.ids[:1], self.rows.take(1), self.block, self.members[:1])
-
-
-def reveal_counts(length: int, steps: int) -> list[int]:
-    """How many tokens each step reveals: as even as can be, the remainder in the first steps, as LLaDA does."""
-    base, remainder = divmod(length, steps)
-    return [base + (step < remainder) for step in range(steps)]

@@ -19,8 +19,7 @@ from policies.files.uninitialised import empty_module
 from policies.network.transformer import Transformer
 from policies.policy import MaskedDiffusionPolicy
 from policies.samplers.image import _sample
-from policies.samplers.states.base import states_of
-from policies.samplers.text import _Canvas, _denoise
+from policies.samplers.text import _Canvas, _denoise, _Model
 from rl.types import ImageSampling, TextSampling
 
 DEVICE = "meta"
@@ -43,17 +42,19 @@ def fake_policy(**config) -> MaskedDiffusionPolicy:
         (None, {"temperature": 0.0, "remasking": "margin"}),
         (None, {"top_p": 0.9, "top_k": 20, "repetition_penalty": 1.2, "remasking": "random"}),
         (4, {}),
+        (None, {"schedule": "dream", "confidence": "drawn", "remask_temperature": 0.5, "cfg_scale": 1.0}),
+        (None, {"confidence_eos_eot_inf": True, "logits_eos_inf": True}),
     ],
 )
 def test_steps_of_text_ask_a_device_for_nothing(own, more):
     with torch.inference_mode():
         policy = fake_policy(block_length=own)
         sampling = TextSampling(**TEXT, **more)
-        states = states_of(policy, sampling, members=3)
+        model = _Model(policy, sampling, 3, 4)
         group = _Canvas(policy, [20, 21, 22, 23], [-1] * 15 + [30], [1, 2, 3], ())
-        width = states.block_length
+        width = model.states.block_length
         for step in range(width // 2):
-            assert _denoise(group, states, sampling, slice(0, width), step, 2, left=width - 2 * step)
+            assert _denoise(group, model, slice(0, width), step, (2, 0.0), left=width - 2 * step)
         assert group.ids.device.type == group.step_map.device.type == DEVICE
 
 
@@ -62,7 +63,7 @@ def test_with_a_threshold_a_step_has_to_ask():
         policy, sampling = fake_policy(), TextSampling(**TEXT, confidence_threshold=0.9)
         group = _Canvas(policy, [20, 21], [-1] * 16, [1, 2, 3], ())
         with pytest.raises((NotImplementedError, RuntimeError), match="meta"):
-            _denoise(group, states_of(policy, sampling, 3), sampling, slice(0, 8), 0, 1, left=None)
+            _denoise(group, _Model(policy, sampling, 3, 2), slice(0, 8), 0, (1, 0.0), left=None)
 
 
 def test_a_device_that_is_asked_or_mixed_up_raises():

@@ -10,9 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from policies.families.registry import FAMILIES
 from policies.generate import rollout_group
 from policies.noise import uniforms
 from policies.samplers import REMASKING
+from policies.samplers.habits import Habits
 from policies.samplers.text import sample_text
 from policies.samplers.tokens import candidates, penalise_repetition, sample_tokens, truncate
 from rl.types import ImageSampling, TextSampling, ThinkDrawSampling
@@ -26,8 +28,13 @@ TEXTS = [
     replace(TEXT, remasking="entropy", top_p=0.8),
     replace(TEXT, remasking="margin", top_k=5, temperature=0.7),
     replace(TEXT, remasking="random", repetition_penalty=1.5),
+    replace(TEXT, remasking="origin"),
+    replace(TEXT, remasking="origin", schedule="dream", temperature=0.0),
+    replace(TEXT, remasking="entropy", remask_temperature=0.3, confidence="drawn", temperature=0.6, top_p=0.8),
+    replace(TEXT, temperature=0.0, remask_temperature=0.5, confidence_eos_eot_inf=True),
+    replace(TEXT, cfg_scale=1.0, logits_eos_inf=True),
 ]
-IMAGES = [ImageSampling(steps=5, guidance=1.5, remasking=kind, top_p=0.9) for kind in REMASKING]
+IMAGES = [ImageSampling(steps=5, guidance=1.5, remasking=kind, top_p=0.9) for kind in REMASKING if kind != "origin"]
 PLANNED = [ThinkDrawSampling(TEXTS[0], IMAGES[0]), ThinkDrawSampling(TEXTS[1], replace(IMAGES[0], guidance=0.0))]
 
 
@@ -48,6 +55,41 @@ def test_no_sampler_sees_its_batch_mates(seeds, sampling, index, random):
     for seed, rollout in zip(part, rollout_group(POLICY.with_frozen_copy(), prompt, sampling, part, 0), strict=True):
         assert rollout.token_ids.tolist() == together[seed].token_ids.tolist()
         assert rollout.step_map.tolist() == together[seed].step_map.tolist()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("sampling", TEXTS)
+def test_no_habit_of_a_family_sees_batch_mates(family, sampling):
+    policy = toy_policy(scale=0.6)
+    policy.habits = FAMILIES[family].habits
+    together = rollout_group(policy, toy_text_prompt(2), sampling, [5, 6, 7], 0)
+    for seed, rollout in zip([7, 5], [together[2], together[0]], strict=True):
+        alone = rollout_group(policy, toy_text_prompt(2), sampling, [seed], 0)[0]
+        assert alone.token_ids.tolist() == rollout.token_ids.tolist()
+        assert alone.step_map.tolist() == rollout.step_map.tolist()
+
+
+MASKED = Habits(confidence="drawn", mask_counts=True)
+
+
+def test_a_token_that_is_never_written_counts_in_the_confidence():
+    logits, order = torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.6, 0.3]]).log(), torch.zeros(2)
+    greedy = TextSampling(8, 8, 8, temperature=0.0)
+    tokens, confidence = candidates(logits, order, order, greedy, MASKED, never=0)
+    assert tokens.tolist() == [1, 1]
+    torch.testing.assert_close(confidence, torch.tensor([0.25, 0.6]))
+    # The nucleus of the first row is that token alone: the others are drawn from, and are not sure at all.
+    drawn = TextSampling(8, 8, 8, temperature=1.0, top_p=0.5)
+    tokens, confidence = candidates(logits, torch.tensor([0.9, 0.9]), order, drawn, MASKED, never=0)
+    assert tokens.tolist() == [2, 1] and confidence.tolist() == [0.0, 1.0]
+    assert logits.isfinite().all()
+
+
+def test_the_nucleus_can_be_cut_first():
+    p = torch.tensor([[0.4, 0.1, 0.3, 0.2]])
+    # top_k first: 0.4 / 0.7 is more than 0.55. top_p first: 0.4 is less, so that the second stays.
+    assert (truncate(p, top_k=2, top_p=0.55) > 0).tolist() == [[True, False, False, False]]
+    assert (truncate(p, top_k=2, top_p=0.55, top_p_first=True) > 0).tolist() == [[True, False, True, False]]
 
 
 def plain_threshold(policy, prefix: list[int], sampling: TextSampling) -> tuple[list[int], int]:
@@ -157,7 +199,17 @@ def test_confidences_by_hand():
     np.testing.assert_allclose(found["margin"], [0.25, 1.0], rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [*REMASKING])
+def test_origin_reveals_each_mask_by_its_own_chance():
+    """A quarter of 16 masks in the first of four steps, each alone: 3 binomial variances of its mean, over 200 members."""
+    sampling = TextSampling(16, 16, 4, temperature=1.0, remasking="origin")
+    group = sample_text(toy_policy(scale=0.1), [20, 21], sampling, list(range(200)))
+    first = np.array([(sample.step_map == 0).sum() for sample in group if len(sample.step_map) == 16])
+    assert len(first) > 100 and len(set(first.tolist())) > 3
+    assert abs(first.mean() - 4) < 3 * (16 * 0.25 * 0.75 / len(first)) ** 0.5
+    assert all(sample.step_map.max() <= 3 for sample in group)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in REMASKING if not REMASKING[kind].alone])
 def test_the_order_of_revealing_follows_the_confidence(kind):
     """In the first step of a greedy canvas, the revealed positions are the surest by that measure."""
     sampling = TextSampling(16, 16, 4, temperature=0.0, remasking=kind)

@@ -28,8 +28,14 @@ def refusal(key: str, value) -> str:
 @pytest.mark.parametrize("where", PLACES)
 def test_settings_of_text(where: str) -> None:
     assert refusal(f"{where}.remasking", "entropi") == (
-        f"{where}.remasking='entropi': allowed: low_confidence, random, entropy, margin; did you mean 'entropy'?"
+        f"{where}.remasking='entropi': allowed: low_confidence, random, entropy, margin, origin; did you mean 'entropy'?"
     )
+    assert refusal(f"{where}.schedule", "dreams") == (
+        f"{where}.schedule='dreams': allowed: auto, uniform, dream; did you mean 'dream'?"
+    )
+    assert refusal(f"{where}.confidence", "drown") == f"{where}.confidence=drown: must be one of auto, plain, drawn"
+    for name in ("remask_temperature", "cfg_scale"):
+        assert refusal(f"{where}.{name}", -0.1) == f"{where}.{name}=-0.1: must be 0 (off) or more"
     assert refusal(f"{where}.top_p", 0.0) == f"{where}.top_p=0.0: must be above 0, at most 1 (all tokens)"
     assert refusal(f"{where}.top_k", -1) == f"{where}.top_k=-1: must be 0 (all tokens) or more"
     assert refusal(f"{where}.repetition_penalty", 0.0).startswith(f"{where}.repetition_penalty=0.0: must be above 0")
@@ -51,6 +57,9 @@ def test_a_threshold_needs_a_confidence() -> None:
 @pytest.mark.parametrize("where", DRAWN)
 def test_settings_of_images(where: str) -> None:
     assert refusal(f"{where}.remasking", "surest").startswith(f"{where}.remasking='surest': allowed: low_confidence")
+    assert refusal(f"{where}.remasking", "origin") == (
+        f"{where}.remasking=origin: an image reveals a fixed number of codes a step; set {where}.remasking=random"
+    )
     assert refusal(f"{where}.schedule", "cosin") == (
         f"{where}.schedule='cosin': allowed: cosine, linear; did you mean 'cosine'?"
     )
