@@ -51,7 +51,7 @@ class EncodedPrompt:
     drawing: EncodedPrompt | None = None
 
     @property
-    def draws(self) -> bool:
+    def is_image(self) -> bool:
         return self.response_length is not None
 
 

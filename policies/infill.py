@@ -91,13 +91,13 @@ def check_given(policy: Policy, encoded: EncodedPrompt, given: Sequence[int] | N
     vocabulary = policy.vocabulary
     if encoded.drawing is not None:
         raise DataError(f"prompt {where}: a think_draw response cannot be given in part; use task draw")
-    if encoded.draws and len(given) != encoded.response_length:
+    if encoded.is_image and len(given) != encoded.response_length:
         raise DataError(f"prompt {where}: {len(given)} codes given, but an image has {encoded.response_length}")
-    limit, what = (vocabulary.codebook_size, "codebook") if encoded.draws else (vocabulary.size, "vocabulary")
+    limit, what = (vocabulary.codebook_size, "codebook") if encoded.is_image else (vocabulary.size, "vocabulary")
     for place, token in enumerate(given):
         if token != FREE and not 0 <= token < limit:
             raise DataError(f"prompt {where}: given[{place}]={token}: allowed: the {what}'s 0..{limit - 1}, or {FREE}")
-        if token == vocabulary.mask_id and not encoded.draws:
+        if token == vocabulary.mask_id and not encoded.is_image:
             raise DataError(f"prompt {where}: given[{place}]={token} is the mask token; write {FREE} where it is free")
     if FREE not in given:
         raise DataError(f"prompt {where}: nothing to fill: no position of the given response is free ({FREE})")
