@@ -19,19 +19,23 @@ from tests.cluster.recipe import write_recipe
 SENT = """policy.path data.train data.val learner.lora.path custom_reward_function.path custom_reward_function.reward_kwargs
 rewards.settings rewards.mix evaluation.mix judge.serve judge.command judge.args resume_path""".split()
 KEPT_ABSOLUTE = "output_dir resume_path tracking.uri".split()
-NO_PATH = """name data.filter_overlong data.on_overlap
-policy.device policy.dtype rollout.text.remasking rollout.text.cache rollout.understand.remasking
-rollout.understand.cache rollout.draw.schedule rollout.draw.remasking rollout.think_draw.think.remasking
-rollout.think_draw.think.cache rollout.think_draw.draw.schedule rollout.think_draw.draw.remasking rollout.n_samples_by_task
-rewards.curves rewards.gates rewards.normalize rewards.scorers rewards.on_failure.action custom_reward_function.url
-custom_reward_function.name evaluation.text.remasking evaluation.text.cache evaluation.understand.remasking
-evaluation.understand.cache evaluation.draw.schedule evaluation.draw.remasking evaluation.think_draw.think.remasking
+NO_PATH = """name data.filter_overlong data.on_overlap policy.device policy.dtype rollout.text.remasking rollout.text.schedule
+rollout.text.confidence rollout.text.cache rollout.understand.schedule rollout.understand.confidence
+rollout.understand.remasking rollout.understand.cache rollout.draw.schedule rollout.draw.remasking
+rollout.think_draw.think.schedule rollout.think_draw.think.confidence rollout.think_draw.think.remasking
+rollout.think_draw.think.cache rollout.think_draw.draw.schedule rollout.think_draw.draw.remasking
+rollout.n_samples_by_task rewards.curves rewards.gates rewards.normalize rewards.scorers rewards.on_failure.action
+custom_reward_function.url custom_reward_function.name evaluation.text.remasking evaluation.text.schedule
+evaluation.text.confidence evaluation.text.cache evaluation.understand.schedule evaluation.understand.confidence
+evaluation.understand.remasking evaluation.understand.cache evaluation.draw.schedule evaluation.draw.remasking
+evaluation.think_draw.think.schedule evaluation.think_draw.think.confidence evaluation.think_draw.think.remasking
 evaluation.think_draw.think.cache evaluation.think_draw.draw.schedule evaluation.think_draw.draw.remasking
 learner.algorithm.kl_estimator learner.algorithm.normalizer learner.algorithm.schedule learner.algorithm.estimator
-learner.algorithm.objective learner.algorithm.ratio learner.algorithm.importance_level learner.algorithm.spg_block_length
-learner.engine learner.lr_schedule learner.advantage_baseline learner.task_weights learner.optimizer learner.lora.target
-sft.lr_schedule sft.eos_fill sft.optimizer cluster.mode cluster.address cluster.weight_sync cluster.in_flight
-cluster.placement cluster.labels tracking.experiment resume_mode best_metric best_mode""".split()
+learner.algorithm.objective learner.algorithm.ratio learner.algorithm.importance_level
+learner.algorithm.spg_block_length learner.engine learner.lr_schedule learner.advantage_baseline learner.task_weights
+learner.optimizer learner.lora.target sft.lr_schedule sft.eos_fill sft.optimizer cluster.mode cluster.address
+cluster.weight_sync cluster.in_flight cluster.placement cluster.labels tracking.experiment resume_mode best_metric
+best_mode""".split()
 
 
 def _texts(section: type, prefix: str = "") -> list[str]:
