@@ -2,7 +2,7 @@
 
 Each forward pass is a collective there. So responses are of 1 to 40 tokens, one rollout a micro-batch, and DeepSpeed keeps no
 weight between two uses: ranks that make other passes than their neighbours stop at once. Every estimator with every objective
-that takes it, two batches of two optimizer steps each, then what else changes the passes of a rank. Losses within 1e-5 of one rank's,
+that takes it, two batches of two optimizer steps each, then what else changes a rank's passes. Losses within 1e-5 of one rank's,
 or of them where they are above 1.
 """
 
