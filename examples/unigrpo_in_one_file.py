@@ -192,7 +192,7 @@ def inner_updates(policy, reference, optimizer, batch: Batch, masks: list[Tensor
         loss.backward()
         torch.nn.utils.clip_grad_norm_(policy.module.parameters(), 1.0)
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     return sum(losses) / len(losses)
 
 

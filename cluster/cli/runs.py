@@ -13,8 +13,7 @@ from rich.console import Console
 from cluster import console
 from cluster.run import cache_gate, preflight
 from cluster.run.folder import already_finished, check_output, open_run
-from cluster.run.objective import FILE as OBJECTIVE_FILE
-from cluster.run.objective import in_words
+from cluster.run.objective import announce
 from cluster.run.status import StatusBoard
 from rl.config import Config, load_config, to_yaml
 from rl.evaluation import Evaluation
@@ -39,12 +38,9 @@ def train(recipe: str, overrides: Sequence[str]) -> int:
     inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config))
     preflight.check_messages(inputs.all)
     preflight.check_resume(config, "train", inputs)
-    objective = in_words(config, inputs.train)
-    for line in objective:
-        screen.print(line, highlight=False)
     board = StatusBoard(config)
     with tracked(Trackers(open_run(config, "train", screen, config.steps), board)) as tracker:
-        (config.run_dir / OBJECTIVE_FILE).write_text("\n".join(objective) + "\n", "utf-8")
+        announce(screen, config, inputs.train)
         tracker.phase(_starting(config))
         from cluster.run.session import session
         from cluster.run.sigterm import stopping

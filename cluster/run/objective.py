@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+
+from rich.console import Console
 
 from rewards.registry import largest_of, reads_reference
 from rl.config import Config
@@ -11,6 +14,17 @@ from rl.types import Prompt
 
 FILE = "objective.txt"
 OWN = "rows that name their own rewards"
+
+_log = logging.getLogger(__name__)
+
+
+def announce(screen: Console, config: Config, train: Sequence[Sequence[Prompt]]) -> None:
+    """On the screen, in the run's log, and as a file in its folder, which exists."""
+    lines = in_words(config, train)
+    for line in lines:
+        _log.info("%s", line)
+        screen.print(line, highlight=False)
+    (config.run_dir / FILE).write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def in_words(config: Config, train: Sequence[Sequence[Prompt]]) -> list[str]:
