@@ -6,6 +6,7 @@ Every mistake is found here or in the checks of ``cluster/run/preflight.py``, be
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -93,7 +94,7 @@ def recipe_path(recipe: str | Path) -> Path:
     """The file of a shipped recipe or of a path. Raises ConfigError with the names that exist."""
     path = Path(recipe)
     if path.suffix in (".yaml", ".yml"):
-        if path.is_file():
+        if os.path.isfile(path):  # False also for a name that is too long to ask about
             return path
         raise ConfigError(f"recipe: no such file: {path}")
     folder = Path(str(resources.files("rl") / "recipes"))

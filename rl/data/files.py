@@ -8,6 +8,7 @@ them there: 0.1, and not 0.10000000149011612.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -33,8 +34,7 @@ def read_rows(path: Path, split: str = "train") -> Iterator[tuple[str, Row]]:
     split   picks the part of a folder that holds several; other files are taken whole
     Raises DataError where the path is missing, of another kind, unreadable, or holds no rows.
     """
-    if not path.exists():
-        raise DataError(f"{path}: no such file or folder; allowed: a {KINDS}")
+    require_path(path)
     if path.is_dir():
         rows = _folder_rows(path, split)
     elif path.suffix == ".jsonl":
@@ -50,6 +50,12 @@ def read_rows(path: Path, split: str = "train") -> Iterator[tuple[str, Row]]:
         yield f"{path}: row {number}", row
     if not number:
         raise DataError(f"{path}: empty: it has no rows")
+
+
+def require_path(path: Path) -> None:
+    """Raises DataError where nothing is there; also for a name that no file can have: too long, or with a zero byte."""
+    if not os.path.exists(path):
+        raise DataError(f"{path}: no such file or folder; allowed: a {KINDS}")
 
 
 def _jsonl_rows(path: Path) -> Iterator[Row]:
