@@ -21,7 +21,7 @@ Row = Mapping[str, Any]
 KINDS = ".jsonl, .json or .parquet file, or a folder written by datasets.save_to_disk"
 
 _SPLIT_NAMES = {"train": ("train",), "val": ("val", "validation", "valid", "dev", "test")}
-_LIST_KEYS = ("data", "rows", "examples", "instances")  # of a JSON object that holds the rows
+LIST_KEYS = ("data", "rows", "examples", "instances")  # of a JSON object that holds the rows
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -108,7 +108,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
         raise DataError(f"{path}: not JSON: {first_line(error)}") from error
     rows = content
     if isinstance(content, dict):
-        rows = next((content[key] for key in _LIST_KEYS if isinstance(content.get(key), list)), [content])
+        rows = next((content[key] for key in LIST_KEYS if isinstance(content.get(key), list)), [content])
     if not isinstance(rows, list):
         raise DataError(f"{path}: expected a list of JSON objects, got {_kind(content)}")
     suspicious = _ESCAPED_SURROGATE.search(text)
