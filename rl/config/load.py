@@ -81,6 +81,11 @@ def build_config(layers: Sequence[tuple[str, DictConfig | Mapping[str, Any]]], o
             merged = OmegaConf.merge(merged, layer)
         except OmegaConfBaseException as error:
             raise ConfigError(_explain(where, error)) from error
+        except TypeError as error:  # OmegaConf's own for a list in the place of a mapping
+            raise ConfigError(
+                f"{where}: a list where settings have names, or names where a list stands; give the whole of it, e.g. "
+                "data.train=[{source: sudoku4x4}] or rewards.mix.text={format: 1}"
+            ) from error
     try:
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:

@@ -71,6 +71,10 @@ def load_rows(
     for key in source.args:
         if key not in FILE_ARGS:
             raise ConfigError(f"data source {path}: unknown argument {key!r}; allowed: {', '.join(FILE_ARGS)}")
+    if not isinstance(source.args.get("template"), str | None):
+        raise ConfigError(
+            f'data source {path}: template={shown(source.args["template"])}: expected a text, e.g. "{{question}}"'
+        )
     require_path(path)
     counts: Counter[str] = Counter()
     prompts = list(_prompts(path, source, frozenset(reference_tasks), counts))
