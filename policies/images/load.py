@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -30,7 +31,7 @@ def load_image_tokenizer(folder: Path, device: str | torch.device = "cpu") -> Im
     if not file.is_file():
         raise PolicyError(f"{folder}: no config.json of an image tokenizer")
     settings = read_object(file)
-    kind = settings.get("model_type") or settings.get("_class_name")
+    kind: Any = settings.get("model_type") or settings.get("_class_name")
     IMAGE_TOKENIZERS.require(f"{file}: model_type", kind)
     try:
         return IMAGE_TOKENIZERS[kind](folder, settings, device)
