@@ -1,8 +1,9 @@
 """Rollouts that run ahead of the learner by at most ``max_staleness`` weight versions.
 
 Which version samples which batch is a function of the step alone, not of who was quick: so a run has the same bits
-whatever the number of workers. No batch is begun beyond the next checkpoint before that is written, so that a resumed
-run, which has no batch in hand, does what the uninterrupted one did.
+whatever the number of workers. No batch is begun beyond the next checkpoint of ``save_freq`` before that is written, so that a
+run resumed from it, which has no batch in hand, does what the uninterrupted one did. A checkpoint between two of these, of
+``save_minutes`` or a stop, drops the batches in hand: a run resumed from it begins them again, at newer weights.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def find(source: Path, best: str | None = None, mode: str = "max") -> Path:
     checkpoints = source / "checkpoints"
     if steps_in(checkpoints):
         return _best(checkpoints, best, mode) if best else _newest(checkpoints)
-    for folder in (source, source / POLICY_FOLDER):  # a run of sft has no checkpoints
+    for folder in (source, source / POLICY_FOLDER):  # a run of sft need not have checkpoints
         if (folder / "config.json").is_file():
             return folder
     raise ConfigError(f"{source}: no run, checkpoint or policy; give a run's folder or a global_step_N in it")

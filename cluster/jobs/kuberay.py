@@ -132,7 +132,7 @@ def _contents(shipment: Shipment) -> tuple[dict[str, bytes], list[dict[str, str]
     if size > CONFIG_MAP_BYTES:
         largest = max(paths, key=lambda path: len(paths[path]))
         raise ConfigError(
-            f"--kuberay: {largest.removeprefix('files')} and what goes with it take {size:,} bytes, a ConfigMap holds "
+            f"manifest kuberay: {largest.removeprefix('files')} and what goes with it take {size:,} bytes, a ConfigMap holds "
             f"{CONFIG_MAP_BYTES:,}; put data and models into the image or on the volume, and pass --shared FOLDER"
         )
     keys = {path: f"{number}-{re.sub(r'[^-._a-zA-Z0-9]', '_', Path(path).name)}" for number, path in enumerate(paths)}

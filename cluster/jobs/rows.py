@@ -11,15 +11,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rl.data.files import Row, read_rows
+from rl.data.chat import MESSAGE_COLUMNS as CHATS
+from rl.data.files import LIST_KEYS, Row, read_rows
+from rl.data.pictures import COLUMNS as IMAGES
+from rl.data.pictures import NAMED as OTHERS  # a text there counts where it names a file
 from rl.errors import DataError
 
-IMAGES = ("image", "images")
-# Other columns that may have one: a text there counts where it names a file.
-OTHERS = tuple("image_path image_file image_url img img_path picture pictures photo decoded_image".split())
-CHATS = tuple("messages prompt question caption problem instruction".split())
 _PART_KEYS = ("image", "image_url", "input_image", "url", "path", "source")
-_LIST_KEYS = ("data", "rows", "examples", "instances")  # of a JSON object that holds rows
 _LONGEST = 4000  # characters: what is longer is an encoded picture
 _ENCODED = re.compile(r"[A-Za-z0-9+/\s_-]{41,}={0,2}\s*")  # may be one in base64
 
@@ -180,7 +178,7 @@ def _renamed_json(content: Any, names: Mapping[str, str]) -> Any:
     """A list of rows, an object that holds it, or one row."""
     if isinstance(content, list):
         return [_renamed_row(row, names) if isinstance(row, dict) else row for row in content]
-    key = next((key for key in _LIST_KEYS if isinstance(content.get(key), list)), None)
+    key = next((key for key in LIST_KEYS if isinstance(content.get(key), list)), None)
     return _renamed_row(content, names) if key is None else {**content, key: _renamed_json(content[key], names)}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,7 @@ def _inputs(sources: Sequence[Loaded]) -> Inputs:
 def _check_adapter(config: Config) -> None:
     path = config.learner.lora.path
     for name in () if path is None else ("adapter_config.json", "adapter_model.safetensors"):
-        if not (Path(str(path)) / name).is_file():
+        if not os.path.isfile(Path(str(path)) / name):  # False also for a name that is too long to ask about
             raise PolicyError(
                 f"learner.lora.path={path}: no {name} in it; give a folder with an adapter as PEFT saves it"
             )

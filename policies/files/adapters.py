@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -73,14 +74,14 @@ def alpha_of(scale: float, rank: int) -> float:
 
 def _files(folder: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
     for name in (CONFIG_FILE, WEIGHTS_FILE):
-        if not (folder / name).is_file():
+        if not os.path.isfile(folder / name):
             raise PolicyError(
                 f"{folder}: not a PEFT adapter: no {name} in it; give a folder as save_pretrained writes it"
             )
     try:
         config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
         tensors = load_file(folder / WEIGHTS_FILE)
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise PolicyError(f"{folder}: not a PEFT adapter: {first_line(error)}; save it again") from error
     if not isinstance(config, dict):
         raise PolicyError(f"{folder / CONFIG_FILE}: a {type(config).__name__}; must be an object as PEFT writes it")

@@ -17,7 +17,7 @@ from jinja2.nodes import CallBlock, Node
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from rl.errors import DataError, PolicyError, one_line
+from rl.errors import DataError, PolicyError, first_line, one_line
 
 FILE, FOLDER, SETTINGS = "chat_template.jinja", "additional_chat_templates", "tokenizer_config.json"
 PROBE = [{"role": "user", "content": "1 + 1 = ?"}]
@@ -90,8 +90,10 @@ def read_settings(file: Path) -> Mapping[str, Any]:
         return {}
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise PolicyError(f"{file}: not JSON: {error}") from error
+    except OSError as error:
+        raise PolicyError(f"{file}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise PolicyError(f"{file}: not JSON: {first_line(error)}") from error
     return content if isinstance(content, dict) else {}
 
 
@@ -125,6 +127,8 @@ def _text(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise PolicyError(f"{file}: not UTF-8: {error}; save it as UTF-8") from error
+    except OSError as error:
+        raise PolicyError(f"{file}: cannot be read: {error.strerror}") from error
 
 
 def _told(error: Exception) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from rl.errors import PolicyError
+from rl.errors import PolicyError, first_line
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -20,7 +21,7 @@ def find_policy(path_or_name: str | Path) -> Path:
     """The folder of a path, or of a shipped policy's name. Raises PolicyError; reads no weights."""
     names = shipped_names()
     folder = _shipped() / str(path_or_name) if str(path_or_name) in names else Path(path_or_name)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # False also for a name that is too long to ask about
         raise PolicyError(
             f"policy.path={str(path_or_name)!r}: no such folder; allowed: a Hugging Face-layout folder, or one of "
             f"{', '.join(names) or '(none shipped)'}"
@@ -98,10 +99,13 @@ def _token_ids(file: Path, config: Mapping[str, Any], name: str) -> list[int]:
 
 
 def read_object(file: Path) -> Mapping[str, Any]:
+    """A JSON object. Raises PolicyError, also where the file cannot be read."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise PolicyError(f"{file}: not JSON: {error}") from error
+    except OSError as error:
+        raise PolicyError(f"{file}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise PolicyError(f"{file}: not JSON: {first_line(error)}") from error
     if not isinstance(content, dict):
         raise PolicyError(f"{file}: expected a JSON object, got {type(content).__name__}")
     return content
@@ -119,7 +123,9 @@ def weight_files(folder: Path) -> list[Path]:
             return [folder / name for name in names]
         except PolicyError:
             raise
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except OSError as error:
+            raise PolicyError(f"{index}: cannot be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise PolicyError(f"{index}: not an index of weights: no mapping 'weight_map' in it") from error
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]

@@ -54,9 +54,15 @@ class Shard:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self._source: BinaryIO = file.open("rb")
+        try:
+            self._source: BinaryIO = file.open("rb")
+        except OSError as error:
+            raise self._unread(error) from error
         try:
             self.entries, self._base = self._read_header()
+        except OSError as error:
+            self._source.close()
+            raise self._unread(error) from error
         except BaseException:
             self._source.close()
             raise
@@ -107,7 +113,7 @@ class Shard:
         try:
             header = json.loads(self._source.read(length))
             entries = {key: self._entry(key, value) for key, value in header.items() if key != "__metadata__"}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise self._broken(f"its header cannot be read: {error}") from error
         expected = 8 + length + max((entry.end for entry in entries.values()), default=0)
         if size != expected:
@@ -121,6 +127,9 @@ class Shard:
         if not sound:
             raise ValueError(f"{key} of shape {shape} cannot have {end - begin} bytes")
         return Entry(name, shape, begin, end)
+
+    def _unread(self, error: OSError) -> PolicyError:
+        return PolicyError(f"{self.file}: cannot be read: {error.strerror}")
 
     def _broken(self, reason: str) -> PolicyError:
         return PolicyError(f"{self.file}: not a whole safetensors file: {reason}; copy it again")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from policies.base import ImageTokenizer
-from rl.errors import PolicyError
+from policies.files.folders import read_object
+from rl.errors import PolicyError, first_line
 from rl.registry import Registry
 
 # (folder, what its config.json says, device) -> tokenizer
@@ -29,7 +30,14 @@ def load_image_tokenizer(folder: Path, device: str | torch.device = "cpu") -> Im
     file = folder / "config.json"
     if not file.is_file():
         raise PolicyError(f"{folder}: no config.json of an image tokenizer")
-    settings = json.loads(file.read_text(encoding="utf-8"))
-    kind = settings.get("model_type") or settings.get("_class_name")
+    settings = read_object(file)
+    kind: Any = settings.get("model_type") or settings.get("_class_name")
     IMAGE_TOKENIZERS.require(f"{file}: model_type", kind)
-    return IMAGE_TOKENIZERS[kind](folder, settings, device)
+    try:
+        return IMAGE_TOKENIZERS[kind](folder, settings, device)
+    except PolicyError:
+        raise
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise PolicyError(
+            f"{file}: not what a {kind} has: {first_line(error)}; copy it from the original checkpoint"
+        ) from error

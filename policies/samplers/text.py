@@ -102,6 +102,9 @@ def _denoise(
     else:
         if sampling.remask_temperature > 0:
             certainty = rule.noised(certainty) + sampling.remask_temperature * gumbel(order)
+            certainty = certainty.clamp(
+                min=torch.finfo(certainty.dtype).min
+            )  # the log of 0: last, but before what is full
         keep = model.keep_surest(rows.pad(certainty, filler=-torch.inf), positions, shown, pace[0])
     if sampling.confidence_threshold is not None:
         keep |= confidence >= sampling.confidence_threshold

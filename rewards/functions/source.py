@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ _DYNAMIC = ("globals", "locals", "vars", "exec", "setattr")  # with these a file
 def parse(path: str) -> ast.Module:
     """Raises RewardError, in one line."""
     file = Path(path)
-    if not file.is_file():
+    if not os.path.isfile(file):  # False also for a name that is too long to ask about
         raise RewardError(f"no such file: {path}")
     try:
         return ast.parse(file.read_bytes(), filename=path)

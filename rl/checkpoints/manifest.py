@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def damage(folder: Path, hashes: bool = True) -> str:
 
     hashes: read every file; False looks at names and sizes alone.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # False also for a name that is too long to ask about
         return "no such folder"
     try:
         manifest = json.loads((folder / MANIFEST).read_text())

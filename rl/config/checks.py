@@ -85,6 +85,7 @@ def validate(config: Config) -> None:
         _require(flat[key] is None or flat[key] > 0, key, flat[key], "a number above 0")
     for key in NOT_NEGATIVE:
         _require(flat[key] >= 0, key, flat[key], "0 or more")
+    _require(config.seed < 1 << 63, "seed", config.seed, "a number below 2**63")
     for key, value in flat.items():
         if isinstance(value, float):
             _require(math.isfinite(value), key, value, "a finite number")

@@ -6,6 +6,7 @@ Every mistake is found here or in the checks of ``cluster/run/preflight.py``, be
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -80,6 +81,11 @@ def build_config(layers: Sequence[tuple[str, DictConfig | Mapping[str, Any]]], o
             merged = OmegaConf.merge(merged, layer)
         except OmegaConfBaseException as error:
             raise ConfigError(_explain(where, error)) from error
+        except TypeError as error:  # OmegaConf's own for a list in the place of a mapping
+            raise ConfigError(
+                f"{where}: a list where settings have names, or names where a list stands; give the whole of it, e.g. "
+                "data.train=[{source: sudoku4x4}] or rewards.mix.text={format: 1}"
+            ) from error
     try:
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
@@ -93,7 +99,7 @@ def recipe_path(recipe: str | Path) -> Path:
     """The file of a shipped recipe or of a path. Raises ConfigError with the names that exist."""
     path = Path(recipe)
     if path.suffix in (".yaml", ".yml"):
-        if path.is_file():
+        if os.path.isfile(path):  # False also for a name that is too long to ask about
             return path
         raise ConfigError(f"recipe: no such file: {path}")
     folder = Path(str(resources.files("rl") / "recipes"))

@@ -8,6 +8,7 @@ them there: 0.1, and not 0.10000000149011612.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ Row = Mapping[str, Any]
 KINDS = ".jsonl, .json or .parquet file, or a folder written by datasets.save_to_disk"
 
 _SPLIT_NAMES = {"train": ("train",), "val": ("val", "validation", "valid", "dev", "test")}
-_LIST_KEYS = ("data", "rows", "examples", "instances")  # of a JSON object that holds the rows
+LIST_KEYS = ("data", "rows", "examples", "instances")  # of a JSON object that holds the rows
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -33,8 +34,7 @@ def read_rows(path: Path, split: str = "train") -> Iterator[tuple[str, Row]]:
     split   picks the part of a folder that holds several; other files are taken whole
     Raises DataError where the path is missing, of another kind, unreadable, or holds no rows.
     """
-    if not path.exists():
-        raise DataError(f"{path}: no such file or folder; allowed: a {KINDS}")
+    require_path(path)
     if path.is_dir():
         rows = _folder_rows(path, split)
     elif path.suffix == ".jsonl":
@@ -50,6 +50,12 @@ def read_rows(path: Path, split: str = "train") -> Iterator[tuple[str, Row]]:
         yield f"{path}: row {number}", row
     if not number:
         raise DataError(f"{path}: empty: it has no rows")
+
+
+def require_path(path: Path) -> None:
+    """Raises DataError where nothing is there; also for a name that no file can have: too long, or with a zero byte."""
+    if not os.path.exists(path):
+        raise DataError(f"{path}: no such file or folder; allowed: a {KINDS}")
 
 
 def _jsonl_rows(path: Path) -> Iterator[Row]:
@@ -102,7 +108,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
         raise DataError(f"{path}: not JSON: {first_line(error)}") from error
     rows = content
     if isinstance(content, dict):
-        rows = next((content[key] for key in _LIST_KEYS if isinstance(content.get(key), list)), [content])
+        rows = next((content[key] for key in LIST_KEYS if isinstance(content.get(key), list)), [content])
     if not isinstance(rows, list):
         raise DataError(f"{path}: expected a list of JSON objects, got {_kind(content)}")
     suspicious = _ESCAPED_SURROGATE.search(text)

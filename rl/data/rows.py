@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
@@ -12,7 +13,7 @@ import numpy as np
 
 from rl.config import SourceConfig
 from rl.data.chat import PLACEHOLDER, Chat, column_text, message_column, read_chat
-from rl.data.files import KINDS, Row, read_rows
+from rl.data.files import KINDS, Row, read_rows, require_path
 from rl.data.pictures import find_pictures, read_picture
 from rl.data.references import read_answer
 from rl.data.values import is_missing, listed, shown
@@ -64,12 +65,17 @@ def load_rows(
         rows = GENERATORS[source.source](source.split, **source.args)
         return rows[: source.limit]
     path = Path(source.source)
-    if not path.exists() and not path.suffix and len(path.parts) == 1:
+    if not os.path.exists(path) and not path.suffix and len(path.parts) == 1:
         known = ", ".join(GENERATORS)
-        raise ConfigError(f"data source {source.source!r}: no such generator or path; allowed: {known}, a {KINDS}")
+        raise ConfigError(f"data source {shown(source.source)}: no such generator or path; allowed: {known}, a {KINDS}")
     for key in source.args:
         if key not in FILE_ARGS:
             raise ConfigError(f"data source {path}: unknown argument {key!r}; allowed: {', '.join(FILE_ARGS)}")
+    if not isinstance(source.args.get("template"), str | None):
+        raise ConfigError(
+            f'data source {path}: template={shown(source.args["template"])}: expected a text, e.g. "{{question}}"'
+        )
+    require_path(path)
     counts: Counter[str] = Counter()
     prompts = list(_prompts(path, source, frozenset(reference_tasks), counts))
     _check_unique(path, prompts)

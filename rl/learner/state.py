@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,17 +33,37 @@ class SavedParts:
 
 
 def save_state(folder: Path, parts: SavedParts, counters: Counters) -> None:
-    """A collective: every rank calls it. Raises CheckpointError where files cannot be written."""
+    """A collective: every rank calls it. Raises CheckpointError on a rank that cannot write its files.
+
+    An engine may gather its state from all ranks to save it. So where rank 0 fails before that, no rank begins.
+    """
+    failed: CheckpointError | None = None
+    with parts.engine.whole():
+        if parts.engine.rank == 0:
+            failed = _written(lambda: _save_once(folder, parts, counters))
+    if parts.engine.all_reduce_sum([float(failed is not None)])[0] == 0:
+        failed = _written(lambda: parts.engine.save(folder))
+    if failed is not None:
+        raise failed
+
+
+def _save_once(folder: Path, parts: SavedParts, counters: Counters) -> None:
+    """What one rank writes for all."""
+    parts.trained.save(folder)
+    if parts.reference is not None:
+        parts.reference.save(folder)
+    (folder / STATE_FILE).write_text(json.dumps(asdict(counters)))
+
+
+def _written(write: Callable[[], None]) -> CheckpointError | None:
+    """None, or why the files cannot be written."""
     try:
-        with parts.engine.whole():
-            if parts.engine.rank == 0:
-                parts.trained.save(folder)
-                if parts.reference is not None:
-                    parts.reference.save(folder)
-                (folder / STATE_FILE).write_text(json.dumps(asdict(counters)))
-        parts.engine.save(folder)
+        write()
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(first_line(error)) from error
+        failed = CheckpointError(first_line(error))
+        failed.__cause__ = error
+        return failed
+    return None
 
 
 def load_state(folder: Path, parts: SavedParts) -> Counters:

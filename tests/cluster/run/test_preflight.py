@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from cluster.run.preflight import check
-from rl.config import Config, load_config
+from rewards.functions.source import check_function
+from rl.checkpoints.manifest import damage
+from rl.config import Config, LearnerConfig, LoraConfig, SourceConfig, load_config
+from rl.data.rows import load_rows
 from rl.errors import ConfigError, DataError, PolicyError, RewardError
 from tests.cluster.recipe import write_recipe
 from tests.policies.originals import GOLDEN, write_folder
@@ -62,3 +65,20 @@ def test_an_adapter_or_a_target_that_the_policy_does_not_take_is_found(config, t
         PolicyError, match=r"peft/adapter_model.safetensors: .* has shape .*; give an adapter of this policy"
     ):
         check(config(learner=adapter), needs_train=True, needs_val=False)
+
+
+@pytest.mark.parametrize("path", ["a" * 300, "a/" * 3000, f"{'a' * 300}/b", "a\0b", "a\0b/c"])
+def test_paths_that_nothing_can_have(path: str) -> None:
+    """The system refuses to look for them; each is one line, as a path is where nothing lies."""
+    for source in (path, f"{path}.jsonl", f"{path}.parquet"):
+        with pytest.raises((ConfigError, DataError), match="no such"):
+            load_rows(SourceConfig(source=source))
+    for recipe in (path, f"{path}.yaml"):
+        with pytest.raises(ConfigError, match="recipe: (no such file|unknown)"):
+            load_config(recipe)
+    with pytest.raises(RewardError, match="no such file"):
+        check_function(f"{path}.py", "reward")
+    assert damage(Path(path)) == "no such folder"
+    config = Config(learner=LearnerConfig(lora=LoraConfig(path=path)))
+    with pytest.raises(PolicyError, match=r"learner\.lora\.path=.*no adapter_config\.json in it"):
+        check(config, needs_train=False, needs_val=False)

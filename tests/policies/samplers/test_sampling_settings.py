@@ -69,6 +69,25 @@ def test_no_habit_of_a_family_sees_batch_mates(family, sampling):
         assert alone.step_map.tolist() == rollout.step_map.tolist()
 
 
+@pytest.mark.parametrize("threshold", [None, 0.9])
+@pytest.mark.parametrize("remasking", REMASKING)
+def test_no_mask_is_left_where_no_candidate_is_sure(monkeypatch, remasking, threshold):
+    """Nearly every candidate is the end of text, of which the policy counts as never sure: its certainty is 0."""
+    policy = toy_policy(scale=0.6)
+    plain = policy.head
+
+    def ending(hidden, image):
+        logits = plain(hidden, image=image).clone()
+        logits[:, policy.vocabulary.eos_id] += 4
+        return logits
+
+    monkeypatch.setattr(policy, "head", ending)
+    sampling = replace(TEXT, remasking=remasking, confidence_threshold=threshold, confidence_eos_eot_inf=True)
+    for noise in (0.0, 0.5):
+        for sample in sample_text(policy, [2, 3], replace(sampling, remask_temperature=noise), range(24)):
+            assert policy.vocabulary.mask_id not in sample.token_ids
+
+
 MASKED = Habits(confidence="drawn", mask_counts=True)
 
 

@@ -50,3 +50,20 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_bytes(b"\xef\xbb\xbfsteps: 3\n")
     assert load_config(path).steps == 3
+
+
+LISTS = ["data.train[0].source=x", "data.val[1].limit=3", "data.train.source=x", "data={train: {source: x}}",
+         "rewards.mix.text=[format]", "rewards.settings.clip=[1]", "learner.lora.target={a: 1}", "rollout=[1]"]  # fmt: skip
+
+
+@pytest.mark.parametrize("override", LISTS)
+def test_a_list_in_the_place_of_a_mapping_or_the_other_way_round(override: str) -> None:
+    with pytest.raises(ConfigError, match="override|config") as caught:
+        load_config("tiny", [override])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_seed_that_no_generator_takes() -> None:
+    assert load_config("tiny", [f"seed={2**63 - 1}"]).seed == 2**63 - 1
+    with pytest.raises(ConfigError, match=r"seed=9223372036854775808: .*below 2\*\*63"):
+        load_config("tiny", [f"seed={2**63}"])

@@ -218,6 +218,9 @@ def test_empty_parquet_and_strange_folders(tmp_path: Path) -> None:
 def test_unknown_sources_and_arguments(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such generator or path; allowed: sudoku4x4"):
         rows_of("sudoku9x9")
+    for template in (5, True, ["{question}"], {"text": "{question}"}):
+        with pytest.raises(ConfigError, match="template=.*: expected a text"):
+            rows_of(jsonl(tmp_path, QUESTION), args={"template": template})
     with pytest.raises(ConfigError, match="unknown argument 'tempalte'; allowed: name, template"):
         rows_of(jsonl(tmp_path, QUESTION), args={"tempalte": "x"})
     assert "no column 'puzle'; it has: question, answer" in refusal(
