@@ -52,7 +52,7 @@ class Registry(Generic[T], Mapping[str, T]):
     def require(self, where: str, name: object, *also: str) -> None:
         """Raises the registry's error where no member has this name. where: the setting, e.g. ``learner.engine``. also: names
         that the setting takes beside the members'."""
-        if name not in self and name not in also:
+        if name not in also and name not in self:
             allowed = [*also, *self]
             raise self._error(f"{where}={name!r}: allowed: {', '.join(allowed)}{close_to(str(name), allowed)}")
 
