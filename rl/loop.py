@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from rl.ahead import RolloutAhead
@@ -85,9 +85,14 @@ def train(parts: Parts, stop: Stop | None = None, now: Callable[[], float] = tim
         source = RolloutAhead(cast(RunsAhead, workers), stream, config)
     with tracked(parts.tracker), ThreadPoolExecutor(1, "numbers") as aside:
         try:
-            given = (getattr(parts, each.name) for each in fields(parts))
-            timer = SaveTimer(config.save_minutes, now)
-            return _Run(*given, stop or Stop(), source, stream.state(), aside, timer).train()
+            return _Run(
+                *(config, stream, parts.val_prompts, workers, parts.learner, parts.tracker, parts.checkpoints),
+                stop=stop or Stop(),
+                source=source,
+                first_prompts=stream.state(),
+                aside=aside,
+                timer=SaveTimer(config.save_minutes, now),
+            ).train()
         except StopRequested:
             raise KeyboardInterrupt from None
 

@@ -23,6 +23,7 @@ class Registry(Generic[T], Mapping[str, T]):
     built_in  name -> ``module:attribute``, or the member itself
     group     entry-point group under which an installed package brings its own, e.g. ``unigrpo.estimators``
     error     what an unknown name raises, a ``UniGRPOError``
+    member    the class of every member; None: not checked
 
     Example: ``Registry("rounding", {"floor": "math:floor"}, group="unigrpo.roundings")["floor"](2.5)``.
     """
@@ -34,8 +35,9 @@ class Registry(Generic[T], Mapping[str, T]):
         *,
         group: str,
         error: type[UniGRPOError] = ConfigError,
+        member: type | None = None,
     ) -> None:
-        self.kind, self.group, self._error = kind, group, error
+        self.kind, self.group, self._error, self._member = kind, group, error, member
         self._targets: dict[str, str | T] = dict(built_in)
         self._found: dict[str, T] = {}
         self._points: dict[str, EntryPoint] | None = None
@@ -52,7 +54,7 @@ class Registry(Generic[T], Mapping[str, T]):
     def require(self, where: str, name: object, *also: str) -> None:
         """Raises the registry's error where no member has this name. where: the setting, e.g. ``learner.engine``. also: names
         that the setting takes beside the members'."""
-        if name not in also and name not in self:
+        if name not in also and name not in self:  # a member may need every package's entry points
             allowed = [*also, *self]
             raise self._error(f"{where}={name!r}: allowed: {', '.join(allowed)}{close_to(str(name), allowed)}")
 
@@ -79,12 +81,16 @@ class Registry(Generic[T], Mapping[str, T]):
         target: Any = self._targets.get(name)
         text = target if point is None else point.value
         try:
-            return point.load() if point is not None else resolve(target)
+            found: T = point.load() if point is not None else resolve(target)
         except UniGRPOError:
             raise
         except Exception as error:  # a package's own code runs here
             reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
             raise self._error(f"{self.kind} {name!r}: {text} cannot be imported: {reason}") from error
+        if self._member is not None and not isinstance(found, self._member):
+            wanted = f"{self._member.__module__}.{self._member.__name__}"
+            raise self._error(f"{self.kind} {name!r}: {text} is not an instance of {wanted}; CONTRIBUTING.md shows one")
+        return found
 
     def _entry_points(self) -> Mapping[str, EntryPoint]:
         if self._points is None:

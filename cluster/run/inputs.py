@@ -58,7 +58,8 @@ def load(config: Config, needs_train: bool, needs_val: bool, notes: list[str]) -
         ("val", needs_val, config.data.val, config.evaluation.mix),
     ):
         if needed and not sources:
-            way_out = "; or set val_before_train=false, val_after_train=false and test_freq=0" if name == "val" else ""
+            spares = name == "val" and needs_train  # eval has nothing else to do
+            way_out = "; or set val_before_train=false, val_after_train=false and test_freq=0" if spares else ""
             raise ConfigError(f"data.{name}=[]: must have at least one source, e.g. [{{source: sudoku4x4}}]{way_out}")
         compared = _compared_tasks(mix, config.rewards.settings)
         wanted += [(f"data.{name}[{index}]", source, compared) for index, source in enumerate(sources) if needed]

@@ -122,6 +122,7 @@ WIRES: Registry[Wire] = Registry(
         "ipc": Wire("cluster.weights.ipc:Ipc", keeps_versions=False, shares_device=True),
     },
     group="unigrpo.wires",
+    member=Wire,
 )
 DEFAULT = "object_store"  # also for a learner that lives in the driver's process
 

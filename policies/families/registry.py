@@ -50,6 +50,7 @@ FAMILIES: Registry[Family] = Registry(
         "llada2_moe": "policies.families.llada2:FAMILY",
     },
     group="unigrpo.families",
+    member=Family,
     error=PolicyError,
 )
 

@@ -238,6 +238,10 @@ def _validate_rewards(config: Config) -> None:
             if task not in tasks:
                 raise ConfigError(f"{section}.{task}: unknown task; allowed: {', '.join(tasks)}{close_to(task, tasks)}")
             _require(bool(parts), f"{section}.{task}", parts, "at least one reward, e.g. {correctness: 1.0}")
+            if section == "rewards.mix":
+                _require(
+                    any(parts.values()), f"{section}.{task}", parts, "at least one weight that is not 0: 0 only records"
+                )
             custom = config.custom_reward_function
             if "custom" in parts and not (custom.path or custom.url):
                 raise ConfigError(

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from rl.estimators.base import Estimator
 from rl.registry import Registry
-
-if TYPE_CHECKING:
-    from rl.estimators.base import Estimator
 
 ESTIMATORS: Registry[Estimator] = Registry(
     "estimator",
@@ -22,4 +18,5 @@ ESTIMATORS: Registry[Estimator] = Registry(
         "left_to_right": "rl.estimators.left_to_right:LEFT_TO_RIGHT",
     },
     group="unigrpo.estimators",
+    member=Estimator,
 )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from rl.errors import ConfigError
 from rl.registry import resolve
 from rl.types import MaskDraw
 
@@ -48,6 +49,22 @@ class Views:
     hidden: np.ndarray
     weights: np.ndarray
     scale: float = 1.0
+
+    def check(self, estimator: str, length: int) -> None:
+        """Raises ConfigError where an estimator of a package gives something else than the above for L = length."""
+        hidden, weights = np.asarray(self.hidden), np.asarray(self.weights)
+        where = f"estimator {estimator!r}: a response of {length} tokens: "
+        for name, values in (("hidden", hidden), ("weights", weights)):
+            if values.ndim != 2 or values.shape[1] != length or not len(values):
+                raise ConfigError(
+                    f"{where}{name} has shape {values.shape}; allowed: (passes, {length}), 1 pass or more"
+                )
+        if hidden.shape != weights.shape:
+            raise ConfigError(f"{where}hidden has shape {hidden.shape}, weights has {weights.shape}; must be the same")
+        if not np.isfinite(weights).all():
+            raise ConfigError(f"{where}weights holds NaN or infinity; allowed: finite numbers")
+        if (weights[~hidden.astype(bool)] != 0).any():
+            raise ConfigError(f"{where}weights is not 0 at a token that is shown; only hidden tokens are scored")
 
 
 # (draw, step that revealed each response token [L], config) -> views

@@ -157,6 +157,9 @@ def _lay_out(
         [make(draws[rollout], batch.step_maps[rollout], algorithm) for rollout in rollouts]
         for draws in batch.mask_draws
     ]
+    for row in views:
+        for view, response in zip(row, responses, strict=True):
+            view.check(algorithm.estimator, len(response))
     passes = max(len(view.hidden) for row in views for view in row)
     shape = (len(views), passes, len(rollouts), length)
     hidden, term_weights = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=np.float32)

@@ -334,3 +334,19 @@ def test_the_learner_trains_with_it(name: str) -> None:
 def test_an_unknown_estimator_is_refused() -> None:
     with pytest.raises(ConfigError, match="estimator='elbow': allowed: masked, .*did you mean 'elbo'"):
         ESTIMATORS["elbow"]
+
+
+@pytest.mark.parametrize(
+    "hidden, weights, said",
+    [
+        (np.ones(3, bool), np.ones(3), r"hidden has shape \(3,\); allowed: \(passes, 3\), 1 pass or more"),
+        (np.ones((3, 2), bool), np.ones((3, 2)), r"hidden has shape \(3, 2\); allowed"),
+        (np.ones((0, 3), bool), np.ones((0, 3)), r"hidden has shape \(0, 3\); allowed"),
+        (np.ones((2, 3), bool), np.ones((1, 3)), r"hidden has shape \(2, 3\), weights has \(1, 3\); must be the same"),
+        (np.ones((1, 3), bool), np.array([[0.0, np.nan, 1.0]]), "weights holds NaN or infinity"),
+        (np.array([[True, False, True]]), np.ones((1, 3)), "weights is not 0 at a token that is shown"),
+    ],
+)
+def test_views_of_an_estimator_with_a_mistake_are_one_line(hidden: np.ndarray, weights: np.ndarray, said: str) -> None:
+    with pytest.raises(ConfigError, match=f"estimator 'mine': a response of 3 tokens: {said}"):
+        Views(hidden, weights).check("mine", 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from fractions import Fraction
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -97,3 +98,17 @@ def test_entry_points_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     gadgets = make(floor="math:floor")
     assert "x" not in gadgets and "y" not in gadgets and list(gadgets) == ["floor"]
     assert asked == ["unigrpo.gadgets"]
+
+
+def test_a_member_of_another_class_is_one_line() -> None:
+    numbers = Registry("number", {"one": Fraction(1), "floor": "math:floor"}, group="unigrpo.none", member=Fraction)
+    assert numbers["one"] == 1
+    with pytest.raises(
+        ConfigError, match="number 'floor': math:floor is not an instance of fractions.Fraction; CONTRI"
+    ):
+        numbers["floor"]
+
+
+def test_a_name_that_a_setting_takes_beside_the_members_asks_no_installed_package(monkeypatch) -> None:
+    monkeypatch.setattr("rl.registry.entry_points", lambda **_: pytest.fail("asked"))
+    make(floor="math:floor").require("gadget", "auto", "auto")

@@ -102,3 +102,10 @@ def test_a_tree_has_dotted_names() -> None:
     assert dict(flatten(tree)) == {"a.b": 1, "a.c": {}, "d": [{"e": 2}, 3], "f": [4]}
     assert dict(flatten(tree, into_lists=True)) == {"a.b": 1, "a.c": {}, "d.0.e": 2, "d.1": 3, "f": [4]}
     assert [name for name, _ in flatten(tree, leaves_only=False)] == ["a", "a.b", "a.c", "d", "f"]
+
+
+@pytest.mark.parametrize("weights", [{"correctness": 0.0}, {"format": 0, "length": 0.0}])
+def test_a_mix_that_trains_nothing_is_refused(weights: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="at least one weight that is not 0"):
+        build_config([("test", {"rewards": {"mix": {"text": weights}}})])
+    build_config([("test", {"evaluation": {"mix": {"text": weights}}})])
