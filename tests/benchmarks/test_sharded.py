@@ -15,8 +15,8 @@ from rl.objectives import OBJECTIVES
 
 # Each objective, what changes the passes of a rank (how many, equal masks, some that score nothing), and each kind of network.
 SHORT = (
-    "masked-unigrpo", "coupled-wd1", "trajectory-unigrpo", "elbo_stratified-dpo", "left_to_right-policy_gradient", "trajectory-lora",
-    "coupled-stale", "coupled-blocks", "masked-experts",
+    "masked-unigrpo", "coupled-wd1", "trajectory-unigrpo", "elbo_stratified-dpo", "left_to_right-policy_gradient",
+    "trajectory-lora", "coupled-stale", "coupled-blocks", "masked-experts",
 )  # fmt: skip
 
 
