@@ -83,7 +83,7 @@ def test_a_prompt_is_cut_to_fit_and_keeps_its_end(text: str, repeats: int, make)
     shorter = room.shortened(prompt, 8)
     assert shorter is not None
     assert truth(shorter, policy) <= 110 and shorter.messages[0].content.endswith("Which one is it?")
-    if truth(prompt, policy) > 110:
+    if truth(prompt, policy) > 110 and text.strip():  # blanks at the cut go too
         assert truth(shorter, policy) > 110 - 24, "no more than needed, but for a character that is cut"
 
 
