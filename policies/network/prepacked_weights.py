@@ -22,22 +22,18 @@ _OPS: Any = torch.ops.mkldnn  # torch's own, but not documented: where they are 
 
 @contextmanager
 def packed(module: nn.Module) -> Iterator[None]:
-    """Marks a sampler's passes. Inside, ``module.sampling`` is true, whatever the processor. Where it is faster, the
-    float32 linear layers on a CPU also read packed copies of the weights that they have now.
+    """Where it is faster, the float32 linear layers on a CPU read packed copies of the weights that they have now.
 
     For inference alone: no gradient passes. The copies are dropped at the end, so that no pass sees stale weights.
     """
     wanted = _available() and _faster() and not is_compiled(module)  # a compiler does not see through what packs
     linear = [layer for layer in module.modules() if isinstance(layer, nn.Linear)] if wanted else []
     layers = [layer for layer in linear if _can_pack(layer)]
-    outer = getattr(module, "sampling", False)
     try:
-        module.sampling = True  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType] - a plain attribute
         for layer in layers:
             layer.__dict__["forward"] = _PackedLinear(layer)  # what the instance has comes before its class
         yield
     finally:
-        module.sampling = outer  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
         for layer in layers:
             layer.__dict__.pop("forward", None)
 

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from policies.network.cache import KeyValueCache
 from policies.network.compiled import compiled
-from policies.network.distinct_tokens import Distinct
 from policies.network.experts import ExpertsConfig, SparseExperts
 from policies.network.packed_sequences import Packing
 from policies.network.prepacked_weights import is_packed
@@ -112,13 +111,10 @@ class Block(nn.Module):
         bias: Tensor | Packing | None,
         rows: Rows | None = None,
         cache: KeyValueCache | None = None,
-        distinct: tuple[Distinct, Tensor] | None = None,
     ) -> Tensor:
         """x [B, L, D] -> [B, L, D], or [M, D] with rows. bias: bool, broadcast to [B, heads, queries, keys]; or how B
-        sequences are packed in x [1, T, D]. distinct: the states x without repetition [U, D], and where each stands."""
-        if distinct is not None:
-            q, k, v = self._project_distinct(*distinct, rope)
-        elif rows is None:
+        sequences are packed in x [1, T, D]."""
+        if rows is None:
             q, k, v = self._run(Block._project, x, rope)
         else:
             normed = self.attn_norm(x)
@@ -138,14 +134,6 @@ class Block(nn.Module):
         """Rotated queries and keys, and values [B, heads, L, H], of states [B, L, D]."""
         normed = self.attn_norm(x)
         return (rotate(self.q_norm(self._heads(self.q_proj(normed))), rope), *self._keys_values(normed, rope))
-
-    def _project_distinct(
-        self, distinct: Distinct, states: Tensor, rope: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """``_project`` of repeated states [U, D], each projected once."""
-        normed = self.attn_norm(states)
-        q, k, v = (self._heads(distinct.spread(part(normed))) for part in (self.q_proj, self.k_proj, self.v_proj))
-        return rotate(self.q_norm(q), rope), rotate(self.k_norm(k), rope), v
 
     def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """What follows attention: its output, and the MLP."""
@@ -197,7 +185,6 @@ class Transformer(nn.Module):
             self.ff_out = nn.Linear(config.d_model, config.vocab_size, bias=False)
         self._rope: tuple[Tensor, Tensor] | None = None
         self.packing = False  # see policies.network.packed_sequences.pack_sequences
-        self.sampling = False  # a sampler's passes; see policies.network.prepacked_weights.packed
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Normal with deviation 1/sqrt(d_model), residual outputs scaled by 1/sqrt(2 * layers) as GPT-2 does.
@@ -235,9 +222,8 @@ class Transformer(nn.Module):
             rows = rows.selected(shape) if isinstance(rows, Rows) else rows
             rows = None if rows is None else packing.pack(rows)
         x, rope, bias = self._enter(token_ids, attention_mask, cache, packing)
-        distinct = self._distinct(token_ids)
         for block in self.blocks[:-1]:
-            x, distinct = block(x, rope, bias, cache=cache, distinct=distinct), None
+            x = block(x, rope, bias, cache=cache)
         asked = Rows.of(rows) if isinstance(rows, Tensor) else rows
         if asked is not None and self.config.shifted:
             asked = asked.shifted(None if packing is None else packing.positions)
@@ -258,14 +244,6 @@ class Transformer(nn.Module):
         assert isinstance(last, Block)
         last.keys_values(x, rope, cache)
         cache.commit(token_ids.shape[1])
-
-    def _distinct(self, token_ids: Tensor) -> tuple[Distinct, Tensor] | None:
-        """For the first layer of a sampler's float32 passes on a CPU; a learner's must round alike with and without
-        gradients, and a compiled layer has a projection of its own."""
-        weight, first = self.wte.weight, self.blocks[0]
-        plain = weight.device.type == "cpu" and weight.dtype is torch.float32 and not first.compiled
-        found = Distinct.of(token_ids) if self.sampling and plain else None
-        return None if found is None else (found, self.wte(found.tokens))
 
     def _packing(self, attention_mask: Tensor | None) -> Packing | None:
         """How padded sequences are packed, where they are to be and there is padding."""

@@ -1,4 +1,4 @@
-"""Packed weights: the same products, the weights of the moment, the mark of a sampler's passes, and nothing left behind."""
+"""Packed weights: the same products, the weights of the moment, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import torch
 from torch import nn
 
 import policies.network.prepacked_weights
-from policies.network.compiled import compile_layers
 from policies.network.prepacked_weights import is_packed, packed
-from tests.toys import toy_policy
 
 
 @pytest.fixture(autouse=True, params=[True, False], ids=["packed", "plain"])
@@ -52,7 +50,7 @@ def test_nothing_is_left_behind_by_an_error() -> None:
     module = network()
     with pytest.raises(RuntimeError, match="stop"), packed(module):
         raise RuntimeError("stop")
-    assert all("forward" not in layer.__dict__ for layer in module) and not module.sampling
+    assert all("forward" not in layer.__dict__ for layer in module)
 
 
 @torch.no_grad()
@@ -62,7 +60,7 @@ def test_an_inner_one_leaves_the_outer_one_alone() -> None:
         outer = module[0].__dict__.get("forward")
         with packed(module):
             assert module[0].__dict__.get("forward") is outer
-        assert module[0].__dict__.get("forward") is outer and module.sampling
+        assert module[0].__dict__.get("forward") is outer
         module(x)
 
 
@@ -90,19 +88,3 @@ def test_weights_are_copied_only_where_that_is_faster(
     module = network()
     with packed(module):
         assert is_packed(module[0]) == packs
-
-
-@torch.inference_mode()
-def test_the_first_layer_knows_a_samplers_passes_on_every_processor(faster: bool) -> None:
-    """Whether weights are packed does not say whether a sampler runs."""
-    module = toy_policy().module
-    ids = torch.full((2, 8), 20)
-    assert not module.sampling and module._distinct(ids) is None
-    with packed(module):
-        found = module._distinct(ids)
-        assert module.sampling and found is not None and found[0].tokens.tolist() == [20]
-        assert is_packed(module.ff_out) == faster
-        compile_layers(module)
-        assert module._distinct(ids) is None
-        compile_layers(module, on=False)
-    assert not module.sampling and module._distinct(ids) is None
