@@ -15,20 +15,23 @@ import itertools
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.parity.ranks import fork_ranks
+
 STEPS, HALF, MU = 5, 3, 2  # batches, of which so many before a checkpoint; inner updates of each
 LOSSES = ("actor/pg_loss", "actor/kl_loss", "actor/grad_norm")
 LOSS_TOLERANCE, WEIGHT_TOLERANCE = 1e-5, 1e-4
 ROUGH = 1e-3, 2.5e-4  # of the 8-bit AdamW: the second is a tenth of how far weights move, root mean square
+DEADLINE_S = 1800.0  # for the layouts of one number of ranks
 RESPONSES = (12, 16, 5, 16, 9, 16, 3, 7)  # tokens; 16 is an image
 
 
@@ -101,7 +104,8 @@ def run(short: bool, log: Any = print) -> dict[str, Any]:
         rows = []
         for _, group in itertools.groupby(layouts(short), key=lambda layout: layout.ranks):
             members = list(group)
-            _fork(folder, members)
+            store = folder / f"store-{members[0].name}"
+            fork_ranks(members[0].ranks, partial(_rank, folder, members, store), DEADLINE_S)
             rows += [_compare(folder, layout) for layout in members]
             for row in rows[-len(members) :]:
                 log(f"{row['layout']}: loss {row['loss_error']:.1e}, weights {row['weight_error']:.1e}")
@@ -160,31 +164,8 @@ def make_batch(policy: Any, step: int) -> Any:
     )  # fmt: skip
 
 
-def _fork(folder: Path, members: Sequence[Layout]) -> None:
-    """One process a rank, which runs all of these layouts. Raises RuntimeError where one fails."""
-    ranks, store = members[0].ranks, folder / f"store-{members[0].name}"
-    children = []
-    for rank in range(ranks):
-        child = os.fork()
-        if not child:
-            code = 1
-            try:
-                _rank(folder, members, rank, store)
-                code = 0
-            except BaseException:
-                import traceback
-
-                traceback.print_exc()
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code)
-        children.append(child)
-    if any(os.waitpid(child, 0)[1] for child in children):
-        raise RuntimeError(f"{members[0].name} and its like: a rank failed")
-
-
-def _rank(folder: Path, members: Sequence[Layout], rank: int, store: Path) -> None:
+def _rank(folder: Path, members: Sequence[Layout], store: Path, rank: int) -> None:
+    """Runs all of these layouts."""
     import torch.distributed as dist
 
     from cluster.learner.deepspeed_engine import start_distributed

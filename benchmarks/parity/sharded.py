@@ -14,18 +14,17 @@ import json
 import os
 import re
 import shutil
-import sys
 import tempfile
-import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.parity.matrix import LOSS_TOLERANCE, LOSSES, import_once, make_policy
+from benchmarks.parity.ranks import fork_ranks
 
 RESPONSES = (2, 40, 1, 17, 30, 16, 3, 9)  # tokens; 16 is an image
 DEADLINE_S = 1800.0  # for all cases of one number of ranks
@@ -81,7 +80,7 @@ def run(chosen: Sequence[Case], ranks: Sequence[int] = (2, 3), log: Callable[[st
         make_policy(folder)
         rows = []
         for count in (1, *ranks):
-            _fork(folder, chosen, count)
+            fork_ranks(count, partial(_rank, folder, chosen, count), DEADLINE_S)
         for case, count in itertools.product(chosen, ranks):
             one, many = (json.loads((folder / f"{case.name}-{of}.json").read_text()) for of in (1, count))
             expected, found = (np.array(of)[:, :2] for of in (one, many))
@@ -94,46 +93,8 @@ def run(chosen: Sequence[Case], ranks: Sequence[int] = (2, 3), log: Callable[[st
     return {"bench": "sharded", "rows": rows, "largest": largest, "within_tolerance": largest <= LOSS_TOLERANCE}
 
 
-def _fork(folder: Path, chosen: Sequence[Case], ranks: int) -> None:
-    """One process a rank, which runs all cases. One rank is plain AdamW."""
-    sys.stdout.flush()
-    children: dict[int, int] = {}
-    for rank in range(ranks):
-        child = os.fork()
-        if not child:
-            code = 1
-            try:
-                _rank(folder, chosen, rank, ranks)
-                code = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                sys.stderr.flush()
-                os._exit(code)
-        children[child] = rank
-    _wait(children, ranks, time.monotonic() + DEADLINE_S)
-
-
-def _wait(children: dict[int, int], ranks: int, ends: float) -> None:
-    problem = ""
-    while children:
-        child, status = os.waitpid(-1, os.WNOHANG)
-        if child in children:
-            rank = children.pop(child)
-            problem = problem or (f"rank {rank} of {ranks} failed" if status else "")
-        elif time.monotonic() > ends or problem:
-            problem = problem or f"{len(children)} of {ranks} ranks did not end within {DEADLINE_S:g} s"
-            for each in children:
-                os.kill(each, 9)
-            for each in children:
-                os.waitpid(each, 0)
-            break
-        time.sleep(0.02)
-    if problem:
-        raise RuntimeError(f"sharded: {problem}")
-
-
-def _rank(folder: Path, chosen: Sequence[Case], rank: int, ranks: int) -> None:
+def _rank(folder: Path, chosen: Sequence[Case], ranks: int, rank: int) -> None:
+    """Runs all cases. One rank is plain AdamW."""
     import torch.distributed as dist
 
     from cluster.learner.deepspeed_engine import start_distributed

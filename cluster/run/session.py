@@ -75,8 +75,9 @@ def _on_ray(config: Config, train: bool, faults: FaultPlan | None) -> Iterator[S
 
         with judge_on_ray(config, place(config)) as (served, placement):
             workers = RayWorkers(served, placement, faults)  # all actors start at once; only then are they waited for
-            learner = RankGroup(served, placement, faults, beside=workers) if train else FrozenLearner(served)
+            learner: RankGroup | FrozenLearner | None = None
             try:
+                learner = RankGroup(served, placement, faults, beside=workers) if train else FrozenLearner(served)
                 workers.wait_ready()
                 watched: tuple[Watched, ...] = (workers,)
                 if isinstance(learner, RankGroup):
@@ -85,7 +86,8 @@ def _on_ray(config: Config, train: bool, faults: FaultPlan | None) -> Iterator[S
                 yield Session(workers, learner, watched)
             finally:
                 workers.close()
-                learner.close()
+                if learner is not None:
+                    learner.close()
 
 
 @contextmanager

@@ -28,11 +28,6 @@ _SENTENCE_END = re.compile(r"[.!?:]+(?=\s|$|[\"'*)])|\n+")
 _VALUE_LIKE = re.compile(r"[0-9$]|\\[(\[]|√|π|∞")
 _BECAUSE = re.compile(r"(?<![A-Za-z])(?:because|since|as)(?![A-Za-z])", re.IGNORECASE)
 _UNSURE = re.compile(r"(?:\bthan|\bbetween|\bexceeds?|\bexceeding|\bbeyond)\s*[$\\(]{0,2}\s*$", re.IGNORECASE)
-_GIVEN_UP = re.compile(
-    r"(?:not enough|insufficient|too little) (?:information|data)|(?:can(?:no|')t|could not|unable to|impossible to) (?:be )?"
-    r"(?:determin|tell|sa[yi]|know|solv|decid)\w*|not (?:sure|certain|clear) (?:whether|if|which)",
-    re.IGNORECASE,
-)
 _OPERATOR = re.compile(r"\s*(?:[-+*/×÷·−^]|\\(?:times|cdot|div))\s*")
 _VARIABLE = re.compile(r"[xyznabckpqrtuvwij](?![A-Za-z'])")
 _CHOSEN = re.compile(
@@ -50,8 +45,6 @@ _CHECKED = re.compile(
 def closing(text: str, sources: frozenset[str], wanted: str) -> str | None:
     """The last sentence that has a value."""
     original = text[-PROSE:]
-    if wanted not in ("word", "yes", "choice") and _GIVEN_UP.search(original[-240:]):
-        return None
     tail = without_negations(original)
     masked = FORMULA.sub(lambda match: "$" + "x" * (len(match.group()) - 2) + "$", tail)
     ends = [0, *(match.end() for match in _SENTENCE_END.finditer(masked)), len(tail)]

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 from rewards.math.candidates import Candidate, boxes, hashes, phrases, tags, without_negations
 from rewards.math.closing import PROSE, YES, closing
-from rewards.math.labels import CORRECTION
+from rewards.math.labels import CORRECTION, GAVE_UP
 from rewards.math.notation import MAX_ANSWER, plain_words, strip_delimiters
 from rewards.math.prose import FORMULA, formula_text, read_statement, read_value
 from rewards.math.script import one_script, without_strikes
@@ -118,15 +118,6 @@ def extract_answer(completion: str, sources: Sequence[str] = (), wanted: str = "
     return unlabelled(found.strip()) or None
 
 
-_GAVE_UP = re.compile(
-    r"\b(?:i give up|(?:i )?(?:do not|don't) know|(?:could not|couldn't|cannot|can't|can not) (?:find|determine|decide|tell|say)"
-    r"|no idea|(?:does not|doesn't|do not|don't) say (?:which|whether)|(?:won't|will not|not going to) (?:give|tell|reveal|say)"
-    r"|on your own|as an exercise|leave [^.\n]{1,40} to (?:you|the reader))\b"
-    r"|不确定|不知道|je ne sais pas|ich weiß (?:es )?nicht|no lo sé|não sei|non lo so|не знаю|わかりません|모르겠",
-    re.IGNORECASE,
-)
-
-
 def _first_turn(text: str) -> str:
     """What comes before an end token, or before a question that the model asks itself next."""
     end = _END_TOKEN.search(text)
@@ -148,7 +139,11 @@ def _decide(text: str, sources: frozenset[str], wanted: str) -> str | None:
     if corrected is not None and "phrase" in sources:
         return corrected
     strong = [c for c in stated if c.mark == "phrase"]
-    if not explicit and _GAVE_UP.search(text, max([0, len(text) - 160, *(c.start for c in strong)])):
+    if (
+        not explicit
+        and wanted != "word"
+        and GAVE_UP.search(text, max([0, len(text) - 160, *(c.start for c in strong)]))
+    ):
         return None
     if explicit:
         last = max(explicit, key=lambda candidate: (candidate.end, candidate.start))

@@ -1,5 +1,4 @@
-r"""Plain function names as programs write them, in LaTeX: ``exp"
-"(5)``, ``abs(x)``, ``log10(2)``, ``binomial(n,2)``. Strings only."""
+r"""Plain function names as programs write them, in LaTeX: ``exp(5)``, ``abs(x)``, ``log10(2)``. Strings only."""
 
 from __future__ import annotations
 

@@ -77,3 +77,14 @@ SUBORDINATE = re.compile(
     r"|given that|once|whether|suppose|assuming)\s[^.;:!?\n]{0,80}$",
     re.IGNORECASE,
 )
+# No answer is given, whatever was said before.
+GAVE_UP = re.compile(
+    r"\b(?:i give up|(?:i )?(?:do not|don't) know|no idea|(?:does not|doesn't|do not|don't) say (?:which|whether)"
+    r"|(?:not enough|insufficient|too little) (?:information|data)"
+    r"|(?:can(?:no|')t|can not|could(?: not|n't)|unable to|impossible to) (?:be )?"
+    r"(?:find|determin|decid|tell|sa[yi]|know|solv)\w*"
+    r"|not (?:sure|certain|clear) (?:whether|if|which)|(?:won't|will not|not going to) (?:give|tell|reveal|say)"
+    r"|on your own|as an exercise|leave [^.\n]{1,40} to (?:you|the reader))\b"
+    r"|不确定|不知道|je ne sais pas|ich weiß (?:es )?nicht|no lo sé|não sei|non lo so|не знаю|わかりません|모르겠",
+    re.IGNORECASE,
+)

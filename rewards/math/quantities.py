@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from rewards.math.arithmetic import MAX_LENGTH, evaluate
 from rewards.math.notation import plain_words
+from rewards.math.script import ONES, TENS
 
 # A decimal with this many significant digits, and this many after the point, may stand for the value that it rounds:
 # 0.33333 for 1/3, not 237.04 for 6400/27.
@@ -52,18 +53,13 @@ _CURRENCIES = {
 _SCALES = {
     "dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
 }  # fmt: skip
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 _NUMBER_WORDS = {
-    **{word: str(value) for value, word in enumerate(_ONES)},
-    **{word: str(10 * value) for value, word in enumerate(_TENS, 2)},
+    **{word: str(value) for value, word in enumerate(ONES)},
+    **{word: str(10 * value) for value, word in enumerate(TENS, 2)},
     **{
         f"{ten}{joint}{one}": str(10 * tens + ones)
-        for tens, ten in enumerate(_TENS, 2)
-        for ones, one in enumerate(_ONES[:10])
+        for tens, ten in enumerate(TENS, 2)
+        for ones, one in enumerate(ONES[:10])
         for joint in "- "
         if ones
     },

@@ -41,13 +41,12 @@ _END_MARK = re.compile(
 )
 _FRACTION = re.compile("([⁰¹²³⁴-⁹]{1,9})[⁄/]([₀-₉]{1,9})")
 _OVER = re.compile(r"(?<![0-9.])([0-9]{1,6}) over ([0-9]{1,6})(?![0-9.])")
-_SMALL = {
-    word: value
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-        "eighteen nineteen".split()
-    )
-} | {word: 10 * value for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
+ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen"
+).split()
+TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_SMALL = {word: value for value, word in enumerate(ONES)} | {word: 10 * value for value, word in enumerate(TENS, 2)}
 _SCALE = {"hundred": 100, "thousand": 1_000, "million": 1_000_000}
 _WORDS = re.compile(
     rf"(?<![A-Za-z-])(?:{'|'.join(_SMALL)})(?:[ -](?:and )?(?:{'|'.join([*_SMALL, *_SCALE])}))+(?![A-Za-z-])",
@@ -105,7 +104,8 @@ def _in_digits(found: re.Match[str]) -> str:
         if word == "hundred":
             current *= 100
         elif word in _SCALE:
-            total, current = total + current * _SCALE[word], 0
+            larger = total >= _SCALE[word]  # two million three thousand; not two thousand million
+            total, current = (total + current * _SCALE[word] if larger else (total + current) * _SCALE[word]), 0
         elif before in _SMALL and not (_SMALL[before] >= 20 and _SMALL[word] < 10):
             return found.group()  # one two: two numbers
         else:

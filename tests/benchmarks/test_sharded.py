@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from benchmarks.parity.sharded import cases, run
+from benchmarks.parity.ranks import fork_ranks
+from benchmarks.parity.sharded import cases
 from rl.estimators import ESTIMATORS
 from rl.objectives import OBJECTIVES
 
@@ -52,7 +54,14 @@ def test_every_estimator_meets_every_objective() -> None:
     assert names >= set(SHORT)
 
 
-def test_a_rank_that_fails_is_an_error_and_not_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.parity.sharded._rank", lambda folder, chosen, rank, ranks: 1 / 0)
-    with pytest.raises(RuntimeError, match="rank 0 of 1 failed"):
-        run([], ())
+def test_a_rank_that_fails_or_waits_is_an_error() -> None:
+    def fails(rank: int) -> None:
+        if rank:
+            raise ValueError("on purpose")
+        time.sleep(600)  # for a rank that is gone
+
+    with pytest.raises(RuntimeError, match="rank 1 of 2 failed"):
+        fork_ranks(2, fails, 60.0)
+    with pytest.raises(RuntimeError, match="1 of 1 ranks were not done in time"):
+        fork_ranks(1, lambda rank: time.sleep(600), 0.2)
+    fork_ranks(2, lambda rank: None, 60.0)

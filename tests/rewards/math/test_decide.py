@@ -72,3 +72,18 @@ def test_statements_from_templates():
     wrong = judged(rows, ours)
     assert not [row for row in wrong if not row["equal"]]
     assert len(wrong) <= 0.01 * len(rows), wrong
+
+
+@pytest.mark.parametrize(
+    ("words", "number"),
+    [
+        ("one hundred and six", "106"),
+        ("two thousand three hundred and forty-five", "2345"),
+        ("two million three thousand", "2003000"),
+        ("two thousand million", "2000000000"),
+        ("nine hundred thousand and one", "900001"),
+        ("twenty one hundred", "2100"),
+    ],
+)
+def test_numbers_in_words(words: str, number: str) -> None:
+    assert extract_answer(f"The answer is {words}.") == number
