@@ -32,6 +32,23 @@ _UNKNOWN = 1 << 20
 _EXPANSION = 3  # NFC makes at most so many bytes of one (Unicode Standard Annex 15, table of expansion factors)
 
 
+class NeedsPolicyError(AttributeError):
+    """A family's layout asked for more than a policy's tokenizers and vocabulary, as one of an installed package may."""
+
+
+class _OnFilesAlone:
+    """Stands for what is not loaded. It says so where it is asked for anything else."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise NeedsPolicyError(f"it asks for {name!r}")
+
+
+class _StandIn(_OnFilesAlone, SimpleNamespace):
+    """A policy."""
+
+
 @dataclass(frozen=True, slots=True)
 class TooLong:
     """``tokens`` in all, of which ``written`` are its response's."""
@@ -58,7 +75,7 @@ class Room:
         ]
         self._layout = cast(Callable[[Any, Prompt], EncodedPrompt], family.layout)
         images = folder / "image_tokenizer"
-        self._stand_in = SimpleNamespace(
+        self._stand_in = _StandIn(
             name=self.name,
             tokenizer=self._counting,
             vocabulary=family.vocabulary(config, len(self._counting)),
@@ -69,8 +86,7 @@ class Room:
     def too_long(self, prompts: Sequence[Prompt], written: Callable[[Prompt], int]) -> list[TooLong]:
         """The prompts that do not fit with a response of ``written(prompt)`` tokens, by their places.
 
-        Raises DataError for a prompt that the policy's layout or chat template refuses, with its id; AttributeError for a
-        layout that asks more of a policy than its tokenizers and vocabulary, as one of an installed package may.
+        Raises DataError for a prompt that the policy's layout or chat template refuses, with its id; NeedsPolicyError.
         """
         suspects = [
             place
@@ -203,7 +219,7 @@ def _bytes(text: str) -> int:
     return len(text) if text.isascii() else _EXPANSION * len(text.encode("utf-8", "surrogatepass"))
 
 
-class _Codes:
+class _Codes(_OnFilesAlone):
     """An image tokenizer that only knows how many codes a picture has."""
 
     def __init__(self, tokenizer: Any) -> None:

@@ -80,12 +80,12 @@ def fit(config: Config, folder: Path, sources: Sequence[Loaded], notes: list[str
 
     Raises DataError with the row.
     """
-    from policies.room import Room
+    from policies.room import NeedsPolicyError, Room
 
     room = Room(folder)
     try:
         return [_fitted(config, room, source, notes) for source in sources]
-    except AttributeError as error:  # a family of an installed package, whose layout asks for more than a tokenizer
+    except NeedsPolicyError as error:
         notes.append(
             f"{room.name}: rows are not measured against its length: its layout needs a loaded policy ({error})"
         )

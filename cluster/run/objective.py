@@ -10,6 +10,7 @@ from rich.console import Console
 
 from rewards.registry import largest_of, reads_reference
 from rl.config import Config
+from rl.estimators import ESTIMATORS
 from rl.types import Prompt
 
 FILE = "objective.txt"
@@ -71,7 +72,7 @@ def _largest(config: Config, name: str, weight: float) -> float | None:
 
 def _loss(config: Config) -> str:
     learner, algorithm = config.learner, config.learner.algorithm
-    masks = f", schedule {algorithm.schedule}" if algorithm.estimator in ("masked", "coupled") else ""
+    masks = f", schedule {algorithm.schedule}" if ESTIMATORS[algorithm.estimator].ratios else ""
     reference = "the policy without its adapter" if learner.lora.on else "the policy as it was at the start"
     if learner.reference_sync_freq is not None:
         reference = f"a copy of the policy, renewed every {learner.reference_sync_freq} steps"

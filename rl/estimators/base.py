@@ -84,6 +84,7 @@ class Estimator:
     combiner  how the passes' log-probs become a token's value, or ``module:attribute`` of it where that needs torch
     pairs     masks come in pairs, so that ``estimator_samples`` is even
     blocks    it reads ``spg_block_length``
+    ratios    its masks hide the share that ``schedule`` says
 
     The config's checks read an estimator, so that its file imports no torch.
     """
@@ -92,6 +93,7 @@ class Estimator:
     combiner: Combine | str = weighted_sum
     pairs: bool = False
     blocks: bool = False
+    ratios: bool = False
 
     @property
     def combine(self) -> Combine:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.files.checkpoints import load_policy
-from policies.room import Room, TooLong
+from policies.room import NeedsPolicyError, Room, TooLong
 from rl.errors import DataError
 from rl.types import Message, Prompt, Task
 from tests.toys import (
@@ -135,3 +135,21 @@ def test_a_long_row_among_many_is_found() -> None:
     prompts[4321] = replace(prompts[4321], messages=(Message("user", "circle " * 200),))
     (found,) = room.too_long(prompts, written)
     assert found.index == 4321 and found.tokens == truth(prompts[4321])
+
+
+def test_a_layout_that_needs_the_weights_says_so_and_a_bug_of_its_own_is_not_hidden() -> None:
+    """A family of an installed package may ask for anything; only what is not loaded is passed over."""
+    room = Room(toy_folder())
+    room.limit = 1
+
+    def needs(policy, prompt):
+        return policy.module(prompt)
+
+    def broken(policy, prompt):
+        return prompt.no_such_field
+
+    for layout, error in ((needs, NeedsPolicyError), (broken, AttributeError)):
+        room._layout = layout
+        with pytest.raises(AttributeError) as caught:
+            room.too_long([toy_text_prompt()], written)
+        assert type(caught.value) is error
