@@ -11,7 +11,7 @@ from typing import Any
 from policies.base import EncodedPrompt, Vocabulary
 from policies.families.registry import Family
 from policies.families.rope import rope_theta
-from policies.families.settings import COPY, MOST_LAYERS, flag, number, require, shown, whole, whole_or_none
+from policies.families.settings import COPY, flag, number, require, shown, whole, whole_or_none
 from policies.families.tensor_names import Tensors, prefixed
 from policies.network.transformer import Transformer, TransformerConfig
 from policies.policy import MaskedDiffusionPolicy
@@ -54,7 +54,7 @@ def read_sizes(config: Mapping[str, Any], theta: float | None, max_length: int) 
     return TransformerConfig(
         vocab_size=vocabulary_size(config),
         d_model=d_model,
-        n_layers=whole(config, "n_layers", most=MOST_LAYERS),
+        n_layers=whole(config, "n_layers"),
         n_heads=heads,
         n_kv_heads=_key_value_heads(config, heads),
         mlp_hidden_size=whole_or_none(config, "mlp_hidden_size") or whole(config, "mlp_ratio", 4) * d_model,

@@ -70,11 +70,11 @@ def _experts(config: Mapping[str, Any]) -> ExpertsConfig:
         count=whole(config, "num_experts", 16),
         per_token=whole(config, "num_experts_per_tok", 2),
         hidden_size=whole(config, "moe_intermediate_size"),
-        shared=0 if config.get("num_shared_experts") is None else whole(config, "num_shared_experts", least=0),
+        shared=0 if config.get("num_shared_experts") is None else whole(config, "num_shared_experts"),
         groups=whole(config, "n_group", 8),
         groups_per_token=whole(config, "topk_group", 4),
         scale=number(config, "routed_scaling_factor", 2.5),
-        first_layer=whole(config, "first_k_dense_replace", 0, least=0),
+        first_layer=whole(config, "first_k_dense_replace", 0),
     )
     in_groups = experts.groups_per_token * (experts.count // experts.groups)
     if experts.count % experts.groups or experts.groups_per_token > experts.groups or experts.per_token > in_groups:

@@ -7,7 +7,7 @@ from typing import Any
 
 from policies.base import Vocabulary
 from policies.families.rope import rope_theta
-from policies.families.settings import MOST_LAYERS, flag, number, require, shown, whole, whole_or_none
+from policies.families.settings import flag, number, require, shown, whole, whole_or_none
 from policies.families.tensor_names import Tensors, renamed
 from policies.network.transformer import Transformer, TransformerConfig
 from rl.errors import PolicyError
@@ -43,7 +43,7 @@ def sizes(
     return TransformerConfig(
         vocab_size=whole(config, "vocab_size"),
         d_model=whole(config, "hidden_size"),
-        n_layers=whole(config, "num_hidden_layers", most=MOST_LAYERS),
+        n_layers=whole(config, "num_hidden_layers"),
         n_heads=heads,
         n_kv_heads=whole_or_none(config, shared) if shared in config else KEY_VALUE_HEADS,
         mlp_hidden_size=whole(config, "intermediate_size"),

@@ -25,10 +25,7 @@ def rope_theta(config: Mapping[str, Any], default: float | None = None) -> float
 
 def partial_rotary_factor(config: Mapping[str, Any], default: float = 1.0) -> float:
     """The share of each head that is rotated. Raises PolicyError."""
-    factor = number(_stated(config, "partial_rotary_factor"), "partial_rotary_factor", default)
-    if factor > 1:
-        raise PolicyError(f"config.json: partial_rotary_factor={factor}: must be above 0 and at most 1")
-    return factor
+    return number(_stated(config, "partial_rotary_factor"), "partial_rotary_factor", default)
 
 
 def require_whole_heads(config: Mapping[str, Any]) -> None:

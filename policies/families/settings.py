@@ -10,19 +10,42 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from policies.files.strict_json import shown
 from rl.errors import PolicyError
 
-MOST, MOST_LAYERS = 1 << 24, 10_000  # more than any model has, and little enough to be looked at
+# Name in a config.json -> least and most. More than any released model has, and little enough to be looked at: a module
+# of these sizes has shapes that fit 64 bits, and is made without memory in seconds.
+BOUNDS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("vocab_size", "embedding_size", "new_vocab_size", "llm_vocab_size"), (1, 1 << 24)),
+    "codebook_size": (1, 1 << 20),
+    **dict.fromkeys(("d_model", "hidden_size"), (1, 1 << 24)),
+    **dict.fromkeys(("mlp_hidden_size", "intermediate_size", "moe_intermediate_size"), (1, 1 << 22)),
+    "mlp_ratio": (1, 1 << 10),
+    **dict.fromkeys(("n_layers", "num_hidden_layers"), (1, 10_000)),
+    "first_k_dense_replace": (0, 10_000),
+    **dict.fromkeys(("n_heads", "num_attention_heads", "n_kv_heads", "num_key_value_heads"), (1, 1 << 14)),
+    "head_dim": (1, 1 << 14),
+    "block_size": (1, 1 << 16),
+    **dict.fromkeys(("num_experts", "num_experts_per_tok", "n_group", "topk_group"), (1, 1 << 12)),
+    "num_shared_experts": (0, 1 << 10),
+    **dict.fromkeys(("max_sequence_length", "max_position_embeddings"), (1, 1 << 24)),
+    "rope_theta": (1, 1e15),
+    "rms_norm_eps": (1e-30, 1),
+    "routed_scaling_factor": (1e-6, 1e6),
+    "partial_rotary_factor": (1e-6, 1),
+}
+OTHERS = (1, 1 << 24)  # of a whole number that an installed package's family has; a number begins above 0
 COPY = "copy config.json from the original checkpoint"
 
 
-def whole(config: Mapping[str, Any], name: str, default: int | None = None, least: int = 1, most: int = MOST) -> int:
-    """A whole number from ``least`` to ``most``."""
-    value = _given(config, name, default)
+def whole(config: Mapping[str, Any], name: str, default: int | None = None, least: int | None = None) -> int:
+    """A whole number within BOUNDS. least: instead of the table's."""
+    value, (lowest, most) = _given(config, name, default), BOUNDS.get(name, OTHERS)
+    least = int(lowest) if least is None else least
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise wrong(name, value, f"a whole number of at least {least}")
     if value > most:
-        raise wrong(name, value, f"at most {most}")
+        raise wrong(name, value, f"at most {most:.0f}")
     return value
 
 
@@ -32,10 +55,12 @@ def whole_or_none(config: Mapping[str, Any], name: str) -> int | None:
 
 
 def number(config: Mapping[str, Any], name: str, default: float | None = None) -> float:
-    """A finite number above 0."""
-    value = _given(config, name, default)
+    """A number within BOUNDS."""
+    value, (least, most) = _given(config, name, default), BOUNDS.get(name, (0, sys.float_info.max))
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
         raise wrong(name, value, "a number above 0")
+    if not least <= value <= most:
+        raise wrong(name, value, f"above 0 and at most {most:g}" if value > most else f"at least {least:g}")
     return float(value)
 
 
@@ -66,9 +91,3 @@ def require(config: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
 
 def wrong(name: str, value: object, allowed: str) -> PolicyError:
     return PolicyError(f"config.json: {name}={shown(value)}: must be {allowed}; {COPY}")
-
-
-def shown(value: object, limit: int = 120) -> str:
-    """On one line, cut to ``limit`` characters."""
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -6,23 +6,28 @@ changes what the adapter computes: an unknown one with a value is taken for such
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+import torch
 from torch import Tensor
 
+from policies.files.shards import DTYPES, FLOATS, Shard
+from policies.files.strict_json import read_json, shown
 from rl.errors import PolicyError, first_line
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+MAX_NAME = 200  # characters of a layer's name, and of a pattern of such names
+MOST, MOST_RANK = 1 << 22, 1 << 13  # of a layer's sides, and of the smaller side of a matrix
+MAX_SECONDS = 10.0  # of CPU time to compare layers with patterns: a stranger's pattern may be slow on purpose
+_REPEATS, _REPEATED_GROUP = re.compile(r"[*+{]"), re.compile(r"\)[*+{]")
 PREFIX = "base_model.model."
 KEY = re.compile(rf"(?:{re.escape(PREFIX)})?(?P<layer>.+)\.lora_(?P<part>[AB])(?:\.(?P<adapter>[^.]+))?\.weight")
 READ = frozenset("peft_type r lora_alpha rank_pattern alpha_pattern use_rslora bias init_lora_weights".split())
@@ -60,9 +65,16 @@ class AdapterPart:
 def read_adapter(folder: Path) -> dict[str, AdapterPart]:
     """Layers under the family's own names, and what each adds. Raises PolicyError where not all of it is understood."""
     config, tensors = _files(folder)
-    _check_options(folder / CONFIG_FILE, config)
     found = _by_layer(folder / WEIGHTS_FILE, tensors)
-    return {layer: _part(folder, config, layer, parts) for layer, parts in sorted(found.items())}
+    adapted, begin = {}, time.process_time()
+    for layer, parts in sorted(found.items()):
+        adapted[layer] = _part(folder, config, layer, parts)
+        if time.process_time() - begin > MAX_SECONDS:
+            raise PolicyError(
+                f"{folder / CONFIG_FILE}: rank_pattern and alpha_pattern take more than {MAX_SECONDS:g} s to compare; write the "
+                "layers' names"
+            )
+    return adapted
 
 
 def alpha_of(scale: float, rank: int) -> float:
@@ -79,59 +91,82 @@ def _files(folder: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
                 f"{folder}: not a PEFT adapter: no {name} in it; give a folder as save_pretrained writes it"
             )
     try:
-        config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
-        tensors = load_file(folder / WEIGHTS_FILE)
-    except (OSError, ValueError, RecursionError, SafetensorError) as error:
-        raise PolicyError(f"{folder}: not a PEFT adapter: {first_line(error)}; save it again") from error
-    if not isinstance(config, dict):
-        raise PolicyError(f"{folder / CONFIG_FILE}: a {type(config).__name__}; must be an object as PEFT writes it")
-    return config, tensors
+        config = read_json(folder / CONFIG_FILE)
+        if not isinstance(config, dict):
+            raise PolicyError(f"{folder / CONFIG_FILE}: a {type(config).__name__}; must be an object as PEFT writes it")
+        _check_options(folder / CONFIG_FILE, config)
+        with Shard(folder / WEIGHTS_FILE) as shard:
+            return config, {key: _read(shard, key) for key in shard.entries}
+    except MemoryError as error:
+        raise PolicyError(f"{folder}: its weights take more memory than there is; is it an adapter?") from error
+
+
+def _read(shard: Shard, key: str) -> Tensor:
+    """A matrix of finite numbers, of a size that an adapter has: that is asked before it is read. Raises PolicyError."""
+    entry = shard.entries[key]
+    if len(key) > MAX_NAME or not key.isprintable():
+        raise PolicyError(f"{shard.file}: {shown(key)}: no name of a layer; save the adapter again")
+    if KEY.fullmatch(key) is None:
+        raise PolicyError(f"{shard.file}: {key}: {_kind(key)}, which is not supported; allowed: {_ALLOWED}; {WAY_OUT}")
+    if entry.dtype in FLOATS and len(entry.shape) == 2 and max(entry.shape) <= MOST and min(entry.shape) <= MOST_RANK:
+        return torch.cat([torch.empty(0, dtype=FLOATS[entry.dtype]), *shard.pieces(key)]).view(entry.shape)
+    kind = _TORCH_NAMES.get(entry.dtype, entry.dtype)
+    raise PolicyError(f"{shard.file}: {key}: {kind} {entry.shape}; must be a matrix of finite numbers")
 
 
 def _check_options(file: Path, config: Mapping[str, Any]) -> None:
     if config.get("peft_type") != "LORA":
-        raise PolicyError(f"{file}: peft_type={config.get('peft_type')!r}: allowed: 'LORA'; {WAY_OUT}")
+        raise PolicyError(f"{file}: peft_type={shown(config.get('peft_type'))}: allowed: 'LORA'; {WAY_OUT}")
     for name, value in config.items():
         if name not in READ and name not in WITHOUT_EFFECT and value:
-            raise PolicyError(f"{file}: {name}={str(value)[:80]} is not supported; allowed: null or false; {WAY_OUT}")
+            raise PolicyError(f"{file}: {shown(name)[1:-1]}={shown(value, 80)} is not supported; allowed: null or false; {WAY_OUT}")
     start, bias, scaled = config.get("init_lora_weights", True), config.get("bias", "none"), config.get("use_rslora")
     if not any(start is each or (isinstance(start, str) and start == each) for each in STARTS):
         raise PolicyError(
-            f"{file}: init_lora_weights={start!r} is not supported: it changes the base; allowed: "
+            f"{file}: init_lora_weights={shown(start)} is not supported: it changes the base; allowed: "
             f"{', '.join(map(repr, STARTS))}; {WAY_OUT}"
         )
     if bias != "none":
-        raise PolicyError(f"{file}: bias={bias!r} is not supported; allowed: 'none'; {WAY_OUT}")
-    if scaled not in (None, True, False):
-        raise PolicyError(f"{file}: use_rslora={scaled!r}: must be true or false")
+        raise PolicyError(f"{file}: bias={shown(bias)} is not supported; allowed: 'none'; {WAY_OUT}")
+    if not (scaled is None or isinstance(scaled, bool)):
+        raise PolicyError(f"{file}: use_rslora={shown(scaled)}: must be true or false")
     _rank(file, "r", config.get("r"))
     _alpha(file, "lora_alpha", config.get("lora_alpha"))
     for name, check in (("rank_pattern", _rank), ("alpha_pattern", _alpha)):
         for pattern, value in _patterns(file, config, name).items():
-            check(file, f"{name}.{pattern}", value)
+            check(file, f"{name}.{shown(pattern)[1:-1]}", value)
 
 
 def _rank(file: Path, name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise PolicyError(f"{file}: {name}={value!r}: must be a whole number of at least 1, the adapter's rank")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_RANK:
+        raise PolicyError(
+            f"{file}: {name}={shown(value)}: must be a whole number of at least 1 and at most {MOST_RANK}, the adapter's rank"
+        )
     return value
 
 
 def _alpha(file: Path, name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
-        raise PolicyError(f"{file}: {name}={value!r}: must be a number above 0")
+        raise PolicyError(f"{file}: {name}={shown(value)}: must be a number above 0")
     return float(value)
 
 
 def _patterns(file: Path, config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     patterns = config.get(name) or {}
     if not isinstance(patterns, dict):
-        raise PolicyError(f"{file}: {name}={patterns!r}: must be an object, layer -> value")
+        raise PolicyError(f"{file}: {name}={shown(patterns)}: must be an object, layer -> value")
     for pattern in patterns:
+        if len(pattern) > MAX_NAME or len(_REPEATS.findall(pattern)) > 2 or _REPEATED_GROUP.search(pattern):
+            raise PolicyError(
+                f"{file}: {name}: {shown(pattern)} may take too long to compare; allowed: {MAX_NAME} characters, two of * + {{, "
+                "and none of these after a bracket; write the layers' names"
+            )
         try:
             re.compile(pattern)
-        except re.error as error:
-            raise PolicyError(f"{file}: {name}: {pattern!r} is not a regular expression: {error}") from error
+        except (re.error, RecursionError, OverflowError) as error:
+            raise PolicyError(
+                f"{file}: {name}: {shown(pattern)} is not a regular expression: {first_line(error)}"
+            ) from error
     return patterns
 
 
@@ -146,12 +181,11 @@ def _by_layer(file: Path, tensors: Mapping[str, Tensor]) -> dict[str, dict[str, 
     adapters: set[str | None] = set()
     for key, value in sorted(tensors.items()):
         match = KEY.fullmatch(key)
-        if match is None:
-            raise PolicyError(f"{file}: {key}: {_kind(key)}, which is not supported; allowed: {_ALLOWED}; {WAY_OUT}")
+        assert match is not None  # as _read asked
         adapters.add(match["adapter"])
         if len(adapters) > 1 or match["part"] in found.get(match["layer"], {}):
             raise PolicyError(f"{file}: {key}: a second adapter in one file; save each in a folder of its own")
-        if not value.is_floating_point() or value.dim() != 2 or not bool(value.float().isfinite().all()):
+        if not bool(value.float().isfinite().all()):
             raise PolicyError(f"{file}: {key}: {value.dtype} {tuple(value.shape)}; must be a matrix of finite numbers")
         found.setdefault(match["layer"], {})[match["part"]] = value
     if not found:
@@ -159,6 +193,7 @@ def _by_layer(file: Path, tensors: Mapping[str, Tensor]) -> dict[str, dict[str, 
     return found
 
 
+_TORCH_NAMES = {**DTYPES, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool}
 _ALLOWED = "LAYER.lora_A.weight and LAYER.lora_B.weight"
 
 

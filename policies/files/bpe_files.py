@@ -6,12 +6,12 @@ them, single digits, signs, and white space.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from policies.files.folders import VOCABULARY_FILES
+from policies.files.strict_json import read_json
 
 VOCABULARY, MERGES = VOCABULARY_FILES
 SPLIT = (
@@ -31,7 +31,7 @@ def tokenizer_from_vocabulary(folder: Path) -> Tokenizer:
     )
     tokenizer.decoder = decoders.ByteLevel()
     config = folder / "tokenizer_config.json"
-    added = json.loads(config.read_text(encoding="utf-8")).get("added_tokens_decoder", {}) if config.is_file() else {}
+    added = read_json(config).get("added_tokens_decoder", {}) if config.is_file() else {}
     for index, token in sorted(added.items(), key=lambda item: int(item[0])):
         known = tokenizer.token_to_id(token["content"])
         tokenizer.add_tokens([AddedToken(**token)])

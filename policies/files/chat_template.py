@@ -6,6 +6,7 @@ Its own renderer is not used: importing it takes longer than loading a small pol
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,8 @@ from jinja2.nodes import CallBlock, Node
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from rl.errors import DataError, PolicyError, first_line, one_line
+from policies.files.strict_json import read_json, read_text, shown
+from rl.errors import DataError, PolicyError, one_line
 
 FILE, FOLDER, SETTINGS = "chat_template.jinja", "additional_chat_templates", "tokenizer_config.json"
 PROBE = [{"role": "user", "content": "1 + 1 = ?"}]
@@ -68,12 +70,13 @@ _MEND = "mend the template, or copy it from the original checkpoint"
 def find_template(folder: Path) -> ChatTemplate:
     """chat_template.jinja and additional_chat_templates/ go before what tokenizer_config.json has, as in transformers; of
     several that have names, ``default``. Raises PolicyError."""
-    named = {path.stem: path for path in sorted((folder / FOLDER).glob("*.jinja"))}
+    beside = sorted((folder / FOLDER).glob("*.jinja"))
+    named = {path.stem: path for path in beside if os.path.isfile(path)}
     if (folder / FILE).is_file():
         named.setdefault("default", folder / FILE)
     if named:
         path = _default(named, folder / FOLDER)
-        return ChatTemplate(_text(path), str(path))
+        return ChatTemplate(read_text(path, folder), str(path))
     where, found = folder / SETTINGS, read_settings(folder / SETTINGS).get("chat_template")
     if found is None:
         raise PolicyError(f"{folder}: no chat template; {_no_template(folder)}")
@@ -88,12 +91,7 @@ def read_settings(file: Path) -> Mapping[str, Any]:
     """A JSON object; {} where there is no file. Raises PolicyError."""
     if not file.is_file():
         return {}
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PolicyError(f"{file}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise PolicyError(f"{file}: not JSON: {first_line(error)}") from error
+    content = read_json(file)
     return content if isinstance(content, dict) else {}
 
 
@@ -102,16 +100,17 @@ def _by_name(found: object, where: Path) -> object:
     if not isinstance(found, list):
         return found
     try:
-        return {each["name"]: each["template"] for each in found}
+        return {str(each["name"]): each["template"] for each in found}
     except (TypeError, KeyError) as error:
         raise PolicyError(f"{where}: chat_template: each of a list must be an object with name and template") from error
 
 
 def _default(named: Mapping[str, Any], where: Path) -> Any:
     if "default" not in named:
+        names = ", ".join(shown(each, 40)[1:-1] for each in sorted(named)[:20])
         raise PolicyError(
-            f"{where}: chat templates named {', '.join(map(str, sorted(named))) or '(none)'}, and none named default; name the "
-            f"one to use default, or save it as {FILE}"
+            f"{where}: chat templates named {names or '(none)'}, and none named default; name the one to use default, or save "
+            f"it as {FILE}"
         )
     return named["default"]
 
@@ -120,15 +119,6 @@ def _no_template(folder: Path) -> str:
     if (folder / "chat_template.json").is_file():
         return f"chat_template.json is a processor's, and tokenizers do not read it; save its template as {FILE}"
     return f"add {FILE}, or chat_template in {SETTINGS}"
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise PolicyError(f"{file}: not UTF-8: {error}; save it as UTF-8") from error
-    except OSError as error:
-        raise PolicyError(f"{file}: cannot be read: {error.strerror}") from error
 
 
 def _told(error: Exception) -> str:

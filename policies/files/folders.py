@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from rl.errors import PolicyError, first_line
+from policies.files.strict_json import read_json, shown
+from rl.errors import PolicyError
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -43,7 +43,7 @@ def check_files(path_or_name: str | Path) -> Path:
     folder = find_policy(path_or_name)
     read_config(folder)
     for file in weight_files(folder):
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise PolicyError(f"{file}: listed in {INDEX} but missing; copy it from the original checkpoint")
     if not (folder / "tokenizer.json").is_file() and not all((folder / name).is_file() for name in VOCABULARY_FILES):
         raise PolicyError(f"{folder}: no tokenizer.json; save the tokenizer with transformers' fast tokenizer first")
@@ -66,7 +66,7 @@ def read_config(folder: Path) -> Mapping[str, Any]:
     generation = read_object(beside) if beside.is_file() else {}
     if config.get("quantization_config"):
         raise PolicyError(
-            f"{file}: quantization_config={str(config['quantization_config'])[:120]}: quantised weights cannot be trained; "
+            f"{file}: quantization_config={shown(config['quantization_config'])}: quantised weights cannot be trained; "
             "use an unquantised checkpoint"
         )
     ids = {
@@ -81,7 +81,7 @@ def _only(file: Path, config: Mapping[str, Any]) -> list[int]:
     ids = _token_ids(file, config, "mask_token_id")
     if len(ids) > 1:
         raise PolicyError(
-            f"{file}: mask_token_id={ids}: must be one token id; take the one that stands for unknown tokens"
+            f"{file}: mask_token_id={shown(ids)}: must be one token id; take the one that stands for unknown tokens"
         )
     return ids
 
@@ -92,7 +92,7 @@ def _token_ids(file: Path, config: Mapping[str, Any], name: str) -> list[int]:
     ids = [] if value is None else value if isinstance(value, list) else [value]
     if any(isinstance(each, bool) or not isinstance(each, int) for each in ids):
         raise PolicyError(
-            f"{file}: {name}={value!r}: must be a token's id, a whole number; take it from the tokenizer that these "
+            f"{file}: {name}={shown(value)}: must be a token's id, a whole number; take it from the tokenizer that these "
             "weights were trained with"
         )
     return ids
@@ -100,12 +100,7 @@ def _token_ids(file: Path, config: Mapping[str, Any], name: str) -> list[int]:
 
 def read_object(file: Path) -> Mapping[str, Any]:
     """A JSON object. Raises PolicyError, also where the file cannot be read."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PolicyError(f"{file}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise PolicyError(f"{file}: not JSON: {first_line(error)}") from error
+    content = read_json(file)
     if not isinstance(content, dict):
         raise PolicyError(f"{file}: expected a JSON object, got {type(content).__name__}")
     return content
@@ -114,19 +109,7 @@ def read_object(file: Path) -> Mapping[str, Any]:
 def weight_files(folder: Path) -> list[Path]:
     index = folder / INDEX
     if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-            if not names:
-                raise PolicyError(f"{index}: weight_map names no files; copy it from the original checkpoint")
-            if any(Path(name).name != name for name in names):
-                raise PolicyError(f"{index}: names files outside its folder; allowed: plain names")
-            return [folder / name for name in names]
-        except PolicyError:
-            raise
-        except OSError as error:
-            raise PolicyError(f"{index}: cannot be read: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise PolicyError(f"{index}: not an index of weights: no mapping 'weight_map' in it") from error
+        return [folder / name for name in sorted(set(weight_map(index).values()))]
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
     if any(folder.glob("*.bin")):
@@ -138,6 +121,20 @@ def weight_files(folder: Path) -> list[Path]:
             f"{SINGLE} with the code that wrote it"
         )
     raise PolicyError(f"{folder}: no {SINGLE} and no {INDEX}")
+
+
+def weight_map(index: Path) -> Mapping[str, str]:
+    """Tensor -> file beside the index, of an index as transformers writes it. Raises PolicyError."""
+    content = read_json(index)
+    found = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
+        raise PolicyError(f"{index}: not an index of weights: no mapping 'weight_map' in it")
+    if not found:
+        raise PolicyError(f"{index}: weight_map names no files; copy it from the original checkpoint")
+    odd = next((name for name in found.values() if Path(name).name != name or not name.isprintable()), None)
+    if odd is not None:
+        raise PolicyError(f"{index}: names files outside its folder, such as {shown(odd)}; allowed: plain names")
+    return found
 
 
 def pickled(folder: Path) -> PolicyError:

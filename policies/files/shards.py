@@ -6,7 +6,6 @@ order and straight into place, a model needs its own memory and no more: a memor
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,14 +16,15 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
-from rl.errors import PolicyError
+from policies.files.strict_json import MAX_BYTES, open_regular, parse_json, shown
+from rl.errors import PolicyError, first_line
 
 FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 DTYPES = {**FLOATS, "I64": torch.int64, "I32": torch.int32}
 # Counters, masks and indices: no weight is of such a type, unless it is quantised, and then a weight is missing.
-BUFFERS = ("BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64")
+BUFFERS = {"BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "U32": 4, "I32": 4, "U64": 8, "I64": 8}  # bytes of each
 PIECE = 1 << 24  # elements that are converted at once
-MAX_HEADER = 100_000_000  # bytes, the format's own limit
+MAX_SIDES, MAX_SIDE, MAX_KEY = 8, 1 << 40, 1000  # of a shape, and characters of a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,7 @@ class Shard:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        try:
-            self._source: BinaryIO = file.open("rb")
-        except OSError as error:
-            raise self._unread(error) from error
+        self._source: BinaryIO = open_regular(file)
         try:
             self.entries, self._base = self._read_header()
         except OSError as error:
@@ -108,31 +105,57 @@ class Shard:
     def _read_header(self) -> tuple[dict[str, Entry], int]:
         size = self.file.stat().st_size
         length = struct.unpack("<Q", self._source.read(8).ljust(8, b"\0"))[0]
-        if size < 8 + length or not 2 <= length <= MAX_HEADER:
+        if size < 8 + length or not 2 <= length <= MAX_BYTES:
             raise self._broken(f"its header is to be {length} bytes long, and the file has {size}")
         try:
-            header = json.loads(self._source.read(length))
-            entries = {key: self._entry(key, value) for key, value in header.items() if key != "__metadata__"}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise self._broken(f"its header cannot be read: {error}") from error
+            header = parse_json(self._source.read(length))
+            if not isinstance(header, dict):
+                raise ValueError(f"a {type(header).__name__}, and no object")
+            entries = {key: _entry(key, value) for key, value in header.items() if key != "__metadata__"}
+        except ValueError as error:
+            raise self._broken(f"its header cannot be read: {first_line(error)}") from error
         expected = 8 + length + max((entry.end for entry in entries.values()), default=0)
         if size != expected:
             raise self._broken(f"it has {size} bytes, and its header promises {expected}")
+        self._check_tiling(entries)
         return entries, 8 + length
 
-    def _entry(self, key: str, value: dict) -> Entry:
-        name, shape = str(value["dtype"]), tuple(map(int, value["shape"]))
-        begin, end = map(int, value["data_offsets"])
-        sound = 0 <= begin <= end and (name not in DTYPES or end - begin == prod(shape) * DTYPES[name].itemsize)
-        if not sound:
-            raise ValueError(f"{key} of shape {shape} cannot have {end - begin} bytes")
-        return Entry(name, shape, begin, end)
+    def _check_tiling(self, entries: Mapping[str, Entry]) -> None:
+        """One tensor's bytes begin where another's end: the format has neither overlaps nor holes."""
+        reached, before = 0, ""
+        for key, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
+            if entry.begin != reached:
+                what = f"shares bytes with {before}" if entry.begin < reached else "leaves a hole before it"
+                raise self._broken(f"{key} begins at {entry.begin}, not at {reached}: it {what}")
+            reached, before = entry.end, key
 
     def _unread(self, error: OSError) -> PolicyError:
         return PolicyError(f"{self.file}: cannot be read: {error.strerror}")
 
     def _broken(self, reason: str) -> PolicyError:
         return PolicyError(f"{self.file}: not a whole safetensors file: {reason}; copy it again")
+
+
+def _entry(key: str, value: object) -> Entry:
+    """Raises ValueError: one line."""
+    if len(key) > MAX_KEY or not key.isprintable():
+        raise ValueError(f"{shown(key)} is no name of a tensor")
+    if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"{key} has no dtype, shape and data_offsets")
+    name, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
+    if not _whole_numbers(shape) or len(shape) > MAX_SIDES or not _whole_numbers(offsets) or len(offsets) != 2:
+        raise ValueError(f"{key}: shape {shown(shape, 60)} and data_offsets {shown(offsets, 60)} are no whole numbers")
+    if not isinstance(name, str) or len(name) > 20 or not name.isprintable():
+        raise ValueError(f"{key}: dtype {shown(name, 40)} is no name of one")
+    begin, end = offsets
+    width = DTYPES[name].itemsize if name in DTYPES else BUFFERS.get(name)
+    if begin > end or (width is not None and end - begin != prod(shape) * width):
+        raise ValueError(f"{key} of shape {tuple(shape)} cannot have {end - begin} bytes")
+    return Entry(name, tuple(shape), begin, end)
+
+
+def _whole_numbers(value: object) -> bool:
+    return isinstance(value, list) and all(type(each) is int and 0 <= each <= MAX_SIDE for each in value)
 
 
 def check_weights(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from policies.files import strict_json
 from policies.files.adapters import read_adapter
 from policies.files.checkpoints import check_policy
 from policies.files.folders import find_policy
@@ -30,11 +31,21 @@ def refuse(folder: Path, said: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", [*FILES, "chat_template.jinja", "model.safetensors", "image_tokenizer/config.json"])
-def test_a_file_that_fails_when_it_is_read(folder: Path, name: str) -> None:
-    (folder / name).unlink(missing_ok=True)
-    (folder / name).symlink_to("/proc/self/mem")  # there, and every read of it is an input/output error
+@pytest.mark.parametrize("name", [*FILES, "chat_template.jinja", "image_tokenizer/config.json"])
+def test_a_file_that_fails_when_it_is_read(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / name).touch()
+    opened = strict_json.open_regular
+    # Of this file, every read is an input/output error.
+    monkeypatch.setattr(
+        strict_json, "open_regular", lambda file: opened(Path("/proc/self/mem") if file == folder / name else file)
+    )
     refuse(folder, f"{name}: cannot be read: Input/output error")
+
+
+def test_weights_that_fail_when_they_are_read(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to("/proc/self/mem")
+    refuse(folder, "model.safetensors: cannot be read: Input/output error")
 
 
 @pytest.mark.parametrize("name", [*FILES, "image_tokenizer/config.json"])
