@@ -86,12 +86,13 @@ def write(source: Path, folder: Path, dtype: str | None) -> None:
     """The policy's folder of a checkpoint, or a policy's folder, copied; through memory where the dtype is another."""
     from policies import load_policy
     from policies.files.checkpoints import check_policy
+    from policies.files.copies import copy_policy
 
     saved = source / POLICY_FOLDER if (source / STATE).is_file() else source
     if (source / ADAPTER_FOLDER).is_dir():
         _merge(source, folder, dtype)
     elif dtype is None:
-        shutil.copytree(saved, folder)
+        copy_policy(saved, folder)
     else:
         load_policy(saved, dtype=dtype).save(folder)
     check_policy(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,21 +16,18 @@ from policies.base import ImageTokenizer, Vocabulary
 from policies.families.registry import Family, family_of
 from policies.families.settings import COPY
 from policies.families.tensor_names import Tensors
-from policies.files.chat_template import FOLDER as TEMPLATES
+from policies.files.copies import IMAGE_TOKENIZER, copy_companions
 from policies.files.folders import INDEX, SINGLE, check_files, read_config, weight_files
-from policies.files.shards import Redundant, check_weights, read_weights
+from policies.files.shards import Redundant, check_weights, count_tensors, read_weights
 from policies.files.tokenizer import ChatTokenizer
-from policies.files.uninitialised import empty_module
+from policies.files.uninitialised import outline, with_memory
 from policies.images.load import load_image_tokenizer
 from policies.network.transformer import Transformer, TransformerConfig
 from policies.policy import MaskedDiffusionPolicy
 from rl.errors import PolicyError
 
-IMAGE_TOKENIZER = "image_tokenizer"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 MAX_SHARD_BYTES = 5_000_000_000
-# Beside the weights: what load_policy reads, and the model's own code, which others need to load what we save.
-COMPANIONS = (".json", ".jinja", ".txt", ".model", ".py")
 
 
 def check_policy(path_or_name: str | Path) -> Path:
@@ -45,8 +41,7 @@ def check_policy(path_or_name: str | Path) -> Path:
     tokenizer.check_template()
     sizes, vocabulary = _interpret(folder, family, config, tokenizer)
     _image_tokenizer(folder, vocabulary, "meta")
-    module = empty_module(partial(Transformer, sizes), torch.float32, "meta")
-    check_weights(weight_files(folder), family.tensors(module), _redundant(family, sizes))
+    _outlined(folder, family, sizes)
     return folder
 
 
@@ -73,10 +68,8 @@ def load_policy(
     tokenizer = ChatTokenizer.load(folder, family.aliases)
     sizes, vocabulary = _interpret(folder, family, config, tokenizer)
     image_tokenizer = _image_tokenizer(folder, vocabulary, device)
-    module = empty_module(partial(Transformer, sizes), wanted, device)
-    files, tensors = weight_files(folder), family.tensors(module)
-    check_weights(files, tensors, _redundant(family, sizes))
-    read_weights(files, tensors)
+    module = with_memory(_outlined(folder, family, sizes), wanted, device)
+    read_weights(weight_files(folder), family.tensors(module))
     return MaskedDiffusionPolicy(
         name=folder.name,
         module=module.eval(),
@@ -99,12 +92,7 @@ def save_policy(policy: MaskedDiffusionPolicy, folder: Path, max_shard_bytes: in
         raise PolicyError("save: this policy was not loaded from a folder, so there is no config to save with it")
     folder.mkdir(parents=True, exist_ok=True)
     if policy.source.resolve() != folder.resolve():
-        for file in policy.source.iterdir():
-            if file.suffix in COMPANIONS and file.name != INDEX:
-                shutil.copyfile(file, folder / file.name)
-        for name in (IMAGE_TOKENIZER, TEMPLATES):
-            if (policy.source / name).is_dir():
-                shutil.copytree(policy.source / name, folder / name, dirs_exist_ok=True)
+        copy_companions(policy.source, folder)
     family, _ = _family(folder)
     write_weights(folder, family.tensors(policy.module), max_shard_bytes)
 
@@ -136,6 +124,19 @@ def write_weights(folder: Path, tensors: Tensors, max_shard_bytes: int) -> None:
 def _family(folder: Path) -> tuple[Family, Mapping[str, Any]]:
     config = read_config(folder)
     return family_of(config.get("model_type")), config
+
+
+def _outlined(folder: Path, family: Family, sizes: TransformerConfig) -> Transformer:
+    """The module without memory, which the files have every weight of. Raises PolicyError."""
+    files = weight_files(folder)
+    count = count_tensors(files)
+    if sizes.n_layers > count:  # else a layer that has no weights would take its time too
+        raise PolicyError(
+            f"{folder / 'config.json'}: {sizes.n_layers} layers, but the weights are {count} tensors; {COPY}"
+        )
+    module = outline(partial(Transformer, sizes))
+    check_weights(files, family.tensors(module), _redundant(family, sizes))
+    return module
 
 
 def _redundant(family: Family, sizes: TransformerConfig) -> Redundant:

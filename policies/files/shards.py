@@ -158,6 +158,15 @@ def _whole_numbers(value: object) -> bool:
     return isinstance(value, list) and all(type(each) is int and 0 <= each <= MAX_SIDE for each in value)
 
 
+def count_tensors(files: Sequence[Path]) -> int:
+    """From the files' headers. Raises PolicyError."""
+    count = 0
+    for file in files:
+        with Shard(file) as shard:
+            count += len(shard.entries)
+    return count
+
+
 def check_weights(
     files: Sequence[Path], tensors: Mapping[str, Sequence[Tensor]], redundant: Redundant | None = None
 ) -> None:

@@ -7,18 +7,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from policies.files.shards import check_weights, read_weights
+from policies.files.uninitialised import outline, with_memory
+from policies.images.sizes import check_sizes
 from policies.images.tensors import to_float, to_uint8
-from rl.errors import PolicyError, first_line
+from rl.errors import PolicyError
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +111,15 @@ class LFQTokenizer(nn.Module):
 
 def load_lfq(folder: Path, settings: Mapping[str, Any], device: str | torch.device = "cpu") -> LFQTokenizer:
     """Raises PolicyError. It is small, and stays on the CPU."""
-    tokenizer = LFQTokenizer(LFQConfig(**{name: value for name, value in settings.items() if name != "model_type"}))
-    try:
-        weights = load_file(str(folder / "model.safetensors"))
-        tokenizer.load_state_dict({name: value.float() for name, value in weights.items()})
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise PolicyError(f"{folder / 'model.safetensors'}: {first_line(error)}") from error
+    config = LFQConfig(**{name: value for name, value in settings.items() if name != "model_type"})
+    check_sizes(folder / "config.json", asdict(config))
+    files, tokenizer = [folder / "model.safetensors"], outline(partial(LFQTokenizer, config))
+    check_weights(files, _tensors(tokenizer))
+    tokenizer = with_memory(tokenizer, torch.float32, "cpu")
+    tokenizer.powers = 2 ** torch.arange(config.bits)  # no file has it
+    read_weights(files, _tensors(tokenizer))
     return tokenizer.eval().requires_grad_(False)
+
+
+def _tensors(tokenizer: LFQTokenizer) -> dict[str, list[Tensor]]:
+    return {name: [value] for name, value in tokenizer.state_dict().items()}

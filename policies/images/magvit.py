@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from policies.files.folders import pickled
 from policies.files.shards import check_weights, read_weights
-from policies.files.uninitialised import empty_module
+from policies.files.uninitialised import outline, with_memory
+from policies.images.sizes import check_sizes
 from policies.images.tensors import to_float, to_uint8
 from rl.errors import PolicyError
 
@@ -240,16 +241,21 @@ def load_magvit(folder: Path, settings: Mapping[str, Any], device: str | torch.d
         if name in MagvitConfig.__dataclass_fields__
     }
     config = MagvitConfig(**given)
+    check_sizes(folder / "config.json", asdict(config))
     if config.image_size % config.patch_size:
         raise PolicyError(
             f"{folder / 'config.json'}: image_size={config.image_size}: must be a multiple of {config.patch_size}"
         )
-    tokenizer = empty_module(partial(MagvitTokenizer, config), torch.float32, device)
-    files, tensors = [_weights_file(folder)], {name: [value] for name, value in tokenizer.state_dict().items()}
-    check_weights(files, tensors)
+    files, tokenizer = [_weights_file(folder)], outline(partial(MagvitTokenizer, config))
+    check_weights(files, _tensors(tokenizer))
     if torch.device(device).type != "meta":
-        read_weights(files, tensors)
+        tokenizer = with_memory(tokenizer, torch.float32, device)
+        read_weights(files, _tensors(tokenizer))
     return tokenizer.eval().requires_grad_(False)
+
+
+def _tensors(tokenizer: MagvitTokenizer) -> dict[str, list[Tensor]]:
+    return {name: [value] for name, value in tokenizer.state_dict().items()}
 
 
 def _weights_file(folder: Path) -> Path:
