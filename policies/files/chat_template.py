@@ -22,16 +22,25 @@ from policies.files.strict_json import read_json, read_text, shown
 from rl.errors import DataError, PolicyError, one_line
 
 FILE, FOLDER, SETTINGS = "chat_template.jinja", "additional_chat_templates", "tokenizer_config.json"
-PROBE = [{"role": "user", "content": "1 + 1 = ?"}]
+_ASKED = {"role": "user", "content": "1 + 1 = ?"}
+# A template must write the first. What it does with the others is its own; but it must come to an end.
+PROBES: list[list[dict[str, str]]] = [
+    [_ASKED],
+    [{"role": "system", "content": "Be brief."}, _ASKED],
+    [_ASKED, {"role": "assistant", "content": "<think>1 + 1</think>2"}, {"role": "user", "content": "7 apples. " * 400}],
+]
 
 
 class ChatTemplate:
     """``where`` names the template in errors. Raises PolicyError where it is no template."""
 
     def __init__(self, source: str, where: str = "chat template") -> None:
-        self._where = where
+        self.where = where
         environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
+            trim_blocks=True,
+            lstrip_blocks=True,
+            optimized=False,  # constants would be worked out here, where nothing bounds them
+            extensions=[_Generation, "jinja2.ext.loopcontrols"],
         )
         environment.filters["tojson"] = _to_json
         environment.globals |= {"raise_exception": _refuse, "strftime_now": _strftime_now}
@@ -46,18 +55,24 @@ class ChatTemplate:
             return self._render(turns, special)
         except TemplateError as error:
             roles = ", ".join(turn["role"] for turn in turns)
-            raise DataError(f"{self._where}: it refuses turns of {roles or 'nobody'}: {_told(error)}") from error
+            raise DataError(f"{self.where}: it refuses turns of {roles or 'nobody'}: {_told(error)}") from error
         except Exception as error:  # the template is a program of the folder's, with mistakes of its own
-            raise DataError(f"{self._where}: {_told(error)}; {_MEND}") from error
+            raise DataError(f"{self.where}: {_told(error)}; {_MEND}") from error
 
-    def check(self, special: Mapping[str, str]) -> None:
-        """Raises PolicyError where it fails on one question. It may refuse that: a template may want other turns."""
-        try:
-            self._render(PROBE, special)
-        except TemplateError:
-            return
-        except Exception as error:
-            raise PolicyError(f"{self._where}: {_told(error)}; {_MEND}") from error
+    def check(self, special: Mapping[str, str]) -> list[str]:
+        """The texts of a few chats. Raises PolicyError where it fails on one question. It may refuse that: a template may
+        want other turns. Raises MemoryError."""
+        texts = []
+        for turns in PROBES:
+            try:
+                texts.append(self._render(turns, special))
+            except (TemplateError, MemoryError) as error:
+                if isinstance(error, MemoryError):
+                    raise
+            except Exception as error:
+                if turns is PROBES[0]:
+                    raise PolicyError(f"{self.where}: {_told(error)}; {_MEND}") from error
+        return texts
 
     def _render(self, turns: Sequence[Mapping[str, str]], special: Mapping[str, str]) -> str:
         given = {"messages": turns, "tools": None, "documents": None, "add_generation_prompt": True}

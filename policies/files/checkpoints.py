@@ -17,9 +17,10 @@ from policies.families.registry import Family, family_of
 from policies.families.settings import COPY
 from policies.families.tensor_names import Tensors
 from policies.files.copies import IMAGE_TOKENIZER, copy_companions
-from policies.files.folders import INDEX, SINGLE, check_files, read_config, weight_files
+from policies.files.folders import INDEX, SINGLE, check_files, is_shipped, read_config, weight_files
 from policies.files.shards import Redundant, check_weights, count_tensors, read_weights
 from policies.files.tokenizer import ChatTokenizer
+from policies.files.trial import try_tokenizer
 from policies.files.uninitialised import outline, with_memory
 from policies.images.load import load_image_tokenizer
 from policies.network.transformer import Transformer, TransformerConfig
@@ -37,8 +38,9 @@ def check_policy(path_or_name: str | Path) -> Path:
     """
     folder = check_files(path_or_name)
     family, config = _family(folder)
+    if not is_shipped(folder):
+        try_tokenizer(folder, family.aliases)
     tokenizer = ChatTokenizer.load(folder, family.aliases)
-    tokenizer.check_template()
     sizes, vocabulary = _interpret(folder, family, config, tokenizer)
     _image_tokenizer(folder, vocabulary, "meta")
     _outlined(folder, family, sizes)

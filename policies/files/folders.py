@@ -34,6 +34,11 @@ def shipped_names() -> list[str]:
     return sorted(folder.name for folder in _shipped().glob("*") if (folder / "config.json").is_file())
 
 
+def is_shipped(folder: Path) -> bool:
+    """Whether it is one of ours, and no stranger's."""
+    return folder.parent == _shipped()
+
+
 def _shipped() -> Path:
     return Path(str(resources.files("policies") / "shipped"))
 

@@ -38,17 +38,31 @@ def open_regular(file: Path) -> BinaryIO:
 
 def read_bytes(file: Path, folder: Path | None = None) -> bytes:
     """At most MAX_BYTES. folder: where it must lie, links resolved; None: the folder that it is in. Raises PolicyError."""
-    root = file.parent if folder is None else folder
-    if not lies_inside(file, root):
-        raise PolicyError(f"{file}: a link that leads out of {root}; copy the file itself there")
+    require_inside(file, file.parent if folder is None else folder, MAX_BYTES)
     with open_regular(file) as source:
         try:
             content = source.read(MAX_BYTES + 1)
         except OSError as error:
             raise _unread(file, error) from error
-    if len(content) > MAX_BYTES:
-        raise PolicyError(f"{file}: more than {MAX_BYTES >> 20} MiB; allowed: {MAX_BYTES >> 20} MiB; copy the original")
+    if len(content) > MAX_BYTES:  # a file of the kernel's own, which has no size
+        raise _too_large(file, MAX_BYTES)
     return content
+
+
+def require_inside(file: Path, folder: Path, most: int) -> None:
+    """Raises PolicyError where a file leads out of a folder, or has more bytes."""
+    if not lies_inside(file, folder):
+        raise PolicyError(f"{file}: a link that leads out of {folder}; copy the file itself there")
+    try:
+        size = os.stat(file).st_size
+    except OSError as error:
+        raise _unread(file, error) from error
+    if size > most:
+        raise _too_large(file, most)
+
+
+def _too_large(file: Path, most: int) -> PolicyError:
+    return PolicyError(f"{file}: too large; allowed: {most >> 20} MiB; copy the original")
 
 
 def read_text(file: Path, folder: Path | None = None) -> str:

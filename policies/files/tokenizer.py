@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
 from policies.files.bpe_files import MERGES, VOCABULARY, tokenizer_from_vocabulary
 from policies.files.chat_template import ChatTemplate, find_template, read_settings
+from policies.files.strict_json import require_inside
 from rl.errors import PolicyError
 from rl.types import Message
 
 # Rewards read these; every other special token is layout and is not shown.
+MOST_BYTES = 1 << 28  # of tokenizer.json; one of 260,000 tokens has 1 << 25
 KEPT = ("<think>", "</think>")
 
 
@@ -50,12 +53,14 @@ class ChatTokenizer:
         return max(self._tokenizer.get_vocab(with_added_tokens=True).values())
 
     def encode(self, text: str) -> list[int]:
-        """Special tokens written out in the text are recognised; none are added."""
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
+        """Special tokens written out in the text are recognised; none are added. Raises PolicyError."""
+        with _refusing("tokenizer.json: it fails on a text"):
+            return self._tokenizer.encode(text, add_special_tokens=False).ids
 
     def decode(self, token_ids: Sequence[int]) -> str:
         kept = [int(index) for index in token_ids if int(index) not in self._hidden]
-        return self._tokenizer.decode(kept, skip_special_tokens=False)
+        with _refusing("tokenizer.json: it fails on ids"):
+            return self._tokenizer.decode(kept, skip_special_tokens=False)
 
     def chat(self, messages: Sequence[Message]) -> list[int]:
         """The template's text, up to where the assistant begins to speak, as ids.
@@ -70,9 +75,14 @@ class ChatTokenizer:
         """The chat as the template writes it, special tokens and all. Raises DataError where it fails or refuses."""
         return self._template.render(turns, self._special)
 
-    def check_template(self) -> None:
-        """Raises PolicyError where the template fails on a plain question, for another reason than that it refuses it."""
-        self._template.check(self._special)
+    @property
+    def template_name(self) -> str:
+        return self._template.where
+
+    def check_template(self) -> list[str]:
+        """A few chats as the template writes them. Raises PolicyError where it fails on a plain question, for another
+        reason than that it refuses it."""
+        return self._template.check(self._special)
 
     def special_id(self, name: str) -> int | None:
         """The id of ``eos_token``, ``mask_token`` or the like, where the folder's files name one."""
@@ -103,14 +113,27 @@ class ChatTokenizer:
 def load_tokenizer(folder: Path) -> Tokenizer:
     """Raises PolicyError where the folder has none, or a broken one."""
     file = folder / "tokenizer.json"
+    found = [file] if file.is_file() else [folder / VOCABULARY, folder / MERGES]
+    if not all(each.is_file() for each in found):
+        raise PolicyError(f"{folder}: no tokenizer.json; save the tokenizer with transformers' fast tokenizer first")
+    for each in found:
+        require_inside(each, folder, MOST_BYTES)
+    with _refusing(f"{found[0]}: not a tokenizer"):
+        tokenizer = Tokenizer.from_file(str(file)) if found[0] == file else tokenizer_from_vocabulary(folder)
+        tokenizer.no_truncation()  # a prompt that does not fit is told of, and none is cut or filled up unseen
+        tokenizer.no_padding()
+        return tokenizer
+
+
+@contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    """The tokenizers library raises plain Exception, and where its own code fails, what is not even that."""
     try:
-        if file.is_file():
-            return Tokenizer.from_file(str(file))
-        if (folder / VOCABULARY).is_file() and (folder / MERGES).is_file():
-            return tokenizer_from_vocabulary(folder)
-    except Exception as error:  # the tokenizers library raises plain Exception
-        raise PolicyError(f"{file if file.is_file() else folder / VOCABULARY}: not a tokenizer: {error}") from error
-    raise PolicyError(f"{folder}: no tokenizer.json; save the tokenizer with transformers' fast tokenizer first")
+        yield
+    except (PolicyError, MemoryError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise PolicyError(f"{what}: {' '.join(str(error).split())[:300]}; copy it from the original checkpoint") from error
 
 
 def _special_tokens(folder: Path) -> dict[str, str]:

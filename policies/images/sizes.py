@@ -28,10 +28,10 @@ def check_sizes(file: Path, sizes: Mapping[str, Any]) -> None:
     """Whole numbers, or tuples of them, within BOUNDS. Raises PolicyError."""
     for name, value in sizes.items():
         least, most = BOUNDS[name]
-        each = value if isinstance(value, tuple) else (value,)
-        sound = 0 < len(each) <= MOST_LEVELS and isinstance(value, tuple) == name.endswith(("multipliers", "blocks"))
+        each, listed = value if isinstance(value, tuple) else (value,), name.endswith(("multipliers", "blocks"))
+        sound = 0 < len(each) <= MOST_LEVELS and isinstance(value, tuple) == listed
         if not sound or not all(type(number) is int and least <= number <= most for number in each):
+            allowed = f"a list of 1 to {MOST_LEVELS} whole numbers" if listed else "a whole number"
             raise PolicyError(
-                f"{file}: {name}={shown(value)}: must be a whole number from {least} to {most}, or a list of at most "
-                f"{MOST_LEVELS} where the release has one; copy it from the original checkpoint"
+                f"{file}: {name}={shown(value)}: must be {allowed} from {least} to {most}; copy it from the original checkpoint"
             )

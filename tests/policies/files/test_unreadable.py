@@ -33,7 +33,8 @@ def refuse(folder: Path, said: str) -> None:
 
 @pytest.mark.parametrize("name", [*FILES, "chat_template.jinja", "image_tokenizer/config.json"])
 def test_a_file_that_fails_when_it_is_read(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder / name).touch()
+    if not (folder / name).exists():
+        (folder / name).write_text("{}")
     opened = strict_json.open_regular
     # Of this file, every read is an input/output error.
     monkeypatch.setattr(
