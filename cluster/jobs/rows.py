@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rl.data.chat import MESSAGE_COLUMNS as CHATS
+from rl.data.chat import TURN_LISTS
 from rl.data.files import LIST_KEYS, Row, read_rows
 from rl.data.pictures import COLUMNS as IMAGES
 from rl.data.pictures import is_named  # a text there counts where it names a file
@@ -129,6 +130,7 @@ def _in_chat(value: Any, change: Change) -> Any:
         return [_in_chat(item, change) for item in value]
     if isinstance(value, Mapping):
         value = {key: _in_image(item, change) if key in IMAGES else item for key, item in value.items()}
+        value |= {key: _in_chat(value[key], change) for key in TURN_LISTS if key in value}
     if isinstance(value, Mapping) and isinstance(value.get("content"), list | Mapping):
         content = value["content"]
         parts = [content] if isinstance(content, Mapping) else content

@@ -15,11 +15,11 @@ from rl.errors import DataError
 from rl.types import Message
 
 MESSAGE_COLUMNS = ("messages", "prompt", "question", "caption", "problem", "instruction")
+TURN_LISTS = ("messages", "conversations")  # of a JSON object that holds the turns
 PLACEHOLDER = "<image>"  # where verl, LLaVA and LLaMA-Factory put a picture within a text
 
 _ANSWERS = ("assistant", "gpt", "model", "bot", "chatbot", "ai")
 _TURN_KEYS = ("role", "content", "from", "value")
-_LISTS = ("messages", "conversations")  # of a JSON object that holds the turns
 _PICTURE_PARTS = ("image", "image_url", "input_image")
 _PICTURE_KEYS = ("image", "image_url", "url", "path", "bytes", "data", "base64", "source", "input_image")
 _TEXT_PARTS = ("text", "input_text", "output_text")
@@ -106,7 +106,7 @@ def _from_json(where: str, column: str, text: str) -> Any:
             f"{where}: column {column}: chat turns as a text that is not JSON: {shown(text)}; save them as a list of "
             "{role, content}, or as JSON"
         ) from error
-    inner = next((value[key] for key in _LISTS if key in value), value) if isinstance(value, dict) else value
+    inner = next((value[key] for key in TURN_LISTS if key in value), value) if isinstance(value, dict) else value
     turns = [inner] if isinstance(inner, dict) else inner
     if not says_so and not (isinstance(turns, list) and turns and all(map(_is_turn, turns))):
         return None
