@@ -24,7 +24,7 @@ import inspect
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,8 +42,9 @@ from rl.errors import RewardError
 from rl.types import Prompt, RewardItem, Score, ScoreStatus
 
 _COLUMNS = ("prompts", "completions", "images", "prompt_images", "ids", "tasks", "sources", "references")
+_ITEM = ("data_source", "solution_str", "ground_truth", "extra_info")
 _START_S = 180.0  # the file's own imports, once a child process: transformers takes half a minute on a busy machine
-_KEYS_SHOWN = 12
+_KEYS_SHOWN, _KEY_LENGTH = 12, 80
 declare_before_torchvision()  # every process that runs a user's code imports this module
 logger = logging.getLogger("unigrpo.rewards.custom")
 
@@ -88,7 +89,7 @@ class FunctionReward:
             return [failed(ScoreStatus.CRASHED, self._where(error))] * len(items)
         found = as_list(values)
         if found is None:
-            hint = "; return values.reshape(-1)" if hasattr(values, "reshape") else ""
+            hint = _list_hint(values)
             return [self._invalid(f"returned {kind(values)}, not a list of {len(items)} numbers{hint}")] * len(items)
         if len(found) != len(items):
             return [self._invalid(f"returned {len(found)} values for {len(items)} completions")] * len(items)
@@ -147,7 +148,7 @@ class FunctionReward:
         if not isinstance(value, Mapping):
             return self._number(value, item)
         if "score" not in value:
-            keys = ", ".join(repr(key) for key in list(value)[:_KEYS_SHOWN]) or "none"
+            keys = ", ".join(repr(key)[:_KEY_LENGTH] for key in list(value)[:_KEYS_SHOWN]) or "none"
             return self._invalid(
                 f"returned a dict without 'score' for row {item.prompt.id}: its keys are {keys}; "
                 "return {'score': NUMBER}, or None for no such reward"
@@ -161,16 +162,16 @@ class FunctionReward:
             except NotANumber as error:
                 if error.unfit:  # texts, lists and None are left out
                     return self._invalid(f"returned {key!r}: {error} for row {item.prompt.id}{error.remedy}")
-        score = self._number(value["score"], item)
+        score = self._number(value["score"], item, "'score': ")
         return Score(score.value, score.status, parts, detail=score.detail)
 
-    def _number(self, value: Any, item: RewardItem) -> Score:
+    def _number(self, value: Any, item: RewardItem, place: str = "") -> Score:
         if value is None:
             return absent()
         try:
             return Score(number_of(value))
         except NotANumber as error:
-            return self._invalid(f"returned {error} for row {item.prompt.id}{error.remedy}")
+            return self._invalid(f"returned {place}{error} for row {item.prompt.id}{error.remedy}")
 
     def _invalid(self, what: str) -> Score:
         return failed(ScoreStatus.INVALID, f"{self.path}:{self.function_name} {what}")
@@ -179,8 +180,12 @@ class FunctionReward:
         """The innermost line of the user's own file in the traceback, the exception, and what to do about it."""
         place = where(error, self.path)
         if not place and isinstance(error, TypeError):
-            columns = ", ".join(_COLUMNS)
-            return f"{self.path}:{self.function_name}: {said(error)}; columns: {columns}, and the rows' metadata"
+            given = (
+                f"arguments: {', '.join(_ITEM)}"
+                if self.per_item
+                else f"columns: {', '.join(_COLUMNS)}, and the rows' metadata"
+            )
+            return f"{self.path}:{self.function_name}: {said(error)}; {given}"
         return f"{place or f'{self.path}:{self.function_name}: '}{said(error)}{remedy(error, self.path)}"
 
 
@@ -316,6 +321,14 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]
         return inspect.signature(function).parameters
     except (TypeError, ValueError) as error:  # some of those that are written in C
         raise RewardError(f"{kind(function)} whose parameters Python cannot tell: wrap it in a def") from error
+
+
+def _list_hint(values: Any) -> str:
+    """How to make a list of what a function returned, where that is easily said."""
+    if hasattr(values, "reshape"):
+        return "; return values.reshape(-1)"
+    is_no_list = isinstance(values, str | bytes | Mapping | Set)
+    return "; return list(values)" if isinstance(values, Iterable) and not is_no_list else ""
 
 
 def _prompt_text(prompt: Prompt) -> str:

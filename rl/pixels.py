@@ -18,7 +18,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from rl.errors import DataError, first_line
 
@@ -47,8 +47,11 @@ def open_image(source: str | Path | bytes) -> Image.Image:
         raise _too_large(name, f"{int(re.findall('[0-9]+', str(error))[0]):,}") from error
     except FileNotFoundError as error:
         raise DataError(f"{name}: no such image file") from error
-    except _UNREADABLE as error:
-        raise DataError(f"{name}: not a readable {', '.join(FORMATS)} image: {first_line(error)}") from error
+    except _UNREADABLE as error:  # Pillow shows the address in memory of what it could not identify
+        reason = (
+            "its first bytes are of another kind" if isinstance(error, UnidentifiedImageError) else first_line(error)
+        )
+        raise DataError(f"{name}: not a readable {', '.join(FORMATS)} image: {reason}") from error
 
 
 def _open(source: str | Path | bytes) -> ImageFile.ImageFile:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from rl.data.chat import MESSAGE_COLUMNS as CHATS
+from rl.data.chat import TURN_LISTS
 from rl.data.files import LIST_KEYS, Row, read_rows
 from rl.data.pictures import COLUMNS as IMAGES
-from rl.data.pictures import NAMED as OTHERS  # a text there counts where it names a file
+from rl.data.pictures import is_named  # a text there counts where it names a file
 from rl.errors import DataError
 
 _PART_KEYS = ("image", "image_url", "input_image", "url", "path", "source")
@@ -89,7 +90,7 @@ def _named(row: Row) -> list[tuple[str, str]]:
 
 def _changed(column: str, value: Any, change: Change) -> Any:
     """A cell with the name of every image in it changed."""
-    if column in IMAGES or column in OTHERS:
+    if column in IMAGES or is_named(column):
         return _in_image(value, change)
     return _in_chat(value, change) if column in CHATS else _in_stored(value, change)
 
@@ -106,9 +107,11 @@ def _in_image(value: Any, change: Change) -> Any:
 
 
 def _in_stored(value: Any, change: Change) -> Any:
-    """Images as Hugging Face writes them, which are images in any column; other texts are none of ours."""
-    if isinstance(value, Mapping) and set(value) == {"bytes", "path"}:
-        return _in_image(value, change)
+    """Images as Hugging Face writes them, which are images in any column, and those of a mapping's own image fields."""
+    if isinstance(value, Mapping):
+        if set(value) == {"bytes", "path"}:
+            return _in_image(value, change)
+        return {key: _in_image(item, change) if is_named(str(key)) else item for key, item in value.items()}
     if isinstance(value, list) and value and isinstance(value[0], Mapping):
         return [_in_stored(item, change) for item in value]
     return value
@@ -125,6 +128,9 @@ def _in_chat(value: Any, change: Change) -> Any:
         return value if there == turns else json.dumps(there)
     if isinstance(value, list):
         return [_in_chat(item, change) for item in value]
+    if isinstance(value, Mapping):
+        value = {key: _in_image(item, change) if key in IMAGES else item for key, item in value.items()}
+        value |= {key: _in_chat(value[key], change) for key in TURN_LISTS if key in value}
     if isinstance(value, Mapping) and isinstance(value.get("content"), list | Mapping):
         content = value["content"]
         parts = [content] if isinstance(content, Mapping) else content
@@ -198,7 +204,7 @@ def _rename_table(table: Any, names: Mapping[str, str]) -> Any:
     import pyarrow as pa
 
     for index, column in enumerate(table.schema):
-        if column.name not in (*IMAGES, *OTHERS, *CHATS) and not _stores_images(column.type):
+        if column.name not in (*IMAGES, *CHATS) and not is_named(column.name) and not _stores_images(column.type):
             continue
         cells = table.column(index).to_pylist()
         there = [_changed(column.name, cell, _by(names)) for cell in cells]
@@ -212,7 +218,8 @@ def _stores_images(kind: Any) -> bool:
 
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return _stores_images(kind.value_type)
-    return pa.types.is_struct(kind) and {part.name for part in kind} == {"bytes", "path"}
+    names = {part.name for part in kind} if pa.types.is_struct(kind) else set()
+    return names == {"bytes", "path"} or any(map(is_named, names))
 
 
 def _by(names: Mapping[str, str]) -> Change:

@@ -36,7 +36,7 @@ def check_function(path: str, name: str) -> None:
 
 def functions(tree: ast.Module) -> list[str]:
     """Names of the functions at the top level; those that begin with an underscore only where there are no others."""
-    found = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    found = [name for node in tree.body for name in _function_names(node)]
     return [name for name in found if not name.startswith("_")] or found
 
 
@@ -53,6 +53,15 @@ def missing(path: str, name: str, found: Sequence[str]) -> str:
 
 def imports_relatively(tree: ast.Module) -> bool:
     return any(isinstance(node, ast.ImportFrom) and node.level > 0 for node in ast.walk(tree))
+
+
+def _function_names(node: ast.stmt) -> list[str]:
+    """``def f``, and ``f = lambda ...``."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return [node.name]
+    if isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
+        return [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return []
 
 
 def _bound(node: ast.AST) -> Iterator[str]:

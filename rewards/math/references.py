@@ -29,8 +29,9 @@ def extract_reference(reference: str) -> str:
 def alternatives(reference: str) -> list[str]:
     """The right answers that a reference names: any of them counts. Most name one.
 
-    ``["5", "five"]`` names two, ``{"value": "5"}`` and ``"5"`` one. A list of numbers, ``[1, 2]``, is one answer of two
-    parts, and is also an interval: both readings count. Raises ValueError where JSON holds no answer.
+    ``["5", "five"]`` names two, and so does ``[5, "five"]``. ``{"value": "5"}`` and ``"5"`` name one. A list of numbers,
+    ``[1, 2]``, is one answer of two parts, and is also an interval: both readings count. Raises ValueError where JSON
+    holds no answer.
     """
     text = reference.strip()
     if text[:1] not in ("[", "{", '"') or len(text) > _LONGEST:
@@ -54,10 +55,28 @@ def _alternatives(value: Any, text: str) -> list[str]:
     if not value:
         raise ValueError("the reference is an empty list: no answer to compare with")
     if any(isinstance(item, (dict, list)) for item in value):
-        return [text]  # a matrix, or pairs
-    if all(isinstance(item, str) for item in value):
-        return [item for item in value if item.strip()] or [text]
+        return _of_nested(value, text)
+    if any(isinstance(item, str) for item in value):
+        return [_text(item) for item in value if item is not None and str(item).strip()] or [text]
     return [text, ", ".join(map(_text, value))] if ", " in text or len(value) == 1 or len(value) > 2 else [text]
+
+
+def _of_nested(value: list[Any], text: str) -> list[str]:
+    """A matrix or pairs as they stand; of objects, the answers of each; of a list in a list of one, what that one names."""
+    if len(value) == 1 and not _is_numeric(value):
+        return _alternatives(value[0], _text(value[0]))
+    if all(isinstance(item, dict) for item in value):
+        return [answer for item in value for answer in _alternatives(item, _text(item))]
+    if not _is_numeric(value):
+        raise ValueError(
+            'the reference is a list of lists with texts in it; several right answers are one list: ["5", "five"]'
+        )
+    return [text]
+
+
+def _is_numeric(value: Any) -> bool:
+    """Whether numbers alone stand in a list, however deep."""
+    return all(map(_is_numeric, value)) if isinstance(value, list) else isinstance(value, int | float)
 
 
 def _text(value: Any) -> str:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from rl.config.checks import flatten
-from rl.data.files import Row
+from rl.data.files import Row, check_text
 from rl.data.values import is_missing, listed, shown, text_of
 from rl.errors import DataError
 from rl.types import Message
 
 MESSAGE_COLUMNS = ("messages", "prompt", "question", "caption", "problem", "instruction")
+TURN_LISTS = ("messages", "conversations")  # of a JSON object that holds the turns
 PLACEHOLDER = "<image>"  # where verl, LLaVA and LLaMA-Factory put a picture within a text
 
-_ANSWERS = ("assistant", "gpt", "model")
+_ANSWERS = ("assistant", "gpt", "model", "bot", "chatbot", "ai")
 _TURN_KEYS = ("role", "content", "from", "value")
 _PICTURE_PARTS = ("image", "image_url", "input_image")
 _PICTURE_KEYS = ("image", "image_url", "url", "path", "bytes", "data", "base64", "source", "input_image")
@@ -81,21 +82,40 @@ def _decoded(where: str, column: str, value: Any) -> list[Any]:
     """Turns as a list; also where a file has them as JSON text."""
     if isinstance(value, str | bytes):
         text = column_text(where, column, value)
-        if not _CHAT_AS_TEXT.match(text):
+        value = _from_json(where, column, text)
+        if value is None:
             return [{"role": "user", "content": text}]
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"{where}: column {column}: chat turns as a text that is not JSON: {shown(text)}; save them as a list of "
-                "{role, content}, or as JSON"
-            ) from error
-        value = [value] if isinstance(value, dict) else value
     if not isinstance(value, list) or not value or not all(isinstance(turn, Mapping) for turn in value):
         raise DataError(
             f"{where}: column {column}: expected a text or a list of chat turns (role and content), got {shown(value)}"
         )
     return value
+
+
+def _from_json(where: str, column: str, text: str) -> Any:
+    """The chat turns that a text holds as JSON, alone or as ``{"messages": [...]}``; None: it is a text."""
+    if not text.lstrip().startswith(("[", "{")):
+        return None
+    says_so = _CHAT_AS_TEXT.match(text) is not None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        if not says_so:
+            return None
+        raise DataError(
+            f"{where}: column {column}: chat turns as a text that is not JSON: {shown(text)}; save them as a list of "
+            "{role, content}, or as JSON"
+        ) from error
+    inner = next((value[key] for key in TURN_LISTS if key in value), value) if isinstance(value, dict) else value
+    turns = [inner] if isinstance(inner, dict) else inner
+    if not says_so and not (isinstance(turns, list) and turns and all(map(_is_turn, turns))):
+        return None
+    check_text(where, {column: turns})
+    return turns
+
+
+def _is_turn(turn: Any) -> bool:
+    return isinstance(turn, dict) and ("role" in turn and "content" in turn or "from" in turn and "value" in turn)
 
 
 def _turns(where: str, turns: Sequence[Mapping[str, Any]]) -> Chat:
@@ -111,13 +131,22 @@ def _turns(where: str, turns: Sequence[Mapping[str, Any]]) -> Chat:
         role = column_text(where, "role", turn.get("role") or "user")
         text, found, marked = _content(name, turn.get("content"))
         messages.append(Message(role, text))
-        pictures += found
+        pictures += [*found, *_beside(name.rpartition(": column ")[2], turn)]
         places += marked
     answer = None
-    while messages and messages[-1].role.lower() in _ANSWERS:
+    while messages and messages[-1].role.strip().lower() in _ANSWERS:
         last = messages.pop().content
         answer = last if answer is None else answer
     return Chat(tuple(messages), tuple(pictures), answer, places)
+
+
+def _beside(name: str, turn: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Pictures beside a turn's content, as ``{"role": "user", "content": "?", "images": ["1.png"]}``."""
+    for key in ("image", "images"):
+        value = turn.get(key)
+        for index, item in enumerate(value if isinstance(value, list) else [value]):
+            if not is_missing(item):
+                yield f"{name}.{key}[{index}]", item
 
 
 def _content(where: str, content: Any) -> tuple[str, list[tuple[str, Any]], int]:

@@ -66,13 +66,13 @@ def _jsonl_rows(path: Path) -> Iterator[Row]:
                 if line.strip():
                     yield _json_row(f"{path}: line {number}", line)
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not readable as UTF-8 text: {error}") from error
+        raise _unreadable(path, error) from error
 
 
 def _json_row(where: str, line: str) -> Row:
     row = _checked_row(where, _parse(where, line))
     if _ESCAPED_SURROGATE.search(line):
-        _check_text(where, row)
+        check_text(where, row)
     return row
 
 
@@ -82,8 +82,9 @@ def _parse(where: str, text: str) -> Any:
         return _JSON.decode(text)
     except json.JSONDecodeError as error:
         hint = "; a line must hold a whole object: name a file with one list of objects .json"
-        opened = text.strip() in ("{", "[") or text.lstrip().startswith("[")
-        raise DataError(f"{where}: not JSON: {error.msg} at column {error.pos + 1}{hint if opened else ''}") from error
+        cut = error.pos >= len(text.rstrip()) or text.lstrip().startswith("[")
+        what = error.msg.removesuffix(" at")
+        raise DataError(f"{where}: not JSON: {what} at column {error.pos + 1}{hint if cut else ''}") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON: {first_line(error)}") from error
 
@@ -103,7 +104,8 @@ def _json_rows(path: Path) -> Iterator[Row]:
         if error.msg == "Extra data" and text.lstrip().startswith("{"):
             yield from _jsonl_rows(path)
             return
-        raise DataError(f"{path}: line {error.lineno}: not JSON: {error.msg} at column {error.colno}") from error
+        what = error.msg.removesuffix(" at")
+        raise DataError(f"{path}: line {error.lineno}: not JSON: {what} at column {error.colno}") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON: {first_line(error)}") from error
     rows = content
@@ -115,11 +117,11 @@ def _json_rows(path: Path) -> Iterator[Row]:
     for number, row in enumerate(rows, 1):
         row = _checked_row(f"{path}: row {number}", row)
         if suspicious:
-            _check_text(f"{path}: row {number}", row)
+            check_text(f"{path}: row {number}", row)
         yield row
 
 
-def _check_text(where: str, row: Row) -> None:
+def check_text(where: str, row: Row) -> None:
     """JSON can write half of a surrogate pair, as a text cut in the middle of an emoji has it. No tokenizer takes that."""
     for name, text in _texts(row):
         found = _SURROGATE.search(text)
@@ -224,7 +226,20 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not readable as UTF-8 text: {error}") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError | UnicodeDecodeError) -> DataError:
+    """With the first line whose bytes are no UTF-8 text."""
+    if isinstance(error, UnicodeDecodeError):
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    line.decode("utf-8")
+                except UnicodeDecodeError as bad:
+                    found = f"{line[bad.start]:#04x} at byte {bad.start + 1} of line {number}; save it as UTF-8"
+                    return DataError(f"{path}: not readable as UTF-8 text: {found}")
+    return DataError(f"{path}: not readable as UTF-8 text: {error}")
 
 
 def _kind(value: Any) -> str:

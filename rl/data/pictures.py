@@ -20,8 +20,9 @@ from rl.pixels import open_image
 
 COLUMNS = ("image", "images")
 # Other names under which data sets have a picture. A text there counts where it looks like one.
-NAMED = ("image_path", "image_file", "image_url", "img", "img_path", "picture", "pictures", "photo", "decoded_image")
-
+_NAMED = re.compile(
+    r"(?i)(?:decoded_)?(?:images?|imgs?|pictures?|pics?|photos?|screenshots?)(?:_?(?:path|file|url|[0-9]{1,3}))?s?|file_name"
+)
 _CONTENT = ("bytes", "path", "url", "image_url", "base64", "data", "source", "image")
 _WEB = re.compile(r"(?i)[a-z][a-z0-9+.-]*://")
 _DATA_URL = re.compile(r"(?i)data:([^,]{0,200}),")
@@ -30,6 +31,8 @@ _STARTS = ("iVBORw0KGgo", "/9j/", "UklGR")  # PNG, JPEG and WebP in base64
 _LOOKS = re.compile(r"(?i)\.(?:png|jpe?g|webp|gif|bmp|tiff?|avif)(?:[?#].*)?$|^(?:https?|file|s3|gs)://|^data:image/")
 # Of any format, also of those that are refused: `datasets` stores sounds as {bytes, path} too.
 _FIRST_BYTES = re.compile(rb"\x89PNG|\xff\xd8|GIF8|BM|II\*\0|MM\0\*|RIFF....WEBP|....ftyp(?:avif|hei)", re.DOTALL)
+_SURELY = re.compile(rb"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|RIFF....WEBP", re.DOTALL)  # in a column of any name
+_SEEN = (*COLUMNS, *MESSAGE_COLUMNS)
 _LONGEST_PATH, _LONGEST_NAME = 4096, 255  # what Linux takes
 
 
@@ -37,12 +40,13 @@ def find_pictures(row: Row, in_chat: Sequence[tuple[str, Any]], guess: bool) -> 
     """(column, value) of every picture that a row has, each once.
 
     in_chat  those among the parts of its chat turns
-    guess    also look into columns with other names
+    guess    also look into columns with other names, and then into mappings, such as verl's ``multi_modal_data``
     """
     found = [item for name in COLUMNS for item in _each(name, row.get(name))]
     found += in_chat
     if guess:
-        found += [item for name in row if name not in COLUMNS for item in _guessed(name, row[name])]
+        found += [item for name in row if name not in _SEEN for item in _guessed(name, row[name], is_named(name))]
+        found = found or [item for name in row for item in _nested(name, row[name])]
     values: list[Any] = []
     once = []
     for name, value in found:
@@ -50,6 +54,11 @@ def find_pictures(row: Row, in_chat: Sequence[tuple[str, Any]], guess: bool) -> 
             values.append(value)
             once.append((name, value))
     return once
+
+
+def is_named(column: str) -> bool:
+    """Whether a column's name says that it has pictures: ``img``, ``image_1``, ``Images``. A text there may be another thing."""
+    return _NAMED.fullmatch(column) is not None
 
 
 def read_picture(where: str, column: str, value: Any, folder: Path, check: bool) -> str | np.ndarray:
@@ -80,17 +89,27 @@ def _each(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def _guessed(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Encoded pictures as ``datasets`` stores them, in any column; texts that look like pictures, in columns named so."""
-    if name in MESSAGE_COLUMNS:
-        return
-    for place, item in _each(name, value) if isinstance(value, list | Mapping) or name in NAMED else ():
+def _guessed(name: str, value: Any, named: bool) -> Iterator[tuple[str, Any]]:
+    """Encoded pictures, plain or as ``datasets`` stores them. named: also a text that looks like a picture."""
+    for place, item in _each(name, value):
         stored = isinstance(item, Mapping) and set(item) == {"bytes", "path"}
         content = next((item[key] for key in ("bytes", "path") if not is_missing(item[key])), None) if stored else item
-        text = isinstance(content, str) and (_LOOKS.search(content) or content.startswith(_STARTS))
-        known = isinstance(content, bytes) and _FIRST_BYTES.match(content)
-        if (stored or name in NAMED) and (text or known) or name in NAMED and isinstance(content, Mapping):
+        if isinstance(content, bytes):
+            counts = (_FIRST_BYTES if stored or named else _SURELY).match(content) is not None
+        elif isinstance(content, str):
+            looks = _LOOKS.search(content) is not None or content.startswith(_STARTS)
+            counts = (stored or named) and looks
+        else:
+            counts = named and isinstance(content, Mapping)
+        if counts:
             yield place, item
+
+
+def _nested(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Pictures among the fields of a mapping, by their names."""
+    for key, item in value.items() if isinstance(value, Mapping) else ():
+        if is_named(str(key)):
+            yield from _guessed(f"{name}.{key}", item, named=True)
 
 
 def _content(value: Any) -> bytes | str:
@@ -107,9 +126,11 @@ def _content(value: Any) -> bytes | str:
     if head := _DATA_URL.match(value):
         data = value[head.end() :]
         return _from_base64(data) if head[1].lower().endswith(";base64") else unquote_to_bytes(data)
-    if _WEB.match(value):
+    if _WEB.match(value.strip()):
         way_out = (
-            "write its path" if value.lower().startswith("file:") else "download it and write the path of the file"
+            "write its path"
+            if value.strip().lower().startswith("file:")
+            else "download it and write the path of the file"
         )
         raise DataError(f"{shown(value)} is an address, and nothing is fetched; {way_out}")
     text = value.strip()

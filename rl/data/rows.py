@@ -27,6 +27,7 @@ CHECKED_TASKS = frozenset((Task.TEXT, Task.UNDERSTAND))
 FILE_ARGS = ("name", "template", "check_images")
 
 _OWN_FIELDS = {"id", "task", "messages", "prompt", "image", "images", "rewards", "source"}
+_OTHER_MEDIA = ("<video>", "<audio>")
 _GENERIC_NAMES = {"train", "val", "validation", "test", "data", "dev"}
 _ENDS = (
     "{count} rows end with the assistant's turn; it is no part of the prompt, and is the reference of rows without one"
@@ -164,6 +165,12 @@ def _picture(
 
     Raises DataError for two pictures, and for a place without a picture.
     """
+    for mark in _OTHER_MEDIA:
+        if any(mark in message.content for message in chat.messages):
+            raise DataError(
+                f"{where}: the prompt has a place for {mark}, which no policy here takes; leave the row out, or take {mark} out "
+                "of the text"
+            )
     found = find_pictures(row, chat.pictures, guess=task in (None, Task.UNDERSTAND))
     if len(found) > 1:
         names = listed(name for name, _ in found)

@@ -9,6 +9,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
+_NO_WIDTH = "\u200b\u2060\ufeff"  # blanks that str.strip() leaves
 _SHOWN = 80  # characters of a value that a message quotes
 
 
@@ -27,10 +28,12 @@ def listed(names: Any, width: int = 3 * _SHOWN) -> str:
 
 
 def is_missing(value: object) -> bool:
-    """None, NaN, blank text, and a list or mapping that holds nothing else."""
+    """None, NaN, blank text (also of blanks without a width), and a list or mapping that holds nothing else."""
     if value is None:
         return True
-    if isinstance(value, str | bytes):
+    if isinstance(value, str):
+        return not value.strip().strip(_NO_WIDTH).strip()
+    if isinstance(value, bytes):
         return not value.strip()
     if isinstance(value, float):
         return math.isnan(value)

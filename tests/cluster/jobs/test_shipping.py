@@ -400,6 +400,35 @@ def test_images_in_other_columns_and_chats(home: Path, monkeypatch: pytest.Monke
     assert json.loads(first) == there | {"prompt": json.dumps(chat)} and others == ["[]", "not JSON"]
 
 
+PLACES: Mapping[str, Callable[[str], dict[str, Any]]] = {
+    "beside a turn": lambda path: {"messages": [{"role": "user", "content": "Which?", "images": [path]}]},
+    "beside a turn, alone": lambda path: {"messages": [{"role": "user", "content": "Which?", "image": path}]},
+    "beside a turn in a text": lambda path: {"prompt": json.dumps([{"role": "user", "content": "?",
+    "images": [{"path": path}]}])},
+    "in a chat in a mapping": lambda path: {"prompt": json.dumps({"messages": [{"role": "user",
+    "content": [{"type": "image", "image": path}, "?"]}]})},
+    "multi_modal_data": lambda path: {"question": "?", "multi_modal_data": {"image": [path]}},
+    "multi_modal_data, stored": lambda path: {"question": "?", "multi_modal_data": {"images": [{"bytes": None, "path": path}]}},
+    "extra_info": lambda path: {"question": "?", "extra_info": {"image": path, "level": 3}},
+    "Image": lambda path: {"question": "?", "Image": path}, "imgs": lambda path: {"question": "?", "imgs": [path]},
+    "image_0": lambda path: {"question": "?", "image_0": path}, "file_name": lambda path: {"question": "?", "file_name": path},
+    "screenshot": lambda path: {"question": "?", "screenshot": {"path": path}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_an_image_is_sent_from_every_place_that_is_read(
+    home: Path, monkeypatch: pytest.MonkeyPatch, kind: str, place: str
+) -> None:
+    name = f"{home}/art/1.png"
+    picture(name, 1)
+    source = _rows(kind, [{**PLACES[place](name), "answer": "red"}])
+    config = moved(sends({"data.train": [SourceConfig(source)]}), home, monkeypatch)
+    (prompt,) = load_rows(config.data.train[0])
+    assert level(prompt.image) == 1
+
+
 @pytest.mark.parametrize("wrapped", ["{}", '{{"version": 1, "data": {}}}', '{{"rows": {}}}'])
 def test_rows_in_one_json_file(tmp_path: Path, wrapped: str) -> None:
     from cluster.jobs.rows import write_renamed
