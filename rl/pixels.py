@@ -13,7 +13,9 @@ What a file may hold, and what comes of it:
 from __future__ import annotations
 
 import io
+import os
 import re
+import stat
 import struct
 from pathlib import Path
 
@@ -47,6 +49,8 @@ def open_image(source: str | Path | bytes) -> Image.Image:
         raise _too_large(name, f"{int(re.findall('[0-9]+', str(error))[0]):,}") from error
     except FileNotFoundError as error:
         raise DataError(f"{name}: no such image file") from error
+    except DataError:
+        raise
     except _UNREADABLE as error:  # Pillow shows the address in memory of what it could not identify
         reason = (
             "its first bytes are of another kind" if isinstance(error, UnidentifiedImageError) else first_line(error)
@@ -54,7 +58,32 @@ def open_image(source: str | Path | bytes) -> Image.Image:
         raise DataError(f"{name}: not a readable {', '.join(FORMATS)} image: {reason}") from error
 
 
+def require_image(path: str | Path) -> None:
+    """Raises DataError, as ``open_image`` does, for what its first bytes show: a file is not decoded."""
+    try:
+        with _open(path) as image:
+            if image.size[0] * image.size[1] > MAX_PIXELS:
+                raise _too_large(str(path), f"{image.size[0]} x {image.size[1]}")
+    except (*_UNREADABLE, Image.DecompressionBombError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: not a readable {', '.join(FORMATS)} image") from error
+
+
+def require_regular(path: str | Path) -> None:
+    """Raises DataError where there is something else than a file: a pipe would wait for ever, a device has no end. Where
+    there is nothing, whoever opens it says so."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return
+    if not stat.S_ISREG(mode):
+        raise DataError(f"{path}: not a regular file; give a file")
+
+
 def _open(source: str | Path | bytes) -> ImageFile.ImageFile:
+    if not isinstance(source, bytes):
+        require_regular(source)
     return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
 
 

@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from rl.data.values import shown
 from rl.errors import DataError
+from rl.pixels import require_regular
 from rl.types import Message, Prompt
 
 _NAMED = 3
@@ -104,7 +104,9 @@ def _image_digest(prompt: Prompt) -> str:
 
 @lru_cache(maxsize=100_000)
 def _file_digest(path: str) -> str:
+    require_regular(path)
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        with open(path, "rb") as image:
+            return hashlib.file_digest(image, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{path}: not a readable image file: {error}") from error

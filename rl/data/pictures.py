@@ -6,7 +6,6 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from rl.data.chat import MESSAGE_COLUMNS
 from rl.data.files import Row
+from rl.data.places import ImagePlaces
 from rl.data.values import is_missing, shown
 from rl.errors import DataError
 from rl.pixels import open_image
@@ -56,18 +56,24 @@ def find_pictures(row: Row, in_chat: Sequence[tuple[str, Any]], guess: bool) -> 
     return once
 
 
+def looks_like_picture(text: str) -> bool:
+    """Whether a text ends as a picture's file does."""
+    return _LOOKS.search(text) is not None
+
+
 def is_named(column: str) -> bool:
     """Whether a column's name says that it has pictures: ``img``, ``image_1``, ``Images``. A text there may be another thing."""
     return _NAMED.fullmatch(column) is not None
 
 
-def read_picture(where: str, column: str, value: Any, folder: Path, check: bool) -> str | np.ndarray:
-    """A path that can be opened, or pixels [H, W, 3]. Raises DataError: one line with the row and the column."""
+def read_picture(where: str, column: str, value: Any, places: ImagePlaces, check: bool) -> str | np.ndarray:
+    """A path that can be opened and is among the places, or pixels [H, W, 3]. Raises DataError: one line with the row and
+    the column."""
     try:
         content = _content(value)
         if isinstance(content, bytes):
             return np.asarray(open_image(content))
-        path = folder / content
+        path = places.path_of(content)
         if check or not path.is_file():
             open_image(path)
         return str(path)

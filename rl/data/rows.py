@@ -15,6 +15,7 @@ from rl.config import SourceConfig
 from rl.data.chat import PLACEHOLDER, Chat, column_text, message_column, read_chat
 from rl.data.files import KINDS, Row, read_rows, require_path
 from rl.data.pictures import find_pictures, read_picture
+from rl.data.places import ROOT, ImagePlaces
 from rl.data.references import read_answer
 from rl.data.values import is_missing, listed, shown
 from rl.errors import ConfigError, DataError
@@ -24,7 +25,7 @@ from rl.tasks import GENERATORS
 from rl.types import Prompt, Task
 
 CHECKED_TASKS = frozenset((Task.TEXT, Task.UNDERSTAND))
-FILE_ARGS = ("name", "template", "check_images")
+FILE_ARGS = ("name", "template", "check_images", ROOT)
 
 _OWN_FIELDS = {"id", "task", "messages", "prompt", "image", "images", "rewards", "source"}
 _OTHER_MEDIA = ("<video>", "<audio>")
@@ -54,7 +55,8 @@ def load_rows(
     All other columns, and ``reference``, ``answer`` and ``solution`` as they stand, go to ``metadata`` with their types,
     where custom rewards see them.
 
-    ``args`` of a file: ``template`` builds the message from columns, nested ones by their own name
+    ``args`` of a file: ``image_root`` is a folder, or a list of them, in which images may lie beside the file's own;
+    ``template`` builds the message from columns, nested ones by their own name
     (``"sudoku {puzzle}"``); ``name`` stands for the data set in ids and results; ``check_images: false`` postpones
     decoding images to their first use.
 
@@ -107,22 +109,22 @@ def _prompts(
     name = source.args.get("name") or (resolved.parent.name if path.stem in _GENERIC_NAMES else path.stem)
     base = f"{source.args.get('name') or resolved.parent.name}/{path.stem}"
     base += f"/{source.split}" if path.is_dir() else ""
-    folder = path if path.is_dir() else path.parent
+    places = ImagePlaces.of(path, source.args)
     for number, (where, row) in enumerate(islice(read_rows(path, source.split), source.limit)):
-        prompt = _prompt(where, row, source, folder, str(name), f"{base}/{number}", counts)
+        prompt = _prompt(where, row, source, places, str(name), f"{base}/{number}", counts)
         if prompt.messages and prompt.task in reference_tasks and prompt.reference is None and _needs_reference(prompt):
             raise DataError(f"{where}: no reference for task {prompt.task}; add a column reference, answer or solution")
         yield prompt
 
 
 def _prompt(
-    where: str, row: Row, source: SourceConfig, folder: Path, name: str, default_id: str, counts: Counter[str]
+    where: str, row: Row, source: SourceConfig, places: ImagePlaces, name: str, default_id: str, counts: Counter[str]
 ) -> Prompt:
     template, column = source.args.get("template"), message_column(row)
     chat = read_chat(where, row, column, template)
     given = row.get("task") or source.task
     task = None if given is None else _task(where, given)
-    image, chat, used = _picture(where, row, chat, task, folder, source.args.get("check_images", True))
+    image, chat, used = _picture(where, row, chat, task, places, source.args.get("check_images", True))
     task = task or (Task.UNDERSTAND if image is not None else Task.TEXT)
     if task is Task.UNDERSTAND and image is None:
         raise DataError(f"{where}: task understand without an image; add a column image")
@@ -159,7 +161,7 @@ def _prompt(
 
 
 def _picture(
-    where: str, row: Row, chat: Chat, task: Task | None, folder: Path, check: bool
+    where: str, row: Row, chat: Chat, task: Task | None, places: ImagePlaces, check: bool
 ) -> tuple[str | np.ndarray | None, Chat, str | None]:
     """The row's picture, its chat without the picture's place in the text, and the column that had it.
 
@@ -193,7 +195,7 @@ def _picture(
             f"{where}: the prompt shows a picture, but task text looks at none; set task understand, or leave task out"
         )
     column, value = found[0]
-    image = read_picture(where, column, value, folder, check)
+    image = read_picture(where, column, value, places, check)
     bare = chat.without_marks()
     if chat.messages and not any(message.content.strip() for message in bare.messages):
         raise DataError(f"{where}: the prompt is a picture without a text; ask something about it")
