@@ -8,7 +8,7 @@ keyword arguments. An entry point may also be a function with TRL's or verl's si
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -97,6 +97,21 @@ def member_of(name: str) -> Any:
         allowed = ", ".join(reward_names())
         raise RewardError(f"reward {name!r}: unknown; allowed: {allowed}, or FILE.py:FUNCTION{close_to(name, REWARDS)}")
     return REWARDS[name]
+
+
+def require_named(rows: Iterable[str], recipe: Collection[str]) -> None:
+    """Raises RewardError where rows name a reward's file that the recipe does not: rows are data, and choose no code to run.
+
+    rows    names in the column ``rewards``
+    recipe  those of its mixes and settings
+    """
+    for name in rows:
+        file, colon, _ = name.rpartition(":")
+        if colon and file.endswith(".py") and name not in recipe:
+            raise RewardError(
+                f"rows with rewards of their own: {name!r} is a file of code that the recipe does not name; if you trust it, add "
+                f"rewards.settings: {{{name!r}: {{}}}}"
+            )
 
 
 def _split(spec: Spec) -> tuple[str, dict[str, Any]]:

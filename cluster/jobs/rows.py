@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from rl.config import SourceConfig
 from rl.data.chat import MESSAGE_COLUMNS as CHATS
 from rl.data.chat import TURN_LISTS
 from rl.data.files import LIST_KEYS, Row, read_rows
 from rl.data.pictures import COLUMNS as IMAGES
-from rl.data.pictures import is_named  # a text there counts where it names a file
+from rl.data.pictures import is_named, looks_like_picture
+from rl.data.places import ImagePlaces
 from rl.errors import DataError
+from rl.pixels import require_image
 
 _PART_KEYS = ("image", "image_url", "input_image", "url", "path", "source")
 _LONGEST = 4000  # characters: what is longer is an encoded picture
@@ -33,14 +36,16 @@ class RowNames:
     rewards: dict[str, None] = field(default_factory=dict)  # a set in order
 
 
-def names_in_rows(key: str, source: Path, split: str, limit: int | None) -> RowNames:
+def names_in_rows(key: str, path: Path, source: SourceConfig, shared: Sequence[Path] = ()) -> RowNames:
     """What the rows of a file or folder name; an absolute name without a file here is left out.
 
-    key: the setting, for errors. Raises DataError: rows that cannot be read, a relative image that is not here.
+    key: the setting, for errors. shared: folders in which images may lie too. Raises DataError: rows that cannot be read, a relative image that is not here, one that
+    lies where rows may not name it, and one that is no image. In a column that need not have images, such a name is a text.
     """
-    folder = source if source.is_dir() else source.parent
+    places = ImagePlaces.of(path, source.args, shared)
+    folder = places.folder
     found, elsewhere = RowNames(), set()
-    for where, row in islice(read_rows(source, split), limit):
+    for where, row in islice(read_rows(path, source.split), source.limit):
         rewards = row.get("rewards")
         names = rewards.split(",") if isinstance(rewards, str) else rewards if isinstance(rewards, list) else ()
         found.rewards.update(dict.fromkeys(name.strip() for name in names if isinstance(name, str)))
@@ -48,7 +53,13 @@ def names_in_rows(key: str, source: Path, split: str, limit: int | None) -> RowN
             if name in found.images or name in elsewhere:
                 continue
             if _is_file(folder / name):
-                found.images[name] = folder / name
+                try:
+                    require_image(places.path_of(name))
+                    found.images[name] = folder / name
+                except DataError as error:
+                    if column in IMAGES or looks_like_picture(name):
+                        raise DataError(f"{key}: {where}: column {column}: {error}") from error
+                    elsewhere.add(name)
             elif column in IMAGES and not Path(name).is_absolute() and not _ENCODED.fullmatch(name):
                 raise DataError(
                     f"{key}: {where}: image {name}: no such file here; it is taken from {folder.absolute()}"

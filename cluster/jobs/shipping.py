@@ -11,7 +11,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,19 +26,23 @@ from cluster.jobs.paths import (
     is_missing,
     keep_outputs,
     named_here,
-    reward_file,
     settings,
     split_prefix,
 )
 from cluster.jobs.reward_modules import modules_beside
 from cluster.jobs.rows import names_in_rows, write_renamed
+from policies.files.copies import copy_policy
+from rewards.registry import require_named
 from rl.config import Config, SourceConfig, build_config, to_yaml
+from rl.data.places import ROOT, image_roots
 from rl.errors import ConfigError
 from rl.tasks import GENERATORS
 
 CODE = ("rl", "rewards", "policies", "cluster")
 FILES = "files"
 MIB = 1 << 20
+_STRANGERS = ("policy.path", "learner.lora.path", "data.")  # settings whose folders may be others'
+_NOT_SENT = ("__pycache__", ".rayignore")  # the second would make Ray leave out other files
 _NOT_CODE = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
 
@@ -56,12 +60,14 @@ class Shipment:
     files     place in the job's folder -> the file or folder here
     renamed   place of a file or folder of rows -> name of an image in it -> its name there
     notes     what a user may want to know, one line each
+    closed    places of folders that may be a stranger's, policies and data: links out of them are not sent
     """
 
     config: Config
     files: Mapping[str, Path]
     renamed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    closed: Collection[str] = frozenset()
 
     def write(self, folder: Path) -> None:
         """The job's folder: config and files. Raises ConfigError: a file that cannot be read."""
@@ -73,7 +79,9 @@ class Shipment:
                 continue  # it came with a folder
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                if source.is_dir():
+                if source.is_dir() and place in self.closed:
+                    copy_policy(source, target, _NOT_SENT)
+                elif source.is_dir():
                     shutil.copytree(source, target, ignore=_left_out, ignore_dangling_symlinks=True)
                 else:
                     shutil.copy(source, target)  # with its mode: a judge's start script must stay one
@@ -101,7 +109,7 @@ def collect(config: Config, shipping: Shipping) -> Shipment:
         for index, source in enumerate(getattr(config.data, which)):
             load.take_rows(tree, f"data.{which}[{index}].source", source)
     load.check_size()
-    return Shipment(build_config([("job", tree)]), load.files, load.renamed, load.notes)
+    return Shipment(build_config([("job", tree)]), load.files, load.renamed, load.notes, load.closed)
 
 
 class _Load:
@@ -112,6 +120,7 @@ class _Load:
         self.files: dict[str, Path] = {}
         self.renamed: dict[str, dict[str, str]] = {}
         self.notes: list[str] = []
+        self.closed: set[str] = set()
 
     def take(self, setting: Setting) -> None:
         prefix, text = split_prefix(setting.value)
@@ -127,25 +136,35 @@ class _Load:
         else:
             path = _located(found)
             setting.put(prefix + self._sent(path))
+            if setting.key.startswith(_STRANGERS):
+                self.closed.add(_place(path))
             if setting.kind is Kind.CODE and self._shared(path) is None:
                 for place, module in modules_beside(path, CODE).items():
                     self.files[_place(path.parent / place)] = module
 
     def take_rows(self, tree: Tree, key: str, source: SourceConfig) -> None:
-        """What rows that are sent name: images, and files of rewards of their own."""
+        """What rows that are sent name: images. Rewards of their own are the recipe's, which are sent anyway."""
         path = Path(source.source)
-        if source.source in GENERATORS or not _exists(path) or (rows := _place(_located(path))) not in self.files:
+        if source.source in GENERATORS:
             return
-        named = names_in_rows(key, path, source.split, source.limit)
+        roots = [_located(root) for root in image_roots(source.args)]
+        # Images that are sent lie elsewhere in the job, and those on a shared disk where they were.
+        moved = [at for root in roots for at in (_place(root), str(root))]
+        _allow(tree, key, moved)
+        if not _exists(path) or (rows := _place(_located(path))) not in self.files:
+            return
+        shared = [_located(folder) for folder in self._shipping.shared]
+        named = names_in_rows(key, path, source, shared)
         folder = Path(rows) if path.is_dir() else Path(rows).parent
         for name, image in named.images.items():
             sent = self._sent(_located(image))
             there = sent if os.path.isabs(sent) else os.path.relpath(sent, folder)
+            if os.path.isabs(sent):
+                _allow(tree, key, [*moved, *map(str, shared)])
             if there != (name if ".." in Path(name).parts else os.path.normpath(name)):
                 self.renamed.setdefault(rows, {})[name] = there
-        for name in named.rewards:
-            for setting in reward_file(tree, key, name):
-                self.take(setting)
+        mixes = [mix for section in ("rewards", "evaluation") for mix in tree[section]["mix"].values()]
+        require_named(named.rewards, {*tree["rewards"]["settings"], *(name for mix in mixes for name in mix)})
 
     def check_size(self) -> None:
         """Raises ConfigError, with the largest file or folder."""
@@ -192,6 +211,13 @@ class _Load:
                 if way.is_relative_to(to):
                     return way
         return None
+
+
+def _allow(tree: Tree, key: str, folders: Sequence[str]) -> None:
+    """Folders in which the images of ``data.train[0].source`` may lie. None: as the recipe has it, nowhere else."""
+    which, _, place = key.removeprefix("data.").removesuffix("].source").partition("[")
+    if folders:
+        tree["data"][which][int(place)]["args"][ROOT] = list(dict.fromkeys(folders))
 
 
 def stage(shipment: Shipment, secrets: Mapping[str, str], folder: Path) -> list[Path]:
@@ -256,7 +282,7 @@ def _left_out(folder: str, names: Sequence[str]) -> set[str]:
         for name in names
         if os.path.islink(link := os.path.join(folder, name)) and Path(here).is_relative_to(os.path.realpath(link))
     }
-    return {*back, "__pycache__", ".rayignore"}
+    return {*back, *_NOT_SENT}
 
 
 def _place(path: Path) -> str:

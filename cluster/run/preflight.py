@@ -14,7 +14,7 @@ from cluster.weights.base import check_wire
 from cluster.workers.judge_server import check_judge, pointed_at
 from policies.files.folders import check_files, read_config
 from rewards.mix import RewardMix
-from rewards.registry import settings_of
+from rewards.registry import require_named, settings_of
 from rewards.shaping import Shaping
 from rl.config import Config, LoraConfig, PolicyConfig
 from rl.errors import ConfigError, DataError, PolicyError
@@ -128,6 +128,8 @@ def _check_rewards(config: Config) -> None:
 def _check_coverage(config: Config, inputs: Inputs) -> None:
     """Every row has rewards: its own, or those of its task."""
     own = {name for prompt in inputs.all for name in prompt.rewards}
+    mixes = (*config.rewards.mix.values(), *config.evaluation.mix.values())
+    require_named(sorted(own), {*config.rewards.settings, *(name for mix in mixes for name in mix)})
     RewardMix.check(
         {"rows with rewards of their own": dict.fromkeys(own, 1.0)}, config.rewards.settings, _custom(config)
     )

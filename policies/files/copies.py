@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from policies.files.chat_template import FOLDER as TEMPLATES
@@ -26,16 +27,18 @@ def copy_companions(source: Path, target: Path) -> None:
     _copy_below(source / IMAGE_TOKENIZER, target / IMAGE_TOKENIZER, source / IMAGE_TOKENIZER)
 
 
-def copy_policy(source: Path, target: Path) -> None:
-    """The whole folder, weights also where they are links to another place."""
-    _copy_below(source, target, source)
-    _copy_below(source / IMAGE_TOKENIZER, target / IMAGE_TOKENIZER, source / IMAGE_TOKENIZER)
+def copy_policy(source: Path, target: Path, left_out: Collection[str] = ()) -> None:
+    """The whole folder, weights also where they are links to another place. left_out: names of files and folders."""
+    target.mkdir(parents=True, exist_ok=True)
+    _copy_below(source, target, source, left_out)
+    _copy_below(source / IMAGE_TOKENIZER, target / IMAGE_TOKENIZER, source / IMAGE_TOKENIZER, left_out)
 
 
-def _copy_below(source: Path, target: Path, root: Path) -> None:
+def _copy_below(source: Path, target: Path, root: Path, left_out: Collection[str] = ()) -> None:
     """Files at any depth; links to folders are not followed. root: which may be a link, and out of which none may lead."""
-    for folder, _, names in os.walk(source):
-        for name in names:
+    for folder, inner, names in os.walk(source):
+        inner[:] = [name for name in inner if name not in left_out]
+        for name in set(names) - set(left_out):
             file = Path(folder, name)
             _copy(file, target / file.relative_to(source), root)
 

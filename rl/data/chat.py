@@ -10,7 +10,7 @@ from typing import Any
 
 from rl.config.checks import flatten
 from rl.data.files import Row, check_text
-from rl.data.values import is_missing, listed, shown, text_of
+from rl.data.values import is_missing, listed, shown, text_of, too_deep
 from rl.errors import DataError
 from rl.types import Message
 
@@ -99,6 +99,8 @@ def _from_json(where: str, column: str, text: str) -> Any:
     says_so = _CHAT_AS_TEXT.match(text) is not None
     try:
         value = json.loads(text)
+        if too_deep(value):
+            raise ValueError("nested too deeply")
     except (ValueError, RecursionError) as error:
         if not says_so:
             return None

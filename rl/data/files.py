@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rl.data.values import listed, shown
+from rl.data.values import MAX_DEPTH, listed, shown, too_deep
 from rl.errors import DataError, first_line
 
 Row = Mapping[str, Any]
@@ -56,6 +56,24 @@ def require_path(path: Path) -> None:
     """Raises DataError where nothing is there; also for a name that no file can have: too long, or with a zero byte."""
     if not os.path.exists(path):
         raise DataError(f"{path}: no such file or folder; allowed: a {KINDS}")
+    if not (os.path.isfile(path) or os.path.isdir(path)):
+        raise DataError(f"{path}: not a regular file; allowed: a {KINDS}")
+
+
+def _require_inside(path: Path, folder: Path) -> Path:
+    """A file or folder that a data set's own folder names. Raises DataError where a link leads out of it."""
+    if not os.path.realpath(path).startswith(os.path.realpath(folder).rstrip("/") + "/"):
+        raise DataError(f"{path}: a link that leads out of {folder}; copy what it leads to there")
+    require_path(path)
+    return path
+
+
+def _read_json_text(text: str) -> Any:
+    """Raises ValueError or RecursionError."""
+    content = _JSON.decode(text)
+    if text.count("[") + text.count("{") > MAX_DEPTH and too_deep(content):
+        raise ValueError(f"nested too deeply; allowed: {MAX_DEPTH} levels")
+    return content
 
 
 def _jsonl_rows(path: Path) -> Iterator[Row]:
@@ -79,7 +97,7 @@ def _json_row(where: str, line: str) -> Row:
 def _parse(where: str, text: str) -> Any:
     """JSON on one line. NaN is null."""
     try:
-        return _JSON.decode(text)
+        return _read_json_text(text)
     except json.JSONDecodeError as error:
         hint = "; a line must hold a whole object: name a file with one list of objects .json"
         cut = error.pos >= len(text.rstrip()) or text.lstrip().startswith("[")
@@ -99,7 +117,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
     """A list of objects, an object that holds it as ``data``, or JSON Lines under another name."""
     text = _read_text(path)
     try:
-        content = _JSON.decode(text)
+        content = _read_json_text(text)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data" and text.lstrip().startswith("{"):
             yield from _jsonl_rows(path)
@@ -184,7 +202,7 @@ def _folder_rows(path: Path, split: str) -> Iterator[Row]:
     for name in names:
         if Path(name).name != name:
             raise DataError(f"{path / 'state.json'}: data file {shown(name)} lies outside the folder")
-        for row in _arrow_rows(path / name, str(path), first):
+        for row in _arrow_rows(_require_inside(path / name, path), str(path), first):
             yield row
             first += 1
 
@@ -192,9 +210,9 @@ def _folder_rows(path: Path, split: str) -> Iterator[Row]:
 def _split_folder(path: Path, splits: Any, split: str) -> Path:
     for name in _SPLIT_NAMES.get(split, (split,)):
         if isinstance(splits, list) and name in splits:
-            return path / name
+            return _require_inside(path / name, path)
     raise DataError(
-        f"{path}: no split for split={split}; it has: {listed(splits) if isinstance(splits, list) else splits}"
+        f"{path}: no split for split={split}; it has: {listed(splits) if isinstance(splits, list) else shown(splits)}"
     )
 
 
@@ -213,9 +231,9 @@ def _arrow_rows(path: Path, label: str, first: int) -> Iterator[Row]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    text = _read_text(path)
+    text = _read_text(_require_inside(path, path.parent))
     try:
-        return dict(_checked_row(str(path), json.loads(text)))
+        return dict(_checked_row(str(path), _read_json_text(text)))
     except (ValueError, RecursionError) as error:
         if isinstance(error, DataError):
             raise

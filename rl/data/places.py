@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,13 +23,9 @@ class ImagePlaces:
     roots: tuple[Path, ...] = ()
 
     @staticmethod
-    def of(source: Path, args: Mapping[str, Any]) -> ImagePlaces:
-        """Of a file or folder of rows with its arguments. Raises ConfigError."""
-        roots = image_roots(args)
-        for root in roots:
-            if not os.path.isdir(root):
-                raise ConfigError(f"data source {source}: {ROOT}={shown(str(root))}: no such folder; give one that holds images")
-        return ImagePlaces(source if source.is_dir() else source.parent, roots)
+    def of(source: Path, args: Mapping[str, Any], shared: Sequence[Path] = ()) -> ImagePlaces:
+        """Of a file or folder of rows with its arguments. shared: further folders. Raises ConfigError."""
+        return ImagePlaces(source if source.is_dir() else source.parent, (*image_roots(args), *shared))
 
     def path_of(self, name: str) -> Path:
         """The path that a row's name means. Raises DataError where it leads outside, links resolved."""

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 _NO_WIDTH = "\u200b\u2060\ufeff"  # blanks that str.strip() leaves
+MAX_DEPTH = 50  # of lists and mappings in one another
 _SHOWN = 80  # characters of a value that a message quotes
 
 
@@ -25,6 +26,17 @@ def listed(names: Any, width: int = 3 * _SHOWN) -> str:
     """Names with commas for a message, cut after ``width`` characters."""
     text = ", ".join(map(str, names))
     return text if len(text) <= width else f"{text[:width]}..."
+
+
+def too_deep(value: Any) -> bool:
+    """Whether lists and mappings lie more than MAX_DEPTH in one another. Level by level: what calls itself has an end."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inner = [each.values() if isinstance(each, Mapping) else each for each in level if isinstance(each, list | Mapping)]
+        level = [each for items in inner for each in items if isinstance(each, list | Mapping)]
+        if not level:
+            return False
+    return True
 
 
 def is_missing(value: object) -> bool:

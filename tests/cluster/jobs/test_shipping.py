@@ -236,7 +236,7 @@ def test_rewards_that_are_named_by_their_file(home: Path, monkeypatch: pytest.Mo
     ]
     Path("train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     mix = {"text": {"one.py:f": 1.0, "second": 1.0, "third": 1.0}}
-    entries = {"second": {"name": "two.py:f"}, "third": {"name": "custom", "path": "three.py", "function": "f"}}
+    entries = {"second": {"name": "two.py:f"}, "third": {"name": "custom", "path": "three.py", "function": "f"}, "four.py:f": {}}
     config = moved(sends({"rewards.mix": mix, "rewards.settings": entries}), home, monkeypatch)
     assert {"one.py:f", "second", "third"} <= set(config.rewards.mix["text"])
     for name, file in (("one.py:f", "one"), ("second", "two"), ("third", "three"), ("four.py:f", "four")):
@@ -331,7 +331,8 @@ def test_images_that_rows_name(home: Path, monkeypatch: pytest.MonkeyPatch, shap
     for name, number in names.items():
         picture(base / name, number)
     assert Path("far/7.png").is_file()
-    config = moved(sends({"data.train": [SourceConfig(source)]}), home, monkeypatch)
+    allowed = {"image_root": str(home.parent)}
+    config = moved(sends({"data.train": [SourceConfig(source, args=allowed)]}), home, monkeypatch)
     prompts = load_rows(config.data.train[0])
     assert [(int(prompt.id), prompt.reference, level(prompt.image)) for prompt in prompts] == [
         (number, "red", number) for number in names.values()
