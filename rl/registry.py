@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from rl.errors import ConfigError, UniGRPOError
 
 T = TypeVar("T")
+_SHOWN = 120  # characters of an unknown name that a message quotes
 
 
 class Registry(Generic[T], Mapping[str, T]):
@@ -56,7 +57,8 @@ class Registry(Generic[T], Mapping[str, T]):
         that the setting takes beside the members'."""
         if name not in also and name not in self:  # a member may need every package's entry points
             allowed = [*also, *self]
-            raise self._error(f"{where}={name!r}: allowed: {', '.join(allowed)}{close_to(str(name), allowed)}")
+            text = repr(name) if len(repr(name)) <= _SHOWN else repr(name)[:_SHOWN] + "..."  # it may be a stranger's
+            raise self._error(f"{where}={text}: allowed: {', '.join(allowed)}{close_to(str(name)[:_SHOWN], allowed)}")
 
     def __getitem__(self, name: str) -> T:
         if name not in self._found:

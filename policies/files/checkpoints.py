@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,11 @@ def check_policy(path_or_name: str | Path) -> Path:
     """
     folder = check_files(path_or_name)
     family, config = _family(folder)
+    sizes = _sizes(folder, family, config)
     if not is_shipped(folder):
         try_tokenizer(folder, family.aliases)
     tokenizer = ChatTokenizer.load(folder, family.aliases)
-    sizes, vocabulary = _interpret(folder, family, config, tokenizer)
+    vocabulary = _vocabulary(folder, family, config, tokenizer)
     _image_tokenizer(folder, vocabulary, "meta")
     _outlined(folder, family, sizes)
     return folder
@@ -67,8 +69,9 @@ def load_policy(
         raise PolicyError(f"policy.dtype={dtype!r}: allowed: {', '.join(DTYPES)}")
     folder = check_files(path_or_name)
     family, config = _family(folder)
+    sizes = _sizes(folder, family, config)
     tokenizer = ChatTokenizer.load(folder, family.aliases)
-    sizes, vocabulary = _interpret(folder, family, config, tokenizer)
+    vocabulary = _vocabulary(folder, family, config, tokenizer)
     image_tokenizer = _image_tokenizer(folder, vocabulary, device)
     module = with_memory(_outlined(folder, family, sizes), wanted, device)
     read_weights(weight_files(folder), family.tensors(module))
@@ -162,18 +165,23 @@ def _image_tokenizer(folder: Path, vocabulary: Vocabulary, device: str | torch.d
     return tokenizer
 
 
-def _interpret(
-    folder: Path, family: Family, config: Mapping[str, Any], tokenizer: ChatTokenizer
-) -> tuple[TransformerConfig, Vocabulary]:
-    file = folder / "config.json"
+@contextmanager
+def _in_config(file: Path, family: Family) -> Iterator[None]:
+    """What a family's own code raises, as a PolicyError that names the file."""
     try:
-        sizes, vocabulary = family.sizes(config), _vocabulary(family, config, tokenizer)
+        yield
     except KeyError as error:
         raise PolicyError(f"{file}: no {error.args[0]!r}, which a {family.model_type} needs; {COPY}") from error
     except (TypeError, ValueError) as error:
         if isinstance(error, PolicyError):
             raise PolicyError(str(error).replace("config.json", str(file), 1)) from error
         raise PolicyError(f"{file}: not what a {family.model_type} has: {error}") from error
+
+
+def _sizes(folder: Path, family: Family, config: Mapping[str, Any]) -> TransformerConfig:
+    file = folder / "config.json"
+    with _in_config(file, family):
+        sizes = family.sizes(config)
     if sizes.head_dim is None and sizes.d_model % sizes.n_heads:
         raise PolicyError(f"{file}: a width of {sizes.d_model} cannot be shared by {sizes.n_heads} heads; {COPY}")
     if (rotated := sizes.rotary_dim if sizes.rotary_dim is not None else sizes.head_size) % 2 or not rotated:
@@ -183,11 +191,17 @@ def _interpret(
             f"{folder / 'config.json'}: {sizes.kv_heads} key-value heads cannot be shared by {sizes.n_heads} heads; their "
             "number must divide it"
         )
+    return sizes
+
+
+def _vocabulary(folder: Path, family: Family, config: Mapping[str, Any], tokenizer: ChatTokenizer) -> Vocabulary:
+    with _in_config(folder / "config.json", family):
+        vocabulary = _named_ids(family, config, tokenizer)
     _check_vocabulary(folder, vocabulary, tokenizer)
-    return sizes, vocabulary
+    return vocabulary
 
 
-def _vocabulary(family: Family, config: Mapping[str, Any], tokenizer: ChatTokenizer) -> Vocabulary:
+def _named_ids(family: Family, config: Mapping[str, Any], tokenizer: ChatTokenizer) -> Vocabulary:
     """Where neither the config nor the family names the mask or the end, the tokenizer's own tokens of these names.
     Raises KeyError."""
     while True:

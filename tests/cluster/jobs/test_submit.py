@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from cluster.actors.process import SECRETS_FILE, take_secrets
@@ -61,7 +62,7 @@ def test_every_file_that_the_recipe_names_travels_and_is_found(recipe: Path, tmp
 
 def test_images_beside_the_rows_travel_with_them(recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "1.png").write_bytes(b"png")
+    Image.new("RGB", (2, 2)).save(tmp_path / "pictures" / "1.png")
     rows = [{"prompt": "what?", "answer": "red", "image": "pictures/1.png"}, {"prompt": "?", "image": "/far/2.png"}]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     shipment = collect(load_config(recipe), Shipping())
