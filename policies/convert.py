@@ -77,13 +77,17 @@ def _read(file: Path) -> dict[str, Tensor]:
                 warnings.simplefilter("ignore")
                 state = torch.load(source, map_location="cpu", weights_only=True)
         except Exception as error:  # garbage fails anywhere in the reader
-            raise PolicyError(f"{file}: {_told(error)}; nothing of it was run; take a release with safetensors") from error
+            raise PolicyError(
+                f"{file}: {_told(error)}; nothing of it was run; take a release with safetensors"
+            ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise PolicyError(f"{file}: not a mapping of names to tensors")
     for name, value in state.items():
         _check_tensor(file, name, value)
     if sum(value.numel() * value.element_size() for value in state.values()) > _TIMES * size + _SPARE:
-        raise PolicyError(f"{file}: its tensors are more than {_TIMES} times its {size} bytes; take a release with safetensors")
+        raise PolicyError(
+            f"{file}: its tensors are more than {_TIMES} times its {size} bytes; take a release with safetensors"
+        )
     # Tied tensors share memory, which safetensors refuses: give each its own.
     return {name: value.detach().clone().contiguous() for name, value in state.items()}
 
@@ -96,14 +100,18 @@ def _check_archive(file: Path, size: int) -> None:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return  # the older kind, or garbage, which torch tells apart
     if unpacked > size:
-        raise PolicyError(f"{file}: unpacks to {unpacked} bytes from {size}; torch saves weights unpacked: copy it again")
+        raise PolicyError(
+            f"{file}: unpacks to {unpacked} bytes from {size}; torch saves weights unpacked: copy it again"
+        )
 
 
 def _check_tensor(file: Path, name: object, value: Tensor) -> None:
     if not isinstance(name, str) or len(name) > MAX_KEY or not name.isprintable():
         raise PolicyError(f"{file}: {shown(name)} is no name of a tensor")
     if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
-        raise PolicyError(f"{file}: {name}: a tensor of {value.layout} on {value.device}; must be dense, with its numbers")
+        raise PolicyError(
+            f"{file}: {name}: a tensor of {value.layout} on {value.device}; must be dense, with its numbers"
+        )
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
         raise PolicyError(
             f"{file}: {name}: shape {tuple(value.shape)} repeats {value.untyped_storage().nbytes()} bytes, which no weight does; "

@@ -119,7 +119,9 @@ def _check_options(file: Path, config: Mapping[str, Any]) -> None:
         raise PolicyError(f"{file}: peft_type={shown(config.get('peft_type'))}: allowed: 'LORA'; {WAY_OUT}")
     for name, value in config.items():
         if name not in READ and name not in WITHOUT_EFFECT and value:
-            raise PolicyError(f"{file}: {shown(name)[1:-1]}={shown(value, 80)} is not supported; allowed: null or false; {WAY_OUT}")
+            raise PolicyError(
+                f"{file}: {shown(name)[1:-1]}={shown(value, 80)} is not supported; allowed: null or false; {WAY_OUT}"
+            )
     start, bias, scaled = config.get("init_lora_weights", True), config.get("bias", "none"), config.get("use_rslora")
     if not any(start is each or (isinstance(start, str) and start == each) for each in STARTS):
         raise PolicyError(

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jinja2 import TemplateError
+from jinja2.compiler import CodeGenerator, Frame
 from jinja2.ext import Extension
-from jinja2.nodes import CallBlock, Node
+from jinja2.nodes import CallBlock, Const, Expr, Impossible, Node, TemplateData
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -27,7 +28,11 @@ _ASKED = {"role": "user", "content": "1 + 1 = ?"}
 PROBES: list[list[dict[str, str]]] = [
     [_ASKED],
     [{"role": "system", "content": "Be brief."}, _ASKED],
-    [_ASKED, {"role": "assistant", "content": "<think>1 + 1</think>2"}, {"role": "user", "content": "7 apples. " * 400}],
+    [
+        _ASKED,
+        {"role": "assistant", "content": "<think>1 + 1</think>2"},
+        {"role": "user", "content": "7 apples. " * 400},
+    ],
 ]
 
 
@@ -42,6 +47,7 @@ class ChatTemplate:
             optimized=False,  # constants would be worked out here, where nothing bounds them
             extensions=[_Generation, "jinja2.ext.loopcontrols"],
         )
+        environment.code_generator_class = _AsWritten
         environment.filters["tojson"] = _to_json
         environment.globals |= {"raise_exception": _refuse, "strftime_now": _strftime_now}
         try:
@@ -159,6 +165,15 @@ def _to_json(
 ) -> str:
     """Python's JSON, unlike Jinja's own filter, which escapes HTML and sorts."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+class _AsWritten(CodeGenerator):
+    """Jinja works constants out where it compiles a template, before anything bounds what a stranger's may take."""
+
+    def _output_child_to_const(self, node: Expr, frame: Frame, finalize: Any) -> str:
+        if not isinstance(node, TemplateData | Const):
+            raise Impossible
+        return super()._output_child_to_const(node, frame, finalize)
 
 
 class _Generation(Extension):

@@ -14,6 +14,7 @@ from rl.errors import PolicyError
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 PICKLED = "pytorch_model*.bin"
+MOST_BYTES = 1 << 28  # of a tokenizer's file; one of 260,000 tokens has 1 << 25
 VOCABULARY_FILES = ("vocab.json", "merges.txt")  # what a few families release in the place of tokenizer.json
 
 

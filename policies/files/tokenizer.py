@@ -10,12 +10,12 @@ from tokenizers import Tokenizer
 
 from policies.files.bpe_files import MERGES, VOCABULARY, tokenizer_from_vocabulary
 from policies.files.chat_template import ChatTemplate, find_template, read_settings
+from policies.files.folders import MOST_BYTES
 from policies.files.strict_json import require_inside
 from rl.errors import PolicyError
 from rl.types import Message
 
 # Rewards read these; every other special token is layout and is not shown.
-MOST_BYTES = 1 << 28  # of tokenizer.json; one of 260,000 tokens has 1 << 25
 KEPT = ("<think>", "</think>")
 
 
@@ -133,7 +133,9 @@ def _refusing(what: str) -> Iterator[None]:
     except (PolicyError, MemoryError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
-        raise PolicyError(f"{what}: {' '.join(str(error).split())[:300]}; copy it from the original checkpoint") from error
+        raise PolicyError(
+            f"{what}: {' '.join(str(error).split())[:300]}; copy it from the original checkpoint"
+        ) from error
 
 
 def _special_tokens(folder: Path) -> dict[str, str]:

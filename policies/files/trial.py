@@ -18,6 +18,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from policies.files.folders import MOST_BYTES
+from policies.files.strict_json import MAX_BYTES, require_inside
 from rl.errors import PolicyError
 
 SECONDS, MEMORY = 5, 2 << 30  # of CPU time, and bytes of address space; a vocabulary of 150,000 takes 0.5 s and 0.4 GiB
@@ -46,7 +48,9 @@ def try_tokenizer(folder: Path, aliases: Mapping[str, str]) -> None:
             start_new_session=True,  # an interrupt from the terminal is for this process
         )
     except subprocess.TimeoutExpired as error:
-        raise PolicyError(f"{folder}: its tokenizer and template were not tried within {PATIENCE:g} s; {MEND}") from error
+        raise PolicyError(
+            f"{folder}: its tokenizer and template were not tried within {PATIENCE:g} s; {MEND}"
+        ) from error
     said = [json.loads(line) for line in done.stdout.decode("utf-8", "replace").splitlines()]
     if done.returncode == 0 and said and said[-1] == "":
         _passed.add(mark)
@@ -67,10 +71,11 @@ def _told(folder: Path, said: list[str], code: int) -> str:
 
 
 def _content(folder: Path, aliases: Mapping[str, str]) -> bytes:
-    """A digest of all that the trial reads."""
+    """A digest of all that the trial reads. Raises PolicyError for a file that is none of the folder's, or too large."""
     digest = hashlib.sha256(json.dumps(dict(aliases)).encode())
     for file in [*(folder / name for name in FILES), *sorted((folder / "additional_chat_templates").glob("*.jinja"))]:
         if os.path.isfile(file):
+            require_inside(file, folder, MOST_BYTES if file.name in FILES[:3] else MAX_BYTES)
             digest.update(f"\0{file.name}\0{file.stat().st_size}\0".encode("utf-8", "surrogateescape"))
             with file.open("rb") as source:
                 digest.update(hashlib.file_digest(source, "sha256").digest())

@@ -31,7 +31,9 @@ class ImagePlaces:
         """The path that a row's name means. Raises DataError where it leads outside, links resolved."""
         path = self.folder / name
         real = _real(str(path))
-        if not any(real == root or real.startswith(root.rstrip("/") + "/") for root in map(_real_folder, self._allowed)):
+        if not any(
+            real == root or real.startswith(root.rstrip("/") + "/") for root in map(_real_folder, self._allowed)
+        ):
             raise DataError(
                 f"{shown(name)} leads to {shown(real)}, outside the folder of the rows; move it there, or allow its folder: "
                 f"args: {{{ROOT}: {os.path.dirname(real)[:200]}}}"

@@ -32,7 +32,9 @@ def too_deep(value: Any) -> bool:
     """Whether lists and mappings lie more than MAX_DEPTH in one another. Level by level: what calls itself has an end."""
     level = [value]
     for _ in range(MAX_DEPTH):
-        inner = [each.values() if isinstance(each, Mapping) else each for each in level if isinstance(each, list | Mapping)]
+        inner = [
+            each.values() if isinstance(each, Mapping) else each for each in level if isinstance(each, list | Mapping)
+        ]
         level = [each for items in inner for each in items if isinstance(each, list | Mapping)]
         if not level:
             return False

@@ -236,7 +236,11 @@ def test_rewards_that_are_named_by_their_file(home: Path, monkeypatch: pytest.Mo
     ]
     Path("train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     mix = {"text": {"one.py:f": 1.0, "second": 1.0, "third": 1.0}}
-    entries = {"second": {"name": "two.py:f"}, "third": {"name": "custom", "path": "three.py", "function": "f"}, "four.py:f": {}}
+    entries = {
+        "second": {"name": "two.py:f"},
+        "third": {"name": "custom", "path": "three.py", "function": "f"},
+        "four.py:f": {},
+    }
     config = moved(sends({"rewards.mix": mix, "rewards.settings": entries}), home, monkeypatch)
     assert {"one.py:f", "second", "third"} <= set(config.rewards.mix["text"])
     for name, file in (("one.py:f", "one"), ("second", "two"), ("third", "three"), ("four.py:f", "four")):

@@ -73,7 +73,9 @@ def test_every_number_of_every_family_has_bounds(name: str) -> None:
                 assert "\n" not in str(error) and len(str(error)) < 600
                 continue
             assert 1 <= sizes.d_model <= 1 << 24 and 1 <= sizes.n_layers <= 10_000 and 1 <= sizes.n_heads <= 1 << 14
-            assert 1 <= sizes.vocab_size <= 1 << 24 and 1 <= sizes.max_sequence_length <= 1 << 24 and sizes.rope_theta >= 1
+            assert (
+                1 <= sizes.vocab_size <= 1 << 24 and 1 <= sizes.max_sequence_length <= 1 << 24 and sizes.rope_theta >= 1
+            )
             assert 1 <= sizes.mlp_hidden_size <= 1 << 34
 
 
@@ -183,7 +185,9 @@ def test_a_header_that_is_not_the_formats(tmp_path: Path, kind: str) -> None:
 
 def test_headers_as_the_format_has_them(tmp_path: Path) -> None:
     file = tmp_path / "a.safetensors"
-    safetensors(file, {"b": tensor(8, 24), "a": tensor(0, 8), "none": tensor(24, 24), "__metadata__": {"format": "pt"}}, 24)
+    safetensors(
+        file, {"b": tensor(8, 24), "a": tensor(0, 8), "none": tensor(24, 24), "__metadata__": {"format": "pt"}}, 24
+    )
     with Shard(file) as shard:
         assert shard.entries["a"].end == 8 and shard.entries["none"].shape == (0,)
     safetensors(file, {}, 0)
@@ -201,7 +205,22 @@ def test_a_header_that_claims_more_than_a_header_has(tmp_path: Path) -> None:
 
 def test_an_index_names_files_of_its_folder_alone(folder: Path) -> None:
     index = folder / "model.safetensors.index.json"
-    names = ("../x.safetensors", "/etc/passwd", "..", "a/b", "a\0b", "a\nb", "\ud800", "x" * 300, "", ".", 3, None, ["x"], {})
+    names = (
+        "../x.safetensors",
+        "/etc/passwd",
+        "..",
+        "a/b",
+        "a\0b",
+        "a\nb",
+        "\ud800",
+        "x" * 300,
+        "",
+        ".",
+        3,
+        None,
+        ["x"],
+        {},
+    )
     for name in names:
         index.write_text(json.dumps({"weight_map": {"a": name}}))
         both(folder, str(folder))
@@ -265,9 +284,17 @@ def test_templates_by_name_are_not_read_through_a_linked_folder(folder: Path, tm
     refused(lambda: check_policy(folder), "default.jinja", "link that leads out of")
 
 
-@pytest.mark.parametrize("name", [*TEXTS, "model.safetensors", "image_tokenizer/config.json", "image_tokenizer/model.safetensors"])
+@pytest.mark.parametrize(
+    "name", [*TEXTS, "model.safetensors", "image_tokenizer/config.json", "image_tokenizer/model.safetensors"]
+)
 def test_what_is_no_regular_file_is_not_opened(folder: Path, name: str) -> None:
-    for make in (os.mkfifo, _socket, os.mkdir, lambda path: os.symlink("/dev/zero", path), lambda path: os.symlink(path, path)):
+    for make in (
+        os.mkfifo,
+        _socket,
+        os.mkdir,
+        lambda path: os.symlink("/dev/zero", path),
+        lambda path: os.symlink(path, path),
+    ):
         (folder / name).unlink(missing_ok=True)
         make(folder / name)
         said = answer(lambda: check_policy(folder))
@@ -322,7 +349,15 @@ def test_a_copy_of_a_policy_has_nothing_from_outside_its_folder(folder: Path, se
         assert (copy / "inner.json").read_text() == "{}"
         for file in copy.rglob("*"):
             assert not file.is_symlink() and (file.is_dir() or b"canary" not in file.read_bytes())
-            assert file.name not in ("notes.json", "README.txt", "code.py", "vocab.model", "leak.json", "pipe.json", "home")
+            assert file.name not in (
+                "notes.json",
+                "README.txt",
+                "code.py",
+                "vocab.model",
+                "leak.json",
+                "pipe.json",
+                "home",
+            )
 
 
 # ---- adapters
@@ -357,7 +392,9 @@ def test_an_adapters_weights(tmp_path: Path) -> None:
         ({"a\x1b[31m.lora_A.weight": tensor(0, 16, [2, 2])}, 16), ({name: tensor(0, 16, [4])}, 16), ({}, 0), ([], 0),
         ({name: tensor(0, 16, [2, 2]), KEY.format("B"): tensor(8, 24, [2, 2])}, 24),
     ):  # fmt: skip
-        refused(lambda header=header, body=body: read_adapter(adapter(tmp_path / "adapter", None, header, body)), "adapter")
+        refused(
+            lambda header=header, body=body: read_adapter(adapter(tmp_path / "adapter", None, header, body)), "adapter"
+        )
     assert set(read_adapter(adapter(tmp_path / "adapter", {"rank_pattern": {r".*\d\.k_proj": 3}})))
     (tmp_path / "adapter" / WEIGHTS_FILE).unlink()
     os.mkfifo(tmp_path / "adapter" / WEIGHTS_FILE)
