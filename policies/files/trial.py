@@ -2,7 +2,7 @@
 
 A template can loop for ever and fill the memory; a tokenizer's file can end the process that reads it. The trial loads both,
 writes a few chats and tokenizes them, within a CPU time and an address space. Run as
-``python -m policies.files.trial FOLDER ALIASES``: it prints the stage that begins, and what is wrong there.
+``python -m policies.files.trial FOLDER ALIASES SECONDS``: it prints the stage that begins, and what is wrong there.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def try_tokenizer(folder: Path, aliases: Mapping[str, str]) -> None:
     home = str(Path(__file__).parents[2])
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "policies.files.trial", str(folder), json.dumps(dict(aliases))],
+            [sys.executable, "-P", "-m", "policies.files.trial", str(folder), json.dumps(dict(aliases)), str(SECONDS)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -86,7 +86,7 @@ def main() -> int:
     """Exit code 2 after one line: refused."""
     from policies.files.tokenizer import ChatTokenizer  # what Python takes for this does not count
 
-    _limit()
+    _limit(float(sys.argv[3]))
     folder, stage = Path(sys.argv[1]), f"{sys.argv[1]}: its tokenizer"
     try:
         _say(stage)
@@ -106,10 +106,10 @@ def main() -> int:
     return 0
 
 
-def _limit() -> None:
+def _limit(seconds: float) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = math.ceil(used.ru_utime + used.ru_stime + SECONDS)
-    limits = {resource.RLIMIT_AS: MEMORY, resource.RLIMIT_CPU: seconds, resource.RLIMIT_CORE: 0}
+    until = math.ceil(used.ru_utime + used.ru_stime + seconds)
+    limits = {resource.RLIMIT_AS: MEMORY, resource.RLIMIT_CPU: until, resource.RLIMIT_CORE: 0}
     for what, limit in limits.items():
         hard = resource.getrlimit(what)[1]
         resource.setrlimit(what, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
