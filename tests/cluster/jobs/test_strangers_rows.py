@@ -48,7 +48,9 @@ def written(shipment: Shipment, folder: Path) -> set[str]:
     return {file.name for file in files}
 
 
-@pytest.mark.parametrize("name", ["../home/id_canary", "{home}/home/id_canary", "link", "inside.txt", "../home/photo.png"])
+@pytest.mark.parametrize(
+    "name", ["../home/id_canary", "{home}/home/id_canary", "link", "inside.txt", "../home/photo.png"]
+)
 @pytest.mark.parametrize("column", ["image", "images"])
 def test_a_row_names_no_file_of_the_machine(home: Path, name: str, column: str) -> None:
     Path("link").symlink_to("../home/id_canary")
