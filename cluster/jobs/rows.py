@@ -39,7 +39,8 @@ class RowNames:
 def names_in_rows(key: str, path: Path, source: SourceConfig, shared: Sequence[Path] = ()) -> RowNames:
     """What the rows of a file or folder name; an absolute name without a file here is left out.
 
-    key: the setting, for errors. shared: folders in which images may lie too. Raises DataError: rows that cannot be read, a relative image that is not here, one that
+    key: the setting, for errors. shared: folders in which images may lie too. Raises DataError: rows that cannot be read,
+    a relative image that is not here, one that
     lies where rows may not name it, and one that is no image. In a column that need not have images, such a name is a text.
     """
     places = ImagePlaces.of(path, source.args, shared)

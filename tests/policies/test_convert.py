@@ -69,8 +69,10 @@ def test_a_pickle_that_calls_is_refused_and_not_run(tmp_path: Path, make: Callab
 GARBAGE: dict[str, bytes] = {
     "nothing": b"", "one byte": b"\x80", "a stop": b".", "a text": b"hello world\n" * 9, "a memo": b"\x80\x02h\x05.",
     "a pickle's head": b"\x80\x02garbage", "a length without its text": b"\x80\x02X\xff\xff\xff\xff",
-    "a length of terabytes": b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b".", "a deep list": b"\x80\x02" + b"]" * 30_000 + b".",
+    "a length of terabytes": b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b".",
+    "a deep list": b"\x80\x02" + b"]" * 30_000 + b".",
     "an archive's head": b"PK\x03\x04" + bytes(100), "a tar's mark": bytes(257) + b"ustar" + bytes(600),
+    
     "half an archive": saved({"a": torch.zeros(1000)})[:-300], "half of the older kind": saved({"a": torch.zeros(1000)}, True)[:-300],
 }  # fmt: skip
 TENSORS: dict[str, bytes] = {

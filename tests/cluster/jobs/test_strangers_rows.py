@@ -91,8 +91,9 @@ def test_a_row_names_no_code_that_the_recipe_does_not(home: Path) -> None:
 
 
 def test_links_out_of_a_policy_or_data_set_are_not_sent(home: Path, tmp_path: Path) -> None:
-    import datasets
     import shutil
+
+    import datasets
 
     shutil.copytree(toy_folder(), "policy")
     datasets.Dataset.from_list([{"prompt": "?", "answer": "1"}]).save_to_disk("set")

@@ -116,7 +116,8 @@ def index(data: st.DataObject) -> None:
 
 
 PIECES = ("{{", "}}", "{%", "%}", " messages ", "[0]", ".content", " for m in messages ", " endfor ", " if true ", " endif ", "'x'", "+",
-          "|", "upper", " 1/0 ", "{#", "#}", " set a = ", "raise_exception('\n')", "generation", "endgeneration", "\n", "\ud800", "é")  # fmt: skip
+          "|", "upper", " 1/0 ", "{#", "#}", " set a = ", "raise_exception('\n')", "generation", "endgeneration", "\n",
+          "\ud800", "é")  # fmt: skip
 
 
 def template(data: st.DataObject) -> None:

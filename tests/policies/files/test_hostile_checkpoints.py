@@ -53,7 +53,8 @@ def test_a_base_of_the_rotation(folder: Path, value: object) -> None:
     ({"d_model": 1 << 24, "n_heads": 1}, "shape"), ({"vocab_size": 1 << 24}, "shape"),
     ({"d_model": 10**12}, "d_model"), ({"d_model": -64}, "d_model"), ({"n_heads": 0}, "n_heads"), ({"n_heads": -4}, "n_heads"),
     ({"max_sequence_length": 10**12}, "max_sequence_length"), ({"vocab_size": 10**15, "new_vocab_size": 10**15}, "vocab_size"),
-    ({"mlp_hidden_size": 1 << 22}, "shape"), ({"model_type": ["mmada"]}, "model_type"), ({"model_type": "x" * 5000}, "model_type"),
+    ({"mlp_hidden_size": 1 << 22}, "shape"), ({"model_type": ["mmada"]}, "model_type"),
+    ({"model_type": "x" * 5000}, "model_type"),
 ])  # fmt: skip
 def test_a_model_that_the_files_do_not_hold_takes_no_memory(folder: Path, changes: dict[str, Any], said: str) -> None:
     edit(folder, **changes)
