@@ -72,8 +72,8 @@ GARBAGE: dict[str, bytes] = {
     "a length of terabytes": b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b".",
     "a deep list": b"\x80\x02" + b"]" * 30_000 + b".",
     "an archive's head": b"PK\x03\x04" + bytes(100), "a tar's mark": bytes(257) + b"ustar" + bytes(600),
-    
-    "half an archive": saved({"a": torch.zeros(1000)})[:-300], "half of the older kind": saved({"a": torch.zeros(1000)}, True)[:-300],
+    "half an archive": saved({"a": torch.zeros(1000)})[:-300],
+    "half of the older kind": saved({"a": torch.zeros(1000)}, True)[:-300],
 }  # fmt: skip
 TENSORS: dict[str, bytes] = {
     "repeats itself": saved({"a": torch.zeros(1).expand(10**6, 10**6)}),
@@ -115,7 +115,8 @@ def test_tensors_are_read_tied_and_turned_ones_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("index", [
-    {"weight_map": {"a": "../x.bin"}}, {"weight_map": {"a": "other.bin"}}, {"weight_map": {"a": "/etc/passwd"}}, [], {"weight_map": 3},
+    {"weight_map": {"a": "../x.bin"}}, {"weight_map": {"a": "other.bin"}}, {"weight_map": {"a": "/etc/passwd"}}, [],
+    {"weight_map": 3},
     {"weight_map": {"a": ["x"]}}, {"weight_map": {}}, {"a": 1}, "[" * 1000,
 ])  # fmt: skip
 def test_an_index_that_names_other_files(tmp_path: Path, index: Any) -> None:

@@ -23,7 +23,7 @@ def tiny(folder: Path) -> Path:
     return folder / "policy"
 
 
-def edit(folder: Path, name: str = "config.json", **changes: Any) -> None:
+def edit(folder: Path, name: str = "config.json", /, **changes: Any) -> None:
     """Changes of a JSON object in a file; one that is absent begins empty."""
     file = folder / name
     content = json.loads(file.read_text()) if file.is_file() else {}

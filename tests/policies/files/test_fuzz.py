@@ -36,7 +36,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-KINDS: dict[str, Callable[[], Any]] = {}
+KINDS: dict[str, Callable[[st.DataObject], None]] = {}
 
 
 def bytes_like(text: bytes) -> st.SearchStrategy[bytes]:
@@ -115,7 +115,8 @@ def index(data: st.DataObject) -> None:
     with_file("model.safetensors.index.json", as_json(content), lambda: check_policy(folder()))
 
 
-PIECES = ("{{", "}}", "{%", "%}", " messages ", "[0]", ".content", " for m in messages ", " endfor ", " if true ", " endif ", "'x'", "+",
+PIECES = ("{{", "}}", "{%", "%}", " messages ", "[0]", ".content", " for m in messages ", " endfor ", " if true ", " endif ",
+          "'x'", "+",
           "|", "upper", " 1/0 ", "{#", "#}", " set a = ", "raise_exception('\n')", "generation", "endgeneration", "\n",
           "\ud800", "é")  # fmt: skip
 
@@ -162,7 +163,12 @@ for _kind in (config, config_bytes, header, header_bytes, index, template, image
 
 
 def run(kind: str, examples: int) -> None:
-    @settings(deadline=None, max_examples=examples, suppress_health_check=list(HealthCheck), database=None)
+    @settings(
+        deadline=None,
+        max_examples=examples,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        database=None,
+    )
     @given(st.data())
     def tried(data: st.DataObject) -> None:
         KINDS[kind](data)
@@ -182,7 +188,12 @@ def test_thousands_are_taken_or_one_line(kind: str) -> None:
 
 
 @pytest.mark.long
-@settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck), database=None)
+@settings(
+    deadline=None,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    database=None,
+)
 @given(st.data())
 def test_tokenizers(data: st.DataObject) -> None:
     """In the trial's own process: some end the one that reads them."""

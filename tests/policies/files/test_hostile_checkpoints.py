@@ -38,7 +38,7 @@ def both(folder: Path, *parts: str) -> None:
 @pytest.mark.parametrize("name", [*SIZES, "codebook_size", "llm_vocab_size", "new_vocab_size"])
 def test_a_size_is_asked_before_anything_of_that_size_is_made(folder: Path, name: str) -> None:
     for value in (10**9, 10**12, 10**15, 10**400, -4, 1.5, "8"):
-        edit(folder, **{name: value})
+        edit(folder, "config.json", **{name: value})
         both(folder, "config.json", name)
 
 

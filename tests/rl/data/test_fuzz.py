@@ -60,7 +60,12 @@ def changed(text: bytes, draw: Callable[..., int], cut: bool, places: list[int],
 
 
 def run(kind: str, examples: int) -> None:
-    @settings(deadline=None, max_examples=examples, suppress_health_check=list(HealthCheck), database=None)
+    @settings(
+        deadline=None,
+        max_examples=examples,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        database=None,
+    )
     @given(
         st.data(),
         st.booleans(),
