@@ -102,11 +102,9 @@ class Registry(Generic[T], Mapping[str, T]):
         return self._error(f"{self.kind} {name!r}: {text} cannot be imported: {reason}{way_out}")
 
     def taken(self, points: Iterable[EntryPoint]) -> Iterator[str]:
-        """A line for each entry point of this kind that is not used, since its name stands for another member."""
+        """A line for each entry point of this group that is not used, since its name stands for another member."""
         of = {name: ("unigrpo itself", target) for name, target in self._targets.items()}
         for point in points:
-            if point.group != self.group:
-                continue
             first, target = of.setdefault(point.name, (_owner(point), point.value))
             if target != point.value:
                 yield (
@@ -124,8 +122,8 @@ class Registry(Generic[T], Mapping[str, T]):
 
 def taken_names() -> list[str]:
     """A line for each entry point of an installed package that is not used, since its name is taken. Reads all packages'."""
-    points = list(entry_points())
-    return [line for registry in _ALL for line in registry.taken(points)]
+    points = entry_points()
+    return [line for registry in _ALL for line in registry.taken(points.select(group=registry.group))]
 
 
 def _owner(point: EntryPoint) -> str:
