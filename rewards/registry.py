@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from rewards.base import Reward
 from rewards.custom import FunctionReward
+from rewards.functions.source import functions, parse
 from rewards.settings import RewardSettings
 from rl.errors import RewardError, one_line
 from rl.registry import Registry, close_to
@@ -94,6 +95,8 @@ def settings_of(spec: Spec) -> type[RewardSettings]:
 def member_of(name: str) -> Any:
     """The class or function behind a name. Raises RewardError."""
     if name not in REWARDS:
+        if name.endswith(".py"):
+            raise RewardError(f"reward {name!r}: {_of_a_file(name)}")
         allowed = ", ".join(reward_names())
         raise RewardError(f"reward {name!r}: unknown; allowed: {allowed}, or FILE.py:FUNCTION{close_to(name, REWARDS)}")
     return REWARDS[name]
@@ -112,6 +115,14 @@ def require_named(rows: Iterable[str], recipe: Collection[str]) -> None:
                 f"rows with rewards of their own: {name!r} is a file of code that the recipe does not name; if you trust it, add "
                 f"rewards.settings: {{{name!r}: {{}}}}"
             )
+
+
+def _of_a_file(path: str) -> str:
+    """What to write for a file that is named without its function. Raises RewardError where it cannot be read."""
+    found = functions(parse(path))
+    if not found:
+        return f"no function at its top level; add def reward(completions, **columns), and name {path}:reward"
+    return f"a file needs its function: {' or '.join(f'{path}:{name}' for name in found[:6])}"
 
 
 def _split(spec: Spec) -> tuple[str, dict[str, Any]]:

@@ -26,6 +26,7 @@ from rl.errors import DataError, first_line
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 64_000_000
+_FEW_BITS = {"L;2": 85, "L;4": 17}
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error)  # what Pillow's readers raise
 
 
@@ -40,6 +41,7 @@ def open_image(source: str | Path | bytes) -> Image.Image:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise _too_large(name, f"{width} x {height}")
+        _widen_clear(image)
         if image.mode.startswith("I"):
             return _from_grey_16(_upright(image))
         if image.tile and image.tile[0].args in ("RGB;16B", "RGBA;16B"):
@@ -79,6 +81,13 @@ def require_regular(path: str | Path) -> None:
         return
     if not stat.S_ISREG(mode):
         raise DataError(f"{path}: not a regular file; give a file")
+
+
+def _widen_clear(image: ImageFile.ImageFile) -> None:
+    """The grey of 2 or 4 bits that is transparent, as the 8 bits that Pillow makes of it."""
+    factor = _FEW_BITS.get(str(image.tile[0].args)) if image.tile else None
+    if factor and isinstance(clear := image.info.get("transparency"), int):
+        image.info["transparency"] = factor * clear
 
 
 def _open(source: str | Path | bytes) -> ImageFile.ImageFile:

@@ -11,10 +11,11 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from rl.errors import ConfigError, UniGRPOError
+from rl.errors import ConfigError, UniGRPOError, first_line, one_line
 
 T = TypeVar("T")
 _SHOWN = 120  # characters of an unknown name that a message quotes
+_ALL: list[Registry[Any]] = []  # of this process, in the order in which they were made
 
 
 class Registry(Generic[T], Mapping[str, T]):
@@ -42,6 +43,7 @@ class Registry(Generic[T], Mapping[str, T]):
         self._targets: dict[str, str | T] = dict(built_in)
         self._found: dict[str, T] = {}
         self._points: dict[str, EntryPoint] | None = None
+        _ALL.append(self)
 
     def register(self, name: str, member: str | T) -> None:
         """Add a member, or ``module:attribute`` of it, to this process. Raises the registry's error for a name that is taken.
@@ -84,20 +86,50 @@ class Registry(Generic[T], Mapping[str, T]):
         text = target if point is None else point.value
         try:
             found: T = point.load() if point is not None else resolve(target)
-        except UniGRPOError:
-            raise
-        except Exception as error:  # a package's own code runs here
-            reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-            raise self._error(f"{self.kind} {name!r}: {text} cannot be imported: {reason}") from error
+        except UniGRPOError as error:
+            if point is None:
+                raise
+            raise self._unimported(name, text, first_line(error), point) from error
+        except (Exception, SystemExit) as error:  # a package's own code runs here
+            raise self._unimported(name, text, one_line(error), point) from error
         if self._member is not None and not isinstance(found, self._member):
             wanted = f"{self._member.__module__}.{self._member.__name__}"
             raise self._error(f"{self.kind} {name!r}: {text} is not an instance of {wanted}; CONTRIBUTING.md shows one")
         return found
 
+    def _unimported(self, name: str, text: object, reason: str, point: EntryPoint | None) -> UniGRPOError:
+        way_out = (
+            "" if point is None else f"; it is of the package {_owner(point)}: install that again, or uninstall it"
+        )
+        return self._error(f"{self.kind} {name!r}: {text} cannot be imported: {reason}{way_out}")
+
+    def taken(self, points: Iterable[EntryPoint]) -> Iterator[str]:
+        """A line for each entry point of this group that is not used, since its name stands for another member."""
+        of = {name: ("unigrpo itself", target) for name, target in self._targets.items()}
+        for point in points:
+            first, target = of.setdefault(point.name, (_owner(point), point.value))
+            if target != point.value:
+                yield (
+                    f"{self.kind} {point.name!r} of the package {_owner(point)} ({point.value}) is not used: {first} has one of "
+                    "that name; give its entry point another name"
+                )
+
     def _entry_points(self) -> Mapping[str, EntryPoint]:
         if self._points is None:
-            self._points = {point.name: point for point in entry_points(group=self.group)}
+            self._points = {}
+            for point in entry_points(group=self.group):
+                self._points.setdefault(point.name, point)
         return self._points
+
+
+def taken_names() -> list[str]:
+    """A line for each entry point of an installed package that is not used, since its name is taken. Reads all packages'."""
+    points = entry_points()
+    return [line for registry in _ALL for line in registry.taken(points.select(group=registry.group))]
+
+
+def _owner(point: EntryPoint) -> str:
+    return str(point.dist.name) if point.dist is not None else point.value.partition(":")[0]
 
 
 def resolve(target: Any) -> Any:

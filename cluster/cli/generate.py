@@ -102,14 +102,26 @@ def _prompt(request: Request) -> Prompt:
             "needs --task draw, --given PICTURE and --mask PICTURE"
         )
     if task != Task.DRAW and request.given is not None and "[mask:" not in request.given:
-        raise DataError(f"--given {request.given!r}: nothing to fill; write [mask:N] where N tokens are to stand")
-    for picture in (image, request.mask, request.given if task == Task.DRAW else None):
+        is_picture = Path(request.given).suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")
+        way_out = "; a picture that is drawn anew in part needs --task draw and --mask PICTURE" if is_picture else ""
+        raise DataError(
+            f"--given {request.given!r}: nothing to fill; write [mask:N] where N tokens are to stand{way_out}"
+        )
+    given = request.given if task == Task.DRAW else None
+    for option, picture in (("--image", image), ("--mask", request.mask), ("--given", given)):
         if picture is not None:
-            from rl.pixels import open_image
-
-            open_image(picture)
+            _check_picture(option, picture)
     identity = f"generate/{request.text}"
     return Prompt(identity, Task(task), (Message("user", request.text),), image=str(image) if image else None)
+
+
+def _check_picture(option: str, picture: str | Path) -> None:
+    from rl.pixels import open_image
+
+    try:
+        open_image(picture)
+    except DataError as error:
+        raise DataError(f"{option} {error}; give a PNG, JPEG or WebP file") from error
 
 
 def _given(policy: Policy, request: Request) -> list[int] | None:

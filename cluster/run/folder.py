@@ -17,16 +17,21 @@ from cluster import console
 from cluster.run.writable import folder_problem, reason
 from rl.checkpoints.folder import steps_in
 from rl.checkpoints.manifest import MANIFEST
-from rl.config import Config, to_yaml
-from rl.errors import ConfigError
+from rl.config import Config, load_config, to_yaml
+from rl.config.checks import flatten
+from rl.errors import ConfigError, UniGRPOError
 from rl.protocols import Tracker
+from rl.registry import taken_names
 from rl.tracking import report
 from rl.tracking.live_table import LiveTable
 from rl.tracking.mlflow_store import check_store
 from rl.tracking.trackers import JsonlTracker, MlflowTracker, Trackers
 
 COMMAND_FILE = "command"
+CONFIG_FILE = "config.yaml"
 LOCK_FILE = "lock"
+_HOW_FAR = ("steps", "resume_mode", "resume_path")
+_MOST_SHOWN = 4
 
 _log = logging.getLogger(__name__)
 _locks: dict[Path, IO[str]] = {}
@@ -82,9 +87,11 @@ def _make_folder(config: Config, command: str, screen: Console, steps: int, keep
     if command in ("train", "sft"):
         console.when_interrupted(lambda: way_on(config))
     _log.info("unigrpo %s: %s", command, run_dir.absolute())
+    for line in taken_names():
+        _log.warning("%s", line)
     trackers: list[Tracker] = [JsonlTracker(run_dir, keep_until=keep_until), LiveTable(steps, console=screen)]
     (run_dir / COMMAND_FILE).write_text(command + "\n", "utf-8")
-    (run_dir / "config.yaml").write_text(to_yaml(config), "utf-8")
+    (run_dir / CONFIG_FILE).write_text(to_yaml(config), "utf-8")
     (run_dir / report.SUMMARY_FILE).unlink(missing_ok=True)
     return trackers
 
@@ -108,21 +115,43 @@ def way_on(config: Config) -> str:
 
 
 def already_finished(config: Config, screen: Console) -> bool:
-    """Whether the training run in this folder has done all its steps; says so, and how to go on."""
+    """Whether the training run in this folder has done all its steps; says so, and how to go on.
+
+    Raises ConfigError where it did them with other settings.
+    """
     summary = report.read_summary(config.run_dir)
     if summary is None or summary.get("command") != "train" or config.resume_mode != "auto":
         return False
     if summary["steps"] < config.steps:
         return False  # asked to go on
+    done = f"{summary['steps']} step{'' if summary['steps'] == 1 else 's'}"
+    if others := _other_settings(config):
+        raise ConfigError(
+            f"{config.run_dir}: this run finished its {done} with other settings, and nothing is left to train: {others}; give "
+            "name=NEW for a new run, resume_mode=disable to start this one over, or its own settings and steps=N to go on"
+        )
     screen.print(report.results_table(summary))
     screen.print(
-        f"{config.run_dir} finished its {summary['steps']} steps before. Start a new run with name=NAME, go on with "
+        f"{config.run_dir} finished its {done} before. Start a new run with name=NAME, go on with "
         "steps=N, or start it over with resume_mode=disable.",
         markup=False,
         soft_wrap=True,
         highlight=False,
     )
     return True
+
+
+def _other_settings(config: Config) -> str:
+    """Settings that differ from those which the run in the folder had, but for how far it goes. Empty: none, or unknown."""
+    try:
+        had = load_config(config.run_dir / CONFIG_FILE)
+    except (UniGRPOError, OSError):
+        return ""  # of another version of this project
+    before, now = (dict(flatten(dataclasses.asdict(each))) for each in (had, config))
+    changed = [key for key in {**now, **before} if before.get(key) != now.get(key) and key not in _HOW_FAR]
+    shown = [f"{key}={now.get(key)!r:.60} (it had {before.get(key)!r:.60})" for key in changed[:_MOST_SHOWN]]
+    more = len(changed) - len(shown)
+    return ", ".join(shown) + (f", and {more} more" if more else "")
 
 
 def lock_folder(run_dir: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from policies.base import EncodedPrompt, Vocabulary
 from policies.families.registry import Family
-from policies.families.rope import rope_theta
+from policies.families.rope import require_whole_heads, rope_theta
 from policies.families.settings import COPY, flag, number, require, shown, whole, whole_or_none
 from policies.families.tensor_names import Tensors, prefixed
 from policies.network.transformer import Transformer, TransformerConfig
@@ -50,6 +50,7 @@ def sizes(config: Mapping[str, Any]) -> TransformerConfig:
 def read_sizes(config: Mapping[str, Any], theta: float | None, max_length: int) -> TransformerConfig:
     """theta, max_length: where the config does not say; None: it must."""
     require(config, FIXED)
+    require_whole_heads(config)
     d_model, heads = whole(config, "d_model"), whole(config, "n_heads")
     return TransformerConfig(
         vocab_size=vocabulary_size(config),

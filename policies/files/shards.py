@@ -176,6 +176,7 @@ def check_weights(
     ``redundant``, whose numbers are read and compared, or no weight at all: a buffer of integers or truth values.
     Raises PolicyError.
     """
+    redundant = redundant or Redundant()
     left, places, extra = dict(tensors), dict[str, Path](), dict[str, Path]()
     for file in files:
         with Shard(file) as shard:
@@ -186,7 +187,7 @@ def check_weights(
                     _check_dtype(file, key, entry, tensors[key])
                     _check_shape(file, key, entry.shape, left.pop(key))
                     places[key] = file
-                elif entry.dtype not in BUFFERS:
+                elif entry.dtype not in BUFFERS or key in redundant.same or key.endswith(tuple(redundant.computed)):
                     extra[key] = file
     if left:
         raise PolicyError(
@@ -194,7 +195,7 @@ def check_weights(
             "mend config.json if it describes another model"
         )
     for key, file in extra.items():
-        _check_redundant(file, key, places, redundant or Redundant())
+        _check_redundant(file, key, places, redundant)
 
 
 def _check_redundant(file: Path, key: str, places: Mapping[str, Path], redundant: Redundant) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from policies.samplers import AUTO, CACHES, CONFIDENCES, REMASKING, TEXT_SCHEDULES, UNMASKING
 from rl.config.lora import TARGETS
+from rl.config.run_name import check_name
 from rl.config.sections import Config, SourceConfig
 from rl.errors import ConfigError
 from rl.estimators import ESTIMATORS
@@ -77,6 +78,7 @@ NOT_NEGATIVE = (
 def validate(config: Config) -> None:
     """Check ranges and relations. Raises ConfigError."""
     flat = dict(flatten(dataclasses.asdict(config)))
+    check_name(config.name)
     for key, registry in REGISTRIES.items():
         registry.require(key, flat[key])
     for key, allowed in CHOICES.items():

@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rl.config.checks import flatten, validate
 from rl.config.sections import Config
+from rl.config.wording import in_words
 from rl.errors import ConfigError, first_line
 from rl.registry import close_to
 
@@ -167,4 +168,5 @@ def _explain(where: str, error: OmegaConfBaseException) -> str:
     known = [name for name, _ in flatten(dataclasses.asdict(Config()), leaves_only=False)]
     if "not in" in str(error) or type(error).__name__ == "ConfigKeyError":
         return f"{where}: unknown setting {key!r}{close_to(key, known)}"
-    return f"{where}: {key}: {first_line(error)}"
+    setting = key or where.removeprefix("override '").partition("=")[0]
+    return f"{where}: {setting}: {in_words(first_line(error))}"

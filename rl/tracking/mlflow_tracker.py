@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import queue
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ from rl.tracking.samples import Drawing, drawings, text_rows
 from rl.types import Group
 
 RUN_FILE = "mlflow_run.json"
+_RUN_ID = re.compile(r"[A-Za-z0-9][\w-]{0,255}")  # MLflow refuses to look for another
 MAX_PENDING_SAMPLES = 64
 MAX_STRIKES = 5
 _PERMANENT_CODES = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
@@ -278,14 +280,17 @@ class _Run:
             return None
         try:
             known = json.loads((self._run_dir / RUN_FILE).read_text("utf-8"))
-            run_id = str(known["run_id"])
-        except (ValueError, KeyError, TypeError):
+            run_id, samples = known["run_id"], set(known.get("samples", ()))
+            is_id = _RUN_ID.fullmatch(run_id) is not None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return None
+        if not is_id:
             return None
         if not self._is_active(run_id):
             _log.warning("MLflow: run %s was deleted there; a new one gets all its numbers", run_id)
             return None
         self._client.update_run(run_id, status="RUNNING")
-        self._samples = set(known.get("samples", ()))
+        self._samples = samples
         return run_id
 
     def _log_params(self) -> None:

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from rewards.mix import RewardMix
-from rewards.registry import load_reward, reward_names, settings_of
+from rewards.registry import check_reward, load_reward, reward_names, settings_of
 from rl.errors import RewardError
 from tests.outside.package import make_package
 from tests.rewards.makers import text_item
@@ -131,3 +131,21 @@ def test_who_needs_a_gpu_is_the_settings_class_own_answer():
         assert settings_of(name).needs_gpu({"device": "cuda:1"}) and not settings_of(name).needs_gpu({})
     assert settings_of("judge").uses_judge_server and not settings_of("service").uses_judge_server
     assert settings_of({"name": "correctness"}).compares_reference and not settings_of("format").compares_reference
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("x = 3\n", "no function at its top level; add def reward(completions, **columns), and name {}:reward"),
+        ("def a(c): pass\n", "a file needs its function: {}:a"), ("def a(c): pass\nb = lambda c: 1\n", "{}:a or {}:b"),
+        ("def _a(c): pass\n", "{}:_a"), ("def f(:\n", "SyntaxError"), (None, "no such file: {}"),
+    ],
+)  # fmt: skip
+def test_a_file_without_its_function_says_what_to_write(tmp_path, text, told):
+    path = tmp_path / "mine.py"
+    if text is not None:
+        path.write_text(text)
+    for ask in (load_reward, check_reward):
+        with pytest.raises(RewardError) as caught:
+            ask(str(path))
+        assert told.format(path, path) in str(caught.value) and "\n" not in str(caught.value)

@@ -149,6 +149,50 @@ def test_one_colour_that_is_transparent(image: Image.Image, clear, kept: tuple[i
     assert pixels.tolist() == [[[255, 255, 255], list(kept)]]
 
 
+def few_bits(bits: int, colour: int, row: bytes, width: int, *extra: bytes) -> bytes:
+    """A PNG of one row with fewer than 8 bits a pixel."""
+    header = struct.pack(">IIBBBBB", width, 1, bits, colour, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), *extra, chunk(b"IDAT", zlib.compress(b"\0" + row)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def clear(*values: int) -> bytes:
+    return chunk(b"tRNS", struct.pack(f">{len(values)}H", *values))
+
+
+TWO = chunk(b"PLTE", bytes([255, 0, 0, 0, 0, 255]))
+FEW: dict[str, tuple[bytes, list[int]]] = {  # the picture, and the red of each pixel
+    "1 bit": (few_bits(1, 0, b"\xaa", 4), [255, 0, 255, 0]),
+    "1 bit, black is clear": (few_bits(1, 0, b"\xaa", 4, clear(0)), [255] * 4),
+    "1 bit, white is clear": (few_bits(1, 0, b"\xaa", 4, clear(1)), [255, 0, 255, 0]),
+    "2 bits": (few_bits(2, 0, b"\x1b", 4), [0, 85, 170, 255]),
+    "2 bits, 0 is clear": (few_bits(2, 0, b"\x1b", 4, clear(0)), [255, 85, 170, 255]),
+    "2 bits, 1 is clear": (few_bits(2, 0, b"\x1b", 4, clear(1)), [0, 255, 170, 255]),
+    "2 bits, 2 is clear": (few_bits(2, 0, b"\x1b", 4, clear(2)), [0, 85, 255, 255]),
+    "4 bits": (few_bits(4, 0, b"\x07\x8f", 4), [0, 119, 136, 255]),
+    "4 bits, 7 is clear": (few_bits(4, 0, b"\x07\x8f", 4, clear(7)), [0, 255, 136, 255]),
+    "4 bits, 8 is clear": (few_bits(4, 0, b"\x07\x8f", 4, clear(8)), [0, 119, 255, 255]),
+    "8 bits, 1 is clear": (few_bits(8, 0, b"\x00\x01\x02\x55", 4, clear(1)), [0, 255, 2, 85]),
+    "8 bits, 85 is clear": (few_bits(8, 0, b"\x00\x01\x02\x55", 4, clear(85)), [0, 1, 2, 255]),
+    "a palette": (few_bits(1, 3, b"\xaa", 2, TWO), [0, 255]),
+    "a palette, its first is clear": (few_bits(1, 3, b"\xaa", 2, TWO, chunk(b"tRNS", b"\0")), [0, 255]),
+    "a palette, its second is clear": (few_bits(1, 3, b"\xaa", 2, TWO, chunk(b"tRNS", b"\xff\0")), [255, 255]),
+    "a palette of 2 bits": (few_bits(2, 3, b"\x10", 2, TWO, chunk(b"tRNS", b"\xff\0")), [255, 255]),
+    "8 bits of colour": (few_bits(8, 2, bytes([1, 2, 3, 1, 2, 4]), 2, clear(1, 2, 3)), [255, 1]),
+    "a background is not used": (few_bits(8, 6, bytes(4), 1, chunk(b"bKGD", struct.pack(">3H", 0, 255, 0))), [255]),
+    "gamma is not used": (few_bits(8, 0, b"\x80", 1, chunk(b"gAMA", struct.pack(">I", 100_000))), [128]),
+    "16 bits of grey": (png16(np.array([[[500], [501], [257], [40_000]]]), (500,)), [255, 2, 1, 156]),
+    "16 bits of colour": (png16(np.array([[[1, 2, 3], [257, 514, 771]]]), (1, 2, 3)), [255, 1]),
+    "16 bits with alpha": (png16(np.array([[[65535, 0, 0, 0], [257, 0, 0, 65535], [0, 0, 0, 32768]]])), [255, 1, 127]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_the_clear_colour_of_every_depth_is_white(name: str) -> None:
+    data, red = FEW[name]
+    assert np.asarray(open_image(data))[0, :, 0].tolist() == red
+
+
 def test_one_bit_grey_and_palette_keep_their_colours() -> None:
     bits = np.array([[True, False, True]])
     assert np.asarray(open_image(encoded(Image.fromarray(bits))))[..., 0].tolist() == [[255, 0, 255]]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from fractions import Fraction
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
 
 from rl.errors import ConfigError, RewardError
-from rl.registry import Registry
+from rl.registry import Registry, taken_names
 
 
 def make(**built_in: object) -> Registry:
@@ -85,6 +85,7 @@ def test_an_installed_package_brings_a_member(tmp_path: Path, first: str) -> Non
     listed, broken = done.stdout.splitlines()
     assert listed == "['broken', 'mine'] from outside"
     assert broken.startswith("gadget 'broken': brought:none cannot be imported: AttributeError")
+    assert broken.endswith("; it is of the package brought: install that again, or uninstall it")
 
 
 def test_entry_points_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,3 +113,53 @@ def test_a_member_of_another_class_is_one_line() -> None:
 def test_a_name_that_a_setting_takes_beside_the_members_asks_no_installed_package(monkeypatch) -> None:
     monkeypatch.setattr("rl.registry.entry_points", lambda **_: pytest.fail("asked"))
     make(floor="math:floor").require("gadget", "auto", "auto")
+
+
+BODIES = {
+    "raise RuntimeError('no GPU')": "RuntimeError: no GPU", "raise SystemExit(3)": "SystemExit: 3",
+    "import lost_module": "ModuleNotFoundError",
+    "raise ConfigError('set X')": "set X", "1 / 0": "ZeroDivisionError: division by zero", "x = (": "SyntaxError",
+    "raise KeyError": "KeyError",
+    "raise ValueError('a\\nb')": "ValueError: a", "import rl.nothing": "ModuleNotFoundError", "assert False": "AssertionError",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_a_package_that_does_not_import_is_named_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str
+) -> None:
+    (tmp_path / "bad_plugin.py").write_text(f"from rl.errors import ConfigError\n{body}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    points = [EntryPoint("mine", "bad_plugin:x", "unigrpo.gadgets")]
+    monkeypatch.setattr("rl.registry.entry_points", lambda group: points)
+    with pytest.raises(ConfigError) as caught:
+        make()["mine"]
+    line = str(caught.value)
+    assert (
+        line.startswith("gadget 'mine': bad_plugin:x cannot be imported: ")
+        and BODIES[body] in line
+        and "\n" not in line
+    )
+    assert "it is of the package bad_plugin: install that again, or uninstall it" in line
+    sys.modules.pop("bad_plugin", None)
+
+
+def test_a_name_that_is_taken_is_one_line_and_the_first_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [
+        EntryPoint("floor", "theirs:floor", "unigrpo.gadgets"), EntryPoint("new", "math:ceil", "unigrpo.gadgets"),
+        EntryPoint("new", "math:trunc", "unigrpo.gadgets"), EntryPoint("new", "math:ceil", "unigrpo.gadgets"),
+        EntryPoint("floor", "theirs:floor", "unigrpo.others"), EntryPoint("ceil", "math:ceil", "unigrpo.gadgets"),
+    ]  # fmt: skip
+    monkeypatch.setattr("rl.registry.entry_points", lambda **given: EntryPoints(points).select(**given))
+    gadgets = make(floor="math:floor", ceil="math:ceil")
+    assert gadgets["floor"](2.5) == 2 and gadgets["new"](2.5) == 3
+    first, second = [line for line in taken_names() if line.startswith("gadget ")][-2:]
+    assert first == (
+        "gadget 'floor' of the package theirs (theirs:floor) is not used: unigrpo itself has one of that name; give its entry "
+        "point another name"
+    )
+    assert "gadget 'new' of the package math (math:trunc) is not used: math has one of that name" in second
+
+
+def test_nothing_of_this_environment_is_taken() -> None:
+    assert [line for line in taken_names() if not line.startswith("gadget")] == []

@@ -209,3 +209,40 @@ def test_damage_is_left_to_resuming(tmp_path: Path) -> None:
     config = saved(tmp_path, "full")
     (config.run_dir / "checkpoints" / "global_step_1" / "state.json").write_text("{")
     check_resume(change(config, "seed", value=8), "train", [3])  # not whole: the run starts afresh
+
+
+MAY_CHANGE: list[tuple[tuple[str, ...], object]] = [
+    (("learner", "max_grad_norm"), 3.0), (("learner", "lr_schedule"), "cosine"), (("rollout", "n_samples_per_prompt"), 8),
+    (("save_freq",), 9), (("test_freq",), 9), (("tracking", "experiment"), "other"), (("cluster", "rollout_workers"), 3),
+    (("val_before_train",), False), (("learner", "threads"), 2), (("rollout", "text", "temperature"), 0.3),
+    (("evaluation", "text", "steps"), 2), (("learner", "algorithm", "clip_low"), 0.1), (("learner", "algorithm", "mu"), 3),
+    (("rewards", "mix"), {"text": {"custom": 2.0}}), (("learner", "mini_batch_size"), 2), (("output_dir",), None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "value"), MAY_CHANGE, ids=lambda value: str(value))
+def test_what_no_saved_number_depends_on_may_change(
+    runs: dict[str, Config], path: tuple[str, ...], value: object
+) -> None:
+    for config in (runs["full"], runs["lora"]):
+        check_resume(change(config, *path, value=config.output_dir if value is None else value), "train", [3])
+
+
+ROWS: list[tuple[list[int], list[str]]] = [
+    ([0], ["rows.jsonl"]), ([300], ["rows.jsonl"]), ([3], ["./rows.jsonl"]), ([3, 1], ["rows.jsonl", "x.jsonl"]),
+    ([1, 3], ["x.jsonl", "rows.jsonl"]),
+    ([3], ["sub/rows.jsonl"]), ([2], ["x.jsonl"]), ([3, 3, 3], ["rows.jsonl"] * 3), ([], []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows", "sources"), ROWS, ids=str)
+def test_other_rows_or_the_same_under_another_name(
+    runs: dict[str, Config], rows: list[int], sources: list[str]
+) -> None:
+    """As many rows from as many sources go on, whatever a source is called; else one line says what was saved."""
+    config = change(runs["full"], "data", "train", value=[SourceConfig(source) for source in sources])
+    if rows == [3]:
+        check_resume(config, "train", rows)
+    else:
+        line = refusal(config, rows)
+        assert "data.train" in line and "rows.jsonl" in line and len(line) < 900

@@ -33,14 +33,6 @@ NAMES = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a store without runs: making one takes seconds."""
-    folder = tmp_path_factory.mktemp("empty")
-    MlflowClient(store_uri(folder))
-    return folder / "mlflow.db"
-
-
 def run_of(folder: Path) -> str:
     return json.loads((folder / RUN_FILE).read_text())["run_id"]
 
