@@ -16,7 +16,7 @@ from rewards.base import Reward
 from rewards.custom import FunctionReward
 from rewards.settings import RewardSettings
 from rl.errors import RewardError, one_line
-from rl.registry import Registry, close_to
+from rl.registry import Registry, Takes, close_to
 
 GROUP = "unigrpo.rewards"
 BUILT_IN: dict[str, str] = {
@@ -41,7 +41,7 @@ BUILT_IN: dict[str, str] = {
     "imagereward": "rewards.pictures.imagereward:ImageRewardReward",
     "ocr": "rewards.pictures.ocr:OcrReward",
 }
-REWARDS: Registry[Any] = Registry("reward", BUILT_IN, group=GROUP, error=RewardError)
+REWARDS: Registry[Any] = Registry("reward", BUILT_IN, group=GROUP, error=RewardError, member=Takes())
 
 Spec = str | Mapping[str, Any]
 
