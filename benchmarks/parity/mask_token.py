@@ -40,7 +40,12 @@ def measure(policy: MaskedDiffusionPolicy, prompts: list[Prompt], config: Config
                 own.append(shares[0])
                 apart.append((shares[0] - shares[1]).abs())
     found, between = torch.cat(own), torch.cat(apart)
-    return {"tokens": len(found), "mean": float(found.mean()), "largest": float(found.max()), "of_a_ratio": float(between.mean())}
+    return {
+        "tokens": len(found),
+        "mean": float(found.mean()),
+        "largest": float(found.max()),
+        "of_a_ratio": float(between.mean()),
+    }
 
 
 def masked(

@@ -15,7 +15,9 @@ POLICY = toy_policy(scale=0.6)
 
 
 @pytest.mark.parametrize("length", [*range(2, 22), 40, 64, 100])
-def test_a_log_prob_is_of_the_whole_vocabulary_and_the_share_is_what_leaving_the_mask_out_would_add(length: int) -> None:
+def test_a_log_prob_is_of_the_whole_vocabulary_and_the_share_is_what_leaving_the_mask_out_would_add(
+    length: int,
+) -> None:
     chance, mask_id = np.random.default_rng(length), POLICY.vocabulary.mask_id
     written = torch.from_numpy(chance.integers(20, 200, length))
     hidden = torch.from_numpy(chance.permutation(length) < max(1, length // 2))

@@ -144,7 +144,9 @@ KINDS: dict[str, tuple[Registry, list[tuple[object, str]]]] = {
         (Lookalike(), "is not an instance of"), ([0.1, 0.5], "is not an instance of"), (0.5, "0.5 is not an instance of"),
     ]),
     "normalizer": (NORMALIZERS, [(lambda mask, lengths, constant: 1, "Normalizer"), (Lookalike(), "Normalizer"), (7, "Norm")]),
-    "KL estimator": (KL_ESTIMATORS, [(1.0, "cannot be called"), (lambda a, b: a, "must take 1 argument by place; it takes (a, b)")]),
+    "KL estimator": (KL_ESTIMATORS, [
+        (1.0, "cannot be called"), (lambda a, b: a, "must take 1 argument by place; it takes (a, b)"),
+    ]),
     "estimator": (ESTIMATORS, [(lambda draw: None, "rl.estimators.base.Estimator"), (Lookalike(), "Estimator")]),
     "remasking rule": (REMASKING, [
         (lambda logits, probability, noise: noise, "is not an instance of policies.samplers.remasking.Remasking"),
@@ -164,7 +166,9 @@ KINDS: dict[str, tuple[Registry, list[tuple[object, str]]]] = {
     "image tokenizer": (IMAGE_TOKENIZERS, [
         ("x".join, "must take 3 arguments"), (lambda folder: None, "it takes (folder)"), (Lookalike(), "cannot be called"),
     ]),
-    "data source": (GENERATORS, [([], "cannot be called"), (lambda: [], "must take 1 argument"), (Lookalike(), "cannot be called")]),
+    "data source": (GENERATORS, [
+        ([], "cannot be called"), (lambda: [], "must take 1 argument"), (Lookalike(), "cannot be called"),
+    ]),
     "reward": (REWARDS, [({"name": "format"}, "cannot be called"), (0.5, "cannot be called"), (None, "None cannot be called")]),
     "family": (FAMILIES, [(Lookalike(), "policies.families.registry.Family"), (lambda config: None, "Family")]),
     "weight wire": (WIRES, [(Lookalike(), "cluster.weights.base.Wire"), (Lookalike, "Wire")]),

@@ -31,7 +31,8 @@ GOOD = {
     "booleans": "def reward(completions):\n    return [len(c) > 5 for c in completions]\n",
     "Decimal": "from decimal import Decimal\ndef reward(completions):\n    return [Decimal(len(c)) / 100 for c in completions]\n",
     "prints": f"def reward(completions):\n    print('looking')\n{LENGTH}",
-    "a class with __call__": f"class Reward:\n  def __call__(self, completions):\n{LENGTH.replace('    r', '      r')}reward = Reward()\n",
+    "a class with __call__": "class Reward:\n  def __call__(self, completions):\n"
+    f"{LENGTH.replace('    r', '      r')}reward = Reward()\n",
     "a latin-1 file": "# -*- coding: latin-1 -*-\nNAME = 'caf\xe9'\ndef reward(completions):\n" + LENGTH,
     "a byte order mark": f"\ufeffdef reward(completions):\n{LENGTH}",
 }

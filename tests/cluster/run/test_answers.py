@@ -55,7 +55,8 @@ def longest(policy: Any, config: Config, inputs: Inputs) -> int:
 
 
 ANSWERS = ["5", "so 5", ".", WORD, WORD * 5, WORD * 20, WORD * 30, "é" * 30, "\u0344" * 10, "<think>" * 20, "a\n" * 30, "😀" * 9,
-           "the answer is 5. " * 3, "0123456789" * 8, "x" * 60, "ab cd " * 12, "=" * 50, "1+1=2;" * 10, "\t" * 40 + "5", "ÅÅ" * 15]  # fmt: skip
+           "the answer is 5. " * 3,
+           "0123456789" * 8, "x" * 60, "ab cd " * 12, "=" * 50, "1+1=2;" * 10, "\t" * 40 + "5", "ÅÅ" * 15]  # fmt: skip
 
 
 @pytest.mark.parametrize("canvas", [0.0, 1.0])
@@ -65,7 +66,9 @@ def test_an_answer_that_just_fits_passes_and_one_token_less_is_one_line(
 ) -> None:
     """What is measured is what is learned: the toy's length is set to just that."""
     config = make(tmp_path, [{"solution": answer}])
-    config = load_config("recipe.yaml", [f"sft.canvas_prob={canvas}", f"sft.eos_fill={'canvas' if len(answer) % 2 else 'block'}"])
+    config = load_config(
+        "recipe.yaml", [f"sft.canvas_prob={canvas}", f"sft.eos_fill={'canvas' if len(answer) % 2 else 'block'}"]
+    )
     inputs = measured(config)
     length = longest(policy, config, inputs)
     from policies.room import Room
@@ -80,14 +83,22 @@ def test_an_answer_that_just_fits_passes_and_one_token_less_is_one_line(
     limit = length
     assert len(measured(config).train[0]) == 1
     limit = length - 1
-    with pytest.raises(DataError, match=rf"^train.jsonl: row 1: {length} tokens, \d+ of them its worked answer's, but .* takes") as e:
+    with pytest.raises(
+        DataError, match=rf"^train.jsonl: row 1: {length} tokens, \d+ of them its worked answer's, but .* takes"
+    ) as e:
         measured(config)
     assert "\n" not in str(e.value)
 
 
 def test_a_long_answer_is_found_before_the_start_dropped_or_its_prompt_cut(tmp_path: Path, capfd) -> None:
-    rows = [{"id": "a", "solution": "5"}, {"id": "b", "solution": WORD * 400}, {"id": "c", "prompt": "x " * 400, "solution": "5"}]
-    with pytest.raises(DataError, match=r"^train.jsonl: row 2: .* worked answer's, .*\(2 of 3 rows of data.train\[0\] are too long"):
+    rows = [
+        {"id": "a", "solution": "5"},
+        {"id": "b", "solution": WORD * 400},
+        {"id": "c", "prompt": "x " * 400, "solution": "5"},
+    ]
+    with pytest.raises(
+        DataError, match=r"^train.jsonl: row 2: .* worked answer's, .*\(2 of 3 rows of data.train\[0\] are too long"
+    ):
         measured(make(tmp_path, rows))
     data = {"train": [{"source": "train.jsonl"}], "val": [{"source": "val.jsonl"}], "filter_overlong": "drop"}
     assert [prompt.id for prompt in measured(make(tmp_path, rows, data=data)).all] == ["a"]
@@ -151,6 +162,8 @@ def test_a_row_that_draws_has_a_picture_that_opens(tmp_path: Path, picture: str 
     if picture == "a.png":
         assert len(measured(config).train[0]) == 1
     else:
-        with pytest.raises(DataError, match=r"train.jsonl: (row|line) 1: |has no picture; sft needs a column image") as caught:
+        with pytest.raises(
+            DataError, match=r"train.jsonl: (row|line) 1: |has no picture; sft needs a column image"
+        ) as caught:
             measured(config)
         assert "\n" not in str(caught.value)

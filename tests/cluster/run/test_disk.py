@@ -39,7 +39,9 @@ def refusal(monkeypatch: pytest.MonkeyPatch, wanted: Config, free: int, **option
 
 
 LORA = {"learner": {"lora": {"rank": 4}}}
-ROOM: list[tuple[dict, dict, bool, int]] = [  # settings, options, whether a policy is there, bytes a weight that are needed
+ROOM: list[
+    tuple[dict, dict, bool, int]
+] = [  # settings, options, whether a policy is there, bytes a weight that are needed
     ({}, {}, False, 16),  # a checkpoint is the weights and two moments, and the policy is written beside it
     ({}, {"trains": False}, False, 16),
     ({"policy": {"dtype": "bfloat16"}}, {}, False, 8),
@@ -92,7 +94,8 @@ def test_the_disk_is_that_of_the_nearest_folder_there_is(tmp_path: Path, below: 
 
 @pytest.mark.parametrize(
     ("count", "shown"),
-    [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1.0 KiB"), (3 * 2**19, "1.5 MiB"), (32 * 10**9, "29.8 GiB"), (2**42, "4.0 TiB"),
+    [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1.0 KiB"), (3 * 2**19, "1.5 MiB"), (32 * 10**9, "29.8 GiB"), 
+     (2**42, "4.0 TiB"),
      (2**54, "16384.0 TiB")],
 )  # fmt: skip
 def test_sizes_in_words(count: int, shown: str) -> None:
@@ -106,7 +109,9 @@ def test_a_full_disk_is_one_line_before_the_start(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=5000))
     result = unigrpo(command, "--recipe", make_run(tmp_path))
     assert result.exit_code == 2 and result.stdout == "" and result.stderr.count("\n") == 1
-    assert result.stderr.startswith(f"error: output_dir={tmp_path / 'runs'}: 4.9 KiB are free on its disk; this run needs")
+    assert result.stderr.startswith(
+        f"error: output_dir={tmp_path / 'runs'}: 4.9 KiB are free on its disk; this run needs"
+    )
     assert not (tmp_path / "runs").exists()
 
 

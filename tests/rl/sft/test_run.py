@@ -264,7 +264,9 @@ def test_a_full_disk_is_a_warning_until_the_end(
 
 
 @pytest.mark.parametrize(("settings", "stops"), [({"save_freq": 8}, None), ({}, 4)])
-def test_what_must_be_saved_and_cannot_ends_the_run(tmp_path: Path, monkeypatch, settings: dict, stops: int | None) -> None:
+def test_what_must_be_saved_and_cannot_ends_the_run(
+    tmp_path: Path, monkeypatch, settings: dict, stops: int | None
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
