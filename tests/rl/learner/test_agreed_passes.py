@@ -116,6 +116,7 @@ def train(lengths: Sequence[int], algorithm: UniGRPOConfig, ranks: int) -> list[
     def one(rank: int) -> tuple[list[float], np.ndarray]:
         policy = bench_policy(SHAPE, 48, seed=1)
         reference = Reference(policy)
+        assert isinstance(reference.policy, MaskedDiffusionPolicy)
         watched(reference.policy, meeting, rank, "reference")
         engine = ThreadEngine(meeting, rank, policy, config)
         learner = UniGRPOLearner(watched(policy, meeting, rank, "policy"), engine, config, reference)
