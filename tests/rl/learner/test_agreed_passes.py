@@ -133,10 +133,10 @@ def train(lengths: Sequence[int], algorithm: UniGRPOConfig, ranks: int) -> list[
 
 
 @pytest.mark.parametrize("lengths", LENGTHS, ids=lambda lengths: "-".join(map(str, lengths)))
-def test_every_estimator_on_two_and_three_ranks_is_as_on_one(lengths: tuple[int, ...]) -> None:
+def test_on_two_and_three_ranks_as_on_one(lengths: tuple[int, ...]) -> None:
     place, names = LENGTHS.index(lengths), [*ESTIMATORS]
-    if lengths not in ALL:  # two of them, by turns
-        names = [names[(2 * place + more) % len(names)] for more in (0, 1)]
+    if lengths not in ALL:  # one of them, by turns
+        names = [names[place % len(names)]]
     for index, estimator in enumerate(names):
         schedule = ("stratified", "full", "random")[(place + index) % 3]  # full: neighbouring updates share a pass
         algorithm = UniGRPOConfig(estimator=estimator, schedule=schedule, mu=MU, kl_coef=0.05)
