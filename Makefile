@@ -86,8 +86,9 @@ judge: $(JUDGE)/.installed ## a real vLLM on CPU judges short runs, and is kille
 	$(BIN)/python -m benchmarks.faults.judge_run --vllm $(JUDGE)/bin/vllm --model $(JUDGE)/smollm2 $(ARGS)
 
 .PHONY: mlflow
+mlflow: export RUN := $(RUN)
 mlflow: $(STAMP) ## open MLflow on a run (RUN=runs/NAME)
-	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$(abspath $(RUN))/mlflow.db"
+	$(BIN)/mlflow ui --backend-store-uri "$$($(BIN)/python -m rl.tracking.mlflow_address "$$RUN")"
 
 .PHONY: wheel
 wheel: $(STAMP) ## build dist/unigrpo-*.whl

@@ -83,15 +83,21 @@ class Room:
             max_length=self.limit,
         )
 
-    def too_long(self, prompts: Sequence[Prompt], written: Callable[[Prompt], int]) -> list[TooLong]:
-        """The prompts that do not fit with a response of ``written(prompt)`` tokens, by their places.
+    def too_long(
+        self,
+        prompts: Sequence[Prompt],
+        written: Callable[[Prompt], int],
+        at_most: Callable[[Prompt], int] | None = None,
+    ) -> list[TooLong]:
+        """The prompts that do not fit with a response of ``written(prompt)`` tokens, by their places. at_most: a bound of it
+        that is found faster.
 
         Raises DataError for a prompt that the policy's layout or chat template refuses, with its id; NeedsPolicyError.
         """
         suspects = [
             place
             for place, prompt in enumerate(prompts)
-            if sum(map(_length, self._parts(prompt))) + written(prompt) > self.limit
+            if sum(map(_length, self._parts(prompt))) + (at_most or written)(prompt) > self.limit
         ]
         found = []
         for start in range(0, len(suspects), _BATCH):
@@ -101,6 +107,13 @@ class Room:
                 if tokens + response > self.limit:
                     found.append(TooLong(place, tokens + response, response))
         return found
+
+    def tokens(self, text: str) -> int:
+        """Of a text without a template, as a worked answer is."""
+        return len(self._exact.encode(text))
+
+    def tokens_at_most(self, text: str) -> int:
+        return _bytes(text) if self._counting.bounds else _UNKNOWN
 
     def shortened(self, prompt: Prompt, written: int) -> Prompt | None:
         """The prompt without the beginning of its longest turn, so that it fits; None where that cannot be.

@@ -17,7 +17,7 @@ from rewards.custom import FunctionReward
 from rewards.functions.source import functions, parse
 from rewards.settings import RewardSettings
 from rl.errors import RewardError, one_line
-from rl.registry import Registry, close_to
+from rl.registry import Registry, Takes, close_to
 
 GROUP = "unigrpo.rewards"
 BUILT_IN: dict[str, str] = {
@@ -42,7 +42,7 @@ BUILT_IN: dict[str, str] = {
     "imagereward": "rewards.pictures.imagereward:ImageRewardReward",
     "ocr": "rewards.pictures.ocr:OcrReward",
 }
-REWARDS: Registry[Any] = Registry("reward", BUILT_IN, group=GROUP, error=RewardError)
+REWARDS: Registry[Any] = Registry("reward", BUILT_IN, group=GROUP, error=RewardError, member=Takes())
 
 Spec = str | Mapping[str, Any]
 

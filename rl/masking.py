@@ -72,6 +72,7 @@ SCHEDULES: Registry[Schedule] = Registry(
         "full": Schedule(_full),
     },
     group="unigrpo.schedules",
+    member=Schedule,
 )
 
 

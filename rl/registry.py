@@ -6,7 +6,9 @@ Each kind has one ``Registry``. The config's checks and their messages read it, 
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
@@ -18,6 +20,27 @@ _SHOWN = 120  # characters of an unknown name that a message quotes
 _ALL: list[Registry[Any]] = []  # of this process, in the order in which they were made
 
 
+@dataclass(frozen=True, slots=True)
+class Takes:
+    """Something to call with so many arguments by place. None: with any. Example: ``Takes(1).problem(math.floor)`` is ``""``."""
+
+    arguments: int | None = None
+
+    def problem(self, found: object) -> str:
+        if not callable(found):
+            return "cannot be called"
+        if self.arguments is None:
+            return ""
+        try:
+            inspect.signature(found).bind(*[None] * self.arguments)
+        except ValueError:  # some of C's functions do not say what they take
+            return ""
+        except TypeError:
+            noun = "argument" if self.arguments == 1 else "arguments"
+            return f"must take {self.arguments} {noun} by place; it takes {inspect.signature(found)}"
+        return ""
+
+
 class Registry(Generic[T], Mapping[str, T]):
     """Members of one kind by name. A mapping: a member is imported when it is first asked for.
 
@@ -25,7 +48,8 @@ class Registry(Generic[T], Mapping[str, T]):
     built_in  name -> ``module:attribute``, or the member itself
     group     entry-point group under which an installed package brings its own, e.g. ``unigrpo.estimators``
     error     what an unknown name raises, a ``UniGRPOError``
-    member    the class of every member; None: not checked
+    member    what every member is: an instance of a class, or of ``module:attribute`` where that is heavy to import; or
+              something to call, ``Takes``; None: anything
 
     Example: ``Registry("rounding", {"floor": "math:floor"}, group="unigrpo.roundings")["floor"](2.5)``.
     """
@@ -37,7 +61,7 @@ class Registry(Generic[T], Mapping[str, T]):
         *,
         group: str,
         error: type[UniGRPOError] = ConfigError,
-        member: type | None = None,
+        member: type | str | Takes | None = None,
     ) -> None:
         self.kind, self.group, self._error, self._member = kind, group, error, member
         self._targets: dict[str, str | T] = dict(built_in)
@@ -46,12 +70,15 @@ class Registry(Generic[T], Mapping[str, T]):
         _ALL.append(self)
 
     def register(self, name: str, member: str | T) -> None:
-        """Add a member, or ``module:attribute`` of it, to this process. Raises the registry's error for a name that is taken.
+        """Add a member, or ``module:attribute`` of it, to this process. Raises the registry's error for a name that is taken,
+        and for a member of another kind; what a text names is looked at when it is asked for.
 
         Ray's actors are other processes: what they need comes by an entry point.
         """
         if name in self and self._targets.get(name) != member:
             raise self._error(f"{self.kind} {name!r}: already registered; choose another name")
+        if not isinstance(member, str):
+            self._check(name, member, _shown(member))
         self._targets[name] = member
 
     def require(self, where: str, name: object, *also: str) -> None:
@@ -92,9 +119,7 @@ class Registry(Generic[T], Mapping[str, T]):
             raise self._unimported(name, text, first_line(error), point) from error
         except (Exception, SystemExit) as error:  # a package's own code runs here
             raise self._unimported(name, text, one_line(error), point) from error
-        if self._member is not None and not isinstance(found, self._member):
-            wanted = f"{self._member.__module__}.{self._member.__name__}"
-            raise self._error(f"{self.kind} {name!r}: {text} is not an instance of {wanted}; CONTRIBUTING.md shows one")
+        self._check(name, found, text if isinstance(text, str) else _shown(text))
         return found
 
     def _unimported(self, name: str, text: object, reason: str, point: EntryPoint | None) -> UniGRPOError:
@@ -113,6 +138,18 @@ class Registry(Generic[T], Mapping[str, T]):
                     f"{self.kind} {point.name!r} of the package {_owner(point)} ({point.value}) is not used: {first} has one of "
                     "that name; give its entry point another name"
                 )
+
+    def _check(self, name: str, found: object, shown: str) -> None:
+        """Raises the registry's error where a member is of another kind."""
+        wanted = resolve(self._member)
+        if isinstance(wanted, Takes):
+            problem = wanted.problem(found)
+        elif wanted is None or isinstance(found, wanted):
+            problem = ""
+        else:
+            problem = f"is not an instance of {wanted.__module__}.{wanted.__name__}"
+        if problem:
+            raise self._error(f"{self.kind} {name!r}: {shown} {problem}; CONTRIBUTING.md shows one")
 
     def _entry_points(self) -> Mapping[str, EntryPoint]:
         if self._points is None:
@@ -138,6 +175,10 @@ def resolve(target: Any) -> Any:
         return target
     module, _, attribute = target.partition(":")
     return getattr(import_module(module), attribute)
+
+
+def _shown(member: object) -> str:
+    return " ".join(repr(member).split())[:100]
 
 
 def close_to(name: str, known: Iterable[str]) -> str:

@@ -29,6 +29,7 @@ BACKGROUND = (255, 255, 255)
 RELATIONS = ("left of", "right of", "above", "below")
 CATEGORIES = ("single_object", "colors", "counting", "two_object", "position", "color_attr")
 GRID = 3  # cells along each side
+SMALLEST = 24  # pixels a side: shapes of 6 pixels can be told apart
 MAX_COUNT = 4
 
 _PLACES = {
@@ -130,10 +131,10 @@ def render(spec: SceneSpec, seed: int, size: int = 48) -> np.ndarray:
 
     Objects stand in fixed places, by their number and relation, so that a tiny policy has the caption's meaning to
     learn and no layout; ``left of`` and ``right of`` share a row, ``above`` and ``below`` a column. The seed chooses
-    the colours that the spec leaves open.
+    the colours that the spec leaves open. Pixels that are left over beside three equal cells stay empty, right and below.
     """
-    if size < 24 or size % GRID:
-        raise ValueError(f"scene: size {size}; allowed: a multiple of {GRID}, 24 or more")
+    if size < SMALLEST:
+        raise ValueError(f"scene: size {size}; allowed: {SMALLEST} or more")
     rng = np.random.default_rng([seed % 2**63, zlib.crc32(caption(spec).encode())])
     total = sum(item.count for item in spec.objects)
     cells = iter(_cells(spec.relation, total))

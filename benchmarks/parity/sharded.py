@@ -27,6 +27,7 @@ from benchmarks.parity.matrix import LOSS_TOLERANCE, LOSSES, import_once, make_p
 from benchmarks.parity.ranks import fork_ranks
 
 RESPONSES = (2, 40, 1, 17, 30, 16, 3, 9)  # tokens; 16 is an image
+SHORT_RESPONSES = (2, 12, 1, 5, 9, 16, 3, 4)
 DEADLINE_S = 1800.0  # for all cases of one number of ranks
 COLLECTIVE_S = 30.0
 MU = 2
@@ -35,7 +36,7 @@ MU = 2
 @dataclass(frozen=True, slots=True)
 class Case:
     """algorithm, learner: settings that differ from the defaults. lora: an adapter is trained. stale: some rollouts are of
-    earlier weights."""
+    earlier weights. responses: tokens of each rollout."""
 
     name: str
     algorithm: dict[str, Any] = field(default_factory=dict)
@@ -43,6 +44,7 @@ class Case:
     family: str = "policy"
     lora: bool = False
     stale: bool = False
+    responses: tuple[int, ...] = RESPONSES
 
 
 def cases() -> list[Case]:
@@ -129,7 +131,7 @@ def _train(folder: Path, case: Case, rank: int, ranks: int) -> list[list[float]]
     learner = UniGRPOLearner(policy, engine, config, reference)
     losses = []
     for step in range(2):
-        metrics = learner.update(_batch(policy, algorithm, step, case.stale)).metrics
+        metrics = learner.update(_batch(policy, algorithm, step, case)).metrics
         losses.append([metrics.get(name, 0.0) for name in LOSSES])
     if ranks > 1:
         engine.close()  # pyright: ignore[reportAttributeAccessIssue]
@@ -155,14 +157,14 @@ def _policy(folder: Path, case: Case) -> Any:
     return policy
 
 
-def _batch(policy: Any, algorithm: Any, step: int, stale: bool) -> Any:
+def _batch(policy: Any, algorithm: Any, step: int, case: Case) -> Any:
     """Eight rollouts of random tokens: what is learned does not matter here."""
     from rl.masking import mask_ratios
     from rl.types import MaskDraw, Task, TrainBatch
 
     generator, vocabulary = np.random.default_rng(step), policy.vocabulary
     rows, masks, tasks, steps = [], [], [], []
-    for length in RESPONSES:
+    for length in case.responses:
         image = length == 16
         first, last = (vocabulary.image_offset, vocabulary.size) if image else (20, vocabulary.image_offset)
         prompt = int(generator.integers(3, 9))
@@ -178,8 +180,8 @@ def _batch(policy: Any, algorithm: Any, step: int, stale: bool) -> Any:
             tuple(MaskDraw(1000 * step + 10 * n + i, ratio) for i in range(count)) for n, ratio in enumerate(ratios)
         ),
         tasks=tuple(tasks), step_maps=tuple(steps),
-        staleness=np.arange(count) % 2 * min(step, 1) if stale else None,
-        on_policy=not (stale and step),
+        staleness=np.arange(count) % 2 * min(step, 1) if case.stale else None,
+        on_policy=not (case.stale and step),
     )  # fmt: skip
 
 
@@ -190,10 +192,13 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.parity.sharded", description=__doc__)
     parser.add_argument("--case", nargs="*", default=[], help="patterns of cases; all by default")
+    parser.add_argument("--short", action="store_true", help="responses of 1 to 16 tokens: a third of the passes")
     parser.add_argument("--ranks", type=int, nargs="*", default=[2, 3])
     parser.add_argument("--out", type=Path, help="where the JSON goes")
     arguments = parser.parse_args()
     chosen = [case for case in cases() if _matches(case.name, arguments.case)]
+    if arguments.short:
+        chosen = [replace(case, responses=SHORT_RESPONSES) for case in chosen]
     result = run(chosen, arguments.ranks)
     if arguments.out is not None:
         arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

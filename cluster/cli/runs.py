@@ -81,7 +81,7 @@ def sft(recipe: str, overrides: Sequence[str]) -> int:
     began = time.monotonic()
     config, screen = load_config(recipe, overrides), Console()
     check_output(config)
-    inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config))
+    inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config), answered=True)
     preflight.check_solutions(inputs)
     preflight.check_messages(inputs.val)
     preflight.check_resume(config, "sft", inputs)

@@ -119,27 +119,43 @@ class Supervisor:
     def __init__(self, server: JobServer, start: Callable[[JobServer], str], options: Options) -> None:
         self._server, self._start, self._options = server, start, options
         self._left = options.resubmits
+        self._left_behind = ""
 
     def run(self, job_id: str) -> int:
+        """The exit code of the job, or of Ctrl-C, which leaves the job alone and says what is left behind."""
+        self._waits(job_id)
+        try:
+            return self._run(job_id)
+        except KeyboardInterrupt:
+            _say(f"\n{self._left_behind}")
+            return console.INTERRUPTED
+
+    def _run(self, job_id: str) -> int:
         written = _Resumed(sys.stdout.write)
         while True:
             try:
                 job = self._server.follow(job_id, written)
             except HeadLostError as error:
+                self._waits(job_id, "if the head comes back, ")
                 self._wait_for_head(error)
                 written.again()
                 if (job := self._insist(partial(JobServer.job, job_id=job_id))).running:
+                    self._waits(job_id)
                     continue
-            except KeyboardInterrupt:
-                where = f"--address {self._server.address}"
-                _say(f"\nthe job goes on; end it with: unigrpo jobs stop {job_id} {where}")
-                return console.INTERRUPTED
             if not (job.lost and self._left):
                 return self._end(job)
             self._left -= 1
             _say(f"warning: job {job_id} was lost ({why(job)}); submitted again, {self._left} times left")
+            look = f"unigrpo jobs list --address {self._server.address}"
+            self._left_behind = f"job {job_id} was lost, and may have been submitted again: look with {look}"
             job_id, written = self._insist(self._start), _Resumed(sys.stdout.write)
+            self._waits(job_id)
             _say(f"job       {job_id}")
+
+    def _waits(self, job_id: str, condition: str = "") -> None:
+        """What Ctrl-C leaves behind from here on."""
+        stop = f"unigrpo jobs stop {job_id} --address {self._server.address}"
+        self._left_behind = f"{condition}the job goes on; end it with: {stop}"
 
     def _insist(self, ask: Callable[[JobServer], T]) -> T:
         """Ask a head that may go away again meanwhile."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from rl.data.overlap import check_disjoint, shared_with
 from rl.data.rows import load_rows
 from rl.data.values import shown
 from rl.errors import ConfigError, DataError
+from rl.sft.examples import canvas_of, on_canvas
 from rl.tasks import GENERATORS
 from rl.types import Prompt, Task
 
@@ -75,16 +77,18 @@ def load(config: Config, needs_train: bool, needs_val: bool, notes: list[str]) -
     return _disjoint(config, sources, notes)
 
 
-def fit(config: Config, folder: Path, sources: Sequence[Loaded], notes: list[str]) -> list[Loaded]:
+def fit(
+    config: Config, folder: Path, sources: Sequence[Loaded], notes: list[str], answered: bool = False
+) -> list[Loaded]:
     """Every row with its response within the policy's length, or what ``data.filter_overlong`` says of those that are not.
 
-    Raises DataError with the row.
+    answered: the response of a training row is its worked answer. Raises DataError with the row.
     """
     from policies.room import NeedsPolicyError, Room
 
     room = Room(folder)
     try:
-        return [_fitted(config, room, source, notes) for source in sources]
+        return [_fitted(config, room, source, notes, answered and source.trains) for source in sources]
     except NeedsPolicyError as error:
         notes.append(
             f"{room.name}: rows are not measured against its length: its layout needs a loaded policy ({error})"
@@ -98,11 +102,14 @@ def say(notes: Iterable[str]) -> None:
         print(f"note: {note}", file=sys.stderr, flush=True)
 
 
-def _fitted(config: Config, room: Any, source: Loaded, notes: list[str]) -> Loaded:
+def _fitted(config: Config, room: Any, source: Loaded, notes: list[str], answered: bool) -> Loaded:
     part, section = (config.rollout, "rollout") if source.trains else (config.evaluation, "evaluation")
     places = [place for place, (_, prompt) in enumerate(source.rows) if prompt.messages]
+    written, at_most = (partial(_learned, config, room.tokens), partial(_learned, config, room.tokens_at_most))
+    if not answered:
+        written, at_most = _written(part), None
     try:
-        found = room.too_long([source.rows[place][1] for place in places], _written(part))
+        found = room.too_long([source.rows[place][1] for place in places], written, at_most)
     except DataError as error:
         raise DataError(f"{_whose(source, str(error))}: {error}") from error
     if not found:
@@ -112,7 +119,8 @@ def _fitted(config: Config, room: Any, source: Loaded, notes: list[str]) -> Load
     if config.data.filter_overlong == "error":
         place, item = next(iter(long.items()))
         raise DataError(
-            f"{source.row(place)}: {item.tokens:,} tokens, {item.written:,} of them its response's, but {room.name} takes "
+            f"{source.row(place)}: {item.tokens:,} tokens, {item.written:,} of them its "
+            f"{'worked answer' if answered else 'response'}'s, but {room.name} takes "
             f"{room.limit:,} ({counted} are too long); shorten them, lower {section}'s max_new_tokens, or set "
             "data.filter_overlong=drop or truncate"
         )
@@ -147,6 +155,14 @@ def _written(part: RolloutConfig | EvaluationConfig) -> Callable[[Prompt], int]:
         Task.DRAW: 0,
     }
     return lambda prompt: lengths[prompt.task]
+
+
+def _learned(config: Config, tokens: Callable[[str], int], prompt: Prompt) -> int:
+    """Tokens of a worked answer and its end, as fine-tuning lays it out. A drawing's codes are in its layout."""
+    if not prompt.solution or prompt.task is Task.DRAW:
+        return 0
+    own = tokens(prompt.solution) + 1
+    return max(own, on_canvas(own, canvas_of(config, prompt.task))) if config.sft.canvas_prob else own
 
 
 def _disjoint(config: Config, sources: list[Loaded], notes: list[str]) -> list[Loaded]:

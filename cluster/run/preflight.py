@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.run.disk import check_space
 from cluster.run.inputs import Loaded, fit, load, say
 from cluster.weights.base import check_wire
 from cluster.workers.judge_server import check_judge, pointed_at
@@ -33,8 +34,10 @@ class Inputs:
         return (prompt for rows in (*self.train, self.val) for prompt in rows)
 
 
-def check(config: Config, *, needs_train: bool, needs_val: bool) -> Inputs:
+def check(config: Config, *, needs_train: bool, needs_val: bool, answered: bool = False) -> Inputs:
     """The policy's files, the rewards' names and settings, the data, and whether they fit together.
+
+    answered: training rows are learned with their worked answers and pictures.
 
     What is quick comes first: files before generators, and torch is imported only for the last check.
     Raises ConfigError, DataError, PolicyError or RewardError: one line each.
@@ -61,7 +64,11 @@ def check(config: Config, *, needs_train: bool, needs_val: bool) -> Inputs:
     check_policy(folder)
     _check_lora(config.learner.lora, folder)
     _check_blocks(config, folder, tasks)
-    inputs = _inputs(fit(config, folder, sources, notes))
+    inputs = _inputs(fit(config, folder, sources, notes, answered))
+    if answered:
+        _check_pictures(folder, inputs)
+    if needs_train:
+        check_space(config, folder, trains=not answered)
     say(notes)
     return inputs
 
@@ -105,6 +112,27 @@ def check_solutions(inputs: Inputs) -> None:
         for prompt in rows:
             if prompt.task is not Task.DRAW and not prompt.solution:
                 raise DataError(f"data.train: prompt {prompt.id!r} has no worked answer; sft needs a column solution")
+
+
+def _check_pictures(folder: Path, inputs: Inputs) -> None:
+    """Rows that are learned with a picture have one, or a scene that the image tokenizer is large enough for."""
+    drawn = [prompt for rows in inputs.train for prompt in rows if prompt.task in (Task.DRAW, Task.THINK_DRAW)]
+    if not drawn:
+        return
+    from policies.images.load import load_image_tokenizer
+    from rl.scenes import SMALLEST
+
+    size = load_image_tokenizer(folder / "image_tokenizer", "meta").image_size
+    for prompt in drawn:
+        if "scene" not in prompt.metadata and prompt.metadata.get("target_image") is None:
+            raise DataError(
+                f"data.train: prompt {prompt.id!r} has no picture; sft needs a column image in rows that draw"
+            )
+        if "scene" in prompt.metadata and size < SMALLEST:
+            raise DataError(
+                f"data.train: prompt {prompt.id!r}: scenes are drawn on {SMALLEST} pixels a side or more, and {folder} takes "
+                f"pictures of {size}; leave source scenes out, or use a policy with a larger image tokenizer"
+            )
 
 
 def check_resume(config: Config, command: str, inputs: Inputs) -> None:

@@ -49,6 +49,13 @@ def check_policy(path_or_name: str | Path) -> Path:
     return folder
 
 
+def weight_shapes(folder: Path) -> list[tuple[int, ...]]:
+    """Of the weights that a policy of this folder has, from config.json alone; tied ones once."""
+    family, config = _family(folder)
+    module = empty_module(partial(Transformer, family.sizes(config)), torch.float32, "meta")
+    return [tuple(parameter.shape) for parameter in module.parameters()]
+
+
 def own_block_length(folder: Path) -> int | None:
     """Of a block-causal family's blocks, from config.json alone; None where all tokens see each other."""
     family, config = _family(folder)

@@ -11,7 +11,7 @@ import torch
 from policies.base import ImageTokenizer
 from policies.files.folders import read_object
 from rl.errors import PolicyError, first_line
-from rl.registry import Registry
+from rl.registry import Registry, Takes
 
 # (folder, what its config.json says, device) -> tokenizer
 IMAGE_TOKENIZERS: Registry[Callable[..., ImageTokenizer]] = Registry(
@@ -19,6 +19,7 @@ IMAGE_TOKENIZERS: Registry[Callable[..., ImageTokenizer]] = Registry(
     {"lfq": "policies.images.lfq:load_lfq", "MAGVITv2": "policies.images.magvit:load_magvit"},
     group="unigrpo.image_tokenizers",
     error=PolicyError,
+    member=Takes(3),
 )
 
 

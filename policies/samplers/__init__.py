@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rl.registry import Registry
+from rl.registry import Registry, Takes
 
 AUTO = "auto"  # in the settings: as the policy's family does (policies.samplers.habits)
 
@@ -23,6 +23,7 @@ REMASKING: Registry[Any] = Registry(
         "origin": "policies.samplers.remasking:ORIGIN",
     },
     group="unigrpo.remasking",
+    member="policies.samplers.remasking:Remasking",
 )
 
 # Unmasking schedules of images: share of the time that has passed, 0..1 -> share of the codes still masked.
@@ -30,6 +31,7 @@ UNMASKING: Registry[Any] = Registry(
     "unmasking schedule",
     {"cosine": "policies.samplers.schedules:cosine", "linear": "policies.samplers.schedules:linear"},
     group="unigrpo.unmasking",
+    member=Takes(1),
 )
 
 # Unmasking schedules of text (policies.samplers.schedules.TextSchedule). ``auto`` in the settings is the family's own.
@@ -37,6 +39,7 @@ TEXT_SCHEDULES: Registry[Any] = Registry(
     "text schedule",
     {"uniform": "policies.samplers.schedules:UNIFORM", "dream": "policies.samplers.schedules:DREAM"},
     group="unigrpo.text_schedules",
+    member="policies.samplers.schedules:TextSchedule",
 )
 
 # Caches of text, what a denoising step computes anew: policy, settings, group size -> policies.samplers.states.base.States.
@@ -48,4 +51,5 @@ CACHES: Registry[Any] = Registry(
         "dual": "policies.samplers.states.cached:DualStates",
     },
     group="unigrpo.caches",
+    member=Takes(3),
 )

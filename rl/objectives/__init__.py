@@ -17,4 +17,5 @@ OBJECTIVES: Registry[Objective] = Registry(
         "dpo": Objective("rl.objectives.dpo:dpo", pairs=True, needs_reference=True),
     },
     group="unigrpo.objectives",
+    member=Objective,
 )

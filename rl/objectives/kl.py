@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rl.registry import Registry
+from rl.registry import Registry, Takes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,4 +21,5 @@ KL_ESTIMATORS: Registry[Callable[[Tensor], Tensor]] = Registry(
         "k3": lambda log_ratio: log_ratio.expm1() - log_ratio,
     },
     group="unigrpo.kl_estimators",
+    member=Takes(1),
 )

@@ -49,4 +49,5 @@ NORMALIZERS: Registry[Normalizer] = Registry(
         "constant": Normalizer(_constant, needs_length=True),
     },
     group="unigrpo.normalizers",
+    member=Normalizer,
 )

@@ -64,10 +64,7 @@ class ExampleMaker:
             self._prefixes[prompt.id] = self.policy.encode_prompt(prompt).prefix
         vocabulary = self.policy.vocabulary
         response = [*self.policy.tokenizer.encode(prompt.solution), vocabulary.eos_id]
-        rollout = self.config.rollout
-        sampling: TextSampling = (
-            rollout.think_draw.think if prompt.task is Task.THINK_DRAW else getattr(rollout, prompt.task)
-        )
+        sampling = canvas_of(self.config, prompt.task)
         canvas = rng.random() < self.config.sft.canvas_prob
         return text_example(
             self._prefixes[prompt.id], response, vocabulary.eos_id, sampling if canvas else None,
@@ -143,9 +140,8 @@ def text_example(
         body = np.asarray(response)
         hidden = _pick(len(body), rng.random(), rng)
         return _example(prefix, body, (), hidden, hidden)
-    block = canvas.block_length
+    block, total = canvas.block_length, on_canvas(len(response), canvas)
     filled = -(-len(response) // block) * block
-    total = max(canvas.max_new_tokens, filled)
     filled = total if whole_canvas else filled
     body = np.full(total, eos_id, dtype=np.int64)
     body[: len(response)] = response
@@ -159,6 +155,16 @@ def text_example(
         window = slice(0, filled)
     hidden[window] = scored[window] = _pick(window.stop - window.start, rng.random(), rng)
     return _example(prefix, body, (), hidden, scored)
+
+
+def on_canvas(response: int, canvas: TextSampling) -> int:
+    """Tokens that a response of so many takes on a canvas: all of it, or whole blocks where it is longer."""
+    return max(canvas.max_new_tokens, -(-response // canvas.block_length) * canvas.block_length)
+
+
+def canvas_of(config: Config, task: Task) -> TextSampling:
+    rollout = config.rollout
+    return rollout.think_draw.think if task is Task.THINK_DRAW else getattr(rollout, task)
 
 
 def _pick(length: int, ratio: float, rng: np.random.Generator) -> np.ndarray:

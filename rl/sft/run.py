@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,12 +11,15 @@ from policies.base import Policy
 from policies.network.packed_sequences import pack_sequences
 from rl.checkpoints.save_timer import SaveTimer
 from rl.config import Config
+from rl.errors import CheckpointError
 from rl.learner.engine import Engine
 from rl.learner.trained import trained
 from rl.protocols import Checkpoints, Prompts
 from rl.sft.examples import ExampleMaker
 from rl.sft.steps import train_steps
 from rl.stop import Stop, StopRequested
+
+logger = logging.getLogger(__name__)
 
 
 class FineTuner:
@@ -79,9 +83,8 @@ class SftRun:
             due = bool(config.save_freq) and self.step % config.save_freq == 0
             ended = self.step == last and (saved or config.save_freq)  # or the same command would do the rest again
             if due or ended or timer.due() or stop.requested:
-                self._save(before)
+                saved = self._save_if_there_is_room(before, must=stop.requested or self.step == last) or saved
                 timer.restart()
-                saved = True
             if stop.requested:
                 raise KeyboardInterrupt
             if evaluate is not None and config.test_freq and self.step % config.test_freq == 0 and self.step < last:
@@ -94,6 +97,17 @@ class SftRun:
                     raise KeyboardInterrupt from None
                 self.policy.module.train()
         self.policy.module.eval()
+
+    def _save_if_there_is_room(self, before: Mapping[str, float], must: bool) -> bool:
+        """Whether it was saved. Where the disk is full, training goes on; raises CheckpointError where it ``must`` be."""
+        try:
+            self._save(before)
+        except CheckpointError as error:
+            if must:
+                raise
+            logger.warning("%s; training goes on, and saves again when it is due", error)
+            return False
+        return True
 
     def _save(self, before: Mapping[str, float]) -> None:
         state = {

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from rl.errors import ConfigError
-from rl.registry import Registry
+from rl.registry import Registry, Takes
 from rl.types import Prompt
 
 Generator = Callable[..., list[Prompt]]
@@ -42,4 +42,5 @@ GENERATORS: Registry[Generator] = _Generators(
     "data source",
     {name: f"rl.tasks.{name}:generate" for name in ("sudoku4x4", "chain_sum", "gsm_symbolic", "easy_vqa", "scenes")},
     group="unigrpo.tasks",
+    member=Takes(1),
 )

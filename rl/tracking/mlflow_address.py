@@ -1,12 +1,14 @@
 """Addresses of MLflow stores: which ones MLflow 3 takes. Nothing is contacted or looked up here.
 
 What a machine lacks for an address (a driver, a folder, a server that answers) is found by ``rl.tracking.mlflow_store``.
+``python -m rl.tracking.mlflow_address RUN_FOLDER`` prints the address of a run's own store.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -119,3 +121,7 @@ def _is_installed(scheme: str) -> bool:
     from importlib.metadata import entry_points
 
     return any(point.name == scheme for point in entry_points(group="mlflow.tracking_store"))
+
+
+if __name__ == "__main__":
+    print(store_uri(Path(sys.argv[1])))

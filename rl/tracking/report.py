@@ -271,18 +271,31 @@ def _plot_held_out(axes: Any, points: Sequence[Point], task: str, names: Sequenc
     steps, values = curve(list(points), f"val/{task}/score")
     axes.plot(steps, values, color="tab:green", marker="o", label="score")
     others = [name for name in names if name.startswith(f"val/{task}/") and not _is_count_or_score(name[4:])]
-    lines = list(axes.get_lines())
-    beside = None
+    lines, beside = list(axes.get_lines()), 0
     for index, name in enumerate(others):
-        part = curve(list(points), name)
+        part, label, colour = curve(list(points), name), name.rsplit("/", 1)[1], f"C{index + 3}"
         if part == (steps, values):
-            lines[0].set_label(f"{lines[0].get_label()} = {name.rsplit('/', 1)[1]}")
+            lines[0].set_label(f"{lines[0].get_label()} = {label}")
             continue
-        beside = beside or axes.twinx()
-        lines += beside.plot(*part, color=f"C{index + 3}", marker=".", linestyle="--", label=name.rsplit("/", 1)[1])
-    if beside is not None:
-        beside.set_ylabel("other rewards, before weighting")
+        place = axes
+        if not _are_shares(values) or not _are_shares(part[1]):
+            place, beside = _axis_beside(axes, label, colour, beside), beside + 1
+        lines += place.plot(*part, color=colour, marker=".", linestyle="--", label=label)
     axes.legend(handles=lines, loc="best", fontsize="small")
+
+
+def _are_shares(values: Sequence[float]) -> bool:
+    """From 0 to 1, so that they may stand on one axis: a reward of another unit would press all others flat."""
+    return all(0 <= value <= 1 for value in values)
+
+
+def _axis_beside(axes: Any, label: str, colour: str, others: int) -> Any:
+    """An axis of its own for one reward, to the right of those that are there."""
+    beside = axes.twinx()
+    beside.spines["right"].set_position(("outward", 44 * others))
+    beside.set_ylabel(f"{label}, before weighting", color=colour)
+    beside.tick_params(axis="y", colors=colour)
+    return beside
 
 
 def _smooth(values: Sequence[float], window: int = 9) -> np.ndarray:

@@ -49,6 +49,7 @@ def test_workers_and_the_learner_are_killed_and_stopped(home: Path, undisturbed:
     assert sorted(found.steps) == [1, 2, 3]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("ray_here")
 def test_rollouts_ahead_have_the_same_bits_with_two_workers_and_accidents(home: Path) -> None:
     """Weights go by the object store; a learner that comes new starts from the first step, and so does what is ahead."""

@@ -25,6 +25,7 @@ def weights_after(folder: Path, name: str, wire: str, *accident: str) -> str:
     return json.loads(done.stdout.splitlines()[-1])["digest"]
 
 
+@pytest.mark.long
 def test_it_gives_the_bits_of_the_others_with_a_worker_killed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = folder / "weights"
     files.mkdir()

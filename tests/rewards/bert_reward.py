@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 REWARD = """
 import torch
@@ -19,28 +24,47 @@ def reward(completions, **columns):
     with torch.no_grad():
         return model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).logits[:, 0].sigmoid()
 """
-MAKE = """
-import sys
-import torch
-from rewards.pictures.torchvision_ops import ensure_torchvision_ops
-ensure_torchvision_ops()
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import BertConfig, BertForSequenceClassification
-torch.manual_seed(3)
-small = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, vocab_size=128)
-BertForSequenceClassification(BertConfig(**small, max_position_embeddings=64, num_labels=1)).save_pretrained(sys.argv[1])
-words = ["[PAD]", "[UNK]", *map(chr, range(33, 127))]
-tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
-tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-tokenizer.save(sys.argv[1] + "/tokenizer.json")
-"""
-
-
 IMPORTS = "import torchvision\nfrom transformers import AutoModel, CLIPModel, pipeline"
 
 
+WIDTH, LAYERS, WORDS, PLACES = 16, 2, 128, 64
+CONFIG = {
+    "model_type": "bert", "architectures": ["BertForSequenceClassification"], "hidden_size": WIDTH, "num_hidden_layers": LAYERS,
+    "num_attention_heads": 2, "intermediate_size": 2 * WIDTH, "vocab_size": WORDS, "max_position_embeddings": PLACES,
+    "type_vocab_size": 2, "id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}, "pad_token_id": 0,
+}  # fmt: skip
+
+
+def make_bert(folder: Path) -> None:
+    """A random classifier and its tokenizer, as files: nothing of transformers is imported here."""
+    chance = np.random.default_rng(3)
+    tensors = {name: (0.3 * chance.standard_normal(shape)).astype(np.float32) for name, shape in shapes().items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    words = ["[PAD]", "[UNK]", *map(chr, range(33, 127))]
+    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")  # pyright: ignore
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def shapes() -> dict[str, tuple[int, ...]]:
+    """The tensors of such a classifier, by BERT's names."""
+    found = {f"bert.embeddings.{name}_embeddings.weight": (rows, WIDTH)
+             for name, rows in (("word", WORDS), ("position", PLACES), ("token_type", 2))}  # fmt: skip
+    linear = {"bert.pooler.dense": (WIDTH, WIDTH), "classifier": (1, WIDTH)}
+    norms = ["bert.embeddings.LayerNorm"]
+    for layer in (f"bert.encoder.layer.{index}" for index in range(LAYERS)):
+        linear |= {f"{layer}.attention.self.{name}": (WIDTH, WIDTH) for name in ("query", "key", "value")}
+        linear |= {f"{layer}.attention.output.dense": (WIDTH, WIDTH)}
+        linear |= {f"{layer}.intermediate.dense": (2 * WIDTH, WIDTH), f"{layer}.output.dense": (WIDTH, 2 * WIDTH)}
+        norms += [f"{layer}.attention.output.LayerNorm", f"{layer}.output.LayerNorm"]
+    for name, shape in linear.items():
+        found |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+    return found | {f"{name}.{part}": (WIDTH,) for name in norms for part in ("weight", "bias")}
+
+
 def write_reward(folder: Path, imports: str = IMPORTS) -> str:
-    """The path of the file. folder: with the model that ``MAKE`` wrote."""
+    """The path of the file. folder: with what ``make_bert`` wrote."""
     path = folder / "mine.py"
     path.write_text(REWARD.format(folder=str(folder), imports=imports))
     return str(path)

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
+from dataclasses import dataclass
 from fractions import Fraction
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
 
-from rl.errors import ConfigError, RewardError
-from rl.registry import Registry, taken_names
+from cluster.weights.base import WIRES
+from policies.families.registry import FAMILIES
+from policies.images.load import IMAGE_TOKENIZERS
+from policies.samplers import CACHES, REMASKING, TEXT_SCHEDULES, UNMASKING
+from rewards.registry import REWARDS
+from rl.errors import ConfigError, PolicyError, RewardError
+from rl.estimators import ESTIMATORS
+from rl.masking import SCHEDULES
+from rl.objectives import OBJECTIVES
+from rl.objectives.kl import KL_ESTIMATORS
+from rl.objectives.normalizers import NORMALIZERS
+from rl.registry import Registry, Takes, taken_names
+from rl.tasks import GENERATORS
 
 
 def make(**built_in: object) -> Registry:
@@ -108,6 +121,99 @@ def test_a_member_of_another_class_is_one_line() -> None:
         ConfigError, match="number 'floor': math:floor is not an instance of fractions.Fraction; CONTRI"
     ):
         numbers["floor"]
+
+
+@dataclass(frozen=True)
+class Lookalike:
+    """Has what a member has, and is none."""
+
+    timesteps: object = None
+    function: object = None
+    confidence: object = None
+    counts: object = None
+    plan: object = None
+
+
+# Registry, and by what is wrong with them: things that are no member of it.
+KINDS: dict[str, tuple[Registry, list[tuple[object, str]]]] = {
+    "objective": (OBJECTIVES, [
+        (lambda terms, config: None, "is not an instance of rl.objectives.objective.Objective"),
+        (type(OBJECTIVES["wd1"]), "is not an instance of"), (Lookalike(), "is not an instance of"), (None, "is not"),
+    ]),
+    "schedule": (SCHEDULES, [
+        (lambda mu, total, start, generator: [1], "is not an instance of rl.masking.Schedule"),
+        (Lookalike(), "is not an instance of"), ([0.1, 0.5], "is not an instance of"), (0.5, "0.5 is not an instance of"),
+    ]),
+    "normalizer": (NORMALIZERS, [(lambda mask, lengths, constant: 1, "Normalizer"), (Lookalike(), "Normalizer"), (7, "Norm")]),
+    "KL estimator": (KL_ESTIMATORS, [
+        (1.0, "cannot be called"), (lambda a, b: a, "must take 1 argument by place; it takes (a, b)"),
+    ]),
+    "estimator": (ESTIMATORS, [(lambda draw: None, "rl.estimators.base.Estimator"), (Lookalike(), "Estimator")]),
+    "remasking rule": (REMASKING, [
+        (lambda logits, probability, noise: noise, "is not an instance of policies.samplers.remasking.Remasking"),
+        (Lookalike(), "Remasking"), (type(REMASKING["random"]), "Remasking"),
+    ]),
+    "unmasking schedule": (UNMASKING, [
+        (0.5, "cannot be called"), ([1.0, 0.0], "cannot be called"), (lambda: 1.0, "must take 1 argument by place; it takes ()"),
+        (lambda step, steps: step / steps, "it takes (step, steps)"),
+    ]),
+    "text schedule": (TEXT_SCHEDULES, [
+        (lambda masks, steps: [masks], "policies.samplers.schedules.TextSchedule"), (Lookalike(), "TextSchedule"),
+    ]),
+    "cache": (CACHES, [
+        (CACHES, "cannot be called"), (lambda policy, sampling: None, "must take 3 arguments"),
+        (Fraction, "must take 3 arguments"),
+    ]),
+    "image tokenizer": (IMAGE_TOKENIZERS, [
+        ("x".join, "must take 3 arguments"), (lambda folder: None, "it takes (folder)"), (Lookalike(), "cannot be called"),
+    ]),
+    "data source": (GENERATORS, [
+        ([], "cannot be called"), (lambda: [], "must take 1 argument"), (Lookalike(), "cannot be called"),
+    ]),
+    "reward": (REWARDS, [({"name": "format"}, "cannot be called"), (0.5, "cannot be called"), (None, "None cannot be called")]),
+    "family": (FAMILIES, [(Lookalike(), "policies.families.registry.Family"), (lambda config: None, "Family")]),
+    "weight wire": (WIRES, [(Lookalike(), "cluster.weights.base.Wire"), (Lookalike, "Wire")]),
+}  # fmt: skip
+WRONG = [(kind, member, said) for kind, (_, members) in KINDS.items() for member, said in members]
+
+
+@pytest.mark.parametrize(("kind", "member", "said"), WRONG)
+def test_a_member_of_another_kind_is_one_line_at_registration(kind: str, member: object, said: str) -> None:
+    registry = KINDS[kind][0]
+    before = list(registry)
+    with pytest.raises((ConfigError, RewardError, PolicyError)) as caught:
+        registry.register("of_another_kind", member)
+    line = str(caught.value)
+    assert (
+        line.startswith(f"{kind} 'of_another_kind': ") and said in line and line.endswith("CONTRIBUTING.md shows one")
+    )
+    assert "\n" not in line and len(line) < 300 and list(registry) == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_text_that_names_another_kind_is_one_line_when_it_is_asked_for(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = KINDS[kind][0]
+    monkeypatch.setattr(registry, "_targets", dict(registry._targets))
+    registry.register("by_name", "math:pi")
+    with pytest.raises((ConfigError, RewardError, PolicyError), match=f"{kind} 'by_name': math:pi (is not|cannot be)"):
+        registry["by_name"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_member_that_there_is_passes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = KINDS[kind][0]
+    monkeypatch.setattr(registry, "_targets", dict(registry._targets))
+    for name in [each for each in registry if each != "ocr"]:
+        Registry.register(registry, f"again_{name}", Registry.__getitem__(registry, name))
+
+
+def test_something_to_call_may_take_more_than_it_must() -> None:
+    for found in (math.floor, lambda time: time, lambda time, base=2.0: time, lambda *all: all, Fraction, str):
+        assert Takes(1).problem(found) == ""
+    assert Takes(2).problem(lambda time: time) == "must take 2 arguments by place; it takes (time)"
+    assert Takes().problem(lambda a, b, c: 0) == "" and Takes().problem(3) == "cannot be called"
 
 
 def test_a_name_that_a_setting_takes_beside_the_members_asks_no_installed_package(monkeypatch) -> None:

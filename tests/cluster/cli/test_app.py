@@ -222,6 +222,18 @@ def test_train_leaves_a_summary_pictures_a_policy_and_a_finished_mlflow_run(fini
     assert {"val/text/score", "val/draw/composition", "actor/kl_loss", "critic/rewards/mean"} <= run.data.metrics.keys()
 
 
+def test_what_is_trained_is_said_before_it_starts_and_kept(finished: tuple[str, Path, Result]):
+    _, run_dir, result = finished
+    lines = (run_dir / "objective.txt").read_text().splitlines()
+    assert lines[:2] == ["text: 2 x correctness + 0.5 x format, at most 2.5", "draw: 1 x composition, at most 1"]
+    assert lines[2].startswith("loss: unigrpo, estimator masked") and len(lines) == 3
+    shown = " ".join(result.stdout.split())  # a narrow screen folds a line
+    places = [shown.index(line) for line in lines]
+    assert places == sorted(places) and places[-1] < shown.index("step 1/")
+    log = (run_dir / "log").read_text()
+    assert all(line in log for line in lines)
+
+
 def test_a_finished_run_says_so_and_changes_nothing(finished: tuple[str, Path, Result]):
     recipe, run_dir, _ = finished
     before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")}

@@ -22,6 +22,27 @@ BROKEN = {
     "a count": "def reward(completions):\n    return [1.0] * (len(completions) + 1)\n",
     "none for all": "def reward(completions):\n    return [None] * len(completions)\n",
 }
+# One evaluation each: what comes back or does not, in TRL's shape and in verl's.
+MORE = {
+    "returns nothing": "def reward(completions):\n    pass\n",
+    "texts": "def reward(completions):\n    return ['1.0' for c in completions]\n",
+    "one number": "def reward(completions):\n    return 1.0\n",
+    "infinity": "def reward(completions):\n    return [float('inf')] * len(completions)\n",
+    "complex": "def reward(completions):\n    return [1j] * len(completions)\n",
+    "a list a row": "def reward(completions):\n    return [[1.0]] * len(completions)\n",
+    "a column too many": "import numpy\ndef reward(completions):\n    return numpy.ones((len(completions), 1))\n",
+    "none left": "def reward(completions):\n    return []\n",
+    "a mapping": "def reward(completions):\n    return {c: 1.0 for c in completions}\n",
+    "an unknown argument": "def reward(completions, gold):\n    return [float(c == gold) for c in completions]\n",
+    "an import inside": "def reward(completions):\n    import no_such_thing_x\n",
+    "a missing file": "def reward(completions):\n    return [float(open('/no/such').read())] * len(completions)\n",
+    "an assertion": "def reward(completions):\n    assert not completions\n",
+    "of verl: none": "def compute(solution_str, ground_truth):\n    return None\nreward = compute\n",
+    "of verl: a text": "def reward(solution_str, ground_truth):\n    return 'good'\n",
+    "of verl: score None": "def reward(solution_str, ground_truth):\n    return {'score': None}\n",
+    "of verl: an int of the answer": "def reward(solution_str, ground_truth):\n    return int('x' + solution_str)\n",
+    "async": "async def reward(completions):\n    raise TimeoutError('the server is away')\n",
+}
 NEVER_BEFORE = ("val_before_train=false", "val_after_train=false", "test_freq=0")
 
 
@@ -51,6 +72,16 @@ def test_the_evaluation_before_training_ends_it(name: str, command: str, recipe:
     said = last_line(result)
     assert said.startswith("error: rewards: ") and " failed for all 4 scores of the evaluation " in said
     assert "each time as " in said and ("my_reward.py" in said or "no reward applies to this row" in said)
+    assert not list(tmp_path.rglob("summary.json"))
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_whatever_it_is_that_never_scores_ends_an_evaluation(name: str, recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "my_reward.py").write_text(MORE[name])
+    result = unigrpo("eval", "--recipe", recipe)
+    said = last_line(result)
+    assert result.exit_code == 1 and said.startswith("error: rewards: "), said
+    assert " failed for all 4 scores of the evaluation " in said and "Traceback" not in result.stderr
     assert not list(tmp_path.rglob("summary.json"))
 
 

@@ -32,6 +32,11 @@ def test_version_and_help_have_short_names() -> None:
         assert short.stdout == long.stdout and "Usage" in short.stdout
 
 
+def test_a_shell_can_complete_its_words() -> None:
+    told = unigrpo("--help").stdout
+    assert "--install-completion" in told and "--show-completion" in told
+
+
 @pytest.mark.parametrize("command", ["train", "sft", "eval"])
 def test_help_says_where_settings_are_and_settings_prints_them(tmp_path: Path, command: str) -> None:
     told = " ".join(CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).stdout.split())

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cluster.cli.runs import _evaluates
 from cluster.run.preflight import Inputs, check
 from rl.config import Config, load_config
 from rl.errors import ConfigError, DataError
@@ -134,6 +135,46 @@ def test_a_row_that_cannot_be_cut_is_one_line(make) -> None:
 def test_a_row_that_no_tokenizer_takes_is_found(make, row: dict[str, Any]) -> None:
     with pytest.raises(DataError, match="train.jsonl: line 2: column .* is half of a surrogate pair"):
         both(make([{"prompt": "a"}, row]))
+
+
+def test_held_out_rows_are_needed_and_the_way_out_is_said(make) -> None:
+    config = make(data__val=[])
+    with pytest.raises(
+        ConfigError, match=r"^data.val=\[\]: .*val_before_train=false, val_after_train=false and test_freq=0$"
+    ):
+        both(config)
+    inputs = check(config, needs_train=True, needs_val=False)
+    assert len(inputs.train[0]) == 4 and inputs.val == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "every", "evaluates"),
+    [(False, False, 0, False), (True, False, 0, True), (False, True, 0, True), (False, False, 3, True)],
+)
+def test_three_settings_decide_whether_anything_is_evaluated(
+    make, before: bool, after: bool, every: int, evaluates: bool
+) -> None:
+    assert _evaluates(make(val_before_train=before, val_after_train=after, test_freq=every)) == evaluates
+
+
+OVERLAPS = [  # contents of train and val; how many of val are in train
+    ("abc", "xyz", 0), ("abc", "cxy", 1), ("abc", "cba", 3), ("aab", "a", 1), ("a", "abc", 1), ("abcd", "dx", 1), ("ab", "ba", 2),
+    ("abcdefgh", "hgx", 2), ("xyz", "abcxyz", 3), ("qwerty", "y", 1), ("qwerty", "uiop", 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("train", "val", "count"), OVERLAPS)
+def test_every_overlap_is_counted_or_dropped(make, capfd, train: str, val: str, count: int) -> None:
+    if count:
+        with pytest.raises(
+            DataError, match=rf"^data.val: {count} of {len(val)} held-out prompts are training prompts: "
+        ):
+            both(make(rows("t", *train), rows("v", *val)))
+    if set(train) - set(val):
+        inputs = both(make(rows("t", *train), rows("v", *val), data__on_overlap="drop"))
+        left = [prompt.messages[0].content for prompt in inputs.train[0]]
+        assert left == [content for content in train if content not in val] and len(inputs.val) == len(val)
+        assert ("were dropped" in capfd.readouterr().err) == (count > 0)
 
 
 def test_overlaps_are_counted_and_named(make) -> None:

@@ -41,6 +41,30 @@ def test_a_tasks_rewards_and_their_largest_sum(mix: dict, rewards: dict, expecte
     assert words({"rewards": {"mix": {"text": mix}, **rewards}}, row(reference=None))[0] == expected
 
 
+@pytest.mark.parametrize(
+    ("mix", "expected"),
+    [
+        ({"custom": 1.0}, "text: 1 x custom (no largest value: custom)"),
+        ({"custom": 1.0, "correctness": 2.0, "sudoku_cells": 2.0},
+         "text: 1 x custom + 2 x correctness + 2 x sudoku_cells (no largest value: custom)"),
+        ({"sudoku": 0.25}, "text: 0.25 x sudoku, at most 0.25"),
+        ({"sudoku_cells": 3.0, "format": 1.5}, "text: 3 x sudoku_cells + 1.5 x format, at most 4.5"),
+        ({"length": 2.0}, "text: 2 x length, at most 0"),
+        ({"repetition": 1.0, "language": 1.0}, "text: 1 x repetition + 1 x language, at most 2"),
+        ({"tags": 0.1, "format": 0.1}, "text: 0.1 x tags + 0.1 x format, at most 0.2"),
+        ({"custom": 0.5, "format": 1.0, "tags": 0.0},
+         "text: 0.5 x custom + 1 x format (no largest value: custom); recorded only: tags"),
+        ({"code": 1.0, "format": 0.0, "tags": 0.0}, "text: 1 x code, at most 1; recorded only: format, tags"),
+        ({"length": 0.5, "repetition": 0.5}, "text: 0.5 x length + 0.5 x repetition, at most 0.5"),
+        ({"correctness": -1.0}, "text: -1 x correctness (no largest value: correctness)"),
+        ({"reasoning_gym": 1e-3}, "text: 0.001 x reasoning_gym, at most 0.001"),
+    ],
+)  # fmt: skip
+def test_any_mix_in_one_line(mix: dict, expected: str) -> None:
+    layer = {"rewards": {"mix": {"text": mix}}, "custom_reward_function": {"path": "mine.py"}}
+    assert words(layer, row(reference=None))[0] == expected
+
+
 def test_a_reward_without_a_bound_is_named() -> None:
     (line, *_) = words({"rewards": {"mix": {"draw": {"clip": 0.1, "composition": 1.0}}}}, row("draw"))
     assert line == "draw: 0.1 x clip + 1 x composition (no largest value: clip)"

@@ -95,6 +95,7 @@ def test_three_workers_give_the_same_as_this_process(live: Session, config: Conf
     assert timings["timing_s/gen"] > 0 and timings["perf/exposed_reward_s"] >= 0
 
 
+@pytest.mark.long
 def test_three_workers_two_of_them_killed_give_the_same(
     live: Session, config: Config, expected: list[Group], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -247,7 +248,10 @@ def test_two_ranks_learn_as_one_and_end_together(
     assert_same_report(resumed.update(batches[2]), together[2])
 
 
-@pytest.mark.parametrize("settings", [("cluster.take_turns=true",), ("cluster.weight_sync=ipc",)])
+@pytest.mark.parametrize(
+    "settings",
+    [("cluster.take_turns=true",), pytest.param(("cluster.weight_sync=ipc",), marks=pytest.mark.long)],
+)
 def test_on_one_device_in_turn_or_from_each_others_memory_with_a_worker_killed(
     home: Path, settings: tuple[str, ...]
 ) -> None:

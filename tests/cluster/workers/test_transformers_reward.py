@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.recipe import write_recipe
-from tests.rewards.bert_reward import MAKE, REWARD
+from tests.rewards.bert_reward import REWARD, make_bert
 
 ROOT = Path(__file__).parents[3]
 HELPER = "def first(values):\n    return values[:, 0].sigmoid()\n"
@@ -21,7 +21,7 @@ HELPER = "def first(values):\n    return values[:, 0].sigmoid()\n"
 @pytest.mark.parametrize("isolate", [False, True])
 def test_a_step_is_trained_with_it(isolate: bool, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "REWARD_KEY": "x"}
-    subprocess.run([sys.executable, "-c", MAKE, str(tmp_path)], env=environment, check=True, timeout=200)
+    make_bert(tmp_path)
     recipe = write_recipe(
         tmp_path,
         steps=1,

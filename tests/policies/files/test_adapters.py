@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor
 from policies import load_policy, lora
 from policies.files.adapters import CONFIG_FILE, WEIGHTS_FILE, alpha_of, read_adapter
 from rl.errors import PolicyError
-from tests.policies.originals import CONFIGS, GOLDEN, write_folder
+from tests.policies.originals import CONFIGS, GOLDEN, shapes, write_folder
 
 Q, UP = "base_model.model.model.transformer.blocks.0.q_proj", "base_model.model.model.transformer.blocks.1.up_proj"
 HEAD, TABLE = "base_model.model.model.transformer.ff_out", "base_model.model.model.transformer.wte"
@@ -268,3 +269,54 @@ def test_a_router_and_a_fused_weight_take_no_adapter(tmp_path: Path) -> None:
             t.clear(), t.update(pair(f"base_model.model.model.layers.1.{layer}", outputs, 64))
         ))  # fmt: skip
         assert f"model.layers.1.{layer}: takes no adapter here" in refused(folder, adapter)
+
+
+def every_layer(name: str) -> dict[str, tuple[int, ...]]:
+    """One layer of each name of a family, and all that stand outside its blocks: what target_modules can come to."""
+    found = {}
+    for key, shape in shapes(CONFIGS[name]).items():
+        layer = key.removesuffix(".weight")
+        kind = re.sub(r"\.\d+\.", ".N.", layer)
+        if key.endswith(".weight") and kind not in {re.sub(r"\.\d+\.", ".N.", each) for each in found}:
+            found[layer] = shape
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(CONFIGS))
+def test_an_adapter_on_any_layer_of_any_family_is_used_or_refused(tmp_path: Path, name: str) -> None:
+    """PEFT adapts whatever target_modules matches: heads, tables, routers, norms. Where ours does not, it says so."""
+    folder, used = write_folder(name, tmp_path / "base"), []
+    before = load_policy(folder).logits(IDS)
+    for place, (layer, shape) in enumerate(every_layer(name).items()):
+        sides = pair(f"base_model.model.{layer}", shape[0], shape[-1])
+        adapter = write(tmp_path / f"adapter{place}", {}, lambda t, sides=sides: (t.clear(), t.update(sides)))
+        try:
+            lora.check_adapter(adapter, folder)
+        except PolicyError:
+            assert f"{layer}: takes no adapter here" in refused(folder, adapter)
+            continue
+        policy = load_policy(folder)
+        names = lora.load_adapter(policy, adapter)
+        assert len(names) == 1 and not torch.equal(policy.logits(IDS), before), layer
+        state, merged = policy.module.state_dict(), lora.merged_state(policy.module)
+        assert [key for key, value in merged.items() if not torch.equal(value, state[key])] == [f"{names[0]}.weight"]
+        used.append(layer)
+    assert used and not [
+        layer for layer in used if re.search(r"norm|head|wte|embed|ln_f|gate$|transformer\.ff_out", layer)
+    ]
+
+
+@pytest.mark.parametrize(("name", "target"), [("llada", "ff_out"), ("mmada", "ff_out"), ("dream", "lm_head"),
+                                              ("sdar", "lm_head"), ("llada2", "lm_head")])  # fmt: skip
+def test_one_layer_that_is_not_used_refuses_them_all(tmp_path: Path, name: str, target: str) -> None:
+    """PEFT takes ``ff_out`` for every block's and for the head: half an adapter is another model."""
+    folder = write_folder(name, tmp_path / "base")
+    layers = {key.removesuffix(".weight"): shape for key, shape in shapes(CONFIGS[name]).items()
+              if key.endswith((f"{target}.weight", "q_proj.weight", "attention.dense.weight"))}  # fmt: skip
+    tensors = {
+        key: value
+        for layer, shape in layers.items()
+        for key, value in pair(f"base_model.model.{layer}", *shape).items()
+    }
+    adapter = write(tmp_path / "adapter", {"target_modules": [target]}, lambda t: (t.clear(), t.update(tensors)))
+    assert len(layers) > 1 and f"{target}: takes no adapter here" in refused(folder, adapter)

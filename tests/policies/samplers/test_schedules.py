@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,3 +71,40 @@ def test_families_state_how_their_code_samples():
     assert dream.chosen(TextSampling()) == dream
     chosen = dream.chosen(TextSampling(schedule="uniform", confidence="plain"))
     assert (chosen.schedule, chosen.confidence, chosen.top_p_first) == ("uniform", PLAIN, True)
+
+
+# (masks, steps) as people set them, and odd ones; the original's line, on the same float32 times.
+PACES = (
+    (32, 8), (24, 24), (40, 7), (256, 256), (256, 128), (512, 64), (768, 768), (768, 512), (128, 32), (100, 9), (1, 1),
+    (1, 8), (2, 3), (5, 5), (7, 2), (13, 12), (31, 32), (33, 32), (64, 63), (64, 65), (99, 10), (1000, 50), (17, 4), (6, 48),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("masks", "steps"), PACES)
+def test_dreams_pace_is_its_line(masks, steps):
+    """int(masks that are left * (1 - s/t)), t and s neighbours of steps + 1 equal times from 1 to 0.001; all at the last."""
+    times, left, expected = torch.linspace(1, 1e-3, steps + 1), torch.tensor(masks), []
+    for step in range(steps):
+        share = 1 - times[step + 1] / times[step]
+        expected.append(int(left * share) if step < steps - 1 else int(left))
+        left = left - expected[-1]
+    assert dream_counts(masks, steps) == expected and sum(expected) == masks
+
+
+@pytest.mark.parametrize("codes", [16, 36, 64, 256, 576, 1024, 4096])
+@pytest.mark.parametrize("steps", [3, 6, 9, 12, 15, 18, 24, 30, 48])
+def test_two_thirds_of_a_cosine_leave_one_code_less_than_half(codes, steps):
+    """cos(pi/3) is 0.49999997 in single precision. Where that many steps reveal one code each, there is nothing to round."""
+    if codes // 2 > steps:
+        assert masked_counts(codes, ImageSampling(steps=steps))[2 * steps // 3 - 1] == codes // 2 - 1
+
+
+@pytest.mark.parametrize("steps", [*range(1, 17), 24, 30, 50, 64])
+def test_the_noise_at_step_k_is_the_product_of_what_is_left_of_the_time(steps):
+    expected, noise = [], 3.0
+    for step in range(1, steps + 1):
+        noise *= 1 - step / steps
+        expected.append(noise)
+    assert order_noise(ImageSampling(steps=steps, remask_temperature=3.0)) == pytest.approx(
+        expected, rel=1e-6, abs=1e-12
+    )

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cluster.cli.app import app
 from rewards import load_reward
-from tests.rewards.bert_reward import MAKE, write_reward
+from tests.rewards.bert_reward import make_bert, write_reward
 from tests.rewards.makers import text_item
 
 ITEMS = [text_item("<think>a</think>7"), text_item("no"), text_item("")]
@@ -24,7 +24,7 @@ def python(code: str, *arguments: str) -> str:
 @pytest.fixture(scope="module")
 def reward_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder: Path = tmp_path_factory.mktemp("bert")
-    python(MAKE, str(folder))
+    make_bert(folder)
     return write_reward(folder)
 
 
@@ -58,7 +58,10 @@ def test_the_check_says_so_too(reward_file: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "from torchvision import ops, transforms; from torchvision.transforms import v2; from transformers import AutoModel",
+        pytest.param(
+            "from torchvision import ops, transforms; from torchvision.transforms import v2; from transformers import AutoModel",
+            marks=pytest.mark.long,
+        ),
         "import importlib; importlib.import_module('transformers').pipeline; import torchvision",
     ],
 )

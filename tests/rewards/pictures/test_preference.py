@@ -201,6 +201,29 @@ def test_pickscore_of_odd_sizes_is_the_originals_to_five_digits(tmp_path):
     assert values == pytest.approx(original.logits_per_text[0].tolist(), abs=1e-5)
 
 
+# Height and width: neighbours of the models' sides, primes, odd margins on either side, near 2:1, larger and smaller.
+SIZES = (
+    (32, 33), (33, 32), (32, 35), (35, 32), (31, 32), (32, 31), (63, 64), (64, 63), (29, 30), (30, 29), (96, 97), (97, 96),
+    (17, 53), (53, 17), (7, 9), (9, 7), (61, 127), (127, 61), (50, 75), (75, 50), (224, 225), (225, 224), (3, 40), (40, 3),
+    (111, 113), (36, 37),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_pictures_of_any_size_become_the_originals_pixels(size):
+    """HPSv2 pads what it scaled as numbers, PickScore cuts a middle out of what Pillow scaled: at 32, and at an odd side."""
+    from transformers import CLIPImageProcessorPil
+
+    picture = np.random.default_rng(size[0] * size[1]).integers(0, 2, (*size, 3), dtype=np.uint8) * 255
+    for side in (32, 37):
+        torch.testing.assert_close(
+            letterbox(side)(Image.fromarray(picture)), original_letterbox(picture, side), rtol=0, atol=1e-5
+        )
+        original = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+        expected = torch.as_tensor(original(Image.fromarray(picture))["pixel_values"][0])
+        torch.testing.assert_close(clip_processor(side)(Image.fromarray(picture)), expected, rtol=0, atol=1e-5)
+
+
 def test_a_picture_too_narrow_to_scale_is_one_rows_fault(tmp_path):
     reward = load_reward({"name": "pickscore", "path": pickscore_folder(tmp_path)})
     line = np.zeros((1, 70_000, 3), np.uint8)

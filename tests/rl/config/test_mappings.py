@@ -8,6 +8,7 @@ import pytest
 
 from rl.config import load_config
 from rl.config.load import free_mappings
+from rl.errors import ConfigError
 
 RECIPE = """
 rewards:
@@ -66,6 +67,52 @@ def test_the_mix_is_what_was_typed(recipe: Path, overrides: list[str], expected:
 )
 def test_one_rule_for_every_such_mapping(recipe: Path, override: str, read, expected: dict) -> None:
     assert read(load_config(recipe, [override])) == expected
+
+
+# Recipe's YAML over the defaults, overrides, and the mix of text that is trained.
+TYPED = (
+    ("", ["rewards.mix={text: {tags: 1.0}}"], {"tags": 1.0}),
+    ("", ["rewards.mix={text:{tags:1.0}}"], None),  # no blank behind the colon: YAML reads a name, one line says so
+    ("", ["rewards.mix.text={tags: 1.0}"], {"tags": 1.0}),
+    ("", ["rewards.mix.text={}"], None),
+    (
+        "",
+        ["rewards.mix.text.tags=1.0", "rewards.mix.text.correctness=0"],
+        {"correctness": 0.0, "format": 0.5, "tags": 1.0},
+    ),
+    ("", ["rewards={mix: {text: {tags: 2}}, scorers: []}"], {"tags": 2.0}),
+    ("rewards: {mix: {text: {tags: 1}}}", [], {"tags": 1.0}),
+    ("rewards: {mix: {text: {tags: 1}}}", ["rewards.mix.text.format=1"], {"tags": 1.0, "format": 1.0}),
+    ("rewards: {mix: {text: {tags: 1}}}", ["rewards.mix={text: {format: 1}}"], {"format": 1.0}),
+    ("rewards: {mix: {text: {tags: 1}}}", ["rewards.mix.draw={clip: 1}"], {"tags": 1.0}),
+    ("rewards: {mix: {draw: {clip: 1}}}", [], None),
+    ("rewards: {mix: {draw: {clip: 1}}}", ["rewards.mix.text={tags: 1}"], {"tags": 1.0}),
+    ("rewards: {mix: {text: {}}}", ["rewards.mix.text.tags=3"], {"tags": 3.0}),
+    ("rewards: {scorers: []}", [], {"correctness": 2.0, "format": 0.5}),
+    ("rewards: {normalize: [format]}", ["rewards.mix={text: {format: 1}}"], {"format": 1.0}),
+    ("steps: 5", ["rewards.mix={text: {a: 1, b: 2}}", "rewards.mix={text: {b: 3}}"], {"b": 3.0}),
+    (
+        "steps: 5",
+        ["rewards.mix={text: {a: 1}}", "rewards.mix.text={b: 3}", "rewards.mix.text.c=0.5"],
+        {"b": 3.0, "c": 0.5},
+    ),
+    ("steps: 5", ["rewards.mix.text={b: 3}", "rewards.mix.text={c: 3}"], {"c": 3.0}),
+    ("steps: 5", ["rewards.mix.text={b: 3}", "rewards.mix.understand={c: 3}"], {"b": 3.0}),
+    ("evaluation: {mix: {text: {tags: 1}}}", ["rewards.mix.text={tags: 1}"], {"tags": 1.0}),
+)
+
+
+@pytest.mark.parametrize(("text", "overrides", "expected"), TYPED)
+def test_only_what_was_typed_is_trained(tmp_path: Path, text: str, overrides: list[str], expected: dict | None) -> None:
+    """Never a reward of the defaults or of the recipe that the last whole mapping leaves out."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"{text or 'steps: 3'}\n")
+    try:
+        found = load_config(file, overrides).rewards.mix.get("text")
+    except ConfigError as error:
+        assert expected is None and "\n" not in str(error)
+    else:
+        assert found == expected
 
 
 def test_a_file_and_an_override_follow_the_same_rule(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from rl.checkpoints.folder import FolderCheckpoints
 from rl.config import Config, RolloutConfig, SftConfig, SourceConfig
 from rl.data.rows import load_rows
 from rl.data.stream import PromptStream
-from rl.errors import DataError
+from rl.errors import CheckpointError, DataError
 from rl.learner.engine import TorchEngine
 from rl.sft.examples import ExampleMaker, text_example
 from rl.sft.run import SftRun
@@ -224,3 +224,54 @@ def test_plain_text_is_learned_as_a_whole(tmp_path: Path) -> None:
     preflight.check_solutions(preflight.Inputs(((short, long),), ()))
     with pytest.raises(DataError, match="plain text without a message, which only sft's training data may have"):
         preflight.check_messages([short])
+
+
+@pytest.mark.parametrize(
+    ("full", "settings", "minutes", "saved"),
+    [
+        ((3,), {}, 4.0, [6, 8]),
+        ((3, 6), {}, 4.0, []),  # nothing was saved on the way, so that the end writes the policy alone
+        ((2, 4), {"save_freq": 2}, 0.0, [6, 8]),
+        ((2, 4, 6), {"save_freq": 2}, 0.0, [8]),
+        ((5,), {"save_freq": 5}, 0.0, [8]),
+        ((1, 2, 3), {}, 30.0, [4, 5, 6, 7, 8]),
+    ],
+)
+def test_a_full_disk_is_a_warning_until_the_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
+    full: tuple[int, ...], settings: dict, minutes: float, saved: list[int],
+) -> None:  # fmt: skip
+    """As in training: what was due is tried again, and the weights are those of a run whose disk had room."""
+    write = FolderCheckpoints._write
+
+    def writes(self: FolderCheckpoints, folder: Path, step: int, *rest) -> None:
+        if step in full:
+            raise OSError(28, "No space left on device")
+        write(self, folder, step, *rest)
+
+    calm, now = make(config(tmp_path / "calm")), Minutes(0.0)
+    assert calm.resume() is None
+    calm.run(now.log, {}, now=now)
+    monkeypatch.setattr(FolderCheckpoints, "_write", writes)
+    task, now = make(config(tmp_path / "full", keep_checkpoints=9, **settings)), Minutes(minutes)
+    assert task.resume() is None
+    task.run(now.log, {}, now=now)
+    assert sorted(int(path.name[12:]) for path in kept(task).folder.glob("global_step_*")) == saved
+    assert caplog.text.count("No space left on device; there is no earlier one; make room") == len(full)
+    assert caplog.text.count("training goes on") == len(full)
+    for name, value in calm.policy.module.state_dict().items():
+        assert torch.equal(value, task.policy.module.state_dict()[name])
+
+
+@pytest.mark.parametrize(("settings", "stops"), [({"save_freq": 8}, None), ({}, 4)])
+def test_what_must_be_saved_and_cannot_ends_the_run(
+    tmp_path: Path, monkeypatch, settings: dict, stops: int | None
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(FolderCheckpoints, "_write", full)
+    task, stop = make(config(tmp_path, **settings)), Stop()
+    assert task.resume() is None
+    with pytest.raises(CheckpointError, match="cannot be saved: .*No space left.*; there is no earlier one; make room"):
+        task.run(lambda step, metrics: stop.request() if step == stops else None, {}, stop=stop)

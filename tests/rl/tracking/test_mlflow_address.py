@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from rl.tracking import mlflow_store
 from rl.tracking.mlflow_address import check_uri, shown, store_uri
 from rl.tracking.mlflow_store import check_store
 
+ROOT = Path(__file__).parents[3]
 REFUSED = {
     "localhost:5999": "http://localhost:5999",
     "127.0.0.1:5999": "http://127.0.0.1:5999",
@@ -248,3 +251,30 @@ def test_the_file_is_only_read(tmp_path: Path) -> None:
     assert "was deleted" in refusal(tmp_path, None)
     assert (tmp_path / "mlflow.db").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+
+
+NAMES = (
+    "plain", "a?b", "a%20b", "100%", "what?%3F", "%", "?", "%%", "a b", "a#b", "a&b=c", "a@b", "a:b", "größe", "it's", 'say "hi"',
+    "a;b", "a*b", "(a)", "~a", "a|b", "a,b", "50%?x=1", "准确率?", "a`b`",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What stands for the environment that make sets up: its Python, and an ``mlflow`` that says what it is given."""
+    folder = tmp_path_factory.mktemp("bin")
+    (folder / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (folder / "mlflow").write_text('#!/bin/sh\nfor word in "$@"; do echo "[$word]"; done\n')
+    for program in folder.iterdir():
+        program.chmod(0o755)
+    (folder / "installed").touch()
+    return folder
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_make_mlflow_opens_the_runs_own_store(name: str, programs: Path) -> None:
+    """The same address that a run writes to, whatever its name is made of."""
+    run = ["make", "-s", "mlflow", f"RUN=runs/{name}", f"BIN={programs}", f"STAMP={programs / 'installed'}"]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["[ui]", "[--backend-store-uri]", f"[{store_uri(ROOT / 'runs' / name)}]"]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from PIL import Image
 from rich.console import Console
@@ -193,6 +195,57 @@ def test_curves_have_a_column_a_task(tmp_path: Path):
     assert both and one
     with Image.open(both) as wide, Image.open(one) as narrow:
         assert wide.width == 2 * narrow.width
+
+
+def held_out(**parts: tuple[float, float]) -> list[tuple[str, list[str], tuple[float, float]]]:
+    """Axes of a picture of scores 0.2 and 0.6 beside other rewards: label, names of its curves, and what it spans."""
+    points = [
+        Point(
+            step,
+            0.0,
+            {"val/draw/score": 0.2 + 0.4 * step, **{f"val/draw/{name}": two[step] for name, two in parts.items()}},
+        )
+        for step in (0, 1)
+    ]
+    figure = Figure()
+    report._plot_held_out(
+        figure.subplots(), points, "draw", sorted({name for point in points for name in point.metrics})
+    )
+    FigureCanvasAgg(figure).draw()
+    return [(a.get_ylabel(), [str(line.get_label()) for line in a.get_lines()], a.get_ylim()) for a in figure.axes]
+
+
+@pytest.mark.parametrize(
+    ("parts", "own"),
+    [
+        ({"partial": (0.3, 0.8)}, []),
+        ({"partial": (0.3, 0.8), "clip": (24.0, 27.0)}, ["clip"]),
+        ({"clip": (24.0, 27.0)}, ["clip"]),
+        ({"format": (0.0, 1.0), "tags": (1.0, 1.0), "partial": (0.5, 0.5)}, []),
+        ({"clip": (24.0, 27.0), "imagereward": (-0.4, 0.7)}, ["clip", "imagereward"]),
+        (
+            {"clip": (24.0, 27.0), "partial": (0.1, 0.2), "aesthetic": (5.1, 5.6), "ocr": (0.0, 0.5)},
+            ["aesthetic", "clip"],
+        ),
+        ({"repetition": (-0.5, 0.0), "partial": (0.3, 0.4)}, ["repetition"]),
+        ({"length": (-300.0, -2.0), "sudoku_cells": (0.9, 1.0)}, ["length"]),
+        ({"custom": (1.0, 1.5)}, ["custom"]),
+    ],
+)
+def test_rewards_share_an_axis_where_they_share_a_unit(parts: dict[str, tuple[float, float]], own: list[str]):
+    (label, lines, span), *beside = held_out(**parts)
+    assert label == "score" and set(lines) == {"score", *parts} - set(own)
+    assert span[1] < 1.2 and [names for _, names, _ in beside] == [[name] for name in own]
+    for (label, (name,), span), place in zip(beside, own, strict=True):
+        low, high = sorted(parts[place])
+        assert label.startswith(f"{name}, ") and high - low > 0.8 * (span[1] - span[0]), "not pressed flat"
+
+
+def test_a_score_of_another_unit_shares_no_axis():
+    points = [Point(step, 0.0, {"val/text/score": 2.5 * step, "val/text/format": 0.5 * step}) for step in (0, 1)]
+    figure = Figure()
+    report._plot_held_out(figure.subplots(), points, "text", ["val/text/format", "val/text/score"])
+    assert [[line.get_label() for line in axes.get_lines()] for axes in figure.axes] == [["score"], ["format"]]
 
 
 def test_enlarging_keeps_every_pixel_sharp():

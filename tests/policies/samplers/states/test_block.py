@@ -133,3 +133,36 @@ def test_given_tokens_stay():
 def test_settings_that_do_not_fit_are_refused(change, message):
     with pytest.raises(PolicyError, match=message):
         generate_text(policy(), [[20]], replace(TEXT, **change), [0])
+
+
+@pytest.mark.parametrize("new", [4, 12])
+@pytest.mark.parametrize("length", range(1, 25))
+def test_the_last_block_is_filled_with_masks_to_its_end(monkeypatch, length, new):
+    """As the policy was trained. What stands behind max_new_tokens is sampled with the rest, seen by it, and cut off."""
+    seen = []
+
+    class Watched(BlockStates):
+        def hidden(self, shown: Shown) -> torch.Tensor:
+            start = self._first(shown)
+            seen.append(
+                (start, (shown.ids[0, start : start + OWN] == MASK).sum().item(), shown.ids[0, start:].tolist())
+            )
+            return super().hidden(shown)
+
+    monkeypatch.setattr(ways, "BlockStates", Watched)
+    sampling = TextSampling(new, OWN, new, temperature=0.0)
+    (sample,) = generate_text(policy(), [prompt_of(length, length)], sampling, [0])
+    assert len(sample.token_ids) == new and MASK not in sample.token_ids
+    last = (length + new - 1) // OWN * OWN
+    assert max(start for start, _, _ in seen) == last
+    _, masks, shown = next(each for each in seen if each[0] == last)  # its first step
+    assert len(shown) == OWN and masks == OWN - max(0, length - last)
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 6, 7, 9, 10, 11, 12, 15, 18, 21])
+def test_greedy_text_behind_any_prompt_is_the_plain_algorithms(length):
+    prompt = prompt_of(length, 50 + length)
+    for steps in (4, 16):
+        plain = block_generate(policy(), torch.tensor([prompt]), steps=steps, length=16, block=OWN, mask_id=MASK)
+        (sample,) = generate_text(policy(), [prompt], replace(TEXT, steps=steps, temperature=0.0), [0])
+        assert sample.token_ids.tolist() == plain[0, length:].tolist()
