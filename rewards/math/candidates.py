@@ -28,7 +28,8 @@ _PROSE = 8_000  # characters at the end that are read as sentences
 
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s{0,3}(?:\\?\{|([0-9A-Za-z.]{1,20})(?![A-Za-z]))")
 _TAG = re.compile(
-    r"<((?:final_?)?(?:answer|result)|final|ans)>(.*?)(?:</\1>|$)|\[((?:final[_ ]?)?answer)\](.*?)(?:\[/\3\]|$)",
+    r"<((?:final_?)?(?:answer|result)|final|ans)>(.*?)(?:</\1>|$)|\[((?:final[_ ]?)?answer)\](.*?)(?:\[/\3\]|$)"
+    r"|\\begin\{((?:final)?answer)\}(.*?)(?:\\end\{\5\}|$)",
     re.IGNORECASE | re.DOTALL,
 )
 _HASH = re.compile(r"####[ \t]*([^\n#]{1,2000})")
@@ -64,7 +65,8 @@ _NEGATED = re.compile(
     rf"|(?<![0-9A-Za-z.,]){_VALUE}(?:\s[a-z]{{1,12}})?"
     r"(?=\s+(?:is|was|are)(?:\s+(?:also |clearly |simply |just |far |much |way )?(?:not|never|wrong"
     r"|incorrect|impossible|invalid|extraneous|false|ruled out|excluded|rejected|unreasonable|absurd|out of the question"
-    r"|too (?:large|small|big|little|high|low|many|few|long|short|much))|n't)(?![A-Za-z]))",
+    r"|too (?:large|small|big|little|high|low|many|few|long|short|much))|n't)(?![A-Za-z])"
+    r"|\s+(?:fails?|(?:does not|doesn't|will not|won't|cannot|can't) (?:work|fit|hold|be (?:right|correct|it)))(?![A-Za-z]))",
     re.IGNORECASE,
 )
 
@@ -97,7 +99,7 @@ def boxes(text: str) -> list[Candidate]:
 
 def tags(text: str) -> list[Candidate]:
     matches = list(_TAG.finditer(text))[-_MOST:]
-    found = [Candidate("tag", (m.group(2) or m.group(4) or "").strip(), m.start(), m.end()) for m in matches]
+    found = [Candidate("tag", (m.group(2) or m.group(4) or m.group(6) or "").strip(), m.start(), m.end()) for m in matches]
     return _joined(text, found)
 
 
@@ -226,7 +228,7 @@ def _words(text: str, at: int) -> Read | None:
     start = begin.end() if begin is not None else at
     end = sentence_end(text, start)
     cut = re.compile(
-        r"[,;]?\s(?:because|since|which|where|so|as|when|for|in total|and not|but not|not)\b|,|;|\s[(–—-]\s?|[*\"`<|]"
+        r"[,;]?\s(?:because|since|which|where|so|as|when|for|in total|and not|but not|(?<![Dd]oes )(?<!do )not)\b|,|;|\s[(–—-]\s?|[*\"`<|]"
     ).search(text, start, end)
     content = text[start : cut.start() if cut is not None else end].strip(" *_\"'.:")
     if not content or len(content) > 80 or NOT_CONTENT.match(content):

@@ -23,8 +23,9 @@ from collections.abc import Sequence
 from rewards.math.candidates import Candidate, boxes, hashes, phrases, tags, without_negations
 from rewards.math.closing import PROSE, YES, closing
 from rewards.math.labels import CORRECTION, GAVE_UP
-from rewards.math.notation import MAX_ANSWER, plain_words, strip_delimiters
+from rewards.math.notation import MAX_ANSWER, canonical, plain_words, strip_delimiters
 from rewards.math.prose import FORMULA, formula_text, read_statement, read_value
+from rewards.math.quantities import parse_number
 from rewards.math.script import one_script, without_strikes
 from rewards.response import split_response
 
@@ -75,7 +76,8 @@ _NEXT_QUESTION = re.compile(
     re.IGNORECASE,
 )
 _TEXT = re.compile(r"\\(?:text\w*|mbox|mathrm)\s*\{([^{}]*)\}")
-_OTHER_SCRIPT = re.compile(r"(?![µΩ])[\u0400-\u1fff\u2e80-\uffdc]{2,}")
+_OTHER_SCRIPT = re.compile(r"(?![µΩ])[\u0400-\u1fff\u2e80-\uffdc]{2,}|[\u3400-\u9fff](?=.)")
+_PICTOGRAPHS = re.compile(r"[\s\u2600-\u27bf\U0001f300-\U0001faff]+$")
 _EXPLAINED = re.compile(
     r"\n\s*[*_#]*(?:here(?:'s| is) (?:why|how)|why|because|details|derivation|workings?|steps|explanation"
     r"|confidence|certainty|score|source|references?|reasoning|justification|notes?|proof|check|verification)s?[*_\s]*:",
@@ -84,7 +86,7 @@ _EXPLAINED = re.compile(
 _PLAIN_VALUE = re.compile(
     r"[*$\s]*(?:[A-Za-z](?:_?[0-9])?\s?=\s?)?(?:[-+]?\\?\$?[0-9][0-9.,/]*\s?\\?%?|\(?[A-J]\)?)[*$\s.]*"
 )
-_BULLET = re.compile(r"^\s*[>•‣▪●◦]\s*")
+_BULLET = re.compile(r"^\s*(?:[>•‣▪●◦]|#{1,6}(?=\s))\s*")
 _ASIDE = re.compile(
     r"[\s,.!*_]*(?:(?:now|then|today|final answer|in total|in all|altogether|left|remaining|again|too|as well|exactly|overall)"
     r"(?![A-Za-z])[\s,.!*_]*)*"
@@ -156,6 +158,7 @@ def _decide(text: str, sources: frozenset[str], wanted: str) -> str | None:
             return _within(last.text, wanted)
         words = plain_words(last.text) if r"\text" in last.text and "eal numbers" not in last.text else ""
         said = phrases(words) or len(words.split()) > 2 and re.search("[0-9]", words)
+        said = said and parse_number(canonical(last.text)) is None  # 5 \text{ J} is no sentence
         return _within(_TEXT.sub(r" \1 ", last.text).strip(), wanted) if said and len(words) < 300 else last.text
     if strong:
         return strong[-1].text
@@ -264,7 +267,7 @@ def _last_line(text: str, sources: frozenset[str], wanted: str) -> str | None:
     shown = [f for f in FORMULA.finditer(text, max(0, len(text) - PROSE)) if not text[f.end() :].strip(" .*\n")]
     if shown and not wanted and "\n" in shown[-1].group():
         return formula_text(shown[-1])  # displayed, on lines of its own
-    line = text.rstrip().rsplit("\n", 1)[-1].strip()
+    line = _BULLET.sub("", text.rstrip().rsplit("\n", 1)[-1].strip())
     if wanted == "yes" and (said := YES.match(line)) is not None:
         return said.group(1)
     if len(line) > 120 or _TWO_SENTENCES.search(line):
@@ -290,6 +293,6 @@ def unlabelled(text: str) -> str:
     """``Answer: 5`` is 5, and ``**5**`` too, wherever it was found."""
     if len(text) > MAX_ANSWER:
         return text
-    short = _LABEL.sub("", text, count=1).strip()
+    short = _PICTOGRAPHS.sub("", _LABEL.sub("", text, count=1)).strip()
     short = short if short.endswith("...") else short.rstrip("*_. ") or text.strip("*_. ")
     return strip_delimiters(re.sub(r"^(?:\*|__)+", "", short).strip()) if short else text

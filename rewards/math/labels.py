@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 COPULA = (
-    r"(?:is(?!n)|are(?!n)|was(?!n)|were|equals?|(?:should|must|would|will|has to|ought to|turns out to|appears to|seems to) be"
+    r"(?:is(?!n)|are(?!n)|was(?!n)|were|equals?|(?:should|must|would|will|might|may|could|has to|ought to|turns out to|appears to|seems to) be"
     r"|comes? out (?:to be|to|as|at)|works out (?:to be|to|as)|becomes?|remains|lies|=|:|→|-+>|=+>|⇒|⟹|➡|➜|—|–|-(?=\s))"
 )
 _STRONG = r"answers?|ans"
@@ -55,7 +55,7 @@ CORRECTION = re.compile(
     re.IGNORECASE,
 )
 HEDGE = re.compile(
-    r"[*_$)\s\"']*[.,;:!?]*\s*\(?(?:or(?:[\s,]+(?:else|maybe|perhaps|possibly|even|is it|it is|it's|it could be|could it be))?"
+    r"[*_$)\s\"']*[.,;:!?]*\s*\(?(?:or(?:[\s,]+(?:else|maybe|perhaps|possibly|even|is it|it is|it's|(?:it|this|that) (?:could|might|may)(?: also| well)? be|could it be))?"
     r"|alternatively|perhaps|maybe|possibly|otherwise|and/or|(?:but |and )?(?:it |this |that )?(?:could"
     r"|might|may|can) (?:also |well |just as well |even )?be"
     r"|another (?:possible |valid )?(?:answer|option|solution|possibility) (?:is|could be|would be)|if not)(?![A-Za-z])[\s,:]*",
@@ -84,7 +84,8 @@ GAVE_UP = re.compile(
     r"|(?:can(?:no|')t|can not|could(?: not|n't)|unable to|impossible to) (?:be )?"
     r"(?:find|determin|decid|tell|sa[yi]|know|solv)\w*"
     r"|not (?:sure|certain|clear) (?:whether|if|which)|(?:won't|will not|not going to) (?:give|tell|reveal|say)"
-    r"|on your own|as an exercise|leave [^.\n]{1,40} to (?:you|the reader))\b"
+    r"|on your own|as an exercise|(?:could(?: not|n't)|did(?: not|n't)|unable to) (?:finish|complete|get any further)"
+    r"|ran out of (?:time|space|tokens)|there is no (?:correct |valid )?answer|leave [^.\n]{1,40} to (?:you|the reader))\b"
     r"|不确定|不知道|je ne sais pas|ich weiß (?:es )?nicht|no lo sé|não sei|non lo so|не знаю|わかりません|모르겠",
     re.IGNORECASE,
 )

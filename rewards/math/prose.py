@@ -19,7 +19,7 @@ FORMULA = re.compile(
     re.DOTALL,
 )
 _FUNCTIONS = (
-    r"(?:arc)?(?:sin|cos|tan|cot|sec|csc)h?|a(?:sin|cos|tan)|log(?:2|10)?|ln|lg|sqrt|cbrt|exp|abs|pi|oo|inf(?:inity)?|gcd|lcm|binom|"
+    r"(?:arc)?(?:sin|cos|tan|cot|sec|csc)h?|a(?:sin|cos|tan)|log(?:2|10)?|ln|lg|sqrt|cbrt|exp|abs|pi|oo|inf(?:inity)?|gcd|lcm|binom(?:ial)?|delta|omega|"
     r"max|min|mod|floor|ceil|theta|alpha|beta|gamma|phi|lambda|infty"
 )
 # what belongs to a value though it has letters, or where a value ends
@@ -27,12 +27,14 @@ _SCAN = re.compile(
     r"(?P<whole>\\(?:text\w*|mathrm|mbox|mathbf|operatorname|textbf|mathit)\s*\{[^{}]{0,80}\}|\\(?:begin|end)\{[a-z]+\}"
     rf"|\\[A-Za-z]+|(?<![A-Za-z])(?:{_FUNCTIONS})(?![A-Za-z])|(?<=[0-9])(?:st|nd|rd|th)(?![A-Za-z])"
     r"|(?<=[0-9]) to (?=[0-9])|\.[0-9]{1,30}(?:\.\.\.|…)|(?<=[0-9\s])[ap]\.?m\.?(?![A-Za-z])|(?<![A-Za-z])[eE](?=[-+]?[0-9]))"
-    r"|(?P<end>\s\[[0-9]{1,2}\](?=[.\s]*(?:$|\n))|(?<!\\)[.!?]+(?=[\s\"')*\]_]|$)|\n|\*\*|[;,](?=\s*$)|[,;:]\s*(?=[A-Za-z]{2}|[^\x00-\x7f])|,\s+(?=[A-Z](?:[\s,]|$))"
+    r"|(?P<end>\s\[[0-9]{1,2}\](?=[.\s]*(?:$|\n))|(?<!\\)[.!?]+(?=[\s\"')*\]_]|$)|\n|\*\*(?!\(?-?[0-9A-Za-z(])|[;,](?=\s*$)|[,;:]\s*(?=[A-Za-z]{2}|[^\x00-\x7f])|,\s+(?=[A-Z](?:[\s,]|$))"
     r"|\s*[(\[](?=\s*[A-Za-z]{2})|[\"`<>]{1,3}(?=\s*$)|\"|`|</|\s[-–—]+\s(?=[A-Za-z]{2})|'(?=[^\W\d_]{2})"
     r"|(?<![\\A-Za-z])[A-Za-z]{2,}|(?<=\s)[aI](?=\s[A-Za-z]{2})|(?:(?![a-zA-Zα-ωΑ-Ωµμ°√π∞∪∩∈∅ℝ≤≥≠±×÷·−⋅∙⟨⟩′’‘Ω⁰¹²³⁴⁵⁶⁷⁸⁹⁻₀-₉½¼¾⅓⅔⅐-⅞ℂℤℕℚ])[^\W\d_]|[\u2600-\u27bf\U0001f300-\U0001faff])|\(\$|\$)",
 )
 _STARTS = re.compile(
-    r"[-+−–±√.]?\s?\\?[$€£¥₹]?\s?(?:[0-9]|\.[0-9]|[\\({\[|√π∞½¼¾⅓⅔]|(?i:pi|sqrt|infinity|e)(?![A-Za-z]))|[A-Za-z](?:_?[0-9₀-₉]|_\{[0-9]\})?\s?(?:[-+*/^=<>≤≥(|∈]|\\(?:in|leq?|geq?|neq?|approx)(?![A-Za-z]))|\][-0-9]"
+    r"[-+−–±√.]?\s?\\?[$€£¥₹]?\s?(?:[0-9]|\.[0-9]|[\\({\[|√π∞½¼¾⅓⅔]|(?i:pi|sqrt|infinity|e)(?![A-Za-z]))"
+    r"|(?:[Ee]xp|[Aa]bs|cbrt|log(?:2|10)?|ln|lg|(?:arc|a)?(?:sin|cos|tan)h?|sec|csc|cot|floor|ceil(?:ing)?|binom(?:ial)?|gcd|lcm|max|min)\s?[(]"
+    r"|(?:alpha|beta|gamma|delta|theta|lambda|phi|omega|pi)\s?[-+*/^=](?=\s?[0-9A-Za-z(])|[A-Za-z](?:_?[0-9₀-₉]|_\{[0-9]\})?\s?(?:[-+*/^=<>≤≥(|∈]|\\(?:in|leq?|geq?|neq?|approx)(?![A-Za-z]))|\][-0-9]"
 )
 _CHOICE = re.compile(
     r"(?:\(([A-Z])\)|\[([A-Z])\]|([A-Z]))(?=$|[.):,;!?*\]\"'<\n]|\s+(?:and|or|because|since|as|is|which|with|for|[-–—(])|\s*$|[^\x00-\x7f])"
@@ -40,13 +42,14 @@ _CHOICE = re.compile(
 _NAMED = re.compile(r"(?:[A-Za-z]{1,2}|\\[a-z]{2,8}|f\([a-z]\))(?:_\{?\w{1,4}\}?)?\s*=\s*$")
 _AND = re.compile(
     r"[*_ \t\"']*(?:[,;、]\s*)?(?:(?:and|or|und|oder|et|ou|y|o|e|и|или|либо|або|ou bien"
-    r"|和|或者|或|与|및|또는|と|または|\&|/)(?![A-Za-z])"
+    r"|\&|/)(?![A-Za-z])|和|或者|或|与|及|및|또는|と|または|や"
     r"|[,;](?=\s*(?:[-+−$\\({\d*]|(?-i:[A-J])(?![A-Za-z]))))"
     r"(?:\s*(?:also|maybe|perhaps|possibly|even))?[*_\s\"']*",
     re.IGNORECASE,
 )
 _FILLER = re.compile(
-    r"(?:[\s:*_\"'`=>→–—{}]|\.{2,}|-(?=\s)|(?:therefore|thus|then|simply|just"
+    r"(?:[\s:*_\"'`=>→—{}]|\.{2,}|–(?![0-9.$\\])|-(?=\s+[^\s0-9.$\\])|(?:(?<=\n)|(?<=\n )|(?<=\n  )|(?<=\n   ))-(?=\s)"
+    r"|the (?=[0-9]{1,6}(?:st|nd|rd|th)[*$]{0,3}(?:[.,;!)\n]|$))|(?:therefore|thus|then|simply|just"
     r"|hence|exactly|precisely|equal to|approximately|about|roughly|around|"
     r"indeed|clearly|obviously|again|still|now|given by|found to be|either"
     r"|both|only|entweder|soit|либо|that|it is|it's|option|choice|letter|answer|number|"

@@ -31,7 +31,8 @@ _HTML = re.compile(
 )
 _ENTITY = re.compile(r"&(?:[a-z]{2,8}|#[0-9]{2,5});")
 _POWER = re.compile(r"<sup>([^<>]{1,20})</sup>")
-_CALCULATED = re.compile(r"<<[^<>\n]{1,80}>>")
+_CALCULATED = re.compile(r"<<[^<>\n]{1,80}=[^<>\n]{0,40}>>")
+_GUILLEMETS = re.compile(r"<<\s*([-+]?[0-9][0-9.,/]*)\s*>>")  # 42 in marks of its own
 _DECORATED = re.compile(
     r"\\(?:underline|uline|(?:text|f)?color(?:box)?\s*\{[^{}]{0,30}\}(?:\s*\{[^{}]{0,30}\}(?=\s*\{))?|bm|pmb)\s*\{([^{}]{0,200})\}"
 )
@@ -47,6 +48,7 @@ ONES = (
 ).split()
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 _SMALL = {word: value for value, word in enumerate(ONES)} | {word: 10 * value for value, word in enumerate(TENS, 2)}
+_TWICE = re.compile(r"(?<![0-9.,)])([0-9]{1,12}) \(\1\)")  # 100 (one hundred)
 _SCALE = {"hundred": 100, "thousand": 1_000, "million": 1_000_000}
 _WORDS = re.compile(
     rf"(?<![A-Za-z-])(?:{'|'.join(_SMALL)})(?:[ -](?:and )?(?:{'|'.join([*_SMALL, *_SCALE])}))+(?![A-Za-z-])",
@@ -64,10 +66,10 @@ def one_script(text: str) -> str:
         text = _TOKENS.sub(" ", text).translate(_TABLE)
         text = _OTHER_DIGIT.sub(lambda match: unicodedata.normalize("NFKC", _digit(match.group())), text)
     if "<" in text or "[" in text:
-        text = _HTML.sub(" ", _POWER.sub(r"^{\1}", _CALCULATED.sub("", _TOKENS.sub(" ", text))))
+        text = _HTML.sub(" ", _POWER.sub(r"^{\1}", _GUILLEMETS.sub(r"\1", _CALCULATED.sub("", _TOKENS.sub(" ", text)))))
     if "&" in text:
         text = _ENTITY.sub(lambda match: html.unescape(match.group()).replace("\u00a0", " "), text)
-    return _plain_numbers(_undecorated(text))
+    return _plain_numbers(_undecorated(text).replace("{-}", "-"))
 
 
 def _undecorated(text: str) -> str:
@@ -90,7 +92,7 @@ def _plain_numbers(text: str) -> str:
         text = _OVER.sub(r"\1/\2", text)
     lower = text.lower()
     if "hundred" in lower or "thousand" in lower:
-        text = _WORDS.sub(_in_digits, text)
+        text = _TWICE.sub(r"\1", _WORDS.sub(_in_digits, text))
     return text
 
 
