@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rewards.math.labels import (
+    AND,
     DIRECT,
     ENGLISH,
     FOREIGN,
@@ -17,6 +18,7 @@ from rewards.math.labels import (
     HEADING,
     HEDGE,
     NOT_CONTENT,
+    OR,
     RESTATED,
     SUBORDINATE,
 )
@@ -46,19 +48,25 @@ _DELIMITERS = re.compile(
 _NAME = re.compile(
     r"(?:^|(?<=[,; ]))((?:[A-Za-z]|[A-Za-z]_?[0-9A-Za-z])(?:\([a-z]\))?|\([A-Za-z](?:,[A-Za-z])+\)) ?= ?\(?$"
 )
+_NAMED_BEFORE = re.compile(  # So Alice is the answer
+    r"(?:^|[.!?:,\n]\s*|(?<![A-Za-z])(?:so|thus|hence|therefore|that)\s+)"
+    r"(?!(?:so|thus|hence|therefore|this|that|it|which|what|here|there|he|she|they|one|and|but)\s)([A-Za-z][A-Za-z'-]{1,24})\s$",
+    re.IGNORECASE,
+)
 _JOINTS = frozenset(
     ("", ",", ";", "and", "or", ",and", ",or", ";and", ";or", "&", "/", "|", "and/or", "ormaybe", "orperhaps", "orpossibly",
      ",ormaybe", "andalso", "(or", "y", "o", "et", "ou", "und", "oder", "и", "или", "和", "或", "や", "と", "または", "및",
-     "또는", "aswellas")
+     "또는", "aswellas", *f"{AND}|{OR}".replace(" ", "").split("|"))
 )  # fmt: skip
 _VALUE = (
     r"(?:\*\*[^*\n]{1,60}\*\*|\$[^$\n]{1,120}\$|\([^()\n]{1,40}\)(?=\W)|\\?\$?[-+]?[0-9](?:[.,](?=[0-9])|[^\s,;.!?)*_]){0,40}"
     r"|\(?(?-i:[A-J])\)?(?![A-Za-z]))"
 )
 _NEGATED = re.compile(
-    rf"(?<![A-Za-z])neither\s+{_VALUE}\s+n?or\s+{_VALUE}|(?:n'est pas|ne sont pas|no es|no son|não é|non è|nicht|(?<!\w)не|não"
+    rf"(?<![A-Za-z])(?:if|suppose|assum(?:e|ing)|imagine|whether)(?: that)? (?:the|our|my) (?:final |correct )?answer (?:is|was|were|be) {_VALUE}"
+    rf"|(?<![A-Za-z])neither\s+{_VALUE}\s+n?or\s+{_VALUE}|(?:n'est pas|ne sont pas|no es|no son|não é|non è|nicht|(?<!\w)не|não"
     rf"|is niet|är inte|er ikke|nie jest|není|nu este|bukan|不是|並非|并非|不等于|≠)\s*{_VALUE}"
-    rf"|{_VALUE}(?=\s?(?:ではな|じゃな|[이가] 아니))|"
+    rf"|{_VALUE}(?=\s?(?:ではな|じゃな|[이가] 아니|değil|नहीं))|"
     rf"\([^()\n]{{0,12}}(?<![A-Za-z])not {_VALUE}[^()\n]{{0,20}}\)|(?<![A-Za-z])(?:not|cannot be|can not be"
     rf"|rather than|instead of|never|no longer|nor|≠|\w{{2,6}}n't|(?:rul(?:e[ds]?|ing) out|exclud|reject|discard|eliminat|"
     rf"dismiss)(?:e[ds]?|s|ed|ing)?|except(?: for)?|other than|apart from)\s+(?:equal to |be |the |=\s*|[a-z]\s*=\s*)?{_VALUE}"
@@ -158,6 +166,8 @@ def _english(text: str) -> Iterator[Candidate]:
         before = _value_before(text, match.start())
         if before is not None:
             yield Candidate("phrase", before.text, match.start(), match.end())
+        elif (named := _NAMED_BEFORE.search(text, max(0, match.start() - 60), match.start())) is not None:
+            yield Candidate("word", named.group(1), match.start(), match.end())
 
 
 def _goes_on(text: str, noun: str, value: Read | None) -> bool:

@@ -27,11 +27,11 @@ _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 _SENTENCE_END = re.compile(r"[.!?:]+(?=\s|$|[\"'*)])|\n+")
 _VALUE_LIKE = re.compile(r"[0-9$]|\\[(\[]|√|π|∞")
 _BECAUSE = re.compile(r"(?<![A-Za-z])(?:because|since|as)(?![A-Za-z])", re.IGNORECASE)
-_UNSURE = re.compile(r"(?:\bthan|\bbetween|\bexceeds?|\bexceeding|\bbeyond)\s*[$\\(]{0,2}\s*$", re.IGNORECASE)
+_UNSURE = re.compile(r"(?:\bthan(?: or equal to)?|\babove|\bbelow|\bbetween|\bexceeds?|\bexceeding|\bbeyond)\s*[$\\(]{0,2}\s*$", re.IGNORECASE)
 _OPERATOR = re.compile(r"\s*(?:[-+*/×÷·−^]|\\(?:times|cdot|div))\s*")
 _VARIABLE = re.compile(r"[xyznabckpqrtuvwij](?![A-Za-z'])")
-_CHOSEN = re.compile(
-    r"(?:options?|choices?|choose|select|pick|letter|answers?)\W{0,4}\(?([A-J])\)?(?![A-Za-z])|\(([A-J])\)|\*\*\(?([A-J])\)?\.?\*\*|(?:so|hence|therefore|thus|is|it's|:)\s+([A-J])(?=\W*$)"
+CHOSEN = re.compile(
+    r"(?:options?|choices?|choose|select|pick|letter|answers?)\W{0,4}\(?([A-J])\)?(?![A-Za-z])|\(([A-J])\)|\*\*\(?([A-J])\)?\.?\*\*|(?:so|hence|therefore|thus|is|it's|é|è|es|est|ist|jest|är|er|:)\s+(?:la |die |der )?([A-J])(?=\W*$)"
     r"|(?:option|choice|answer|letter)\s+\(?([a-e])\)?(?=\W*$)"
 )
 _CHECKED = re.compile(
@@ -55,7 +55,7 @@ def closing(text: str, sources: frozenset[str], wanted: str) -> str | None:
             return None  # a question, or what is denied
         if begin and _CHECKED.match(sentence.strip()) and re.search("[0-9]", tail[:begin]):
             continue
-        if wanted == "choice" and (chosen := [m for m in _CHOSEN.finditer(sentence)]):
+        if wanted == "choice" and (chosen := [m for m in CHOSEN.finditer(sentence)]):
             reason = _BECAUSE.search(sentence, chosen[0].end())
             chosen = [m for m in chosen if reason is None or m.start() < reason.start()]
             letters = dict.fromkeys(next(filter(None, m.groups())).upper() for m in chosen)

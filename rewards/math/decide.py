@@ -21,7 +21,7 @@ import re
 from collections.abc import Sequence
 
 from rewards.math.candidates import Candidate, boxes, hashes, phrases, tags, without_negations
-from rewards.math.closing import PROSE, YES, closing
+from rewards.math.closing import CHOSEN, PROSE, YES, closing
 from rewards.math.labels import CORRECTION, GAVE_UP
 from rewards.math.notation import MAX_ANSWER, canonical, plain_words, strip_delimiters
 from rewards.math.prose import FORMULA, formula_text, read_statement, read_value
@@ -48,6 +48,8 @@ _NO_WORDS = re.compile(
 )
 _LEAD = re.compile(
     r"^[\s*,;:.]*(?:(?:so|thus|hence|therefore|then|we (?:get|have|find)(?: that)?|(?:i|we) (?:think|believe)(?: that)?"
+    r"|portanto|logo|por (?:lo )?tanto|entonces|luego|quindi|dunque|pertanto|donc|ainsi|alors|also|somit|daher|folglich|dus|więc|zatem"
+    r"|tehát|jadi|vậy|deci|alltså|altså|yani|итак|следовательно|значит|отже"
     r"|it(?: i|'|)s)\b[,:]?\s+)+",
     re.IGNORECASE,
 )
@@ -77,6 +79,8 @@ _NEXT_QUESTION = re.compile(
 )
 _TEXT = re.compile(r"\\(?:text\w*|mbox|mathrm)\s*\{([^{}]*)\}")
 _OTHER_SCRIPT = re.compile(r"(?![µΩ])[\u0400-\u1fff\u2e80-\uffdc]{2,}|[\u3400-\u9fff](?=.)")
+_ARTICLE = re.compile(r"A [a-z]")
+_DATA = re.compile(r"""\{\s*["'][A-Za-z_ ]{1,20}["']\s*:\s*["']?([^"'{}]{1,200}?)["']?\s*\}""")  # {"value": 5}
 _PICTOGRAPHS = re.compile(r"[\s\u2600-\u27bf\U0001f300-\U0001faff]+$")
 _EXPLAINED = re.compile(
     r"\n\s*[*_#]*(?:here(?:'s| is) (?:why|how)|why|because|details|derivation|workings?|steps|explanation"
@@ -216,6 +220,8 @@ def _lines(text: str) -> str | None:
 
 def _within(content: str, wanted: str) -> str:
     """The answer of a tag's or a hash's content: a box, a sentence, or all of it."""
+    data = _DATA.fullmatch(content.strip())
+    content = data.group(1) if data is not None else content
     listed = _lines(content) if len(content) < MAX_ANSWER else None
     if listed is not None:
         return listed
@@ -235,6 +241,8 @@ def _bare(text: str, wanted: str) -> str | None:
     if text.rstrip().endswith("?") and re.search("[0-9]", text):
         return None
     text = _BULLET.sub("", without_negations(text))
+    if wanted == "choice" and _ARTICLE.match(text) and len(CHOSEN.findall(text)) == 1:
+        return None  # A alternativa correta é D
     if wanted == "choice" and not re.match(
         r"\W*(?:text\w*\W*|option |choice )?(?!I\s)[A-Z](?![a-z])", text, re.IGNORECASE
     ):
