@@ -64,6 +64,7 @@ _VALUE = (
 )
 _NEGATED = re.compile(
     rf"(?<![A-Za-z])(?:if|suppose|assum(?:e|ing)|imagine|whether)(?: that)? (?:the|our|my) (?:final |correct )?answer (?:is|was|were|be) {_VALUE}"
+    rf"|(?<![A-Za-z])between\s+{_VALUE}\s+and\s+{_VALUE},"
     rf"|(?<![A-Za-z])neither\s+{_VALUE}\s+n?or\s+{_VALUE}|(?:n'est pas|ne sont pas|no es|no son|não é|non è|nicht|(?<!\w)не|não"
     rf"|is niet|är inte|er ikke|nie jest|není|nu este|bukan|不是|並非|并非|不等于|≠)\s*{_VALUE}"
     rf"|{_VALUE}(?=\s?(?:ではな|じゃな|[이가] 아니|değil|नहीं))|"

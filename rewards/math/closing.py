@@ -36,7 +36,7 @@ CHOSEN = re.compile(
 )
 _CHECKED = re.compile(
     r"(?:let'?s |to |we )?(?:check|verif|plug|substitut\w+ back|putting (?:it|this) back)\w*\b"
-    r"|.{0,120}\b(?:which (?:matches|agrees|checks)|as required"
+    r"|.{0,120}\b(?:which (?:matches|agrees|checks)(?: [^.\n]{1,40})?|as required"
     r"|as expected|checks out)\W*$",
     re.IGNORECASE | re.DOTALL,
 )

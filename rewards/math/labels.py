@@ -18,7 +18,7 @@ OR = (
 AND = "and|und|et|y|e|и|en|och|og|ve|và|dan|και|ja|és|și|oraz|та"
 CHINESE = "和|或者|或|与|及|및|또는|と|または|や"
 ENGLISH = re.compile(
-    rf"(?<![A-Za-z])(?:(?P<strong>{_STRONG})|(?P<weak>{_WEAK}))(?![A-Za-z])[\"'*_\])]{{0,4}}\s{{0,3}}(?:\([^()\n]{{0,40}}\)\s?)?"
+    rf"(?<![A-Za-z])(?:(?P<strong>{_STRONG})|(?P<weak>{_WEAK}))(?![A-Za-z])[\"'*_\])}}]{{0,4}}\s{{0,3}}(?:\([^()\n]{{0,40}}\)\s?)?"
     rf"(?:,?\s?(?:to|of|for|in|here|then|thus|therefore|hence|now|as|we|that|from|on|at)\b[^.\n:=$]{{0,60}}?)?"
     rf"(?<![A-Za-z](?=[A-Za-z])){COPULA}(?![A-Za-z])",
     re.IGNORECASE,
@@ -93,6 +93,7 @@ GAVE_UP = re.compile(
     r"|not (?:sure|certain|clear) (?:whether|if|which)|(?:won't|will not|not going to) (?:give|tell|reveal|say)"
     r"|on your own|as an exercise|(?:could(?: not|n't)|did(?: not|n't)|unable to) (?:finish|complete|get any further)"
     r"|ran out of (?:time|space|tokens)|there is no (?:correct |valid )?answer|leave [^.\n]{1,40} to (?:you|the reader))\b"
+    r"|\banswer(?: is| =|:)[\s$\\({*:]*\Z"  # cut off
     r"|不确定|不知道|je ne sais pas|ich weiß (?:es )?nicht|no lo sé|não sei|non lo so|не знаю|わかりません|모르겠",
     re.IGNORECASE,
 )

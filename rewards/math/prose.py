@@ -79,6 +79,7 @@ _STOP_UNIT = frozenset(
 _REALS = re.compile(
     r"(?:all|any) real(?: number)?s?(?:,?\s+except(?:\s+for)?\s+[^.\n]{1,40})?(?![A-Za-z])", re.IGNORECASE
 )
+_MONEY = re.compile(r"\s?[0-9.]")  # behind its dollar
 _SIGN_WORD = re.compile(r"(?:negative|minus)\s+(?=[0-9$\\])", re.IGNORECASE)
 _SIGN = re.compile(r"[<>≤≥]|\\[lg]eq?(?![A-Za-z])")
 _ALIGNED = re.compile(r"\\(?:begin|end)\{(?:aligned|align\*?|split|gathered|eqnarray\*?)\}")
@@ -184,7 +185,7 @@ def _run(text: str, at: int) -> Read | None:
         match = _SCAN.search(text, position, limit)
         if match is None:
             end = limit
-        elif match.group("end") is not None and not (match.group() == "$" and match.start() <= at + 2):
+        elif match.group("end") is not None and not (match.group() == "$" and match.start() <= at + 2 and _MONEY.match(text, match.end())):
             end = match.start()
         else:
             position = match.end()

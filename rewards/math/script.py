@@ -34,14 +34,14 @@ _POWER = re.compile(r"<sup>([^<>]{1,20})</sup>")
 _CALCULATED = re.compile(r"<<[^<>\n]{1,80}=[^<>\n]{0,40}>>")
 _GUILLEMETS = re.compile(r"<<\s*([-+]?[0-9][0-9.,/]*)\s*>>")  # 42 in marks of its own
 _DECORATED = re.compile(
-    r"\\(?:underline|uline|(?:text|f)?color(?:box)?\s*\{[^{}]{0,30}\}(?:\s*\{[^{}]{0,30}\}(?=\s*\{))?|bm|pmb)\s*\{([^{}]{0,200})\}"
+    r"\\(?:underline|uline|(?:text|f)?color(?:box)?\s*\{[^{}]{0,30}\}(?:\s*\{[^{}]{0,30}\}(?=\s*\{))?|bm|pmb)\s*\{((?:[^{}]|\{[^{}]{0,80}\}){0,200})\}"
 )
 _EMPTY = re.compile(r"(?<=[0-9])\{\}")
 _END_MARK = re.compile(
     r"\$?\s*\\(?:blacksquare|qed|Box|square)(?![A-Za-z])\s*\$?(?=[\s.]*(?:\n|$))|[∎■□](?=[\s.]*(?:\n|$))"
 )
 _FRACTION = re.compile("([⁰¹²³⁴-⁹]{1,9})[⁄/]([₀-₉]{1,9})")
-_OVER = re.compile(r"(?<![0-9.])([0-9]{1,6}) over ([0-9]{1,6})(?![0-9.])")
+_OVER = re.compile(r"(?<![0-9.])([0-9]{1,6}) over ([0-9]{1,6})(?![0-9]|\.[0-9])")
 ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
     "seventeen eighteen nineteen"
@@ -69,7 +69,9 @@ def one_script(text: str) -> str:
         text = _HTML.sub(" ", _POWER.sub(r"^{\1}", _GUILLEMETS.sub(r"\1", _CALCULATED.sub("", _TOKENS.sub(" ", text)))))
     if "&" in text:
         text = _ENTITY.sub(lambda match: html.unescape(match.group()).replace("\u00a0", " "), text)
-    return _plain_numbers(_undecorated(text).replace("{-}", "-"))
+    text = _undecorated(text)
+    text = _EMPTY.sub("", text.replace("{-}", "-")) if "{" in text else text
+    return _plain_numbers(text)
 
 
 def _undecorated(text: str) -> str:
@@ -77,7 +79,6 @@ def _undecorated(text: str) -> str:
         for _ in range(3):
             text = _DECORATED.sub(r"\1", text)
         text = _END_MARK.sub(" ", text)
-        text = _EMPTY.sub("", text)
     return text
 
 
