@@ -28,7 +28,7 @@ from rewards.math.prose import FORMULA, Read, formula_text, read_statement, read
 _MOST = 64  # candidates of one kind: the last ones
 _PROSE = 8_000  # characters at the end that are read as sentences
 
-_BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s{0,3}(?:\\?\{|([0-9A-Za-z.]{1,20})(?![A-Za-z]))")
+_BOX = re.compile(r"\\(?:boxed|fbox|bbox|framebox)\s{0,3}(?:\\?\{|([0-9A-Za-z.]{1,20})(?![A-Za-z]))")
 _TAG = re.compile(
     r"<((?:final_?)?(?:answer|result)|final|ans)>(.*?)(?:</\1>|$)|\[((?:final[_ ]?)?answer)\](.*?)(?:\[/\3\]|$)"
     r"|\\begin\{((?:final)?answer)\}(.*?)(?:\\end\{\5\}|$)",

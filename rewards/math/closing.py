@@ -29,6 +29,7 @@ _VALUE_LIKE = re.compile(r"[0-9$]|\\[(\[]|√|π|∞")
 _BECAUSE = re.compile(r"(?<![A-Za-z])(?:because|since|as)(?![A-Za-z])", re.IGNORECASE)
 _UNSURE = re.compile(r"(?:\bthan(?: or equal to)?|\babove|\bbelow|\bbetween|\bexceeds?|\bexceeding|\bbeyond)\s*[$\\(]{0,2}\s*$", re.IGNORECASE)
 _OPERATOR = re.compile(r"\s*(?:[-+*/×÷·−^]|\\(?:times|cdot|div))\s*")
+_NAME = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?:_?[0-9])?\s?=\s?$")
 _VARIABLE = re.compile(r"[xyznabckpqrtuvwij](?![A-Za-z'])")
 CHOSEN = re.compile(
     r"(?:options?|choices?|choose|select|pick|letter|answers?)\W{0,4}\(?([A-J])\)?(?![A-Za-z])|\(([A-J])\)|\*\*\(?([A-J])\)?\.?\*\*|(?:so|hence|therefore|thus|is|it's|é|è|es|est|ist|jest|är|er|:)\s+(?:la |die |der )?([A-J])(?=\W*$)"
@@ -122,6 +123,9 @@ def _last_number(sentence: str, numbers: list[re.Match[str]]) -> str | None:
     last = numbers[-1]
     for number in numbers[-6:-1]:
         value = read_value(sentence, number.start())
+        name = _NAME.search(sentence, max(0, number.start() - 12), number.start())
+        if value is not None and name is not None and "=" in value.text:
+            value = read_value(sentence, name.start())  # x = 31, y = 27
         if (
             value is not None
             and value.end >= last.end()

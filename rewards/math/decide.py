@@ -97,11 +97,11 @@ _ASIDE = re.compile(
     r"(?:\([A-Za-z][^()0-9]{1,60}\))?[\s,.!*_]*",
     re.IGNORECASE,
 )
-_ARROW = re.compile(r"^.*(?:→|⇒|⟹|➡|➜|[-=]+>)\s*(?=[-+−$\\*(0-9])", re.DOTALL)
+_ARROW = re.compile(r"^.*(?:→|⇒|⟹|➡|➜|[-=]+>|[,\s]i\.e\.,?)\s*(?=[-+−$\\*(0-9])", re.DOTALL)
 # A value at the very beginning, and why: ``15, because 9 + 6 = 15``, ``15. This is 9 + 6.``
 _REASONED = re.compile(
-    r"[\s*$]*((?:[A-Za-z]\s?=\s?)?[-+−]?\\?[$€£]?[0-9][0-9.,/]*(?<![.,])\s?\\?%?)[*$]*\s*(?:[,.;:]|\s?[–—-](?=\s))?\s*"
-    r"(?:because|since|as|for|this is|that is|it is|this comes|we get)(?![A-Za-z])",
+    r"[\s*$]*((?:[A-Za-z]\s?=\s?)?[-+−]?\\?[$€£]?(?:[0-9][0-9.,/]*(?<![.,])\s?\\?%?|\([-0-9., ]{3,40}\)))[*$]*\s*(?:[,.;:]|\s?[–—-](?=\s))?\s*"
+    r"(?:because|since|as|for|this is|that is|it is|this comes|(?:this|that|it) follows|we get)(?![A-Za-z])",
     re.IGNORECASE,
 )
 
@@ -289,6 +289,7 @@ def _last_line(text: str, sources: frozenset[str], wanted: str) -> str | None:
     if label != line:
         value = read_statement(label, 0)
         return value.text if value is not None else None
+    line = _LEAD.sub("", line, count=1) if wanted else line
     words = _WORD.findall(_NO_WORDS.sub("", line))
     if wanted in ("word", "choice", "yes"):
         letter = re.fullmatch(r"\W*[A-J]\W*", line) is not None

@@ -26,7 +26,7 @@ _TOKENS = re.compile(
     r"<\|[A-Za-z0-9_ ]{1,30}\|>|</?s>|<(?:eos|bos|pad|unk|end_of_turn|start_of_turn)>|\[/?INST\]|<｜[^｜<>]{1,40}｜>"
 )
 _HTML = re.compile(
-    r"</?(?:b|i|em|strong|u|p|span|div|li|ul|ol|code|pre|center|ins|mark|font|h[1-6]|small|big|td|tr|th|table|tbody)"
+    r"</?(?:b|i|em|strong|u|p|span|div|li|ul|ol|code|pre|center|ins|mark|font|h[1-6]|small|big|td|tr|th|table|tbody|solution|response|output)"
     r"(?:\s[^<>]{0,120})?>|<br ?/?>"
 )
 _ENTITY = re.compile(r"&(?:[a-z]{2,8}|#[0-9]{2,5});")
@@ -34,7 +34,7 @@ _POWER = re.compile(r"<sup>([^<>]{1,20})</sup>")
 _CALCULATED = re.compile(r"<<[^<>\n]{1,80}=[^<>\n]{0,40}>>")
 _GUILLEMETS = re.compile(r"<<\s*([-+]?[0-9][0-9.,/]*)\s*>>")  # 42 in marks of its own
 _DECORATED = re.compile(
-    r"\\(?:underline|uline|(?:text|f)?color(?:box)?\s*\{[^{}]{0,30}\}(?:\s*\{[^{}]{0,30}\}(?=\s*\{))?|bm|pmb)\s*\{((?:[^{}]|\{[^{}]{0,80}\}){0,200})\}"
+    r"\\(?:underline|uline|(?:text|f)?color(?:box)?\s*\{[^{}]{0,30}\}(?:\s*\{[^{}]{0,30}\}(?=\s*\{))?|bm|pmb|boldsymbol|mathbf)\s*\{((?:[^{}]|\{[^{}]{0,80}\}){0,200})\}"
 )
 _EMPTY = re.compile(r"(?<=[0-9])\{\}")
 _END_MARK = re.compile(
