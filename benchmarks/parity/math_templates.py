@@ -47,7 +47,6 @@ def statements(each: int, share: str = "all", seed: int = 0) -> Iterator[dict[st
                 label = right and not kind.never
                 yield {"kind": kind.name, "completion": text, "reference": value.reference, "equal": label}
 
-
     for name in math_endings.SHARES:
         if share in ("all", name):
             yield from _endings(name, each, seed)

@@ -108,7 +108,9 @@ def boxes(text: str) -> list[Candidate]:
 
 def tags(text: str) -> list[Candidate]:
     matches = list(_TAG.finditer(text))[-_MOST:]
-    found = [Candidate("tag", (m.group(2) or m.group(4) or m.group(6) or "").strip(), m.start(), m.end()) for m in matches]
+    found = [
+        Candidate("tag", (m.group(2) or m.group(4) or m.group(6) or "").strip(), m.start(), m.end()) for m in matches
+    ]
     return _joined(text, found)
 
 

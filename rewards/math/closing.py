@@ -27,7 +27,10 @@ _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 _SENTENCE_END = re.compile(r"[.!?:]+(?=\s|$|[\"'*)])|\n+")
 _VALUE_LIKE = re.compile(r"[0-9$]|\\[(\[]|√|π|∞")
 _BECAUSE = re.compile(r"(?<![A-Za-z])(?:because|since|as)(?![A-Za-z])", re.IGNORECASE)
-_UNSURE = re.compile(r"(?:\bthan(?: or equal to)?|\babove|\bbelow|\bbetween|\bexceeds?|\bexceeding|\bbeyond)\s*[$\\(]{0,2}\s*$", re.IGNORECASE)
+_UNSURE = re.compile(
+    r"(?:\bthan(?: or equal to)?|\babove|\bbelow|\bbetween|\bexceeds?|\bexceeding|\bbeyond)\s*[$\\(]{0,2}\s*$",
+    re.IGNORECASE,
+)
 _OPERATOR = re.compile(r"\s*(?:[-+*/×÷·−^]|\\(?:times|cdot|div))\s*")
 _NAME = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?:_?[0-9])?\s?=\s?$")
 _VARIABLE = re.compile(r"[xyznabckpqrtuvwij](?![A-Za-z'])")

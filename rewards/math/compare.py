@@ -37,7 +37,9 @@ _ASSIGNMENT = re.compile(rf"^({_NAME}) ?(?:=|\\in(?![A-Za-z])) ?(.*)$", re.DOTAL
 _TUPLE_ASSIGNMENT = re.compile(r"^\(([A-Za-z](?:,[A-Za-z])+)\) ?= ?(\(.*\))$", re.DOTALL)
 _TUPLE_NAME = re.compile(r"\(([A-Za-z](?:,[A-Za-z])+)\) ?= ?(?=\()")
 _TURNED = re.compile(r"^([^=A-Za-z]{1,60}) ?= ?([A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?)$")  # 5 = x
-_MODULUS = re.compile(r"^(?:[A-Za-z] ?\\equiv ?)|(?: |\\ )*(?:\\pmod ?(?:\{[^{}]{1,20}\}|[0-9])|\((?:\\mod|\\bmod|mod) ?[^()]{1,20}\))$")
+_MODULUS = re.compile(
+    r"^(?:[A-Za-z] ?\\equiv ?)|(?: |\\ )*(?:\\pmod ?(?:\{[^{}]{1,20}\}|[0-9])|\((?:\\mod|\\bmod|mod) ?[^()]{1,20}\))$"
+)
 _SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}.*[^A-Za-z\s]|(?:[A-Za-z]{2,}\s+){3}")  # not a name before an =
 _TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|sec|csc|cot)(?![A-Za-z])")
 _DEGREES = re.compile(r"([0-9.]+|\{[0-9.]+\})\\text\{ ?degree\}")

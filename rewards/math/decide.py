@@ -80,6 +80,9 @@ _NEXT_QUESTION = re.compile(
 _TEXT = re.compile(r"\\(?:text\w*|mbox|mathrm)\s*\{([^{}]*)\}")
 _OTHER_SCRIPT = re.compile(r"(?![µΩ])[\u0400-\u1fff\u2e80-\uffdc]{2,}|[\u3400-\u9fff](?=.)")
 _ARTICLE = re.compile(r"A [a-z]")
+_QUANTITY = re.compile(  # 5\text{ J} is no sentence
+    r"(?:(?!\\text)[^\n])*\\text\w*\s*\{(?![^{}]*(?<![A-Za-z])(?:is|are|was|or|and|answer)(?![A-Za-z]))[^{}]{1,30}\}(?:\^\{?[0-9]\}?)?\s*"
+)
 _DATA = re.compile(r"""\{\s*["'][A-Za-z_ ]{1,20}["']\s*:\s*["']?([^"'{}]{1,200}?)["']?\s*\}""")  # {"value": 5}
 _PICTOGRAPHS = re.compile(r"[\s\u2600-\u27bf\U0001f300-\U0001faff]+$")
 _EXPLAINED = re.compile(
@@ -162,7 +165,7 @@ def _decide(text: str, sources: frozenset[str], wanted: str) -> str | None:
             return _within(last.text, wanted)
         words = plain_words(last.text) if r"\text" in last.text and "eal numbers" not in last.text else ""
         said = phrases(words) or len(words.split()) > 2 and re.search("[0-9]", words)
-        said = said and parse_number(canonical(last.text)) is None  # 5 \text{ J} is no sentence
+        said = said and not _QUANTITY.fullmatch(last.text) and parse_number(canonical(last.text)) is None
         return _within(_TEXT.sub(r" \1 ", last.text).strip(), wanted) if said and len(words) < 300 else last.text
     if strong:
         return strong[-1].text

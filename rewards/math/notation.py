@@ -123,7 +123,7 @@ _FRENCH = re.compile(r"([\[\]])([^\[\](){}]{1,60}[,;][^\[\](){}]{1,60})([\[\]])"
 _ROW_NAME = r"(?:[A-Za-z]|\\[a-z]{2,8})(?:_\{?[0-9A-Za-z]\}?)?"
 _SYSTEM = re.compile(
     r"^(?:\\left)? ?(?:\\\{)? ?\\begin ?\{(cases|aligned|alignedat|align\*?|gathered|split|array)\}(?:\{[^{}]{0,20}\})?(.{1,400})"
-    r"\\end ?\{\1\} ?(?:\\right ?\.)?$",
+    r"\\end ?\{\1\} ?(?:\\right ?\.?)?$",
     re.DOTALL,
 )
 _ROW = re.compile(rf"\s*{_ROW_NAME}\s*=[^=]{{1,80}}", re.DOTALL)

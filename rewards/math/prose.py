@@ -65,7 +65,9 @@ _COMPARED = re.compile(
     re.IGNORECASE,
 )
 _REASON = re.compile(r"[,;]?\s(?:because|since|as)\s", re.IGNORECASE)
-_INSTEAD = re.compile(r"[\s,;]*(?:[a-z]{2,20}\s+){0,2}(?:but(?: rather| instead)?|rather|instead)\s+(?:it(?: i|')s )?", re.IGNORECASE)
+_INSTEAD = re.compile(
+    r"[\s,;]*(?:[a-z]{2,20}\s+){0,2}(?:but(?: rather| instead)?|rather|instead)\s+(?:it(?: i|')s )?", re.IGNORECASE
+)
 _VERB = r"(?:ha(?:s|ve|d)|gets?|got|needs?|costs?|takes?|pays?|paid|spends?|spent|earns?|makes?|sells?|sold|gives?|wins?|won)"
 _COPULA = re.compile(rf"(?<![A-Za-z\\])(?:{COPULA}|{_VERB})(?![A-Za-z])[\s:*_]*(?:{_FILLER.pattern})?", re.IGNORECASE)
 _LINK = re.compile(rf"[ \t*_]*(?:{COPULA}|gives|yields|makes)(?![A-Za-z])[\s:*_]*", re.IGNORECASE)
@@ -185,7 +187,9 @@ def _run(text: str, at: int) -> Read | None:
         match = _SCAN.search(text, position, limit)
         if match is None:
             end = limit
-        elif match.group("end") is not None and not (match.group() == "$" and match.start() <= at + 2 and _MONEY.match(text, match.end())):
+        elif match.group("end") is not None and not (
+            match.group() == "$" and match.start() <= at + 2 and _MONEY.match(text, match.end())
+        ):
             end = match.start()
         else:
             position = match.end()
