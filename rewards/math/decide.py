@@ -123,7 +123,7 @@ def extract_answer(completion: str, sources: Sequence[str] = (), wanted: str = "
         return None
     found = _decide(text, frozenset(sources or SOURCES), wanted)
     if found is None:
-        return None if sources else without_negations(text).strip() or None
+        return None if sources else (without_negations(text).strip() if len(text) <= MAX_ANSWER else text) or None
     return unlabelled(found.strip()) or None
 
 
@@ -243,6 +243,8 @@ def _bare(text: str, wanted: str) -> str | None:
         return reasoned.group(1)
     if text.rstrip().endswith("?") and re.search("[0-9]", text):
         return None
+    if len(text) > MAX_ANSWER:
+        return None
     text = _BULLET.sub("", without_negations(text))
     if wanted == "choice" and _ARTICLE.match(text) and len(CHOSEN.findall(text)) == 1:
         return None  # A alternativa correta é D
@@ -250,7 +252,7 @@ def _bare(text: str, wanted: str) -> str | None:
         r"\W*(?:text\w*\W*|option |choice )?(?!I\s)[A-Z](?![a-z])", text, re.IGNORECASE
     ):
         return None
-    if len(text) > MAX_ANSWER or _TWO_SENTENCES.search(text):
+    if _TWO_SENTENCES.search(text):
         return None
     formula = FORMULA.fullmatch(text.strip())
     if formula is not None:
