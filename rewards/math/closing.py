@@ -34,6 +34,13 @@ _UNSURE = re.compile(
 _OPERATOR = re.compile(r"\s*(?:[-+*/×÷·−^]|\\(?:times|cdot|div))\s*")
 _NAME = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?:_?[0-9])?\s?=\s?$")
 _VARIABLE = re.compile(r"[xyznabckpqrtuvwij](?![A-Za-z'])")
+ATTEMPT = re.compile(  # where a text stops on its way
+    r"\W*(?:let(?:'s| us| me)?|assume|suppose|consider|imagine|try|(?:we|i) (?:now |next |can |could )?(?:try|assume|suppose)"
+    r"|(?:the |this )?(?:question|problem|exercise) (?:asks|says|states|wants))(?![A-Za-z])"
+    r"(?!.*(?<![A-Za-z])(?:then|so|thus|hence|therefore|gives?|get|is|are|makes?)(?![A-Za-z]))",
+    re.IGNORECASE | re.DOTALL,
+)
+_OR_ELSE = re.compile(r"\W*(?:or|alternatively)(?![A-Za-z])", re.IGNORECASE)
 CHOSEN = re.compile(
     r"(?:options?|choices?|choose|select|pick|letter|answers?)\W{0,4}\(?([A-J])\)?(?![A-Za-z])|\(([A-J])\)|\*\*\(?([A-J])\)?\.?\*\*|(?:so|hence|therefore|thus|is|it's|é|è|es|est|ist|jest|är|er|:)\s+(?:la |die |der )?([A-J])(?=\W*$)"
     r"|(?:option|choice|answer|letter)\s+\(?([a-e])\)?(?=\W*$)"
@@ -57,6 +64,8 @@ def closing(text: str, sources: frozenset[str], wanted: str) -> str | None:
         asked = sentence.rstrip().endswith("?")
         if re.search("[0-9]", original[begin:end]) and (asked or not re.search("[0-9]", sentence)):
             return None  # a question, or what is denied
+        if ATTEMPT.match(sentence) and re.search("[0-9]", sentence):
+            return None
         if begin and _CHECKED.match(sentence.strip()) and re.search("[0-9]", tail[:begin]):
             continue
         if wanted == "choice" and (chosen := [m for m in CHOSEN.finditer(sentence)]):
@@ -70,6 +79,9 @@ def closing(text: str, sources: frozenset[str], wanted: str) -> str | None:
             found = _word_of(sentence, wanted)
         else:
             found = _value_of(sentence, masked[begin:end], sources) if _VALUE_LIKE.search(sentence) else None
+        if found and begin and _OR_ELSE.match(sentence):
+            before = closing(text[: len(text) - len(original) + begin], sources, wanted)
+            return f"{before}, {found}" if before else found
         if found:
             return found
         if wanted not in ("word", "yes") and "last_number" in sources and re.search("[0-9]", sentence):

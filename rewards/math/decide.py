@@ -21,7 +21,7 @@ import re
 from collections.abc import Sequence
 
 from rewards.math.candidates import Candidate, boxes, hashes, phrases, tags, without_negations
-from rewards.math.closing import CHOSEN, PROSE, YES, closing
+from rewards.math.closing import ATTEMPT, CHOSEN, PROSE, YES, closing
 from rewards.math.labels import CORRECTION, GAVE_UP
 from rewards.math.notation import MAX_ANSWER, canonical, plain_words, strip_delimiters
 from rewards.math.prose import FORMULA, formula_text, read_statement, read_value
@@ -123,7 +123,9 @@ def extract_answer(completion: str, sources: Sequence[str] = (), wanted: str = "
         return None
     found = _decide(text, frozenset(sources or SOURCES), wanted)
     if found is None:
-        return None if sources else (without_negations(text).strip() if len(text) <= MAX_ANSWER else text) or None
+        if sources or ATTEMPT.match(text):
+            return None
+        return (without_negations(text).strip() if len(text) <= MAX_ANSWER else text) or None
     return unlabelled(found.strip()) or None
 
 

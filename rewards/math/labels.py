@@ -92,7 +92,8 @@ GAVE_UP = re.compile(
     r"(?:find|determin|decid|tell|sa[yi]|know|solv)\w*"
     r"|not (?:sure|certain|clear) (?:whether|if|which)|(?:won't|will not|not going to) (?:give|tell|reveal|say)"
     r"|on your own|as an exercise|(?:could(?: not|n't)|did(?: not|n't)|unable to) (?:finish|complete|get any further)"
-    r"|ran out of (?:time|space|tokens)|there is no (?:correct |valid )?answer|leave [^.\n]{1,40} to (?:you|the reader))\b"
+    r"|ran out of (?:time|space|tokens)|there is no (?:correct |valid )?answer|(?:need|require)s? more (?:information|data|context|details)"
+    r"|please (?:provide|clarify|give me|share)|leave [^.\n]{1,40} to (?:you|the reader))\b"
     r"|\banswer(?: is| =|:)[\s$\\({*:]*\Z"  # cut off
     r"|不确定|不知道|je ne sais pas|ich weiß (?:es )?nicht|no lo sé|não sei|non lo so|не знаю|わかりません|모르겠",
     re.IGNORECASE,

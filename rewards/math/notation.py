@@ -26,7 +26,7 @@ _LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
 _VULGAR = re.compile("[¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞]")
 _ROOT = re.compile(r"√\s*(\(|[0-9]+|[A-Za-z]|\\pi)?")
 _SPACING = re.compile(
-    r"\\(?:left|right) ?\.(?![0-9])|\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|phantom\{[^{}]*\}|quad|qquad|tiny|small|normalsize|large|Large|LARGE"
+    r"\\(?:left|right) ?\.(?![0-9])|\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|[vh]?phantom\{[^{}]*\}|rule\{[^{}]*\}\{[^{}]*\}|blacksquare|qedsymbol|qed|quad|qquad|tiny|small|normalsize|large|Large|LARGE"
     r"|huge|Huge|scriptstyle|nolimits|checkmark|hspace\{[^{}]*\}|mathstrut|strut)(?![A-Za-z])|\\[!,;:>]|~"
 )
 _REWRITES = tuple(
@@ -61,6 +61,7 @@ _REWRITES = tuple(
         (r"(?:\{\})?_\{?([0-9]{1,9})\}? ?C_\{?([0-9]{1,9})\}?", r"\\binom{\1}{\2}"),
         (r"\\sqrt\[([357])\]\{-([0-9.]+)\}", r"-\\sqrt[\1]{\2}"),  # the real root
         (r"\\(?:text|mathrm|mbox) ?\{ ?(\\?\$|[€£¥₹₩₽]) ?\}", r"\1"),
+        (r"^(?: ?\\\\)+ ?(?=[^a-z])| ?\\\\ ?$|\\text ?\{ ?\((?:final|exact|approx)[^{}]{0,20}\) ?\}$", ""),
         (r"\\text ?\{[.,;!]? ?\}$|^\\?#(?= ?[0-9])", ""),
         (r"^([A-Za-z]) ?\\equiv ?(-?[0-9]+)$", r"\1=\2"),
         (r"^\[{1,2}([-+]?[0-9]+(?:\.[0-9]+)?(?:/[0-9]+)?)\]{1,2}$", r"\1"),
@@ -90,7 +91,7 @@ _REWRITES = tuple(
         (r"\\(?:text|mathrm)\s*\{\s*(e|i|d)\s*\}", r"\1"),
         (r"\\mathrm\s*\{\s*([A-Za-z])\s*\}", r"\1"),
         (r"\\(?:mathbf|boldsymbol|bm|mathit|mathsf|textbf|underline)\s*\{([^{}]*)\}", r"\1"),
-        (r"\\(?:text(?:bf|it|rm|normal)?|mbox|mathrm)\s*\{\s*(-?[0-9][^{}]*)\}", r"\1"),  # a number in text
+        (r"\\(?:text(?:bf|it|rm|normal|sf|tt|sc)?|mbox|mathrm)\s*\{\s*(-?[0-9][^{}]*)\}", r"\1"),  # a number in text
         (r"\\(?:bf|rm|it)(?![A-Za-z])", ""),
         (r"\{,\}", ","),
         (r"(?<!\\)\\(?=\s)", ""),  # a backslash and a space is a space

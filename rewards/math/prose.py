@@ -65,6 +65,15 @@ _COMPARED = re.compile(
     re.IGNORECASE,
 )
 _REASON = re.compile(r"[,;]?\s(?:because|since|as)\s", re.IGNORECASE)
+_BUT = re.compile(
+    r"[,;]?\s+but\b[^.\n]{0,60}?(?<![A-Za-z])(?:it is|it's|it should be|the [a-z]{1,12} (?:one|answer|value) is)\s+",
+    re.IGNORECASE,
+)
+_CASE = re.compile(
+    r"\s+(?:for|if|when|in case)\s[^.\n]{1,40}?(?:[,;]|\s(?:and|or|but))\s+(?:(?:and|or|but|it is|otherwise)\s+)*",
+    re.IGNORECASE,
+)
+_ASKED = re.compile(r"\s*\?\s+(?=[-$\\(]{0,2}[0-9])")
 _INSTEAD = re.compile(
     r"[\s,;]*(?:[a-z]{2,20}\s+){0,2}(?:but(?: rather| instead)?|rather|instead)\s+(?:it(?: i|')s )?", re.IGNORECASE
 )
@@ -118,7 +127,7 @@ def read_value(text: str, at: int) -> Read | None:
 
 def _following(text: str, end: int) -> tuple[re.Match[str] | None, Read | None]:
     """What joins the next value to the one that ended, and that value."""
-    for joint in (_AND.match(text, end), _hedged(text, end)):
+    for joint in (_AND.match(text, end), _hedged(text, end), _ASKED.match(text, end)):
         following = _one_value(text, joint.end()) if joint is not None else None
         if following is not None:
             return joint, following
@@ -257,7 +266,7 @@ def read_statement(text: str, at: int) -> Read | None:
     if found is not None and _COMPARED.match(text, found.end):
         found = None  # 5 more than that
     if found is not None:
-        return _linked(text, found)
+        return _of_cases(text, _corrected(text, _linked(text, found)))
     end = sentence_end(text, begin)
     reason = _REASON.search(text, begin, end)
     end = reason.start() if reason is not None else end
@@ -266,6 +275,22 @@ def read_statement(text: str, at: int) -> Read | None:
         if found is not None and found.end <= end + 1:
             return found
     return None
+
+
+def _corrected(text: str, found: Read) -> Read:
+    """``My answer was 41, but it is 42``."""
+    but = _BUT.match(text, found.end)
+    following = read_value(text, but.end()) if but is not None else None
+    return following or found
+
+
+def _of_cases(text: str, found: Read) -> Read:
+    """``41 for x > 0 and 42 for x < 0`` is neither."""
+    case = _CASE.match(text, found.end)
+    other = read_value(text, case.end()) if case is not None else None
+    if other is None or not re.match(r"\s+(?:for|if|when|otherwise)(?![A-Za-z])", text[other.end : other.end + 12]):
+        return found
+    return Read(f"{found.text}, {other.text}", other.end)
 
 
 def _linked(text: str, found: Read) -> Read:

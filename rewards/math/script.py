@@ -34,7 +34,7 @@ _POWER = re.compile(r"<sup>([^<>]{1,20})</sup>")
 _CALCULATED = re.compile(r"<<[^<>\n]{1,80}=[^<>\n]{0,40}>>")
 _GUILLEMETS = re.compile(r"<<\s*([-+]?[0-9][0-9.,/]*)\s*>>")  # 42 in marks of its own
 _DECORATED = re.compile(
-    r"\\(?:underline|uline|(?:text|f)?color(?:box)?\s*\{[^{}]{0,30}\}(?:\s*\{[^{}]{0,30}\}(?=\s*\{))?|bm|pmb|boldsymbol|mathbf)\s*\{((?:[^{}]|\{[^{}]{0,80}\}){0,200})\}"
+    r"\\(?:underline|uline|(?:text|f)?color(?:box)?\s*\{[^{}]{0,30}\}(?:\s*\{[^{}]{0,30}\}(?=\s*\{))?|bm|pmb|boldsymbol|mathbf|smash)\s*\{((?:[^{}]|\{[^{}]{0,80}\}){0,200})\}"
 )
 _EMPTY = re.compile(r"(?<=[0-9])\{\}")
 _END_MARK = re.compile(
@@ -48,6 +48,7 @@ ONES = (
 ).split()
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 _SMALL = {word: value for value, word in enumerate(ONES)} | {word: 10 * value for value, word in enumerate(TENS, 2)}
+_PLUS_MINUS = re.compile(r"(?<=[0-9$)}]) (?:plus or minus|give or take|plus/minus) (?=[0-9$\\(])")
 _TWICE = re.compile(r"(?<![0-9.,)])([0-9]{1,12}) \(\1\)")  # 100 (one hundred)
 _SCALE = {"hundred": 100, "thousand": 1_000, "million": 1_000_000}
 _WORDS = re.compile(
@@ -89,6 +90,8 @@ def _plain_numbers(text: str) -> str:
             lambda found: "/".join(unicodedata.normalize("NFKC", part) for part in found.groups()), text
         )
         text = text.replace("⁄", "/")
+    if " or " in text or " plus/" in text:
+        text = _PLUS_MINUS.sub(r" \\pm ", text)
     if " over " in text:
         text = _OVER.sub(r"\1/\2", text)
     lower = text.lower()
