@@ -64,7 +64,8 @@ _VALUE = (
 )
 _LETTER = re.compile(r"[^\W\d_]|≠")
 _NEGATED = re.compile(
-    rf"(?<![A-Za-z])(?:if|suppose|assum(?:e|ing)|imagine|whether)(?: that)? (?:the|our|my) (?:final |correct )?answer (?:is|was|were|be) {_VALUE}"
+    rf"(?<![A-Za-z])(?:if|suppose|assum(?:e|ing)|imagine|whether)(?: that)? (?:the|our|my) (?:final "
+    rf"|correct )?answer (?:is|was|were|be) {_VALUE}"
     rf"|(?<![A-Za-z])between\s+{_VALUE}\s+and\s+{_VALUE},"
     rf"|(?<![A-Za-z])neither\s+{_VALUE}\s+n?or\s+{_VALUE}|(?:n'est pas|ne sont pas|no es|no son|não é|non è|nicht|(?<!\w)не|não"
     rf"|is niet|är inte|er ikke|nie jest|není|nu este|bukan|不是|並非|并非|不等于|≠)\s*{_VALUE}"
@@ -74,7 +75,8 @@ _NEGATED = re.compile(
     rf"dismiss)(?:e[ds]?|s|ed|ing)?|except(?: for)?|other than|apart from)\s+(?:equal to |be |the |=\s*|[a-z]\s*=\s*)?{_VALUE}"
     rf"|(?<![0-9A-Za-z.,]){_VALUE}(?:\s[a-z]{{1,12}})?"
     r"(?=\s+(?:is|was|are)(?:\s+(?:also |clearly |simply |just |far |much |way )?(?:not|never|wrong"
-    r"|incorrect|impossible|invalid|extraneous|false|ruled out|excluded|rejected|unreasonable|absurd|(?:just |only |merely )?a (?:wild |rough )?guess|out of the question"
+    r"|incorrect|impossible|invalid|extraneous|false|ruled out|excluded|rejected|unreasonable|absurd|(?:just |only "
+    r"|merely )?a (?:wild |rough )?guess|out of the question"
     r"|too (?:large|small|big|little|high|low|many|few|long|short|much))|n't)(?![A-Za-z])"
     r"|\s+(?:fails?|(?:does not|doesn't|will not|won't|cannot|can't) (?:work|fit|hold|be (?:right|correct|it)))(?![A-Za-z]))",
     re.IGNORECASE,
@@ -244,7 +246,8 @@ def _words(text: str, at: int) -> Read | None:
     start = begin.end() if begin is not None else at
     end = sentence_end(text, start)
     cut = re.compile(
-        r"[,;]?\s(?:because|since|which|where|so|as|when|for|in total|and not|but not|(?<![Dd]oes )(?<!do )not)\b|,|;|\s[(–—-]\s?|[*\"`<|]"
+        r"[,;]?\s(?:because|since|which|where|so|as|when|for|in total|and not|but not|(?<![Dd]oes )(?<!do )not)\b|,|;"
+        r"|\s[(–—-]\s?|[*\"`<|]"
     ).search(text, start, end)
     content = text[start : cut.start() if cut is not None else end].strip(" *_\"'.:")
     if not content or len(content) > 80 or NOT_CONTENT.match(content):

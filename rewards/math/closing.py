@@ -42,7 +42,9 @@ ATTEMPT = re.compile(  # where a text stops on its way
 )
 _OR_ELSE = re.compile(r"\W*(?:or|alternatively)(?![A-Za-z])", re.IGNORECASE)
 CHOSEN = re.compile(
-    r"(?:options?|choices?|choose|select|pick|letter|answers?)\W{0,4}\(?([A-J])\)?(?![A-Za-z])|\(([A-J])\)|\*\*\(?([A-J])\)?\.?\*\*|(?:so|hence|therefore|thus|is|it's|é|è|es|est|ist|jest|är|er|:)\s+(?:la |die |der )?([A-J])(?=\W*$)"
+    r"(?:options?|choices?|choose|select|pick|letter|answers?)\W{0,4}\(?([A-J])\)?(?![A-Za-z])|\(([A-J])\)"
+    r"|\*\*\(?([A-J])\)?\.?\*\*|(?:so|hence|therefore|thus|is|it's|é|è|es|est|ist|jest|är|er|:)\s+(?:la |die "
+    r"|der )?([A-J])(?=\W*$)"
     r"|(?:option|choice|answer|letter)\s+\(?([a-e])\)?(?=\W*$)"
 )
 _CHECKED = re.compile(

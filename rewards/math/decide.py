@@ -48,7 +48,8 @@ _NO_WORDS = re.compile(
 )
 _LEAD = re.compile(
     r"^[\s*,;:.]*(?:(?:so|thus|hence|therefore|then|we (?:get|have|find)(?: that)?|(?:i|we) (?:think|believe)(?: that)?"
-    r"|portanto|logo|por (?:lo )?tanto|entonces|luego|quindi|dunque|pertanto|donc|ainsi|alors|also|somit|daher|folglich|dus|więc|zatem"
+    r"|portanto|logo|por (?:lo )?tanto|entonces|luego|quindi|dunque|pertanto|donc|ainsi|alors|also|somit|daher"
+    r"|folglich|dus|więc|zatem"
     r"|tehát|jadi|vậy|deci|alltså|altså|yani|итак|следовательно|значит|отже"
     r"|it(?: i|'|)s)\b[,:]?\s+)+",
     re.IGNORECASE,
@@ -103,7 +104,8 @@ _ASIDE = re.compile(
 _ARROW = re.compile(r"^.*(?:→|⇒|⟹|➡|➜|[-=]+>|[,\s]i\.e\.,?)\s*(?=[-+−$\\*(0-9])", re.DOTALL)
 # A value at the very beginning, and why: ``15, because 9 + 6 = 15``, ``15. This is 9 + 6.``
 _REASONED = re.compile(
-    r"[\s*$]*((?:[A-Za-z]\s?=\s?)?[-+−]?\\?[$€£]?(?:[0-9][0-9.,/]*(?<![.,])\s?\\?%?|\([-0-9., ]{3,40}\)))[*$]*\s*(?:[,.;:]|\s?[–—-](?=\s))?\s*"
+    r"[\s*$]*((?:[A-Za-z]\s?=\s?)?[-+−]?\\?[$€£]?(?:[0-9][0-9.,/]*(?<![.,])\s?\\?%?"
+    r"|\([-0-9., ]{3,40}\)))[*$]*\s*(?:[,.;:]|\s?[–—-](?=\s))?\s*"
     r"(?:because|since|as|for|this is|that is|it is|this comes|(?:this|that|it) follows|we get)(?![A-Za-z])",
     re.IGNORECASE,
 )

@@ -17,7 +17,8 @@ _SYMBOLS = str.maketrans(
         "−": "-", "–": "-", "×": r"\times ", "÷": r"\div ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "π": r"\pi ",
         "∞": r"\infty ", "°": r"^\circ ", "º": r"^\circ ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "±": r"\pm ",
         "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}", "≈": r"\approx ",
-        "Ω": r"\Omega ", "Ω": r"\Omega ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "φ": r"\phi ", "λ": r"\lambda ", "⟨": r"\langle ",
+        "Ω": r"\Omega ", "\u2126": r"\Omega ",
+        "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "φ": r"\phi ", "λ": r"\lambda ", "⟨": r"\langle ",
         "⟩": r"\rangle ", "′": "'", "’": "'", "‘": "'", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2062": "",
     }
 )  # fmt: skip
@@ -26,7 +27,8 @@ _LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
 _VULGAR = re.compile("[¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞]")
 _ROOT = re.compile(r"√\s*(\(|[0-9]+|[A-Za-z]|\\pi)?")
 _SPACING = re.compile(
-    r"\\(?:left|right) ?\.(?![0-9])|\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|[vh]?phantom\{[^{}]*\}|rule\{[^{}]*\}\{[^{}]*\}|blacksquare|qedsymbol|qed|quad|qquad|tiny|small|normalsize|large|Large|LARGE"
+    r"\\(?:left|right) ?\.(?![0-9])|\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits"
+    r"|[vh]?phantom\{[^{}]*\}|rule\{[^{}]*\}\{[^{}]*\}|blacksquare|qedsymbol|qed|quad|qquad|tiny|small|normalsize|large|Large|LARGE"
     r"|huge|Huge|scriptstyle|nolimits|checkmark|hspace\{[^{}]*\}|mathstrut|strut)(?![A-Za-z])|\\[!,;:>]|~"
 )
 _REWRITES = tuple(

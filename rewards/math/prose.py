@@ -60,7 +60,8 @@ _FILLER = re.compile(
 _COMPARED = re.compile(
     r"\s*(?:%|percent|times|[a-z]{1,12})?\s*(?:more|less|fewer|greater|larger|smaller|higher|lower|older"
     r"|younger|as (?:much|many)) (?:than|as)\b|\s+times (?:the|as|some\w*|that|what|its?|his|her|their)\b"
-    r"|\s*(?:%|percent|[a-z]{1,12})?\s+(?:or|and) (?:more|less|fewer|greater|larger|smaller|higher|lower|over|under|above|below|up|older|younger)\b"
+    r"|\s*(?:%|percent|[a-z]{1,12})?\s+(?:or|and) (?:more|less|fewer|greater|larger|smaller|higher|lower|over|under"
+    r"|above|below|up|older|younger)\b"
     r"|\s*(?:[a-z]{1,12}\s)?(?:plus|minus|times|divided by|multiplied by|added to|subtracted from)\s+[-$0-9]",
     re.IGNORECASE,
 )

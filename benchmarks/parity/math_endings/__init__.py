@@ -1,4 +1,4 @@
-"""Two sets of endings for ``math_templates``, written without sight of the verifier: ``rows`` gives them."""
+"""Three sets of endings for ``math_templates``, written without sight of the verifier: ``rows`` gives them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,24 @@ from benchmarks.parity.math_endings import (
     fifth_notations,
     fifth_sentences,
     fifth_values,
+    seventh_sentences,
+    seventh_values,
     sixth_sentences,
     sixth_values,
 )
 from benchmarks.parity.math_endings.base import Row, never, sentences, sums
 
-_SENTENCES = {"fifth": fifth_sentences.SENTENCES, "sixth": sixth_sentences.SENTENCES}
-_NEVER = {"fifth": fifth_sentences.NEVER, "sixth": sixth_sentences.NEVER}
-_MADE = {"fifth": {**fifth_values.KINDS, **fifth_notations.KINDS}, "sixth": sixth_values.KINDS}
+_SENTENCES = {
+    "fifth": fifth_sentences.SENTENCES,
+    "sixth": sixth_sentences.SENTENCES,
+    "seventh": seventh_sentences.SENTENCES,
+}
+_NEVER = {"fifth": fifth_sentences.NEVER, "sixth": sixth_sentences.NEVER, "seventh": seventh_sentences.NEVER}
+_MADE = {
+    "fifth": {**fifth_values.KINDS, **fifth_notations.KINDS},
+    "sixth": sixth_values.KINDS,
+    "seventh": seventh_values.KINDS,
+}
 SHARES = tuple(_SENTENCES)
 
 
