@@ -19,10 +19,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.parity import math_endings
 from benchmarks.parity.math_kinds import KINDS
 from benchmarks.parity.math_values import value_for
 
 HELD_OUT_OF = 3
+_SHARES = ("work", "held-out", "later", "third", "fourth")
 
 
 def share_of(kind: str) -> str:
@@ -44,6 +46,20 @@ def statements(each: int, share: str = "all", seed: int = 0) -> Iterator[dict[st
                 text = kind.write(value if right else value.swapped(), chance)
                 label = right and not kind.never
                 yield {"kind": kind.name, "completion": text, "reference": value.reference, "equal": label}
+
+    for name in math_endings.SHARES:
+        if share in ("all", name):
+            yield from _endings(name, each, seed)
+
+
+def _endings(share: str, each: int, seed: int) -> Iterator[dict[str, Any]]:
+    """At most ``each`` right and ``each`` wrong rows of every kind of a set that makes its own rows."""
+    of_kind: dict[tuple[str, bool], list[tuple[str, str]]] = {}
+    for kind, (completion, reference, equal) in math_endings.rows(share, seed):
+        of_kind.setdefault((kind, equal), []).append((completion, reference))
+    for (kind, equal), made in of_kind.items():
+        for completion, reference in random.Random(f"{seed} {kind}").sample(made, min(each, len(made))):
+            yield {"kind": f"{share}: {kind}", "completion": completion, "reference": reference, "equal": equal}
 
 
 def judged(rows: list[dict[str, Any]], judge: Any) -> list[dict[str, Any]]:
@@ -75,7 +91,7 @@ def report(name: str, rows: list[dict[str, Any]], wrong: list[dict[str, Any]], s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--share", choices=("work", "held-out", "later", "third", "fourth", "all"), default="work")
+    parser.add_argument("--share", choices=(*_SHARES, *math_endings.SHARES, "all"), default="work")
     parser.add_argument("--each", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--peer", action="store_true", help="math-verify beside it")

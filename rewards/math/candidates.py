@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rewards.math.labels import (
+    AND,
     DIRECT,
     ENGLISH,
     FOREIGN,
@@ -17,6 +18,7 @@ from rewards.math.labels import (
     HEADING,
     HEDGE,
     NOT_CONTENT,
+    OR,
     RESTATED,
     SUBORDINATE,
 )
@@ -26,9 +28,10 @@ from rewards.math.prose import FORMULA, Read, formula_text, read_statement, read
 _MOST = 64  # candidates of one kind: the last ones
 _PROSE = 8_000  # characters at the end that are read as sentences
 
-_BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s{0,3}(?:\\?\{|([0-9A-Za-z.]{1,20})(?![A-Za-z]))")
+_BOX = re.compile(r"\\(?:boxed|fbox|bbox|framebox)\s{0,3}(?:\\?\{|([0-9A-Za-z.]{1,20})(?![A-Za-z]))")
 _TAG = re.compile(
-    r"<((?:final_?)?(?:answer|result)|final|ans)>(.*?)(?:</\1>|$)|\[((?:final[_ ]?)?answer)\](.*?)(?:\[/\3\]|$)",
+    r"<((?:final_?)?(?:answer|result)|final|ans)>(.*?)(?:</\1>|$)|\[((?:final[_ ]?)?answer)\](.*?)(?:\[/\3\]|$)"
+    r"|\\begin\{((?:final)?answer)\}(.*?)(?:\\end\{\5\}|$)",
     re.IGNORECASE | re.DOTALL,
 )
 _HASH = re.compile(r"####[ \t]*([^\n#]{1,2000})")
@@ -45,26 +48,37 @@ _DELIMITERS = re.compile(
 _NAME = re.compile(
     r"(?:^|(?<=[,; ]))((?:[A-Za-z]|[A-Za-z]_?[0-9A-Za-z])(?:\([a-z]\))?|\([A-Za-z](?:,[A-Za-z])+\)) ?= ?\(?$"
 )
+_NAMED_BEFORE = re.compile(  # So Alice is the answer
+    r"(?:^|[.!?:,\n]\s*|(?<![A-Za-z])(?:so|thus|hence|therefore|that)\s+)"
+    r"(?!(?:so|thus|hence|therefore|this|that|it|which|what|here|there|he|she|they|one|and|but)\s)([A-Za-z][A-Za-z'-]{1,24})\s$",
+    re.IGNORECASE,
+)
 _JOINTS = frozenset(
     ("", ",", ";", "and", "or", ",and", ",or", ";and", ";or", "&", "/", "|", "and/or", "ormaybe", "orperhaps", "orpossibly",
      ",ormaybe", "andalso", "(or", "y", "o", "et", "ou", "und", "oder", "и", "или", "和", "或", "や", "と", "または", "및",
-     "또는", "aswellas")
+     "또는", "aswellas", *f"{AND}|{OR}".replace(" ", "").split("|"))
 )  # fmt: skip
 _VALUE = (
     r"(?:\*\*[^*\n]{1,60}\*\*|\$[^$\n]{1,120}\$|\([^()\n]{1,40}\)(?=\W)|\\?\$?[-+]?[0-9](?:[.,](?=[0-9])|[^\s,;.!?)*_]){0,40}"
     r"|\(?(?-i:[A-J])\)?(?![A-Za-z]))"
 )
+_LETTER = re.compile(r"[^\W\d_]|≠")
 _NEGATED = re.compile(
-    rf"(?<![A-Za-z])neither\s+{_VALUE}\s+n?or\s+{_VALUE}|(?:n'est pas|ne sont pas|no es|no son|não é|non è|nicht|(?<!\w)не|não"
+    rf"(?<![A-Za-z])(?:if|suppose|assum(?:e|ing)|imagine|whether)(?: that)? (?:the|our|my) (?:final "
+    rf"|correct )?answer (?:is|was|were|be) {_VALUE}"
+    rf"|(?<![A-Za-z])between\s+{_VALUE}\s+and\s+{_VALUE},"
+    rf"|(?<![A-Za-z])neither\s+{_VALUE}\s+n?or\s+{_VALUE}|(?:n'est pas|ne sont pas|no es|no son|não é|non è|nicht|(?<!\w)не|não"
     rf"|is niet|är inte|er ikke|nie jest|není|nu este|bukan|不是|並非|并非|不等于|≠)\s*{_VALUE}"
-    rf"|{_VALUE}(?=\s?(?:ではな|じゃな|[이가] 아니))|"
+    rf"|{_VALUE}(?=\s?(?:ではな|じゃな|[이가] 아니|değil|नहीं))|"
     rf"\([^()\n]{{0,12}}(?<![A-Za-z])not {_VALUE}[^()\n]{{0,20}}\)|(?<![A-Za-z])(?:not|cannot be|can not be"
     rf"|rather than|instead of|never|no longer|nor|≠|\w{{2,6}}n't|(?:rul(?:e[ds]?|ing) out|exclud|reject|discard|eliminat|"
     rf"dismiss)(?:e[ds]?|s|ed|ing)?|except(?: for)?|other than|apart from)\s+(?:equal to |be |the |=\s*|[a-z]\s*=\s*)?{_VALUE}"
     rf"|(?<![0-9A-Za-z.,]){_VALUE}(?:\s[a-z]{{1,12}})?"
     r"(?=\s+(?:is|was|are)(?:\s+(?:also |clearly |simply |just |far |much |way )?(?:not|never|wrong"
-    r"|incorrect|impossible|invalid|extraneous|false|ruled out|excluded|rejected|unreasonable|absurd|out of the question"
-    r"|too (?:large|small|big|little|high|low|many|few|long|short|much))|n't)(?![A-Za-z]))",
+    r"|incorrect|impossible|invalid|extraneous|false|ruled out|excluded|rejected|unreasonable|absurd|(?:just |only "
+    r"|merely )?a (?:wild |rough )?guess|out of the question"
+    r"|too (?:large|small|big|little|high|low|many|few|long|short|much))|n't)(?![A-Za-z])"
+    r"|\s+(?:fails?|(?:does not|doesn't|will not|won't|cannot|can't) (?:work|fit|hold|be (?:right|correct|it)))(?![A-Za-z]))",
     re.IGNORECASE,
 )
 
@@ -97,7 +111,9 @@ def boxes(text: str) -> list[Candidate]:
 
 def tags(text: str) -> list[Candidate]:
     matches = list(_TAG.finditer(text))[-_MOST:]
-    found = [Candidate("tag", (m.group(2) or m.group(4) or "").strip(), m.start(), m.end()) for m in matches]
+    found = [
+        Candidate("tag", (m.group(2) or m.group(4) or m.group(6) or "").strip(), m.start(), m.end()) for m in matches
+    ]
     return _joined(text, found)
 
 
@@ -122,6 +138,8 @@ def phrases(text: str) -> list[Candidate]:
 
 def without_negations(text: str) -> str:
     """``not 5`` and ``5 is wrong`` state no 5. Positions stay."""
+    if _LETTER.search(text) is None:
+        return text  # 100,000 digits deny nothing
     return _NEGATED.sub(lambda match: " " * len(match.group()), text)
 
 
@@ -156,6 +174,8 @@ def _english(text: str) -> Iterator[Candidate]:
         before = _value_before(text, match.start())
         if before is not None:
             yield Candidate("phrase", before.text, match.start(), match.end())
+        elif (named := _NAMED_BEFORE.search(text, max(0, match.start() - 60), match.start())) is not None:
+            yield Candidate("word", named.group(1), match.start(), match.end())
 
 
 def _goes_on(text: str, noun: str, value: Read | None) -> bool:
@@ -226,7 +246,8 @@ def _words(text: str, at: int) -> Read | None:
     start = begin.end() if begin is not None else at
     end = sentence_end(text, start)
     cut = re.compile(
-        r"[,;]?\s(?:because|since|which|where|so|as|when|for|in total|and not|but not|not)\b|,|;|\s[(–—-]\s?|[*\"`<|]"
+        r"[,;]?\s(?:because|since|which|where|so|as|when|for|in total|and not|but not|(?<![Dd]oes )(?<!do )not)\b|,|;"
+        r"|\s[(–—-]\s?|[*\"`<|]"
     ).search(text, start, end)
     content = text[start : cut.start() if cut is not None else end].strip(" *_\"'.:")
     if not content or len(content) > 80 or NOT_CONTENT.match(content):

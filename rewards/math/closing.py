@@ -27,16 +27,29 @@ _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 _SENTENCE_END = re.compile(r"[.!?:]+(?=\s|$|[\"'*)])|\n+")
 _VALUE_LIKE = re.compile(r"[0-9$]|\\[(\[]|√|π|∞")
 _BECAUSE = re.compile(r"(?<![A-Za-z])(?:because|since|as)(?![A-Za-z])", re.IGNORECASE)
-_UNSURE = re.compile(r"(?:\bthan|\bbetween|\bexceeds?|\bexceeding|\bbeyond)\s*[$\\(]{0,2}\s*$", re.IGNORECASE)
+_UNSURE = re.compile(
+    r"(?:\bthan(?: or equal to)?|\babove|\bbelow|\bbetween|\bexceeds?|\bexceeding|\bbeyond)\s*[$\\(]{0,2}\s*$",
+    re.IGNORECASE,
+)
 _OPERATOR = re.compile(r"\s*(?:[-+*/×÷·−^]|\\(?:times|cdot|div))\s*")
+_NAME = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?:_?[0-9])?\s?=\s?$")
 _VARIABLE = re.compile(r"[xyznabckpqrtuvwij](?![A-Za-z'])")
-_CHOSEN = re.compile(
-    r"(?:options?|choices?|choose|select|pick|letter|answers?)\W{0,4}\(?([A-J])\)?(?![A-Za-z])|\(([A-J])\)|\*\*\(?([A-J])\)?\.?\*\*|(?:so|hence|therefore|thus|is|it's|:)\s+([A-J])(?=\W*$)"
+ATTEMPT = re.compile(  # where a text stops on its way
+    r"\W*(?:let(?:'s| us| me)?|assume|suppose|consider|imagine|try|(?:we|i) (?:now |next |can |could )?(?:try|assume|suppose)"
+    r"|(?:the |this )?(?:question|problem|exercise) (?:asks|says|states|wants))(?![A-Za-z])"
+    r"(?!.*(?<![A-Za-z])(?:then|so|thus|hence|therefore|gives?|get|is|are|makes?)(?![A-Za-z]))",
+    re.IGNORECASE | re.DOTALL,
+)
+_OR_ELSE = re.compile(r"\W*(?:or|alternatively)(?![A-Za-z])", re.IGNORECASE)
+CHOSEN = re.compile(
+    r"(?:options?|choices?|choose|select|pick|letter|answers?)\W{0,4}\(?([A-J])\)?(?![A-Za-z])|\(([A-J])\)"
+    r"|\*\*\(?([A-J])\)?\.?\*\*|(?:so|hence|therefore|thus|is|it's|é|è|es|est|ist|jest|är|er|:)\s+(?:la |die "
+    r"|der )?([A-J])(?=\W*$)"
     r"|(?:option|choice|answer|letter)\s+\(?([a-e])\)?(?=\W*$)"
 )
 _CHECKED = re.compile(
     r"(?:let'?s |to |we )?(?:check|verif|plug|substitut\w+ back|putting (?:it|this) back)\w*\b"
-    r"|.{0,120}\b(?:which (?:matches|agrees|checks)|as required"
+    r"|.{0,120}\b(?:which (?:matches|agrees|checks)(?: [^.\n]{1,40})?|as required"
     r"|as expected|checks out)\W*$",
     re.IGNORECASE | re.DOTALL,
 )
@@ -53,9 +66,11 @@ def closing(text: str, sources: frozenset[str], wanted: str) -> str | None:
         asked = sentence.rstrip().endswith("?")
         if re.search("[0-9]", original[begin:end]) and (asked or not re.search("[0-9]", sentence)):
             return None  # a question, or what is denied
+        if ATTEMPT.match(sentence) and re.search("[0-9]", sentence):
+            return None
         if begin and _CHECKED.match(sentence.strip()) and re.search("[0-9]", tail[:begin]):
             continue
-        if wanted == "choice" and (chosen := [m for m in _CHOSEN.finditer(sentence)]):
+        if wanted == "choice" and (chosen := [m for m in CHOSEN.finditer(sentence)]):
             reason = _BECAUSE.search(sentence, chosen[0].end())
             chosen = [m for m in chosen if reason is None or m.start() < reason.start()]
             letters = dict.fromkeys(next(filter(None, m.groups())).upper() for m in chosen)
@@ -66,6 +81,9 @@ def closing(text: str, sources: frozenset[str], wanted: str) -> str | None:
             found = _word_of(sentence, wanted)
         else:
             found = _value_of(sentence, masked[begin:end], sources) if _VALUE_LIKE.search(sentence) else None
+        if found and begin and _OR_ELSE.match(sentence):
+            before = closing(text[: len(text) - len(original) + begin], sources, wanted)
+            return f"{before}, {found}" if before else found
         if found:
             return found
         if wanted not in ("word", "yes") and "last_number" in sources and re.search("[0-9]", sentence):
@@ -122,6 +140,9 @@ def _last_number(sentence: str, numbers: list[re.Match[str]]) -> str | None:
     last = numbers[-1]
     for number in numbers[-6:-1]:
         value = read_value(sentence, number.start())
+        name = _NAME.search(sentence, max(0, number.start() - 12), number.start())
+        if value is not None and name is not None and "=" in value.text:
+            value = read_value(sentence, name.start())  # x = 31, y = 27
         if (
             value is not None
             and value.end >= last.end()

@@ -37,6 +37,9 @@ _ASSIGNMENT = re.compile(rf"^({_NAME}) ?(?:=|\\in(?![A-Za-z])) ?(.*)$", re.DOTAL
 _TUPLE_ASSIGNMENT = re.compile(r"^\(([A-Za-z](?:,[A-Za-z])+)\) ?= ?(\(.*\))$", re.DOTALL)
 _TUPLE_NAME = re.compile(r"\(([A-Za-z](?:,[A-Za-z])+)\) ?= ?(?=\()")
 _TURNED = re.compile(r"^([^=A-Za-z]{1,60}) ?= ?([A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?)$")  # 5 = x
+_MODULUS = re.compile(
+    r"^(?:[A-Za-z] ?\\equiv ?)|(?: |\\ )*(?:\\pmod ?(?:\{[^{}]{1,20}\}|[0-9])|\((?:\\mod|\\bmod|mod) ?[^()]{1,20}\))$"
+)
 _SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}.*[^A-Za-z\s]|(?:[A-Za-z]{2,}\s+){3}")  # not a name before an =
 _TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|sec|csc|cot)(?![A-Za-z])")
 _DEGREES = re.compile(r"([0-9.]+|\{[0-9.]+\})\\text\{ ?degree\}")
@@ -154,6 +157,8 @@ def _nearly(left: Number, right: Number) -> bool:
 
 def _align(answer: str, reference: str) -> tuple[str, str]:
     """``x = 5`` beside ``5`` is 5; ``3 + 4 = 7`` beside ``7`` is 7; two different variables stay different."""
+    if "mod" in answer and "mod" not in reference:
+        answer = _MODULUS.sub("", answer)  # 3 (mod 7) beside 3
     answer, reference = _TURNED.sub(r"\2=\1", answer), _TURNED.sub(r"\2=\1", reference)
     answer, reference = _align_tuples(_one_name(answer), _one_name(reference))
     answer, reference = _align_intervals(answer, reference)

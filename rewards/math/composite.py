@@ -28,6 +28,7 @@ _MULTIPLE = re.compile(
     rf"^([-+]|[-+]?(?:[0-9.]{{1,12}}|\\frac\{{[0-9]{{1,9}}\}}\{{[0-9]{{1,9}}\}})) ?"
     rf"(?:\\cdot|\*)? ?({_NAME}) ?{_SIGN} ?(.{{1,60}})$"
 )
+_BOTH = re.compile(r"\s*(?:\\text\s*\{\s*and\s*\}|(?<![A-Za-z\\])and(?![A-Za-z])|\\(?:land|wedge)(?![A-Za-z]))\s*")
 _FLIP = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", r"\ne": r"\ne"}
 _ASSIGNED = re.compile(r"^([A-Za-z]) ?= ?([^=]+)$")
 _REALS = re.compile(
@@ -109,6 +110,9 @@ def as_interval(text: str) -> tuple[str, str] | None:
     if _REALS.match(text):
         return "", r"(-\infty,\infty)"
     text = _EXCEPT.sub(r"x\\ne \1", _BUILDER.sub(r"\1", text))
+    both = [_one_interval(canonical(piece)) for piece in _BOTH.split(text)] if _BOTH.search(text) else []
+    if len(both) == 2 and both[0] and both[1] and both[0][0] == both[1][0]:
+        return _overlap(both[0], both[1][1])
     pieces = re.split(
         r"\s*(?:\\text\s*\{\s*(?:or)\s*\}|(?<![A-Za-z])or(?![A-Za-z])|\\(?:lor|vee)(?![A-Za-z]))\s*", text
     )
@@ -117,6 +121,15 @@ def as_interval(text: str) -> tuple[str, str] | None:
         return None
     names = {part[0] for part in found if part}
     return (names.pop(), r"\cup".join(part[1] for part in found if part)) if len(names) == 1 else None
+
+
+def _overlap(first: tuple[str, str], other: str) -> tuple[str, str] | None:
+    """``x > 1`` and ``x < 3``: a bound from below and one from above, in either order."""
+    name, one = first
+    above, below = (one, other) if one.endswith(r"\infty)") else (other, one)
+    if not (above.endswith(r",\infty)") and below.startswith(r"(-\infty,")) or r"\cup" in one + other:
+        return None
+    return name, above.removesuffix(r"\infty)") + below.removeprefix(r"(-\infty,")
 
 
 def _one_interval(text: str) -> tuple[str, str] | None:

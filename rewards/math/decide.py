@@ -21,10 +21,11 @@ import re
 from collections.abc import Sequence
 
 from rewards.math.candidates import Candidate, boxes, hashes, phrases, tags, without_negations
-from rewards.math.closing import PROSE, YES, closing
+from rewards.math.closing import ATTEMPT, CHOSEN, PROSE, YES, closing
 from rewards.math.labels import CORRECTION, GAVE_UP
-from rewards.math.notation import MAX_ANSWER, plain_words, strip_delimiters
+from rewards.math.notation import MAX_ANSWER, canonical, plain_words, strip_delimiters
 from rewards.math.prose import FORMULA, formula_text, read_statement, read_value
+from rewards.math.quantities import parse_number
 from rewards.math.script import one_script, without_strikes
 from rewards.response import split_response
 
@@ -47,6 +48,9 @@ _NO_WORDS = re.compile(
 )
 _LEAD = re.compile(
     r"^[\s*,;:.]*(?:(?:so|thus|hence|therefore|then|we (?:get|have|find)(?: that)?|(?:i|we) (?:think|believe)(?: that)?"
+    r"|portanto|logo|por (?:lo )?tanto|entonces|luego|quindi|dunque|pertanto|donc|ainsi|alors|also|somit|daher"
+    r"|folglich|dus|więc|zatem"
+    r"|tehát|jadi|vậy|deci|alltså|altså|yani|итак|следовательно|значит|отже"
     r"|it(?: i|'|)s)\b[,:]?\s+)+",
     re.IGNORECASE,
 )
@@ -75,7 +79,13 @@ _NEXT_QUESTION = re.compile(
     re.IGNORECASE,
 )
 _TEXT = re.compile(r"\\(?:text\w*|mbox|mathrm)\s*\{([^{}]*)\}")
-_OTHER_SCRIPT = re.compile(r"(?![µΩ])[\u0400-\u1fff\u2e80-\uffdc]{2,}")
+_OTHER_SCRIPT = re.compile(r"(?![µΩ])[\u0400-\u1fff\u2e80-\uffdc]{2,}|[\u3400-\u9fff](?=.)")
+_ARTICLE = re.compile(r"A [a-z]")
+_QUANTITY = re.compile(  # 5\text{ J} is no sentence
+    r"(?:(?!\\text)[^\n])*\\text\w*\s*\{(?![^{}]*(?<![A-Za-z])(?:is|are|was|or|and|answer)(?![A-Za-z]))[^{}]{1,30}\}(?:\^\{?[0-9]\}?)?\s*"
+)
+_DATA = re.compile(r"""\{\s*["'][A-Za-z_ ]{1,20}["']\s*:\s*["']?([^"'{}]{1,200}?)["']?\s*\}""")  # {"value": 5}
+_PICTOGRAPHS = re.compile(r"[\s\u2600-\u27bf\U0001f300-\U0001faff]+$")
 _EXPLAINED = re.compile(
     r"\n\s*[*_#]*(?:here(?:'s| is) (?:why|how)|why|because|details|derivation|workings?|steps|explanation"
     r"|confidence|certainty|score|source|references?|reasoning|justification|notes?|proof|check|verification)s?[*_\s]*:",
@@ -84,18 +94,19 @@ _EXPLAINED = re.compile(
 _PLAIN_VALUE = re.compile(
     r"[*$\s]*(?:[A-Za-z](?:_?[0-9])?\s?=\s?)?(?:[-+]?\\?\$?[0-9][0-9.,/]*\s?\\?%?|\(?[A-J]\)?)[*$\s.]*"
 )
-_BULLET = re.compile(r"^\s*[>•‣▪●◦]\s*")
+_BULLET = re.compile(r"^\s*(?:[>•‣▪●◦]|#{1,6}(?=\s))\s*")
 _ASIDE = re.compile(
     r"[\s,.!*_]*(?:(?:now|then|today|final answer|in total|in all|altogether|left|remaining|again|too|as well|exactly|overall)"
     r"(?![A-Za-z])[\s,.!*_]*)*"
     r"(?:\([A-Za-z][^()0-9]{1,60}\))?[\s,.!*_]*",
     re.IGNORECASE,
 )
-_ARROW = re.compile(r"^.*(?:→|⇒|⟹|➡|➜|[-=]+>)\s*(?=[-+−$\\*(0-9])", re.DOTALL)
+_ARROW = re.compile(r"^.*(?:→|⇒|⟹|➡|➜|[-=]+>|[,\s]i\.e\.,?)\s*(?=[-+−$\\*(0-9])", re.DOTALL)
 # A value at the very beginning, and why: ``15, because 9 + 6 = 15``, ``15. This is 9 + 6.``
 _REASONED = re.compile(
-    r"[\s*$]*((?:[A-Za-z]\s?=\s?)?[-+−]?\\?[$€£]?[0-9][0-9.,/]*(?<![.,])\s?\\?%?)[*$]*\s*(?:[,.;:]|\s?[–—-](?=\s))?\s*"
-    r"(?:because|since|as|for|this is|that is|it is|this comes|we get)(?![A-Za-z])",
+    r"[\s*$]*((?:[A-Za-z]\s?=\s?)?[-+−]?\\?[$€£]?(?:[0-9][0-9.,/]*(?<![.,])\s?\\?%?"
+    r"|\([-0-9., ]{3,40}\)))[*$]*\s*(?:[,.;:]|\s?[–—-](?=\s))?\s*"
+    r"(?:because|since|as|for|this is|that is|it is|this comes|(?:this|that|it) follows|we get)(?![A-Za-z])",
     re.IGNORECASE,
 )
 
@@ -114,7 +125,9 @@ def extract_answer(completion: str, sources: Sequence[str] = (), wanted: str = "
         return None
     found = _decide(text, frozenset(sources or SOURCES), wanted)
     if found is None:
-        return None if sources else without_negations(text).strip() or None
+        if sources or ATTEMPT.match(text):
+            return None
+        return (without_negations(text).strip() if len(text) <= MAX_ANSWER else text) or None
     return unlabelled(found.strip()) or None
 
 
@@ -156,6 +169,7 @@ def _decide(text: str, sources: frozenset[str], wanted: str) -> str | None:
             return _within(last.text, wanted)
         words = plain_words(last.text) if r"\text" in last.text and "eal numbers" not in last.text else ""
         said = phrases(words) or len(words.split()) > 2 and re.search("[0-9]", words)
+        said = said and not _QUANTITY.fullmatch(last.text) and parse_number(canonical(last.text)) is None
         return _within(_TEXT.sub(r" \1 ", last.text).strip(), wanted) if said and len(words) < 300 else last.text
     if strong:
         return strong[-1].text
@@ -213,6 +227,8 @@ def _lines(text: str) -> str | None:
 
 def _within(content: str, wanted: str) -> str:
     """The answer of a tag's or a hash's content: a box, a sentence, or all of it."""
+    data = _DATA.fullmatch(content.strip())
+    content = data.group(1) if data is not None else content
     listed = _lines(content) if len(content) < MAX_ANSWER else None
     if listed is not None:
         return listed
@@ -231,12 +247,16 @@ def _bare(text: str, wanted: str) -> str | None:
         return reasoned.group(1)
     if text.rstrip().endswith("?") and re.search("[0-9]", text):
         return None
+    if len(text) > MAX_ANSWER:
+        return None
     text = _BULLET.sub("", without_negations(text))
+    if wanted == "choice" and _ARTICLE.match(text) and len(CHOSEN.findall(text)) == 1:
+        return None  # A alternativa correta é D
     if wanted == "choice" and not re.match(
         r"\W*(?:text\w*\W*|option |choice )?(?!I\s)[A-Z](?![a-z])", text, re.IGNORECASE
     ):
         return None
-    if len(text) > MAX_ANSWER or _TWO_SENTENCES.search(text):
+    if _TWO_SENTENCES.search(text):
         return None
     formula = FORMULA.fullmatch(text.strip())
     if formula is not None:
@@ -264,7 +284,7 @@ def _last_line(text: str, sources: frozenset[str], wanted: str) -> str | None:
     shown = [f for f in FORMULA.finditer(text, max(0, len(text) - PROSE)) if not text[f.end() :].strip(" .*\n")]
     if shown and not wanted and "\n" in shown[-1].group():
         return formula_text(shown[-1])  # displayed, on lines of its own
-    line = text.rstrip().rsplit("\n", 1)[-1].strip()
+    line = _BULLET.sub("", text.rstrip().rsplit("\n", 1)[-1].strip())
     if wanted == "yes" and (said := YES.match(line)) is not None:
         return said.group(1)
     if len(line) > 120 or _TWO_SENTENCES.search(line):
@@ -278,6 +298,7 @@ def _last_line(text: str, sources: frozenset[str], wanted: str) -> str | None:
     if label != line:
         value = read_statement(label, 0)
         return value.text if value is not None else None
+    line = _LEAD.sub("", line, count=1) if wanted else line
     words = _WORD.findall(_NO_WORDS.sub("", line))
     if wanted in ("word", "choice", "yes"):
         letter = re.fullmatch(r"\W*[A-J]\W*", line) is not None
@@ -290,6 +311,6 @@ def unlabelled(text: str) -> str:
     """``Answer: 5`` is 5, and ``**5**`` too, wherever it was found."""
     if len(text) > MAX_ANSWER:
         return text
-    short = _LABEL.sub("", text, count=1).strip()
+    short = _PICTOGRAPHS.sub("", _LABEL.sub("", text, count=1)).strip()
     short = short if short.endswith("...") else short.rstrip("*_. ") or text.strip("*_. ")
     return strip_delimiters(re.sub(r"^(?:\*|__)+", "", short).strip()) if short else text

@@ -5,13 +5,22 @@ from __future__ import annotations
 import re
 
 COPULA = (
-    r"(?:is(?!n)|are(?!n)|was(?!n)|were|equals?|(?:should|must|would|will|has to|ought to|turns out to|appears to|seems to) be"
+    r"(?:is(?!n)|are(?!n)|was(?!n)|were|equals?|(?:should|must|would|will|might|may|could|has to|ought to"
+    r"|turns out to|appears to|seems to) be"
     r"|comes? out (?:to be|to|as|at)|works out (?:to be|to|as)|becomes?|remains|lies|=|:|→|-+>|=+>|⇒|⟹|➡|➜|—|–|-(?=\s))"
 )
 _STRONG = r"answers?|ans"
 _WEAK = r"solutions?|results?|options?|choices?|conclusion"
+# Of thirty languages. ``of`` is Dutch; in English too, 3 of 4 states no single value.
+OR = (
+    "or|oder|ou|o|u|или|либо|або|abo|lub|albo|(?<!out )of|"
+    "eller|veya|ya da|sau|hoặc|atau|ή|nebo|anebo|alebo|tai|vagy|ali|või|arba|vai|"
+    "أو|או|या|অথবা|หรือ|ou bien|soit"
+)
+AND = "and|und|et|y|e|и|en|och|og|ve|và|dan|και|ja|és|și|oraz|та"
+CHINESE = "和|或者|或|与|及|및|또는|と|または|や"
 ENGLISH = re.compile(
-    rf"(?<![A-Za-z])(?:(?P<strong>{_STRONG})|(?P<weak>{_WEAK}))(?![A-Za-z])[\"'*_\])]{{0,4}}\s{{0,3}}(?:\([^()\n]{{0,40}}\)\s?)?"
+    rf"(?<![A-Za-z])(?:(?P<strong>{_STRONG})|(?P<weak>{_WEAK}))(?![A-Za-z])[\"'*_\])}}]{{0,4}}\s{{0,3}}(?:\([^()\n]{{0,40}}\)\s?)?"
     rf"(?:,?\s?(?:to|of|for|in|here|then|thus|therefore|hence|now|as|we|that|from|on|at)\b[^.\n:=$]{{0,60}}?)?"
     rf"(?<![A-Za-z](?=[A-Za-z])){COPULA}(?![A-Za-z])",
     re.IGNORECASE,
@@ -55,7 +64,8 @@ CORRECTION = re.compile(
     re.IGNORECASE,
 )
 HEDGE = re.compile(
-    r"[*_$)\s\"']*[.,;:!?]*\s*\(?(?:or(?:[\s,]+(?:else|maybe|perhaps|possibly|even|is it|it is|it's|it could be|could it be))?"
+    r"[*_$)\s\"']*[.,;:!?]*\s*\(?(?:or(?:[\s,]+(?:else|maybe|perhaps|possibly|even|is it|it is|it's|(?:it|this"
+    r"|that) (?:could|might|may)(?: also| well)? be|could it be))?"
     r"|alternatively|perhaps|maybe|possibly|otherwise|and/or|(?:but |and )?(?:it |this |that )?(?:could"
     r"|might|may|can) (?:also |well |just as well |even )?be"
     r"|another (?:possible |valid )?(?:answer|option|solution|possibility) (?:is|could be|would be)|if not)(?![A-Za-z])[\s,:]*",
@@ -84,7 +94,11 @@ GAVE_UP = re.compile(
     r"|(?:can(?:no|')t|can not|could(?: not|n't)|unable to|impossible to) (?:be )?"
     r"(?:find|determin|decid|tell|sa[yi]|know|solv)\w*"
     r"|not (?:sure|certain|clear) (?:whether|if|which)|(?:won't|will not|not going to) (?:give|tell|reveal|say)"
-    r"|on your own|as an exercise|leave [^.\n]{1,40} to (?:you|the reader))\b"
+    r"|on your own|as an exercise|(?:could(?: not|n't)|did(?: not|n't)|unable to) (?:finish|complete|get any further)"
+    r"|ran out of (?:time|space|tokens)|there is no (?:correct |valid )?answer|(?:need|require)s? more (?:information"
+    r"|data|context|details)"
+    r"|please (?:provide|clarify|give me|share)|leave [^.\n]{1,40} to (?:you|the reader))\b"
+    r"|\banswer(?: is| =|:)[\s$\\({*:]*\Z"  # cut off
     r"|不确定|不知道|je ne sais pas|ich weiß (?:es )?nicht|no lo sé|não sei|non lo so|не знаю|わかりません|모르겠",
     re.IGNORECASE,
 )

@@ -17,6 +17,7 @@ _SYMBOLS = str.maketrans(
         "−": "-", "–": "-", "×": r"\times ", "÷": r"\div ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "π": r"\pi ",
         "∞": r"\infty ", "°": r"^\circ ", "º": r"^\circ ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "±": r"\pm ",
         "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}", "≈": r"\approx ",
+        "Ω": r"\Omega ", "\u2126": r"\Omega ",
         "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "φ": r"\phi ", "λ": r"\lambda ", "⟨": r"\langle ",
         "⟩": r"\rangle ", "′": "'", "’": "'", "‘": "'", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2062": "",
     }
@@ -26,13 +27,16 @@ _LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
 _VULGAR = re.compile("[¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞]")
 _ROOT = re.compile(r"√\s*(\(|[0-9]+|[A-Za-z]|\\pi)?")
 _SPACING = re.compile(
-    r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|phantom\{[^{}]*\}|quad|qquad|tiny|small|normalsize|large|Large|LARGE"
-    r"|huge|Huge|scriptstyle|nolimits|hspace\{[^{}]*\}|mathstrut|strut)(?![A-Za-z])|\\[!,;:>]|~"
+    r"\\(?:left|right) ?\.(?![0-9])|\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits"
+    r"|[vh]?phantom\{[^{}]*\}|rule\{[^{}]*\}\{[^{}]*\}|blacksquare|qedsymbol|qed|quad|qquad|tiny|small|normalsize|large|Large|LARGE"
+    r"|huge|Huge|scriptstyle|nolimits|checkmark|hspace\{[^{}]*\}|mathstrut|strut)(?![A-Za-z])|\\[!,;:>]|~"
 )
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\\(?:[dtc]|nice|s|x)frac(?![A-Za-z])", r"\\frac"),
+        (r"(^|[-+*/=(,<>]|\\(?:times|cdot|ast)(?![A-Za-z])) ?\{ ?([-+]?[0-9.]*) ?\}", r"\1\2"),  # -{7}, \times {10}^{3}
+        (r"^([^{}\\]{1,40}?) ?\\over(?![A-Za-z]) ?([^{}\\]{1,40})$", r"\\frac{\1}{\2}"),
         (r"\{([^{}]{1,40}?) ?\\over(?![A-Za-z]) ?([^{}]{1,40}?)\}", r"\\frac{\1}{\2}"),
         (
             r"(?<=[0-9]) ?\^ ?\{? ?(?:\\(?:text|mathrm|textrm) ?\{ ?)?(?:st"
@@ -58,7 +62,11 @@ _REWRITES = tuple(
         (r"\{\s*([0-9a-z]{1,9}) ?\\choose ?([0-9a-z]{1,9})\s*\}", r"\\binom{\1}{\2}"),
         (r"(?:\{\})?_\{?([0-9]{1,9})\}? ?C_\{?([0-9]{1,9})\}?", r"\\binom{\1}{\2}"),
         (r"\\sqrt\[([357])\]\{-([0-9.]+)\}", r"-\\sqrt[\1]{\2}"),  # the real root
-        (r"\\text\{(\\\$)\}", r"\1"),
+        (r"\\(?:text|mathrm|mbox) ?\{ ?(\\?\$|[€£¥₹₩₽]) ?\}", r"\1"),
+        (r"^(?: ?\\\\)+ ?(?=[^a-z])| ?\\\\ ?$|\\text ?\{ ?\((?:final|exact|approx)[^{}]{0,20}\) ?\}$", ""),
+        (r"\\text ?\{[.,;!]? ?\}$|^\\?#(?= ?[0-9])", ""),
+        (r"^([A-Za-z]) ?\\equiv ?(-?[0-9]+)$", r"\1=\2"),
+        (r"^\[{1,2}([-+]?[0-9]+(?:\.[0-9]+)?(?:/[0-9]+)?)\]{1,2}$", r"\1"),
         (r"^(?:\\text\{ ?)?(?:about|approximately|approx\.?|roughly|around) ?\}? ?(?=[-0-9$\\])|^= ?", ""),
         (r"^\\text\{[A-Za-z ]{1,40}(?: is| are|:) ?\} ?", ""),  # \text{The answer is } 5
         (r"^\\text\{[A-Za-z ]{2,40}\} ?= ?", ""),  # \text{Area} = 5
@@ -85,7 +93,7 @@ _REWRITES = tuple(
         (r"\\(?:text|mathrm)\s*\{\s*(e|i|d)\s*\}", r"\1"),
         (r"\\mathrm\s*\{\s*([A-Za-z])\s*\}", r"\1"),
         (r"\\(?:mathbf|boldsymbol|bm|mathit|mathsf|textbf|underline)\s*\{([^{}]*)\}", r"\1"),
-        (r"\\(?:text(?:bf|it|rm|normal)?|mbox|mathrm)\s*\{\s*(-?[0-9][^{}]*)\}", r"\1"),  # a number in text
+        (r"\\(?:text(?:bf|it|rm|normal|sf|tt|sc)?|mbox|mathrm)\s*\{\s*(-?[0-9][^{}]*)\}", r"\1"),  # a number in text
         (r"\\(?:bf|rm|it)(?![A-Za-z])", ""),
         (r"\{,\}", ","),
         (r"(?<!\\)\\(?=\s)", ""),  # a backslash and a space is a space
@@ -115,6 +123,15 @@ _DOTTED = re.compile(
     r"(?<![0-9.])([0-9]*)\.([0-9]*?)(?:\(([0-9]{1,20})\)(?![0-9(])|(?:([0-9])\4{2,}|([0-9]{2,6})\5{1,})(?:\.\.\.|…|\\(?:l|c)?dots(?![A-Za-z])))"
 )
 _FRENCH = re.compile(r"([\[\]])([^\[\](){}]{1,60}[,;][^\[\](){}]{1,60})([\[\]])")
+_ROW_NAME = r"(?:[A-Za-z]|\\[a-z]{2,8})(?:_\{?[0-9A-Za-z]\}?)?"
+_SYSTEM = re.compile(
+    r"^(?:\\left)? ?(?:\\\{)? ?\\begin ?\{(cases|aligned|alignedat|align\*?|gathered|split|array)\}(?:\{[^{}]{0,20}\})?(.{1,400})"
+    r"\\end ?\{\1\} ?(?:\\right ?\.?)?$",
+    re.DOTALL,
+)
+_ROW = re.compile(rf"\s*{_ROW_NAME}\s*=[^=]{{1,80}}", re.DOTALL)
+_QUADS = re.compile(r"(?<=[0-9)\]])\s*[;,]?\s*\\q?quad(?![A-Za-z])\s*(?=[-+]?[0-9]|\(-?[0-9]|[A-Za-z] ?=)")
+_GROUPED = re.compile(r"(?<![0-9A-Za-z.,])[0-9]{1,3}(?:([_'])[0-9]{3})(?:\1[0-9]{3}){0,9}(?![0-9A-Za-z'_])")
 _QUOTED = re.compile(r"""^(["'“”`])([^"'“”`]{1,200})["'“”`]$""")
 _SINGLE = re.compile(r"([\^_])\{([0-9A-Za-z])\}")
 
@@ -123,6 +140,9 @@ def canonical(answer: str) -> str:
     r"""One notation: ``\dfrac12`` is ``\frac{1}{2}``, spacing and delimiters are gone, a final full stop too."""
     text = _symbols(_without_emphasis(answer.strip()))
     text = _INNER.sub(r"\1", strip_delimiters(text))
+    text = _GROUPED.sub(lambda match: match.group().replace(match.group(1), ""), text)
+    if "\\" in text:
+        text = _QUADS.sub(", ", _in_one_line(text))
     text = _SPACING.sub(" ", text) if not re.search(r"[0-9]\\[,!:][0-9]|,\\!", text) else _join_thousands(text)
     text = _REPEATING.sub(_write_repeating, _DOTTED.sub(_write_dotted, text))
     if text[:1] == "]" or text[-1:] == "[":
@@ -259,6 +279,14 @@ def _strip_outer_braces(text: str) -> str:
     while text.startswith("{") and braced(text, 0) == text[1:-1]:
         text = text[1:-1].strip()
     return text
+
+
+def _in_one_line(text: str) -> str:
+    r"""A system whose rows are ``x = 1`` and ``y = 2`` is ``x = 1, y = 2``."""
+    system = _SYSTEM.match(text)
+    rows = (system.group(2).replace("&", "") if system is not None else text).strip().removesuffix("\\\\").split("\\\\")
+    named = 1 < len(rows) < 9 and all(_ROW.fullmatch(row.strip(" ,;")) for row in rows)
+    return ", ".join(row.strip(" ,;") for row in rows) if named else text
 
 
 def _join_thousands(text: str) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rewards.math.labels import COPULA, HEDGE, RESTATED
+from rewards.math.labels import AND, CHINESE, COPULA, HEDGE, OR, RESTATED
 from rewards.math.notation import braced, canonical
 from rewards.math.quantities import parse_number, same_number
 
@@ -19,7 +19,7 @@ FORMULA = re.compile(
     re.DOTALL,
 )
 _FUNCTIONS = (
-    r"(?:arc)?(?:sin|cos|tan|cot|sec|csc)h?|a(?:sin|cos|tan)|log(?:2|10)?|ln|lg|sqrt|cbrt|exp|abs|pi|oo|inf(?:inity)?|gcd|lcm|binom|"
+    r"(?:arc)?(?:sin|cos|tan|cot|sec|csc)h?|a(?:sin|cos|tan)|log(?:2|10)?|ln|lg|sqrt|cbrt|exp|abs|pi|oo|inf(?:inity)?|gcd|lcm|binom(?:ial)?|delta|omega|"
     r"max|min|mod|floor|ceil|theta|alpha|beta|gamma|phi|lambda|infty"
 )
 # what belongs to a value though it has letters, or where a value ends
@@ -27,28 +27,30 @@ _SCAN = re.compile(
     r"(?P<whole>\\(?:text\w*|mathrm|mbox|mathbf|operatorname|textbf|mathit)\s*\{[^{}]{0,80}\}|\\(?:begin|end)\{[a-z]+\}"
     rf"|\\[A-Za-z]+|(?<![A-Za-z])(?:{_FUNCTIONS})(?![A-Za-z])|(?<=[0-9])(?:st|nd|rd|th)(?![A-Za-z])"
     r"|(?<=[0-9]) to (?=[0-9])|\.[0-9]{1,30}(?:\.\.\.|…)|(?<=[0-9\s])[ap]\.?m\.?(?![A-Za-z])|(?<![A-Za-z])[eE](?=[-+]?[0-9]))"
-    r"|(?P<end>\s\[[0-9]{1,2}\](?=[.\s]*(?:$|\n))|(?<!\\)[.!?]+(?=[\s\"')*\]_]|$)|\n|\*\*|[;,](?=\s*$)|[,;:]\s*(?=[A-Za-z]{2}|[^\x00-\x7f])|,\s+(?=[A-Z](?:[\s,]|$))"
-    r"|\s*[(\[](?=\s*[A-Za-z]{2})|[\"`<>]{1,3}(?=\s*$)|\"|`|</|\s[-–—]+\s(?=[A-Za-z]{2})|'(?=[^\W\d_]{2})"
+    r"|(?P<end>\s\[[0-9]{1,2}\](?=[.\s]*(?:$|\n))|(?<!\\)[.!?]+(?=[\s\"')*\]_]|$)|\n|\*\*(?!\(?-?[0-9A-Za-z(])|[;,](?=\s*$)|[,;:]\s*(?=[A-Za-z]{2}|[^\x00-\x7f−–±√π∞½¼¾⅐-⅞])|,\s+(?=[A-Z](?:[\s,]|$))"
+    r"|(?<![A-Za-z])\s*[(\[](?=\s*[A-Za-z]{2})|[\"`<>]{1,3}(?=\s*$)|\"|`|</|\s[-–—]+\s(?=[A-Za-z]{2})|'(?=[^\W\d_]{2})"
     r"|(?<![\\A-Za-z])[A-Za-z]{2,}|(?<=\s)[aI](?=\s[A-Za-z]{2})|(?:(?![a-zA-Zα-ωΑ-Ωµμ°√π∞∪∩∈∅ℝ≤≥≠±×÷·−⋅∙⟨⟩′’‘Ω⁰¹²³⁴⁵⁶⁷⁸⁹⁻₀-₉½¼¾⅓⅔⅐-⅞ℂℤℕℚ])[^\W\d_]|[\u2600-\u27bf\U0001f300-\U0001faff])|\(\$|\$)",
 )
 _STARTS = re.compile(
-    r"[-+−–±√.]?\s?\\?[$€£¥₹]?\s?(?:[0-9]|\.[0-9]|[\\({\[|√π∞½¼¾⅓⅔]|(?i:pi|sqrt|infinity|e)(?![A-Za-z]))|[A-Za-z](?:_?[0-9₀-₉]|_\{[0-9]\})?\s?(?:[-+*/^=<>≤≥(|∈]|\\(?:in|leq?|geq?|neq?|approx)(?![A-Za-z]))|\][-0-9]"
+    r"[-+−–±√.]?\s?\\?[$€£¥₹]?\s?(?:[0-9]|\.[0-9]|[\\({\[|√π∞½¼¾⅓⅔]|(?i:pi|sqrt|infinity|e)(?![A-Za-z]))"
+    r"|(?:[Ee]xp|[Aa]bs|cbrt|log(?:2|10)?|ln|lg|(?:arc|a)?(?:sin|cos|tan)h?|sec|csc|cot|floor|ceil(?:ing)?|binom(?:ial)?|gcd|lcm|max|min)\s?[(]"
+    r"|(?:alpha|beta|gamma|delta|theta|lambda|phi|omega|pi)\s?[-+*/^=](?=\s?[0-9A-Za-z(])|[A-Za-z](?:_?[0-9₀-₉]|_\{[0-9]\})?\s?(?:[-+*/^=<>≤≥(|∈]|\\(?:in|leq?|geq?|neq?|approx)(?![A-Za-z]))|\][-0-9]"
 )
 _CHOICE = re.compile(
     r"(?:\(([A-Z])\)|\[([A-Z])\]|([A-Z]))(?=$|[.):,;!?*\]\"'<\n]|\s+(?:and|or|because|since|as|is|which|with|for|[-–—(])|\s*$|[^\x00-\x7f])"
 )
 _NAMED = re.compile(r"(?:[A-Za-z]{1,2}|\\[a-z]{2,8}|f\([a-z]\))(?:_\{?\w{1,4}\}?)?\s*=\s*$")
 _AND = re.compile(
-    r"[*_ \t\"']*(?:[,;、]\s*)?(?:(?:and|or|und|oder|et|ou|y|o|e|и|или|либо|або|ou bien"
-    r"|和|或者|或|与|및|또는|と|または|\&|/)(?![A-Za-z])"
+    rf"[*_ \t\"']*(?:[,;、]\s*)?(?:(?:{AND}|{OR}|\&|/)(?![^\W\d_])|{CHINESE}"
     r"|[,;](?=\s*(?:[-+−$\\({\d*]|(?-i:[A-J])(?![A-Za-z]))))"
     r"(?:\s*(?:also|maybe|perhaps|possibly|even))?[*_\s\"']*",
     re.IGNORECASE,
 )
 _FILLER = re.compile(
-    r"(?:[\s:*_\"'`=>→–—{}]|\.{2,}|-(?=\s)|(?:therefore|thus|then|simply|just"
+    r"(?:[\s:*_\"'`=>→—{}]|\.{2,}|–(?![0-9.$\\])|-(?=\s+[^\s0-9.$\\])|(?:(?<=\n)|(?<=\n )|(?<=\n  )|(?<=\n   ))-(?=\s)"
+    r"|the (?=[0-9]{1,6}(?:st|nd|rd|th)[*$]{0,3}(?:[.,;!)\n]|$))|(?:therefore|thus|then|simply|just"
     r"|hence|exactly|precisely|equal to|approximately|about|roughly|around|"
-    r"indeed|clearly|obviously|again|still|now|given by|found to be|either"
+    r"indeed|clearly|obviously|probably|(?:most )?likely|presumably|again|still|now|given by|found to be|either"
     r"|both|only|entweder|soit|либо|that|it is|it's|option|choice|letter|answer|number|"
     r"value|the (?:number|value|answer|option|choice|letter)|going to be"
     r"|definitely|certainly|finally|actually|also|alors|donc|also|folglich|"
@@ -57,13 +59,27 @@ _FILLER = re.compile(
 )
 _COMPARED = re.compile(
     r"\s*(?:%|percent|times|[a-z]{1,12})?\s*(?:more|less|fewer|greater|larger|smaller|higher|lower|older"
-    r"|younger|as (?:much|many)) (?:than|as)\b|\s+times (?:the|as)\b"
+    r"|younger|as (?:much|many)) (?:than|as)\b|\s+times (?:the|as|some\w*|that|what|its?|his|her|their)\b"
+    r"|\s*(?:%|percent|[a-z]{1,12})?\s+(?:or|and) (?:more|less|fewer|greater|larger|smaller|higher|lower|over|under"
+    r"|above|below|up|older|younger)\b"
     r"|\s*(?:[a-z]{1,12}\s)?(?:plus|minus|times|divided by|multiplied by|added to|subtracted from)\s+[-$0-9]",
     re.IGNORECASE,
 )
 _REASON = re.compile(r"[,;]?\s(?:because|since|as)\s", re.IGNORECASE)
-_INSTEAD = re.compile(r"[\s,;]*(?:but(?: rather| instead)?|rather|instead)\s+(?:it(?: i|')s )?", re.IGNORECASE)
-_COPULA = re.compile(rf"(?<![A-Za-z\\]){COPULA}(?![A-Za-z])[\s:*_]*(?:{_FILLER.pattern})?", re.IGNORECASE)
+_BUT = re.compile(
+    r"[,;]?\s+but\b[^.\n]{0,60}?(?<![A-Za-z])(?:it is|it's|it should be|the [a-z]{1,12} (?:one|answer|value) is)\s+",
+    re.IGNORECASE,
+)
+_CASE = re.compile(
+    r"\s+(?:for|if|when|in case)\s[^.\n]{1,40}?(?:[,;]|\s(?:and|or|but))\s+(?:(?:and|or|but|it is|otherwise)\s+)*",
+    re.IGNORECASE,
+)
+_ASKED = re.compile(r"\s*\?\s+(?=[-$\\(]{0,2}[0-9])")
+_INSTEAD = re.compile(
+    r"[\s,;]*(?:[a-z]{2,20}\s+){0,2}(?:but(?: rather| instead)?|rather|instead)\s+(?:it(?: i|')s )?", re.IGNORECASE
+)
+_VERB = r"(?:ha(?:s|ve|d)|gets?|got|needs?|costs?|takes?|pays?|paid|spends?|spent|earns?|makes?|sells?|sold|gives?|wins?|won)"
+_COPULA = re.compile(rf"(?<![A-Za-z\\])(?:{COPULA}|{_VERB})(?![A-Za-z])[\s:*_]*(?:{_FILLER.pattern})?", re.IGNORECASE)
 _LINK = re.compile(rf"[ \t*_]*(?:{COPULA}|gives|yields|makes)(?![A-Za-z])[\s:*_]*", re.IGNORECASE)
 _STOP_UNIT = frozenset(
     "is are was were be been because since as so which that where when while if then and or but not in on at to for from "
@@ -71,12 +87,14 @@ _STOP_UNIT = frozenset(
     "remaining more less than fewer greater now also after before until per each every would will can could should must has "
     "have had does do did oder und ou et или и либо o y e plus minus times divided multiplied "
     "i'm therefore thus hence respectively instead only".split()
-)
+) | frozenset(re.split(r"[| )]", f"{AND}|{OR}"))
 _REALS = re.compile(
     r"(?:all|any) real(?: number)?s?(?:,?\s+except(?:\s+for)?\s+[^.\n]{1,40})?(?![A-Za-z])", re.IGNORECASE
 )
+_MONEY = re.compile(r"\s?[0-9.]")  # behind its dollar
 _SIGN_WORD = re.compile(r"(?:negative|minus)\s+(?=[0-9$\\])", re.IGNORECASE)
 _SIGN = re.compile(r"[<>≤≥]|\\[lg]eq?(?![A-Za-z])")
+_ALIGNED = re.compile(r"\\(?:begin|end)\{(?:aligned|align\*?|split|gathered|eqnarray\*?)\}")
 _UNIT_WORD = re.compile(
     r"[ \t]*((?:[A-Za-z][A-Za-z.]*(?:/[A-Za-z]+)*(?:\^\{?[0-9]\}?|[²³])?)|[^\W\d_A-Za-z]{0,0})(?![^\W\d_]|')"
 )
@@ -97,8 +115,7 @@ def read_value(text: str, at: int) -> Read | None:
         return None
     values, end, alternatives = [found.text], found.end, False
     for _ in range(16):
-        joint = _AND.match(text, end) or _hedged(text, end)
-        following = _one_value(text, joint.end()) if joint is not None else None
+        joint, following = _following(text, end)
         if following is None:
             break
         values.append(following.text)
@@ -107,6 +124,15 @@ def read_value(text: str, at: int) -> Read | None:
     if same_values(values):
         return Read(values[0], end)
     return Read((r" \text{ or } " if alternatives else ", ").join(values), end)
+
+
+def _following(text: str, end: int) -> tuple[re.Match[str] | None, Read | None]:
+    """What joins the next value to the one that ended, and that value."""
+    for joint in (_AND.match(text, end), _hedged(text, end), _ASKED.match(text, end)):
+        following = _one_value(text, joint.end()) if joint is not None else None
+        if following is not None:
+            return joint, following
+    return None, None
 
 
 def same_values(values: Sequence[str]) -> bool:
@@ -171,7 +197,9 @@ def _run(text: str, at: int) -> Read | None:
         match = _SCAN.search(text, position, limit)
         if match is None:
             end = limit
-        elif match.group("end") is not None and not (match.group() == "$" and match.start() <= at + 2):
+        elif match.group("end") is not None and not (
+            match.group() == "$" and match.start() <= at + 2 and _MONEY.match(text, match.end())
+        ):
             end = match.start()
         else:
             position = match.end()
@@ -218,7 +246,11 @@ def _unit_end(text: str, at: int) -> int:
 def formula_text(match: re.Match[str]) -> str:
     groups = [*match.groups()[:4], match.group(6)]
     content = next((part for part in groups if part is not None), "").strip().rstrip(".,;")
+    inner = braced(content, 6) if content.startswith(r"\boxed{") else None
+    if inner is not None and len(inner) + 8 == len(content):
+        return inner
     if match.group(5) is not None or "&" in content:
+        content = _ALIGNED.sub("", content).strip().removesuffix(r"\\")
         return (
             content.split(r"\\")[-1].replace("&", "") if "matrix" not in content and "array" not in content else content
         )
@@ -235,7 +267,7 @@ def read_statement(text: str, at: int) -> Read | None:
     if found is not None and _COMPARED.match(text, found.end):
         found = None  # 5 more than that
     if found is not None:
-        return _linked(text, found)
+        return _of_cases(text, _corrected(text, _linked(text, found)))
     end = sentence_end(text, begin)
     reason = _REASON.search(text, begin, end)
     end = reason.start() if reason is not None else end
@@ -244,6 +276,22 @@ def read_statement(text: str, at: int) -> Read | None:
         if found is not None and found.end <= end + 1:
             return found
     return None
+
+
+def _corrected(text: str, found: Read) -> Read:
+    """``My answer was 41, but it is 42``."""
+    but = _BUT.match(text, found.end)
+    following = read_value(text, but.end()) if but is not None else None
+    return following or found
+
+
+def _of_cases(text: str, found: Read) -> Read:
+    """``41 for x > 0 and 42 for x < 0`` is neither."""
+    case = _CASE.match(text, found.end)
+    other = read_value(text, case.end()) if case is not None else None
+    if other is None or not re.match(r"\s+(?:for|if|when|otherwise)(?![A-Za-z])", text[other.end : other.end + 12]):
+        return found
+    return Read(f"{found.text}, {other.text}", other.end)
 
 
 def _linked(text: str, found: Read) -> Read:

@@ -19,6 +19,8 @@ _LITERAL = re.compile(
     r"|10\^(?:[-+]?[0-9]+|\{[-+]?[0-9]+\})|\([-+]?[0-9]+(?:\.[0-9]*)?\)"
     r"|(?:[0-9]+ ?)?\\frac\{[-+]?[0-9]+\}\{[-+]?[0-9]+\}|(?:[0-9]+ )?[0-9]+/[0-9]+)"
 )
+_BRACKETED = re.compile(r"^([-+]?)\(([^()]*)\)$")  # (-1/2), -(1/2)
+_TOP = re.compile(r"^\(([-+]?[0-9]+)\)/")  # (-1)/2
 _THOUSANDS = re.compile(r"[-+]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[-+]?[0-9]{1,3}(?: [0-9]{3})+(?:\.[0-9]+)?")
 _THOUSANDS_WITHIN = re.compile(r"(?<![0-9,.])([0-9]{1,3}(?:,[0-9]{3})+)(?![0-9,])")
 _DECIMAL = re.compile(r"[-+]?([0-9]*)\.([0-9]+)")
@@ -126,6 +128,7 @@ def is_literal(text: str) -> bool:
     """Whether a canonical text is a written number (with a unit, percent or currency), not an expression to work out."""
     core = strip_marks(_NUMBER_WORDS.get(plain_words(text), text))[0]
     core = core[1:] if core[:1] == "-" and core[1:2].isalpha() else core
+    core = _BRACKETED.sub(r"\1\2", _TOP.sub(r"\1/", core))
     return _LITERAL.fullmatch(_NUMBER_WORDS.get(plain_words(core), core)) is not None or in_base_form(text)
 
 
@@ -239,7 +242,7 @@ def _unit_name(words: str, power: str) -> str:
     words = {"mph": "mi/h", "kph": "km/h", "kmh": "km/h"}.get(words.strip("."), words)
     parts = []
     for part in words.split("/"):
-        tokens = [token.strip(".") for token in part.replace("^", " ").replace("**", " ").split()]
+        tokens = [token.strip(".") for token in part.replace("^", " ").replace("**", " ").replace(".", " ").split()]
         tokens = [token for token in tokens if token]
         exponent = power
         if tokens and tokens[-1].isdigit():

@@ -26,27 +26,30 @@ _TOKENS = re.compile(
     r"<\|[A-Za-z0-9_ ]{1,30}\|>|</?s>|<(?:eos|bos|pad|unk|end_of_turn|start_of_turn)>|\[/?INST\]|<｜[^｜<>]{1,40}｜>"
 )
 _HTML = re.compile(
-    r"</?(?:b|i|em|strong|u|p|span|div|li|ul|ol|code|pre|center|ins|mark|font|h[1-6]|small|big|td|tr|th|table|tbody)"
+    r"</?(?:b|i|em|strong|u|p|span|div|li|ul|ol|code|pre|center|ins|mark|font|h[1-6]|small|big|td|tr|th|table|tbody|solution|response|output)"
     r"(?:\s[^<>]{0,120})?>|<br ?/?>"
 )
 _ENTITY = re.compile(r"&(?:[a-z]{2,8}|#[0-9]{2,5});")
 _POWER = re.compile(r"<sup>([^<>]{1,20})</sup>")
-_CALCULATED = re.compile(r"<<[^<>\n]{1,80}>>")
+_CALCULATED = re.compile(r"<<[^<>\n]{1,80}=[^<>\n]{0,40}>>")
+_GUILLEMETS = re.compile(r"<<\s*([-+]?[0-9][0-9.,/]*)\s*>>")  # 42 in marks of its own
 _DECORATED = re.compile(
-    r"\\(?:underline|uline|(?:text|f)?color(?:box)?\s*\{[^{}]{0,30}\}(?:\s*\{[^{}]{0,30}\}(?=\s*\{))?|bm|pmb)\s*\{([^{}]{0,200})\}"
+    r"\\(?:underline|uline|(?:text|f)?color(?:box)?\s*\{[^{}]{0,30}\}(?:\s*\{[^{}]{0,30}\}(?=\s*\{))?|bm|pmb|boldsymbol|mathbf|smash)\s*\{((?:[^{}]|\{[^{}]{0,80}\}){0,200})\}"
 )
 _EMPTY = re.compile(r"(?<=[0-9])\{\}")
 _END_MARK = re.compile(
     r"\$?\s*\\(?:blacksquare|qed|Box|square)(?![A-Za-z])\s*\$?(?=[\s.]*(?:\n|$))|[∎■□](?=[\s.]*(?:\n|$))"
 )
 _FRACTION = re.compile("([⁰¹²³⁴-⁹]{1,9})[⁄/]([₀-₉]{1,9})")
-_OVER = re.compile(r"(?<![0-9.])([0-9]{1,6}) over ([0-9]{1,6})(?![0-9.])")
+_OVER = re.compile(r"(?<![0-9.])([0-9]{1,6}) over ([0-9]{1,6})(?![0-9]|\.[0-9])")
 ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
     "seventeen eighteen nineteen"
 ).split()
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 _SMALL = {word: value for value, word in enumerate(ONES)} | {word: 10 * value for value, word in enumerate(TENS, 2)}
+_PLUS_MINUS = re.compile(r"(?<=[0-9$)}]) (?:plus or minus|give or take|plus/minus) (?=[0-9$\\(])")
+_TWICE = re.compile(r"(?<![0-9.,)])([0-9]{1,12}) \(\1\)")  # 100 (one hundred)
 _SCALE = {"hundred": 100, "thousand": 1_000, "million": 1_000_000}
 _WORDS = re.compile(
     rf"(?<![A-Za-z-])(?:{'|'.join(_SMALL)})(?:[ -](?:and )?(?:{'|'.join([*_SMALL, *_SCALE])}))+(?![A-Za-z-])",
@@ -64,10 +67,12 @@ def one_script(text: str) -> str:
         text = _TOKENS.sub(" ", text).translate(_TABLE)
         text = _OTHER_DIGIT.sub(lambda match: unicodedata.normalize("NFKC", _digit(match.group())), text)
     if "<" in text or "[" in text:
-        text = _HTML.sub(" ", _POWER.sub(r"^{\1}", _CALCULATED.sub("", _TOKENS.sub(" ", text))))
+        text = _HTML.sub(" ", _POWER.sub(r"^{\1}", _GUILLEMETS.sub(r"\1", _CALCULATED.sub("", _TOKENS.sub(" ", text)))))
     if "&" in text:
         text = _ENTITY.sub(lambda match: html.unescape(match.group()).replace("\u00a0", " "), text)
-    return _plain_numbers(_undecorated(text))
+    text = _undecorated(text)
+    text = _EMPTY.sub("", text.replace("{-}", "-")) if "{" in text else text
+    return _plain_numbers(text)
 
 
 def _undecorated(text: str) -> str:
@@ -75,7 +80,6 @@ def _undecorated(text: str) -> str:
         for _ in range(3):
             text = _DECORATED.sub(r"\1", text)
         text = _END_MARK.sub(" ", text)
-        text = _EMPTY.sub("", text)
     return text
 
 
@@ -86,11 +90,13 @@ def _plain_numbers(text: str) -> str:
             lambda found: "/".join(unicodedata.normalize("NFKC", part) for part in found.groups()), text
         )
         text = text.replace("⁄", "/")
+    if " or " in text or " plus/" in text:
+        text = _PLUS_MINUS.sub(r" \\pm ", text)
     if " over " in text:
         text = _OVER.sub(r"\1/\2", text)
     lower = text.lower()
     if "hundred" in lower or "thousand" in lower:
-        text = _WORDS.sub(_in_digits, text)
+        text = _TWICE.sub(r"\1", _WORDS.sub(_in_digits, text))
     return text
 
 

@@ -9,7 +9,7 @@ evaluating both sides to 60 digits at a few points: two expressions that agree t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from math_verify import parse, verify
@@ -88,17 +88,16 @@ def _is_long(decimal: str) -> bool:
 def _agree(left: Expr, right: Expr, rounding: Any) -> bool | None:
     """Whether both have the same value wherever both can be evaluated; None where they cannot."""
     left, right = _with_imaginary_unit(left), _with_imaginary_unit(right)
-    agree = _agree_as_written(left, right, rounding)
-    real: list[Any] = [side.replace(_is_odd_root, _real_root) for side in (left, right)]
-    return _agree_as_written(real[0], real[1], rounding) if agree is False and real != [left, right] else agree
+    agree = _agree_as_written(left, right, rounding, lambda value: value)
+    return _agree_as_written(left, right, rounding, _with_real_roots) if agree is False else agree
 
 
-def _agree_as_written(left: Expr, right: Expr, rounding: Any) -> bool | None:
+def _agree_as_written(left: Expr, right: Expr, rounding: Any, read: Callable[[Any], Any]) -> bool | None:
     symbols = sorted(left.free_symbols | right.free_symbols, key=str)
     of_reals = not (left.has(I) or right.has(I))
     compared = 0
     for point in _points(symbols):
-        pair = _values(left.subs(point).doit(), right.subs(point).doit())
+        pair = _values(read(left.subs(point).doit()), read(right.subs(point).doit()))
         if pair is None:
             continue
         if symbols and of_reals and all(value.is_real is False for value in pair):
@@ -153,6 +152,10 @@ def _real_root(power: Any) -> Any:
     """A school's cube root of -8 is -2; the principal one is complex."""
     size = Abs(power.base) ** power.exp
     return -size if power.exp.p % 2 else size
+
+
+def _with_real_roots(value: Any) -> Any:
+    return value.replace(_is_odd_root, _real_root)
 
 
 def _with_imaginary_unit(expression: Expr) -> Expr:

@@ -170,7 +170,7 @@ def same_words(answer: str, reference: str) -> bool | None:
 
 def _unquoted(words: str) -> str:
     words = words.strip("\"'“”` ")
-    return re.sub(r"^(?:the|an?) (?=[^\W\d_]{2})", "", words)
+    return re.sub(r"^(?:on |in |at )?(?:the |an? )?(?=[^\W\d_]{2})", "", words)
 
 
 def is_words(text: str) -> bool:

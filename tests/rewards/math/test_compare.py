@@ -55,10 +55,65 @@ def test_a_sum_is_no_answer_and_an_equation_must_hold(first, second):
         (r"\sin(2)", r"\sqrt{2}", True),
         (r"\binom{n}{2}", r"\frac{n(n-1)}{2}", False),
         (r"x=\frac{1}{2}", r"\frac{1}{2}", False),
+        (r"(-\frac{1}{2})", r"-\frac{1}{2}", False),
+        ("-(1/2)", r"-\frac{1}{2}", False),
+        ("(-1)/2", r"-\frac{1}{2}", False),
+        ("(1/2)(3)", r"\frac{3}{2}", True),
     ],
 )
 def test_what_leaves_the_work_to_the_reader(answer, reference, echo):
     assert is_echo(answer, reference) is echo
+
+
+@pytest.mark.parametrize(
+    ("reference", "value"),
+    [
+        ("3*4", "12"), ("(2)(3)", "6"), (r"2^{10}", "1024"), ("5!", "120"), (r"\binom{10}{3}", "120"), (r"\gcd(4,6)", "2"),
+        (r"\sqrt{16}", "4"), (r"\log_2 8", "3"), (r"\cos 60^\circ", r"\frac{1}{2}"),
+        (r"\begin{vmatrix}1&2\\3&4\end{vmatrix}", "-2"), (r"\lim_{x\to0}\frac{\sin x}{x}", "1"), (r"\sum_{k=1}^{4} k", "10"),
+    ],
+)  # fmt: skip
+def test_a_reference_that_leaves_the_work_takes_both(reference, value):
+    """The same text in any place is taken where the reference stands so; a worked-out value wherever it is one."""
+    for place in ("{}", "x = {}", "({}, 7)", r"{}\text{{ cm}}"):
+        written, worked = place.format(reference), place.format(value)
+        assert verify_math(rf"$\boxed{{{written}}}$", written, deadline_s=20.0).value == 1.0
+        assert verify_math(rf"$\boxed{{{written}}}$", worked, deadline_s=20.0).value == 0.0, (written, worked)
+    if reference[0] != "\\" or "sqrt" in reference or "binom" in reference or "log" in reference:
+        assert verify_math(rf"$\boxed{{{value}}}$", reference, deadline_s=20.0).value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "right"),
+    [
+        (r"\begin{cases} x = 3 \\ y = 4 \end{cases}", "(3,4)", 1.0),
+        (r"\left\{\begin{array}{l} x = 3 \\ y = 4 \end{array}\right.", "(3,4)", 1.0),
+        (r"x = 3 \\ y = 4", "(4,3)", 0.0),
+        (r"3\quad 4", "3, 4", 1.0),
+        (r"3\quad 4", "34", 0.0),
+        ("1_234_567", "1234567", 1.0),
+        ("1'234'567", "1234567", 1.0),
+        ("101_2", "1012", 0.0),
+        ("{-}5", "-5", 1.0),
+        ("-{5}", "5", 0.0),
+        (r"3 \over 4", r"\frac{3}{4}", 1.0),
+        (r"2 \times {10}^{3}", "2000", 1.0),
+        (r"3 \pmod{7}", "3", 1.0),
+        (r"x \equiv 3 \pmod{7}", r"x \equiv 4 \pmod{7}", 0.0),
+        (r"x > 1 \text{ and } x < 3", "(1,3)", 1.0),
+        (r"x > 1 \text{ and } x < 3", "[1,3)", 0.0),
+        (r"x < 1 \text{ and } x < 3", "(1,3)", 0.0),
+        (r"x^{2/5}", r"\sqrt[5]{x^2}", 1.0),
+        (r"x^{3/5}", r"\sqrt[5]{x^2}", 0.0),
+        (r"\boldsymbol{\dfrac{9}{13}}", r"\frac{9}{13}", 1.0),
+        (r"5\text{ €}", "5", 1.0),
+        ("5 Ω", "5", 1.0),
+        ("5 sq. ft", r"5\text{ square feet}", 1.0),
+        ("5 sq. ft", r"5\text{ feet}", 0.0),
+    ],
+)
+def test_notations_are_one_text(answer, reference, right):
+    assert verify_math(rf"$\boxed{{{answer}}}$", reference, deadline_s=20.0).value == right
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.parity.math_templates import judged, ours, statements
+from rewards import verify_math
 from rewards.math.decide import SOURCES, extract_answer
 
 
@@ -35,6 +36,25 @@ from rewards.math.decide import SOURCES, extract_answer
         ("The answer is 1/2, or 0.5.", "1/2"),
         ("**Final Answer**\n\n42", "42"),
         ("Ответ: 42", "42"),
+        ("Ответ: 41 или 42", "41, 42"),
+        ("Het antwoord is 41 of 42.", "41, 42"),
+        ("答案：B或C", "B, C"),
+        ("The answer might be 41 or it might be 42.", "41, 42"),
+        ("The answer is –42.", "–42"),
+        ("The answer is - 42.", "- 42"),
+        ("The answer is:\n- 42", "42"),
+        ("Answer - 42", "42"),
+        ("The answer is 42 :)", "42"),
+        ("We have 3. So x = 31, y = 27.", "x = 31, y = 27"),
+        ("So x = 15 and y = 16, i.e. (15, 16).", "(15, 16)"),
+        ("The answer is the 18th.", "18th"),
+        ("The answer is exp(7) - 3", "exp(7) - 3"),
+        ("Answer: x**13", "x**13"),
+        ("[8, ∞) is the answer.", "[8, ∞)"),
+        (r"The sum is $\boxed{42}$.", "42"),
+        (r"\begin{answer}42\end{answer}", "42"),
+        ('<answer>{"value": 42}</answer>', "42"),
+        (r"\[\begin{aligned} x &= 40 + 2 \\ &= 42 \end{aligned}\]", "= 42"),
         ("答えは42です", "42"),
         ("Result: 7\nWe get **12** apples.", "12"),
         ("It costs $\\$5$ and $\\$7$, so $\\$12$ in all", r"\$12"),
@@ -45,9 +65,24 @@ def test_the_answer_of_a_text(text, answer):
     assert extract_answer(text) == answer
 
 
-@pytest.mark.parametrize("text", ["The answer is not 5.", "5 is wrong.", "The answer cannot be 5."])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The answer is not 5.",
+        "5 is wrong.",
+        "The answer cannot be 5.",
+        "There is no answer; 5 fails.",
+        "If the answer is 5, we are done.",
+        "Suppose the answer is 5.",
+        "The answer is 5 or more.",
+        "It must be below 5.",
+        "So far: 5. I could not finish.",
+        "The value is 5.\nTherefore, the final answer is",
+        "Cevap 5 değil.",
+    ],
+)
 def test_what_is_denied_is_no_answer(text):
-    assert "5" not in (extract_answer(text) or "")
+    assert verify_math(text, "5").value == 0.0
 
 
 def test_marks_that_do_not_count_are_passed_over():

@@ -1,0 +1,46 @@
+"""Three sets of endings for ``math_templates``, written without sight of the verifier: ``rows`` gives them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from benchmarks.parity.math_endings import (
+    fifth_notations,
+    fifth_sentences,
+    fifth_values,
+    seventh_sentences,
+    seventh_values,
+    sixth_sentences,
+    sixth_values,
+)
+from benchmarks.parity.math_endings.base import Row, never, sentences, sums
+
+_SENTENCES = {
+    "fifth": fifth_sentences.SENTENCES,
+    "sixth": sixth_sentences.SENTENCES,
+    "seventh": seventh_sentences.SENTENCES,
+}
+_NEVER = {"fifth": fifth_sentences.NEVER, "sixth": sixth_sentences.NEVER, "seventh": seventh_sentences.NEVER}
+_MADE = {
+    "fifth": {**fifth_values.KINDS, **fifth_notations.KINDS},
+    "sixth": sixth_values.KINDS,
+    "seventh": seventh_values.KINDS,
+}
+SHARES = tuple(_SENTENCES)
+
+
+def rows(share: str, seed: int = 0) -> Iterator[tuple[str, Row]]:
+    """Every kind's name and its rows, all of them; the same seed gives the same rows."""
+
+    def chance(kind: str) -> random.Random:
+        return random.Random(f"{seed} {kind}")
+
+    for kind, templates in _SENTENCES[share].items():
+        yield from ((kind, row) for row in sentences(chance(kind), templates))
+    for kind, templates in _NEVER[share].items():
+        yield from ((kind, row) for row in never(chance(kind), templates))
+    for kind, templates in (sixth_sentences.SUMS if share == "sixth" else {}).items():
+        yield from ((kind, row) for row in sums(chance(kind), templates))
+    for kind, made in _MADE[share].items():
+        yield from ((kind, row) for row in made(chance(kind)))
