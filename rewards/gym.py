@@ -14,7 +14,7 @@ from typing import Any
 
 from rewards.base import absent, failed, invalid
 from rewards.response import split_response
-from rewards.sandbox.gym_rules import FRESH, REFUSED
+from rewards.sandbox.gym_rules import FRESH, REFUSED, admits, own_answer
 from rewards.sandbox.parent import Isolated
 from rewards.sandbox.wire import plain
 from rewards.settings import RewardSettings, setting
@@ -69,10 +69,15 @@ class ReasoningGymReward:
         answer = _answer(item.text)
         if answer is None or len(answer) > _MAX_ANSWER:
             return Score(0.0, ScoreStatus.WRONG_FORMAT, detail="no answer after </think>, or a far too long one")
-        child = self._fresh if entry["dataset"] in FRESH else self._child
+        name, child = entry["dataset"], self._child
+        if name in FRESH:
+            own = own_answer(entry)
+            if (own is None or admits(name, own, entry)) and not admits(name, answer, entry):
+                return Score(0.0, parts={"mark": 0.0}, detail="not of the form that the question asks for")
+            child = self._fresh
         outcome = child.call({"entry": entry, "answer": answer}, self.deadline_s)
         if outcome.status is not ScoreStatus.OK:
-            return failed(outcome.status, f"{entry['dataset']}: {outcome.detail}", outcome.seconds)
+            return failed(outcome.status, f"{name}: {outcome.detail}", outcome.seconds)
         if "refused" in outcome.value:
             return invalid(f"row {item.prompt.id}: {outcome.value['refused']}")
         mark = float(outcome.value["mark"])

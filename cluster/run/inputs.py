@@ -197,7 +197,9 @@ def _check_refusals(
     source: Loaded, mix: Mapping[str, Mapping[str, float]], settings: Mapping[str, Mapping[str, Any]]
 ) -> None:
     """A row whose score would be ``invalid`` whatever the response is found here: each would cost its group."""
-    rules = {task: [settings_of({"name": name, **settings.get(name, {})}) for name in parts] for task, parts in mix.items()}
+    rules = {
+        task: [settings_of({"name": name, **settings.get(name, {})}) for name in parts] for task, parts in mix.items()
+    }
     found = [
         (place, why)
         for place, (_, prompt) in enumerate(source.rows)

@@ -134,7 +134,9 @@ def _check(tree: ast.expr, names: frozenset[str], functions: frozenset[str]) -> 
             parts = [node.left, node.right]
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.UAdd | ast.USub):
             parts = [node.operand]
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords and len(node.args) == 1:
+        elif (
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords and len(node.args) == 1
+        ):
             if node.func.id not in functions or node.func.id in names:
                 raise ValueError(f"not a formula: {node.func.id!r} is called")
             parts = [node.args[0]]
