@@ -94,6 +94,27 @@ def test_an_answer_outside_the_schema_is_invalid_and_never_a_zero(server, say, s
     assert score.status.value == "invalid" and said in score.detail and math.isnan(score.value)
 
 
+DEEP = "[" * 900 + "]" * 900
+CONTENTS = [
+    '{"score": 1' + "0" * 400 + "}", '{"score": -1' + "0" * 400 + "}", '{"score": 1e999}', '{"score": NaN}', '{"score": true}', '{"score": "7"}',
+    '{"score": [7]}', '{"score": null}', '{"score": %s}' % DEEP, DEEP, "[" * 100_000, "7", "null", '"7"', "", '{"score": 1' + "0" * 5_000 + "}", "{}",
+]  # fmt: skip
+ANSWERS = [
+    b'{"choices": %s}' % DEEP.encode(), b'{"choices": [%s]}' % DEEP.encode(), b'{"choices": [{"message": {"content": %s}}]}' % DEEP.encode(),
+    b'{"choices": ["x"]}', b'{"choices": [7]}', b'{"choices": [null]}', b'{"choices": {}}', b'{"choices": []}', b"[]", b"7", b"null", b'"choices"',
+    b'{"choices": [{"message": "x"}]}', b'{"choices": [{"message": {"content": 7}}]}', b'{"choices": [{"message": {"content": null}}]}',
+    b'{"choices": [["message"]]}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("say", [*CONTENTS, *ANSWERS], ids=lambda say: repr(say)[:40])
+def test_any_answer_that_is_no_grade_is_invalid_in_one_line(server, say):
+    server.say = say if isinstance(say, bytes) else completion(say)
+    for score in judge(server).score([text_item("7")]):
+        assert score.status.value == "invalid" and math.isnan(score.value), score
+        assert "\n" not in score.detail and len(score.detail) < 400
+
+
 def test_a_judge_that_dies_in_the_middle_costs_statuses_not_zeros():
     with speaking() as server:
         reward = judge(server, attempts=2, deadline_s=2.0)
