@@ -18,7 +18,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import reasoning_gym
 from reasoning_gym.factory import DATASETS
@@ -182,6 +181,8 @@ def page(results: Mapping[str, Tried]) -> str:
     return _INTRODUCTION.format(
         version=metadata.version("reasoning-gym"),
         sets=len(results),
+        rows=ROWS,
+        seed=SEED,
         answers=sum(found.answers for found in results.values()),
         lines="\n".join(line_of(results[name]) for name in sorted(results)),
         **{kind.replace(" ", "_"): count for kind, count in counts.items()},
@@ -219,30 +220,30 @@ Which of reasoning-gym's data sets can be trained on with the reward `reasoning_
 
 <!-- Generated: python -m benchmarks.parity.gym_verifiers --write docs/gym.md -->
 
-reasoning-gym {version} has {sets} data sets. Some of its verifiers pay for what is no answer. So a policy that is rewarded finds
-that out. This reward stands between:
+reasoning-gym {version} has {sets} data sets. Some of its verifiers pay for what is no answer. A policy finds such a verifier.
+So this reward stands between:
 
-* **No answer is evaluated.** Where a verifier calls `eval`, it gets a reader of literals. Where it calls sympy's parser, it gets
-  a parser of formulas. A formula has numbers, the question's variables, `+ - * / **`, brackets and elementary functions. It has no
-  quotes, no `_`, no attributes, no `[`, and no call such as `Integral` or `expand`.
+* **No answer is evaluated.** Where a verifier calls `eval`, it gets a reader of literals. Where it calls sympy's parser, it
+  gets a parser of formulas. A formula has numbers, the question's variables, `+ - * / **`, brackets and elementary functions.
+  It has no quotes, no `_`, no attributes, no `[`, and no call such as `Integral` or `expand`.
 * **Our own check stands beside a verifier that needs one.** Full marks count only where the check agrees.
 * **A mark that is none** (NaN, below 0, above 1) is 0.
 * **A row is refused** (`invalid`) where its verifier gives full marks to nonsense, or does not take the row's own answer.
-* **A data set is refused** where its verifier cannot tell an answer from none. A run whose rows come from one ends before it
-  starts, with one line that names the row and the data set.
+* **A data set is refused** where its verifier cannot tell an answer from none. A run with such rows ends before it starts. One
+  line names the row and the data set.
 
 | verdict | data sets |
 |---|---|
 | honest: graded by its verifier | {honest} |
 | honest, with our check | {with_our_check} |
-| a fresh process, with our check: each answer has a worker of its own, which ends after it | {a_fresh_process} |
+| a fresh process, with our check: a worker of its own for each answer | {a_fresh_process} |
 | refused | {refused} |
 
-**What was tried** ({answers:,} answers, two rows of each data set, seed 7): the question and its lines, constants, no answer, NaN and
-infinities, the names of the right answer in the verifier's frame, expressions over its locals, code, calls that work the
-question out, other rows' answers. The column "paid wrongly" counts those that got full marks without being the row's answer.
-The last column is the highest mark of a constant, of code, or of the oracle's name: what `partial: true` pays for nothing.
-Without `partial`, the default, all of that is 0.
+**What was tried** ({answers:,} answers, {rows} rows of each data set, seed {seed}): the question and its lines, constants, no
+answer, NaN and infinities, names and expressions of the verifier's frame, code, calls that work the question out, and other
+rows' answers. "Paid wrongly" counts those that got full marks without being the row's answer. The last column is the highest
+mark of a constant, of code, or of the right answer's name: what `partial: true` pays for nothing. Without `partial`, the
+default, all of that is 0.
 
 | data set | verdict | our check, or why refused | own answers right | paid wrongly | most for nothing, partial |
 |---|---|---|---|---|---|

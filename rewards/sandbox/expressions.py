@@ -130,23 +130,25 @@ def _check(tree: ast.expr, names: frozenset[str], functions: frozenset[str]) -> 
         count += 1
         if count > _MAX_NODES or depth > _MAX_DEPTH:
             raise ValueError("not a formula: too large")
-        if isinstance(node, ast.BinOp) and isinstance(node.op, _BINARY):
-            parts = [node.left, node.right]
-        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.UAdd | ast.USub):
-            parts = [node.operand]
-        elif (
-            isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords and len(node.args) == 1
-        ):
-            if node.func.id not in functions or node.func.id in names:
-                raise ValueError(f"not a formula: {node.func.id!r} is called")
-            parts = [node.args[0]]
-        elif isinstance(node, ast.Name) and node.id in names:
-            parts = []
-        elif isinstance(node, ast.Constant) and type(node.value) in (int, float) and math.isfinite(node.value):
-            parts = []
-        else:
-            raise ValueError(f"not a formula: {type(node).__name__}")
-        open_nodes += [(part, depth + 1) for part in parts]
+        open_nodes += [(part, depth + 1) for part in _parts(node, names, functions)]
+
+
+def _parts(node: ast.expr, names: frozenset[str], functions: frozenset[str]) -> list[ast.expr]:
+    """The formulas that a node is made of. Raises ValueError for a node or a name that no formula has."""
+    match node:
+        case ast.BinOp() if isinstance(node.op, _BINARY):
+            return [node.left, node.right]
+        case ast.UnaryOp() if isinstance(node.op, ast.UAdd | ast.USub):
+            return [node.operand]
+        case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in functions and name not in names:
+            return [argument]
+        case ast.Name() if node.id in names:
+            return []
+        case ast.Constant(value=float() as value) if math.isfinite(value):
+            return []
+        case ast.Constant(value=int() as value) if not isinstance(value, bool) and value < 10**_MAX_DIGITS:
+            return []
+    raise ValueError(f"not a formula: {type(node).__name__}")
 
 
 def _built(node: ast.expr, names: dict[str, Any]) -> Any:

@@ -52,8 +52,12 @@ def disarm() -> None:
         names.update({key: _parse for key, value in names.items() if value is _THEIR_PARSER})
         names.update({"eval": _eval, "exec": _no_code})
     # ``sympify`` of a text comes here too
-    vars(sympy)["parse_expr"] = vars(sympy_parser)["parse_expr"] = _parse
-    vars(sympy_parser)["eval_expr"] = _no_code
+    for module, name, ours in (
+        (sympy, "parse_expr", _parse),
+        (sympy_parser, "parse_expr", _parse),
+        (sympy_parser, "eval_expr", _no_code),
+    ):
+        setattr(module, name, ours)
 
 
 def _eval(text: Any, *_: Any) -> Any:

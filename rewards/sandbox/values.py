@@ -2,7 +2,7 @@
 
 | two values | are the same |
 |---|---|
-| numbers (``int``, ``float``, ``Decimal``, ``Fraction``, NumPy's) | within a relative 1e-9, or 1e-9 below 1; two whole numbers exactly |
+| numbers of Python or NumPy, ``Decimal``, ``Fraction`` | within a relative 1e-9, or 1e-9 below 1; whole numbers exactly |
 | infinities | where they have the same sign; never beside a finite number |
 | NaN | never, also beside NaN: no result that is not a number is right |
 | true and false | each only itself; 1 and 0 are numbers |

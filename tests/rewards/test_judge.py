@@ -96,15 +96,42 @@ def test_an_answer_outside_the_schema_is_invalid_and_never_a_zero(server, say, s
 
 DEEP = "[" * 900 + "]" * 900
 CONTENTS = [
-    '{"score": 1' + "0" * 400 + "}", '{"score": -1' + "0" * 400 + "}", '{"score": 1e999}', '{"score": NaN}', '{"score": true}', '{"score": "7"}',
-    '{"score": [7]}', '{"score": null}', '{"score": %s}' % DEEP, DEEP, "[" * 100_000, "7", "null", '"7"', "", '{"score": 1' + "0" * 5_000 + "}", "{}",
-]  # fmt: skip
+    '{"score": 1' + "0" * 400 + "}",
+    '{"score": -1' + "0" * 400 + "}",
+    '{"score": 1e999}',
+    '{"score": NaN}',
+    '{"score": true}',
+    '{"score": "7"}',
+    '{"score": [7]}',
+    '{"score": null}',
+    f'{{"score": {DEEP}}}',
+    DEEP,
+    "[" * 100_000,
+    "7",
+    "null",
+    '"7"',
+    "",
+    '{"score": 1' + "0" * 5_000 + "}",
+    "{}",
+]
 ANSWERS = [
-    b'{"choices": %s}' % DEEP.encode(), b'{"choices": [%s]}' % DEEP.encode(), b'{"choices": [{"message": {"content": %s}}]}' % DEEP.encode(),
-    b'{"choices": ["x"]}', b'{"choices": [7]}', b'{"choices": [null]}', b'{"choices": {}}', b'{"choices": []}', b"[]", b"7", b"null", b'"choices"',
-    b'{"choices": [{"message": "x"}]}', b'{"choices": [{"message": {"content": 7}}]}', b'{"choices": [{"message": {"content": null}}]}',
+    f'{{"choices": {DEEP}}}'.encode(),
+    f'{{"choices": [{DEEP}]}}'.encode(),
+    f'{{"choices": [{{"message": {{"content": {DEEP}}}}}]}}'.encode(),
+    b'{"choices": ["x"]}',
+    b'{"choices": [7]}',
+    b'{"choices": [null]}',
+    b'{"choices": {}}',
+    b'{"choices": []}',
+    b"[]",
+    b"7",
+    b"null",
+    b'"choices"',
+    b'{"choices": [{"message": "x"}]}',
+    b'{"choices": [{"message": {"content": 7}}]}',
+    b'{"choices": [{"message": {"content": null}}]}',
     b'{"choices": [["message"]]}',
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("say", [*CONTENTS, *ANSWERS], ids=lambda say: repr(say)[:40])

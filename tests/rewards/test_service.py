@@ -91,9 +91,10 @@ def test_a_busy_service_is_asked_again_and_a_dead_one_is_a_crash(server):
     reward = load_reward({"name": "service", "url": server.url, "attempts": 3})
     assert [score.value for score in reward.score(ITEMS)] == [1.0, 0.0] and len(server.requests) == 3
     server.failures = 9
-    assert "HTTP 503 (after 2 attempts)" in load_reward({"name": "service", "url": server.url, "attempts": 2}).score(
-        ITEMS
-    )[0].detail  # fmt: skip
+    assert (
+        "HTTP 503 (after 2 attempts)"
+        in load_reward({"name": "service", "url": server.url, "attempts": 2}).score(ITEMS)[0].detail
+    )
     dead = load_reward({"name": "service", "url": "http://127.0.0.1:9", "attempts": 1}).score(ITEMS)
     assert dead[0].status.value == "crashed" and "refused" in dead[0].detail.lower()
 
@@ -188,8 +189,16 @@ def test_mistakes_are_found_early(settings, said):
 
 
 @pytest.mark.parametrize(
-    "url", ["http://u:hunter2@h/", "https://hunter2@h", "http://hunter2:@[::1/", "//hunter2@h", "http://hunter2@a b/", "http://a@hunter2@h"]
-)  # fmt: skip
+    "url",
+    [
+        "http://u:hunter2@h/",
+        "https://hunter2@h",
+        "http://hunter2:@[::1/",
+        "//hunter2@h",
+        "http://hunter2@a b/",
+        "http://a@hunter2@h",
+    ],
+)
 def test_a_url_with_a_user_in_it_is_refused_and_not_repeated(url):
     for reward, own in (("service", {"url": url}), ("judge", {"url": url, "model": "m"})):
         with pytest.raises(RewardError, match="set token_env") as error:
@@ -200,11 +209,31 @@ def test_a_url_with_a_user_in_it_is_refused_and_not_repeated(url):
 
 DEEP = "[" * 900 + "]" * 900
 BAD_ROWS = [
-    '{"value": %s}' % DEEP, '{"value": 1, "status": %s}' % DEEP, '{"status": "invalid", "detail": %s}' % DEEP, DEEP, "1" + "0" * 400,
-    '{"value": 1' + "0" * 400 + "}", "-1e999", "NaN", "true", '"1"', "[]", "[1]", "{}", '{"value": null}', '{"value": true}', '{"value": {}}',
-    '{"value": "1"}', '{"status": ["ok"], "value": 1}', '{"status": "OK", "value": 1}', '{"status": 7, "value": 1}', '{"status": "crashed\\n"}',
-    '{"status": "timeout", "detail": "a\\nb"}', '{"score": 1}', '{"value": Infinity}',
-]  # fmt: skip
+    f'{{"value": {DEEP}}}',
+    f'{{"value": 1, "status": {DEEP}}}',
+    f'{{"status": "invalid", "detail": {DEEP}}}',
+    DEEP,
+    "1" + "0" * 400,
+    '{"value": 1' + "0" * 400 + "}",
+    "-1e999",
+    "NaN",
+    "true",
+    '"1"',
+    "[]",
+    "[1]",
+    "{}",
+    '{"value": null}',
+    '{"value": true}',
+    '{"value": {}}',
+    '{"value": "1"}',
+    '{"status": ["ok"], "value": 1}',
+    '{"status": "OK", "value": 1}',
+    '{"status": 7, "value": 1}',
+    '{"status": "crashed\\n"}',
+    '{"status": "timeout", "detail": "a\\nb"}',
+    '{"score": 1}',
+    '{"value": Infinity}',
+]
 
 
 @pytest.mark.parametrize("bad", BAD_ROWS, ids=lambda text: text[:30])
@@ -216,7 +245,7 @@ def test_a_bad_row_fails_alone_and_in_one_line(server, bad):
 
 
 @pytest.mark.parametrize(
-    "parts", ["[1]", '"x"', "7", "true", "null", '{"n": 1' + "0" * 400 + "}", '{"n": [%s]}' % DEEP, '{"n": "x"}', "[]"]
+    "parts", ["[1]", '"x"', "7", "true", "null", '{"n": 1' + "0" * 400 + "}", f'{{"n": [{DEEP}]}}', '{"n": "x"}', "[]"]
 )
 def test_parts_of_another_shape_cost_no_score(server, parts):
     server.say = b'{"scores": [1.0, {"value": 0.5, "parts": ' + parts.encode() + b"}]}"

@@ -121,7 +121,9 @@ class Hostile(float):
     def __eq__(self, other):
         raise RuntimeError("no")
 
-    __abs__ = __sub__ = __eq__
+    def __sub__(self, other):
+        raise RuntimeError("no")
+
     __hash__ = float.__hash__
 
 
