@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 
 RELATIVE = 1e-9
-_MAX_PAIRS = 400_000  # of values in one comparison: more, or a value that contains itself, is never the same
+_MAX_PAIRS = 400_000  # of values in one comparison, and
+_MAX_DEPTH = 10_000  # more than any JSON text: a value that contains itself is never the same
 _MAX_BITS = 20_000  # of a whole number beside one that is not: far above what a float holds
 _MAX_EXPONENT = 5_000  # of a written number
 _NUMBER = re.compile(r"\s*([-+]?)((?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE]([-+]?[0-9]{1,6}))?)\s*", re.ASCII)
@@ -36,14 +37,15 @@ _MAX_DIGITS = 4_000  # of a written number
 
 def same(left: Any, right: Any, relative: float = RELATIVE) -> bool:
     """Whether two values are the same, by the table above. Example: ``same([1, (2.0, None)], [1.0, [2, None]])``."""
-    pairs, left_over = [(left, right)], _MAX_PAIRS
+    pairs, left_over = [(left, right, 0)], _MAX_PAIRS
     try:
         while pairs:
             left_over -= 1
-            parts = _parts(*pairs.pop(), relative)
-            if parts is None or len(pairs) + len(parts) > left_over:
+            first, second, depth = pairs.pop()
+            parts = _parts(first, second, relative)
+            if parts is None or depth > _MAX_DEPTH or len(pairs) + len(parts) > left_over:
                 return False
-            pairs += parts
+            pairs += [(*part, depth + 1) for part in parts]
     except Exception:  # a foreign type, or a Decimal that signals
         return False
     return True

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewards import load_reward
@@ -41,6 +41,7 @@ def test_scores_are_mapped_to_0_1_and_keep_their_order(server):
     )
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_no_response_can_close_its_own_quotation(text):
     reward = JudgeReward(NOWHERE)
