@@ -89,10 +89,10 @@ def _examined(name: str, entry: Mapping[str, Any]) -> str:
         return "this row's own answer has not the form that its question asks for"
     if own is not None and name not in FRESH and not _mark(name, own, entry) >= 1.0:
         return "its verifier does not take this row's own answer"
-    marks = [_mark(name, nonsense, entry) for nonsense in _NONSENSE if nonsense != own]
-    if any(mark >= 1.0 and confirms(name, text, entry) for text, mark in zip(_NONSENSE, marks, strict=False)):
+    marks = {text: _mark(name, text, entry) for text in _NONSENSE if text != own}
+    if any(mark >= 1.0 and confirms(name, text, entry) for text, mark in marks.items()):
         return "its verifier gives full marks to nonsense for this row"
-    if own is None and math.isnan(marks[0]):
+    if own is None and math.isnan(marks[_NONSENSE[0]]):
         return "its verifier needs a reference, which this row has not"
     return ""
 

@@ -120,6 +120,11 @@ def test_an_answer_cannot_mark_itself_or_the_next(partial, name):
     assert partial.score([item(name)])[0].value == 1.0
 
 
+def test_a_worker_that_read_a_formula_serves_no_second_answer(reward):
+    assert [score.value for score in reward.score([item("countdown"), item("gcd"), item("puzzle24")])] == [1.0] * 3
+    assert reward._fresh._idle == [] and [worker.served for worker in reward._child._idle][0] > 0
+
+
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
