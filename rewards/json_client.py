@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import ssl
 import threading
 import time
@@ -97,6 +98,10 @@ class JsonClient:
             raise RequestFailed(ScoreStatus.TIMEOUT, f"{self.url}: no answer within {self.deadline_s:g} s") from error
         except httpx2.RequestError as error:
             raise _Again(ScoreStatus.CRASHED, one_line(_root(error))) from error
+        except RequestFailed:
+            raise
+        except Exception as error:  # an answer that the client's layers do not survive
+            raise RequestFailed(ScoreStatus.CRASHED, f"{self.url}: {one_line(error)}") from error
         if answer.status_code in _AGAIN:
             raise _Again(ScoreStatus.CRASHED, f"HTTP {answer.status_code}", _retry_after(answer))
         if not answer.is_success:
@@ -144,11 +149,18 @@ class JsonClient:
 
 
 def check_url(where: str, url: str) -> None:
-    """Raises RewardError, in one line, for what is no http(s) URL."""
+    """Raises RewardError, in one line, for what is no http(s) URL, or has a blank, a control character or a user in it."""
+    if "@" in re.split(r"[/?#]", url.partition("//")[2], maxsplit=1)[0]:  # not shown: it may hold a password
+        raise RewardError(
+            f"{where}: a user or password stands in the URL; take it out, and set token_env for a bearer token"
+        )
+    if any(char.isspace() or not char.isprintable() for char in url):
+        raise RewardError(f"{where}={url!r}: a blank or control character stands in the URL; take it out, or write %20")
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, or an address with half a bracket
+        usable = usable and bool(httpx2.URL(url).host)  # the client reads it more strictly
+    except (ValueError, httpx2.InvalidURL):  # a port that is no number, or an address with half a bracket
         usable = False
     if not usable:
         raise RewardError(f"{where}={url!r}: not a URL; expected e.g. http://127.0.0.1:8000/score")
@@ -162,7 +174,7 @@ class _Again(Exception):
 
 def _retry_after(answer: httpx2.Response) -> float:
     value = answer.headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else 0.0
+    return float(value) if value.isascii() and value.isdigit() else 0.0
 
 
 def _root(error: BaseException) -> BaseException:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any, ClassVar
 
 from rewards.base import failed, invalid
 from rewards.json_client import JsonClient, RequestFailed, Retry, check_url
-from rewards.service import png
+from rewards.service import is_finite, png
 from rewards.settings import RewardSettings, setting
 from rl.errors import RewardError
 from rl.types import RewardItem, Score
@@ -95,6 +94,13 @@ class JudgeReward:
             return self.read(reply)
         except RequestFailed as error:
             return failed(error.status, error.detail)
+        except (
+            TypeError,
+            ValueError,
+            AttributeError,
+            RecursionError,
+        ) as error:  # of another shape, or of extreme depth
+            return invalid(f"the judge's answer cannot be read ({type(error).__name__})")
 
     def request(self, item: RewardItem) -> dict[str, Any]:
         """The body of one chat completion: rubric, data, reminder, schema; greedy."""
@@ -141,7 +147,7 @@ class JudgeReward:
         except (ValueError, TypeError, RecursionError):
             return invalid(f"the judge's answer is not JSON: {str(text)[:120]!r}")
         number = grade.get("score") if isinstance(grade, Mapping) else None
-        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+        if not is_finite(number):
             return invalid(f"the judge's answer has no number 'score': {str(text)[:120]!r}")
         held = min(self.settings.high, max(self.settings.low, float(number)))
         value = (held - self.settings.low) / (self.settings.high - self.settings.low)

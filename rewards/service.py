@@ -64,7 +64,14 @@ class ServiceReward:
             return [invalid(f"{self.url}: the answer has no list 'scores'")] * len(items)
         if len(rows) != len(items):
             return [invalid(f"{self.url}: {len(rows)} scores for {len(items)} items")] * len(items)
-        return [self._one(row, item) for row, item in zip(rows, items, strict=True)]
+        return [self._read(row, item) for row, item in zip(rows, items, strict=True)]
+
+    def _read(self, row: Any, item: RewardItem) -> Score:
+        """A row that cannot be read, whatever is in it, fails alone."""
+        try:
+            return self._one(row, item)
+        except Exception as error:  # a value of extreme depth
+            return invalid(f"{self.url}: row {item.prompt.id}: its score cannot be read ({type(error).__name__})")
 
     def _one(self, row: Any, item: RewardItem) -> Score:
         where = f"{self.url}: row {item.prompt.id}"
@@ -74,23 +81,23 @@ class ServiceReward:
             row = {"value": row}
         status = str(row.get("status") or "ok")
         if status not in tuple(ScoreStatus):
-            return invalid(f"{where}: status {status!r}; allowed: {', '.join(ScoreStatus)}")
+            return invalid(f"{where}: status {status[:60]!r}; allowed: {', '.join(ScoreStatus)}")
         if status in (ScoreStatus.TIMEOUT, ScoreStatus.CRASHED, ScoreStatus.INVALID):
-            return failed(ScoreStatus(status), f"{where}: {str(row.get('detail') or '')[:300]}")
+            return failed(ScoreStatus(status), f"{where}: {_on_one_line(row.get('detail'))}")
         if "value" not in row:
             keys = ", ".join(map(repr, row)) or "none"
             return invalid(
                 f"{where}: an object without 'value': its keys are {keys[:200]}; null stands for no such reward"
             )
         value, parts = row["value"], row.get("parts") or {}
-        if not _is_finite(value):
+        if not is_finite(value):
             return invalid(f"{where}: value {_shown(value)}; allowed: a finite number, or null for no such reward")
         parts = parts if isinstance(parts, Mapping) else {}
-        numbers = {str(key): float(part) for key, part in parts.items() if _is_finite(part)}
-        return Score(float(value), ScoreStatus(status), numbers, detail=str(row.get("detail") or "")[:300])
+        numbers = {str(key): float(part) for key, part in parts.items() if is_finite(part)}
+        return Score(float(value), ScoreStatus(status), numbers, detail=_on_one_line(row.get("detail")))
 
 
-def _is_finite(value: Any) -> TypeGuard[int | float]:
+def is_finite(value: Any) -> TypeGuard[int | float]:
     """Whether a value of JSON is a number that a float can hold."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
@@ -98,6 +105,10 @@ def _is_finite(value: Any) -> TypeGuard[int | float]:
         return math.isfinite(value)
     except OverflowError:  # a whole number of hundreds of digits
         return False
+
+
+def _on_one_line(detail: Any) -> str:
+    return " ".join(str(detail or "").split())[:300]
 
 
 def _shown(value: Any) -> str:

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hi
 
 from rl.errors import RewardError
 from rl.registry import close_to
+from rl.types import Prompt
 
 _LONGEST_DEFAULT = 40  # characters of a default that a table shows
 
@@ -61,6 +62,11 @@ class RewardSettings:
     def needs_gpu(cls, given: Mapping[str, Any]) -> bool:
         """Whether a worker with a GPU must score it, from the settings that were given, which may be incomplete."""
         return str(given.get("device", "")).startswith("cuda")
+
+    @classmethod
+    def refuses(cls, prompt: Prompt) -> str:
+        """Why this reward can score no response to a row, in one line, found before a run; empty where it can."""
+        return ""
 
     def check(self) -> None:
         """Relations between settings, files, and installed packages. Loads no model. Raises RewardError."""

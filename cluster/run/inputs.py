@@ -71,6 +71,7 @@ def load(config: Config, needs_train: bool, needs_val: bool, notes: list[str]) -
         if not loaded.rows:
             raise DataError(f"{where}: source {source.source!r} gave no rows; check its args and limit")
         _check_references(loaded, {task for task, as_text in compared.items() if not as_text})
+        _check_refusals(loaded, config.rewards.mix if loaded.trains else config.evaluation.mix, config.rewards.settings)
         found[where] = loaded
     sources = [found[where] for where, _, _ in wanted]
     _check_ids(sources)
@@ -206,6 +207,24 @@ def _check_references(source: Loaded, compared: Collection[Task]) -> None:
                 alternatives(prompt.reference)
             except ValueError as error:
                 raise DataError(f"{source.row(place)}: {error}; got {shown(prompt.reference)}") from error
+
+
+def _check_refusals(
+    source: Loaded, mix: Mapping[str, Mapping[str, float]], settings: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """A row whose score would be ``invalid`` whatever the response is found here: each would cost its group."""
+    rules = {
+        task: [settings_of({"name": name, **settings.get(name, {})}) for name in parts] for task, parts in mix.items()
+    }
+    found = [
+        (place, why)
+        for place, (_, prompt) in enumerate(source.rows)
+        for rule in rules.get(str(prompt.task), ())
+        if (why := rule.refuses(prompt))
+    ]
+    if found:
+        counted = f"{len(found):,} of {len(source.rows):,} rows of {source.where}"
+        raise DataError(f"{source.row(found[0][0])}: {found[0][1]} ({counted} are refused); drop these rows")
 
 
 def _check_ids(sources: Iterable[Loaded]) -> None:

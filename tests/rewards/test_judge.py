@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewards import load_reward
@@ -41,6 +41,7 @@ def test_scores_are_mapped_to_0_1_and_keep_their_order(server):
     )
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_no_response_can_close_its_own_quotation(text):
     reward = JudgeReward(NOWHERE)
@@ -92,6 +93,54 @@ def test_an_answer_outside_the_schema_is_invalid_and_never_a_zero(server, say, s
     server.say = say
     (score,) = judge(server).score([text_item("x")])
     assert score.status.value == "invalid" and said in score.detail and math.isnan(score.value)
+
+
+DEEP = "[" * 900 + "]" * 900
+CONTENTS = [
+    '{"score": 1' + "0" * 400 + "}",
+    '{"score": -1' + "0" * 400 + "}",
+    '{"score": 1e999}',
+    '{"score": NaN}',
+    '{"score": true}',
+    '{"score": "7"}',
+    '{"score": [7]}',
+    '{"score": null}',
+    f'{{"score": {DEEP}}}',
+    DEEP,
+    "[" * 100_000,
+    "7",
+    "null",
+    '"7"',
+    "",
+    '{"score": 1' + "0" * 5_000 + "}",
+    "{}",
+]
+ANSWERS = [
+    f'{{"choices": {DEEP}}}'.encode(),
+    f'{{"choices": [{DEEP}]}}'.encode(),
+    f'{{"choices": [{{"message": {{"content": {DEEP}}}}}]}}'.encode(),
+    b'{"choices": ["x"]}',
+    b'{"choices": [7]}',
+    b'{"choices": [null]}',
+    b'{"choices": {}}',
+    b'{"choices": []}',
+    b"[]",
+    b"7",
+    b"null",
+    b'"choices"',
+    b'{"choices": [{"message": "x"}]}',
+    b'{"choices": [{"message": {"content": 7}}]}',
+    b'{"choices": [{"message": {"content": null}}]}',
+    b'{"choices": [["message"]]}',
+]
+
+
+@pytest.mark.parametrize("say", [*CONTENTS, *ANSWERS], ids=lambda say: repr(say)[:40])
+def test_any_answer_that_is_no_grade_is_invalid_in_one_line(server, say):
+    server.say = say if isinstance(say, bytes) else completion(say)
+    for score in judge(server).score([text_item("7")]):
+        assert score.status.value == "invalid" and math.isnan(score.value), score
+        assert "\n" not in score.detail and len(score.detail) < 400
 
 
 def test_a_judge_that_dies_in_the_middle_costs_statuses_not_zeros():

@@ -15,6 +15,7 @@ import yaml
 
 from rewards import load_reward
 from rewards.base import is_absent
+from rewards.json_client import check_url
 from rewards.mix import RewardMix
 from rl.errors import RewardError
 from tests.rewards.makers import drawn_item, text_item
@@ -90,9 +91,10 @@ def test_a_busy_service_is_asked_again_and_a_dead_one_is_a_crash(server):
     reward = load_reward({"name": "service", "url": server.url, "attempts": 3})
     assert [score.value for score in reward.score(ITEMS)] == [1.0, 0.0] and len(server.requests) == 3
     server.failures = 9
-    assert "HTTP 503 (after 2 attempts)" in load_reward({"name": "service", "url": server.url, "attempts": 2}).score(
-        ITEMS
-    )[0].detail  # fmt: skip
+    assert (
+        "HTTP 503 (after 2 attempts)"
+        in load_reward({"name": "service", "url": server.url, "attempts": 2}).score(ITEMS)[0].detail
+    )
     dead = load_reward({"name": "service", "url": "http://127.0.0.1:9", "attempts": 1}).score(ITEMS)
     assert dead[0].status.value == "crashed" and "refused" in dead[0].detail.lower()
 
@@ -161,6 +163,22 @@ def test_the_token_comes_from_the_environment(server, monkeypatch):
         ({"url": "file:///etc/passwd"}, "not a URL"),
         ({"url": "http://x:99999"}, "not a URL"),
         ({"url": "http://[x"}, "not a URL"),
+        ({"url": "http://[::1/"}, "not a URL"),
+        ({"url": "http://[::1]x/"}, "not a URL"),
+        ({"url": "http://"}, "not a URL"),
+        ({"url": "http:///score"}, "not a URL"),
+        ({"url": "http://x:0"}, "not a URL"),
+        ({"url": "http://x:80a"}, "not a URL"),
+        ({"url": ""}, "not a URL"),
+        ({"url": "http://a b/"}, "a blank or control character"),
+        ({"url": "http://a/b c"}, "a blank or control character"),
+        ({"url": " http://a/"}, "a blank or control character"),
+        ({"url": "http://a/\r\nX: y"}, "a blank or control character"),
+        ({"url": "http://a\n"}, "a blank or control character"),
+        ({"url": "http://a\t.b/"}, "a blank or control character"),
+        ({"url": "http://a/\x00"}, "a blank or control character"),
+        ({"url": "http://a/\x1b[0m"}, "a blank or control character"),
+        ({"url": "http://a/\u2028"}, "a blank or control character"),
         ({"url": "http://x", "batch_size": 0}, "batch_size=0"),
         ({"url": "http://x", "deadline_s": 0}, "deadline_s=0"),
     ],
@@ -168,3 +186,103 @@ def test_the_token_comes_from_the_environment(server, monkeypatch):
 def test_mistakes_are_found_early(settings, said):
     with pytest.raises(RewardError, match=said):
         RewardMix.check({"text": {"service": 1.0}}, {"service": settings})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://u:hunter2@h/",
+        "https://hunter2@h",
+        "http://hunter2:@[::1/",
+        "//hunter2@h",
+        "http://hunter2@a b/",
+        "http://a@hunter2@h",
+    ],
+)
+def test_a_url_with_a_user_in_it_is_refused_and_not_repeated(url):
+    for reward, own in (("service", {"url": url}), ("judge", {"url": url, "model": "m"})):
+        with pytest.raises(RewardError, match="set token_env") as error:
+            RewardMix.check({"text": {reward: 1.0}}, {reward: own})
+        assert "hunter2" not in str(error.value) and "\n" not in str(error.value)
+    check_url("url", "http://h/@path?to=a@b")
+
+
+DEEP = "[" * 900 + "]" * 900
+BAD_ROWS = [
+    f'{{"value": {DEEP}}}',
+    f'{{"value": 1, "status": {DEEP}}}',
+    f'{{"status": "invalid", "detail": {DEEP}}}',
+    DEEP,
+    "1" + "0" * 400,
+    '{"value": 1' + "0" * 400 + "}",
+    "-1e999",
+    "NaN",
+    "true",
+    '"1"',
+    "[]",
+    "[1]",
+    "{}",
+    '{"value": null}',
+    '{"value": true}',
+    '{"value": {}}',
+    '{"value": "1"}',
+    '{"status": ["ok"], "value": 1}',
+    '{"status": "OK", "value": 1}',
+    '{"status": 7, "value": 1}',
+    '{"status": "crashed\\n"}',
+    '{"status": "timeout", "detail": "a\\nb"}',
+    '{"score": 1}',
+    '{"value": Infinity}',
+]
+
+
+@pytest.mark.parametrize("bad", BAD_ROWS, ids=lambda text: text[:30])
+def test_a_bad_row_fails_alone_and_in_one_line(server, bad):
+    server.say = b'{"scores": [1.0, ' + bad.encode() + b"]}"
+    good, failed = load_reward({"name": "service", "url": server.url}).score(ITEMS)
+    assert good.value == 1.0 and not failed.usable and math.isnan(failed.value)
+    assert failed.detail and "\n" not in failed.detail and len(failed.detail) < 500
+
+
+@pytest.mark.parametrize(
+    "parts", ["[1]", '"x"', "7", "true", "null", '{"n": 1' + "0" * 400 + "}", f'{{"n": [{DEEP}]}}', '{"n": "x"}', "[]"]
+)
+def test_parts_of_another_shape_cost_no_score(server, parts):
+    server.say = b'{"scores": [1.0, {"value": 0.5, "parts": ' + parts.encode() + b"}]}"
+    scores = load_reward({"name": "service", "url": server.url}).score(ITEMS)
+    assert [(score.value, score.parts) for score in scores] == [(1.0, {}), (0.5, {})]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b"",
+        b"\xff\xfe",
+        b"1" + b"0" * 5_000,
+        b'{"scores": 1' + b"0" * 5_000 + b"}",
+        b"null",
+        b'"x"',
+        b"7",
+    ],
+)
+def test_an_answer_that_is_none_fails_its_batch_with_a_status(server, body):
+    server.say = body
+    scores = load_reward({"name": "service", "url": server.url}).score(ITEMS)
+    assert {score.status.value for score in scores} == {"invalid"} and all("\n" not in score.detail for score in scores)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Retry-After: \u00b2",
+        "Content-Length: x",
+        "Transfer-Encoding: nonsense",
+        "Content-Encoding: gzip",
+        "\u00ff: \x01",
+    ],
+)
+def test_a_malformed_head_is_a_failure_with_a_status(head):
+    with raw(f"HTTP/1.1 503 Busy\r\n{head}\r\n\r\n[1]".encode("latin-1", "replace")) as url:
+        scores = load_reward({"name": "service", "url": url, "attempts": 1, "deadline_s": 2.0}).score(ITEMS)
+    assert all(score.status.value in ("crashed", "timeout") and "\n" not in score.detail for score in scores)

@@ -263,3 +263,17 @@ def test_answers_that_end_the_chat_are_said(make, capfd) -> None:
 def test_settings_are_choices(make, name: str, value: Any, allowed: str) -> None:
     with pytest.raises(ConfigError, match=rf"data.{name}=.*: allowed: {allowed}"):
         make(**{f"data__{name}": value})
+
+
+def test_rows_that_a_reward_cannot_score_are_named_before_anything_starts(make) -> None:
+    def row(name: str, number: int) -> dict[str, Any]:
+        return {"id": f"{name}{number}", "prompt": f"{name} {number}?", "metadata": {"source_dataset": name}}
+
+    train = [row("gcd", 1), row("propositional_logic", 1), row("propositional_logic", 2)]
+    with pytest.raises(DataError) as error:
+        both(make(train, rewards={"mix": {"text": {"reasoning_gym": 1.0}}}))
+    text = str(error.value)
+    assert text.startswith("train.jsonl: row 2: reasoning_gym does not grade the data set 'propositional_logic': ")
+    assert "(2 of 3 rows of data.train[0] are refused); drop these rows" in text and "\n" not in text
+    both(make(train[:1], rewards={"mix": {"text": {"reasoning_gym": 1.0}}}))
+    both(make(train))
