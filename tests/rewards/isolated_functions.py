@@ -1,15 +1,18 @@
 """What the tests run inside the child process."""
 
+import itertools
 import os
 import signal
+
+_calls = itertools.count(1)
 
 
 def misbehave(payload):
     do = payload["do"]
     if do == "echo":
         return payload["value"]
-    if do == "pid":
-        return os.getpid()
+    if do == "count":
+        return next(_calls)
     if do == "environment":
         return dict(os.environ)
     if do in ("loop", "ignore_signals"):

@@ -69,7 +69,7 @@ def test_it_cannot_see_this_process_environment_or_write_files(tmp_path, monkeyp
     path = tmp_path / "mine.py"
     path.write_text(
         "import contextlib, os\ndef reward(completions):\n"
-        f"    with contextlib.suppress(PermissionError), open({str(tmp_path / 'canary')!r}, 'w') as file:\n"
+        f"    with contextlib.suppress(OSError), open({str(tmp_path / 'canary')!r}, 'w') as file:\n"
         "        file.write('x')\n"
         "    return [float('MY_SECRET' in os.environ)] * len(completions)\n"
     )
