@@ -12,7 +12,7 @@ thread, so a killed one is replaced in milliseconds and no process with threads 
 | ``open`` | a user's function, when it is checked | all | all | all |
 
 The first three are process 1's children in namespaces of their own, under Landlock and a system call filter
-(``rewards.sandbox.supervisor``). ``rewards.sandbox.offers`` says what of that this kernel lacks. All share the kernel:
+(``rewards.sandbox.supervisor``). ``rewards.sandbox.kernel.offers`` says what of that this kernel lacks. All share the kernel:
 against people who attack you, rather than a policy that explores, use a virtual machine.
 """
 
@@ -20,6 +20,8 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
+import logging
 import os
 import socket
 import subprocess
@@ -42,6 +44,7 @@ _CONTROL_S = 20.0
 _GRACE_S = 5.0
 _LONGEST_REASON = 2_000  # characters
 Rules = Literal["sealed", "program", "network", "open"]
+logger = logging.getLogger("unigrpo.rewards.sandbox")
 _LIVE: weakref.WeakSet[Isolated] = weakref.WeakSet()
 
 
@@ -220,13 +223,15 @@ class Isolated:
             )
         ours.settimeout(_START_S)
         try:
-            receive_frame(ours)
+            missing = receive_frame(ours)["missing"]
         except TimeoutError as error:
             self._template.kill()
             raise DeadlineError(f"{self.target}: its process did not start within {_START_S:g} s") from error
         except (OSError, EOFError) as error:
             reason = self._template.communicate()[1].decode(errors="replace").strip().splitlines()
             raise RewardError(f"{self.target}: its process did not start: {reason[-1] if reason else ''}") from error
+        if missing and not self._less:
+            _say_once(f"the sandbox is not whole: {'; '.join(missing)}")
         ours.settimeout(_CONTROL_S)
         self._control = ours
         return ours
@@ -245,6 +250,11 @@ def _environment(rules: Rules) -> dict[str, str]:
         "PYTHONHASHSEED": "0",
         **threads,
     }
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    logger.warning(line)
 
 
 def _close_all() -> None:

@@ -1,6 +1,6 @@
 """What a process gives up for good before a model's text reaches it: capabilities, files, signals, system calls, limits.
 
-Where the kernel lacks one, that one is not given up: ``rewards.sandbox.offers`` says so. Standard library alone.
+Where the kernel lacks one, that one is not given up: ``rewards.sandbox.kernel.offers`` says so. Standard library alone.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import resource
 
-from rewards.sandbox import landlock, seccomp, syscalls
-from rewards.sandbox.seccomp import AF_INET, AF_INET6, AF_NETLINK
+from rewards.sandbox.kernel import landlock, seccomp, syscalls
+from rewards.sandbox.kernel.seccomp import AF_INET, AF_INET6, AF_NETLINK
 from rewards.sandbox.supervisor import Tree
 
 _FILE_BYTES = {"program": 1 << 20, "sealed": 0, "network": 256 << 20}

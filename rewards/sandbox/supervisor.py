@@ -18,9 +18,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rewards.sandbox import room, syscalls
 from rewards.sandbox.folders import remove
-from rewards.sandbox.offers import ISOLATION, Offer, write_identities
+from rewards.sandbox.kernel import room, syscalls
+from rewards.sandbox.kernel.offers import ISOLATION, Offer, write_identities
 
 TOO_MUCH_MEMORY = 90  # an exit code of ``first``
 TICK_S = 0.01

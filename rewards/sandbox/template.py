@@ -25,8 +25,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rewards.sandbox import offers, room, supervisor, syscalls
+from rewards.sandbox import supervisor
 from rewards.sandbox.frames import MAX_FRAME, receive_frame, send_frame
+from rewards.sandbox.kernel import offers, room, syscalls
 from rewards.sandbox.seal import seal
 from rewards.sandbox.supervisor import Plan, Tree
 
@@ -44,7 +45,7 @@ def run_template(control: socket.socket, target: str, plan: Plan) -> None:
     getattr(sys.modules[module], "warm_up", lambda: None)()
     gc.freeze()  # so that a collection in a worker does not copy the template's memory
     workers: set[int] = set()
-    send_frame(control, {"ready": True})
+    send_frame(control, {"ready": True, "missing": offers.missing(plan.offer) if plan.rules != "open" else []})
     try:
         while True:
             data, descriptors, _, _ = socket.recv_fds(control, 64, 1)

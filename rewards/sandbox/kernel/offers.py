@@ -1,7 +1,4 @@
-"""What this kernel offers a sandbox, found by trying; and in words, what does not hold where it offers less.
-
-Standard library alone.
-"""
+"""What this kernel offers a sandbox, found by trying; and in words, what does not hold where it offers less."""
 
 from __future__ import annotations
 
@@ -9,12 +6,14 @@ import contextlib
 import functools
 import json
 import os
+import platform
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from rewards.sandbox import landlock, room, seccomp, syscalls
+from rewards.sandbox.kernel import landlock, room, seccomp, syscalls
+from rl.errors import RewardError
 
 NOBODY = 65534
 ISOLATION = syscalls.NEW_USER | syscalls.NEW_PIDS | syscalls.NEW_MOUNTS | syscalls.NEW_IPC | syscalls.NEW_HOST_NAME
@@ -24,7 +23,7 @@ _PROBE_S = 60.0
 @dataclass(frozen=True, slots=True)
 class Offer:
     """namespaces  processes, users, mounts and a network of one's own
-    room        a file system of one's own (``rewards.sandbox.room``)
+    room        a file system of one's own (``rewards.sandbox.kernel.room``)
     processes   a /proc of one's own, in which a tree's memory is counted
     landlock    version; 0: none
     seccomp     system call filters, on a processor whose calls we know
@@ -46,8 +45,8 @@ def found() -> Offer:
     """This machine's. Tried in a process of its own, once: a process that has threads can make no user namespace."""
     if sys.platform != "linux":
         return Offer()
-    root = str(Path(__file__).parents[2])
-    command = [sys.executable, "-m", "rewards.sandbox.offers"]
+    root = str(Path(__file__).parents[3])
+    command = [sys.executable, "-m", "rewards.sandbox.kernel.offers"]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=_PROBE_S, env={"PYTHONPATH": root, "LANG": "C.UTF-8"}
     )
@@ -93,7 +92,17 @@ def line(offer: Offer) -> str:
     reasons = missing(offer)
     if not reasons:
         return f"namespaces, own files, Landlock {offer.landlock}, system call filter"
-    return "does not hold: " + "; ".join(reasons)
+    return "the sandbox for models' programs and answers is not whole: " + "; ".join(reasons)
+
+
+def check(sandbox: str) -> None:
+    """``required``: that everything holds here. Raises RewardError in one line."""
+    reasons = missing(found()) if sandbox == "required" else []
+    if reasons:
+        raise RewardError(
+            f"rewards.sandbox=required: on {platform.node() or 'this machine'} there is {'; there is '.join(reasons)}; allow "
+            "it, or accept that with rewards.sandbox=best_effort"
+        )
 
 
 def write_identities(pid: int, alone: tuple[int, int] | None) -> None:

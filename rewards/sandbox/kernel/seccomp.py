@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rewards.sandbox.syscalls import libc, no_new_privileges
+from rewards.sandbox.kernel.syscalls import libc, no_new_privileges
 
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 _SET_SECCOMP, _FILTER = 22, 2

@@ -12,7 +12,7 @@ import struct
 import sys
 from collections.abc import Iterable
 
-from rewards.sandbox.syscalls import call, no_new_privileges
+from rewards.sandbox.kernel.syscalls import call, no_new_privileges
 
 _CREATE, _ADD_RULE, _RESTRICT = 444, 445, 446  # the same numbers on every architecture
 _PATH_BENEATH, _VERSION = 1, 1

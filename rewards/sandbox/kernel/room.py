@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rewards.sandbox import syscalls
+from rewards.sandbox.kernel import syscalls
 
 HOME = "/tmp"  # in a room: where a program may write
 _PLACE = "/proc"  # where the room is put together: always there, and nothing that we show lies beneath it
