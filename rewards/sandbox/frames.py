@@ -18,10 +18,10 @@ def send_frame(channel: socket.socket, message: Any, end: float | None = None) -
     channel.sendall(struct.pack(">I", len(data)) + data)
 
 
-def receive_frame(channel: socket.socket, end: float | None = None) -> Any:
+def receive_frame(channel: socket.socket, end: float | None = None, longest: int = MAX_FRAME) -> Any:
     """Raises TimeoutError past ``end``, EOFError where the other side has closed, ValueError for anything but a frame."""
     (length,) = struct.unpack(">I", _receive(channel, 4, end))
-    if length > MAX_FRAME:
+    if length > longest:
         raise ValueError(f"frame of {length} bytes")
     try:
         return json.loads(_receive(channel, length, end))

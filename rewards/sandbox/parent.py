@@ -23,6 +23,7 @@ import contextlib
 import functools
 import logging
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -34,7 +35,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rewards.sandbox.frames import receive_frame, send_frame
+from rewards.sandbox.frames import MAX_FRAME, receive_frame, send_frame
 from rewards.sandbox.supervisor import TOO_MUCH_MEMORY
 from rl.errors import DeadlineError, RewardError, one_line
 from rl.types import ScoreStatus
@@ -43,6 +44,8 @@ _START_S = 120.0  # importing a computer algebra system on a busy machine
 _CONTROL_S = 20.0
 _GRACE_S = 5.0
 _LONGEST_REASON = 2_000  # characters
+# bytes: JSON takes some thirty times its length in memory
+_LONGEST_ANSWER = {"sealed": 1 << 20, "program": 32 << 20, "network": 16 << 20, "open": MAX_FRAME}
 Rules = Literal["sealed", "program", "network", "open"]
 logger = logging.getLogger("unigrpo.rewards.sandbox")
 _LIVE: weakref.WeakSet[Isolated] = weakref.WeakSet()
@@ -133,21 +136,25 @@ class Isolated:
         self._control: socket.socket | None = None
 
     def _exchange(self, worker: _Worker, payload: Any, deadline_s: float, end: float) -> tuple[ScoreStatus, Any, str]:
-        """Whatever the other side sends, or does not send: a status. What is no answer of its form is a crash."""
+        """Whatever the other side sends, or does not send: a status. What is no answer of its form is a crash.
+
+        The answer repeats a number of this call: what was written before the question is no answer to it.
+        """
         worker.served += 1
+        number = secrets.token_hex(8)
         try:
-            send_frame(worker.channel, {"payload": payload, "deadline_s": deadline_s}, end)
-            reply = receive_frame(worker.channel, end)
+            send_frame(worker.channel, {"call": number, "payload": payload, "deadline_s": deadline_s}, end)
+            reply = receive_frame(worker.channel, end, _LONGEST_ANSWER[self.rules])
         except TimeoutError:
             return ScoreStatus.TIMEOUT, None, f"no result within {deadline_s:g} s"
         except (OSError, EOFError):
             return ScoreStatus.CRASHED, None, ""
         except ValueError as error:
             return ScoreStatus.CRASHED, None, f"its answer cannot be read: {one_line(error)[:200]}"
-        if isinstance(reply, dict) and "crashed" in reply:
+        if not isinstance(reply, dict) or reply.get("call") != number or not {"crashed", "value"} & set(reply):
+            return ScoreStatus.CRASHED, None, "what it sent is no answer to this call"
+        if "crashed" in reply:
             return ScoreStatus.CRASHED, None, str(reply["crashed"])[:_LONGEST_REASON]
-        if not isinstance(reply, dict) or "value" not in reply:
-            return ScoreStatus.CRASHED, None, "its answer has no value"
         return ScoreStatus.OK, reply["value"], ""
 
     def _ended(self, code: int) -> str:

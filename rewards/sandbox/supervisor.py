@@ -158,7 +158,7 @@ def _outer(plan: Plan, body: Callable[[Tree], int], ours: Callable[[], None], te
         write_identities(os.getpid(), identity)
     home = None
     if plan.rules == "network" or (plan.rules == "program" and not plan.in_room):
-        home = tempfile.mkdtemp(prefix="unigrpo-")
+        home = tempfile.mkdtemp(prefix="unigrpo-box-")
     life, alive = os.pipe()
     first = os.fork()
     if first == 0:
@@ -189,6 +189,7 @@ def _first(plan: Plan, body: Callable[[Tree], int], home: str | None, life: int)
             room.private_mounts()
         if plan.offer.processes:
             processes = room.own_processes(stay=plan.rules == "network")
+            _no_more_namespaces(processes)
         if plan.in_room:
             room.enter(plan.layout, plan.user)
             home = room.HOME
@@ -196,6 +197,14 @@ def _first(plan: Plan, body: Callable[[Tree], int], home: str | None, life: int)
             room.read_only_everywhere()
             room.private_folder(home, _FOLDER_BYTES, _FOLDER_FILES)
     return body(Tree(plan, home, processes))
+
+
+def _no_more_namespaces(processes: int) -> None:
+    """In which a program would have all capabilities again. The system call filter says so too, where there is one."""
+    with contextlib.suppress(OSError):
+        file = os.open("sys/user/max_user_namespaces", os.O_WRONLY | os.O_CLOEXEC, dir_fd=processes)
+        os.write(file, b"0")
+        os.close(file)
 
 
 def _until_it_ends(first: int) -> int:

@@ -111,7 +111,8 @@ def _spawn(control: socket.socket, channel: socket.socket, function: Callable[..
 def _serve_programs(channel: socket.socket, function: Callable[..., Any], tree: Tree) -> int:
     """One program a tree: its answer is written here, by the supervisor, and what it left dies with this process."""
     request = receive_frame(channel)
-    send_frame(channel, {"value": function(request["payload"], request["deadline_s"], tree)})
+    value = function(request["payload"], request["deadline_s"], tree)
+    send_frame(channel, {"call": request["call"], "value": value})
     with contextlib.suppress(EOFError):
         receive_frame(channel)
     return 0
@@ -155,7 +156,7 @@ def _serve(channel: socket.socket, function: Callable[[Any], Any], *, limits_cpu
             used = resource.getrusage(resource.RUSAGE_SELF)
             limit = math.ceil(used.ru_utime + used.ru_stime + request["deadline_s"]) + 1
             resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
-        send_frame(channel, _answer(function, request["payload"]))
+        send_frame(channel, {"call": request["call"], **_answer(function, request["payload"])})
 
 
 def _answer(function: Callable[[Any], Any], payload: Any) -> dict[str, Any]:

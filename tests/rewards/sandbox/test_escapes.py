@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from rewards.code import run_test
 from rewards.sandbox.kernel import offers
 from rewards.sandbox.parent import Isolated
 from rl.types import ScoreStatus
@@ -20,8 +19,15 @@ from tests.rewards.sandbox import ways_out
 SECRET = "UNIGRPO-CANARY-7f3a"
 # What a user's function may do: it is the user's code. It reads files, runs programs, uses the network.
 _OF_FUNCTIONS = {
-    *(f"read: {name}" for name in ways_out.READS), "program: a shell", "program: ls", "socket: TCP", "socket: UDP",
-    "socket: netlink", "socket: listen", "kernel: memory without an owner", "kernel: System V memory",
+    *(f"read: {name}" for name in ways_out.READS),
+    "program: a shell",
+    "program: ls",
+    "socket: TCP",
+    "socket: UDP",
+    "socket: netlink",
+    "socket: listen",
+    "kernel: memory without an owner",
+    "kernel: System V memory",
     "process: all processes",
 }
 _OF_PROGRAMS = {"write: the shared /tmp"}  # which is its own folder, as the check from outside shows  # fmt: skip
@@ -57,7 +63,10 @@ def scene(tmp_path, monkeypatch):
             "project": str(Path(__file__).resolve()), "name": "/" + folder.name + "-made", "inside": True,
         }  # fmt: skip
         try:
-            yield words, lambda network=False: _untouched(folder, victim, [path, hidden, *([] if network else [tcp, udp])])
+            yield (
+                words,
+                lambda network=False: _untouched(folder, victim, [path, hidden, *([] if network else [tcp, udp])]),
+            )
         finally:
             victim.kill()
             victim.wait()
@@ -125,6 +134,12 @@ def test_most_ways_lead_out_where_there_is_no_sandbox(scene):
             os.rmdir(made)
         elif os.path.exists(made):
             os.unlink(made)
-    print(len(out), sorted(set(ways_out.ALL) - out))
-    wanted = {"read: open", "process: command line", "process: continue it", "write: chmod", "write: utime", "socket: Unix"}
+    wanted = {
+        "read: open",
+        "process: command line",
+        "process: continue it",
+        "write: chmod",
+        "write: utime",
+        "socket: Unix",
+    }
     assert wanted <= out and len(out) >= 40, sorted(set(ways_out.ALL) - out)

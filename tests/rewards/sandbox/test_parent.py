@@ -2,6 +2,7 @@
 
 import math
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -56,6 +57,67 @@ def test_a_crash_is_reported_and_the_next_call_works(misbehave, what, said):
     outcome = misbehave.call({"do": what}, 5.0)
     assert outcome.status is ScoreStatus.CRASHED and said in outcome.detail
     assert misbehave.call({"do": "echo", "value": 2}, 5.0).value == 2
+
+
+def framed(data):
+    return struct.pack(">I", len(data)) + data
+
+
+FRAMES = {
+    "a list": framed(b"[]"),
+    "null": framed(b"null"),
+    "a number": framed(b"7"),
+    "a text": framed(b'"value"'),
+    "of another call": framed(b'{"call": "0000000000000000", "value": {"mark": 1.0}}'),
+    "of no call": framed(b'{"value": {"mark": 1.0}}'),
+    "too deep": framed(b"[" * 200_000),
+    "too deep a value": framed(b'{"value": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"),
+    "no JSON": framed(b"{value: 1}"),
+    "no text": framed(b"\xff\xfe\x00"),
+    "empty": framed(b""),
+    "too many digits": framed(b'{"value": ' + b"9" * 20_000 + b"}"),
+    "too long": struct.pack(">I", 0xFFFFFFFF),
+    "longer than an answer": struct.pack(">I", 2 << 20) + b" " * 100,
+}
+
+
+@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+def test_what_is_no_answer_is_a_crash_and_the_next_call_works(misbehave, frame):
+    outcome = misbehave.call({"do": "speak", "hex": frame.hex(), "times": 1, "every": 0, "value": 1}, 5.0)
+    assert outcome.status is ScoreStatus.CRASHED and outcome.value is None and outcome.detail
+    assert misbehave.call({"do": "echo", "value": 2}, 5.0).value == 2
+
+
+def test_a_deadline_is_for_the_whole_answer(misbehave):
+    """One byte of a frame each 0.1 s: no single wait is long, and all bytes come in the end."""
+    drip = {"do": "speak", "hex": "20", "times": 40, "every": 0.1, "value": 1}
+    for length in (4_000, 40):
+        outcome = misbehave.call({**drip, "lead": struct.pack(">I", length).hex()}, 0.5)
+        assert outcome.status is ScoreStatus.TIMEOUT and "0.5 s" in outcome.detail
+
+
+def test_an_answer_that_was_written_before_its_question_is_none(misbehave):
+    early = framed(b'{"call": "1", "value": 1.0}')
+    assert misbehave.call({"do": "speak", "hex": early.hex(), "times": 5, "every": 0, "value": 1}, 5.0).value is None
+
+
+def test_a_worker_makes_no_processes():
+    sealed = Isolated(f"{HERE}:misbehave")
+    try:
+        assert sealed.call({"do": "fork", "times": 100}, 20.0).value == 0
+    finally:
+        sealed.close()
+
+
+def test_a_worker_that_was_used_once_meets_no_other_call():
+    isolated = Isolated(f"{HERE}:misbehave")
+    try:
+        counts = [
+            isolated.call({"do": "count"}, 5.0, once=once).value for once in (False, False, True, False, True, False)
+        ]
+    finally:
+        isolated.close()
+    assert counts == [1, 2, 3, 1, 2, 1]
 
 
 def test_a_worker_cannot_write_a_file(misbehave, tmp_path):

@@ -3,6 +3,8 @@
 ``c`` says what there is to reach. Standard library alone, and one file: it also travels as the text of a program.
 """
 
+# ruff: noqa: SIM115
+
 import contextlib
 import ctypes
 import fcntl
@@ -88,7 +90,9 @@ WRITES = {
     "append": lambda c: open(c["canary"], "a").write("x"),
     "truncate": lambda c: os.truncate(c["canary"], 1) is None,
     "remove": lambda c: os.unlink(c["spare"]) is None,
-    "rename": lambda c: os.rename(c["canary"], c["canary"] + "2") is None and os.rename(c["canary"] + "2", c["canary"]) is None,
+    "rename": lambda c: (
+        os.rename(c["canary"], c["canary"] + "2") is None and os.rename(c["canary"] + "2", c["canary"]) is None
+    ),
     "a file beside it": lambda c: os.open(c["canary"] + "3", os.O_CREAT),
     "a folder beside it": lambda c: os.mkdir(c["canary"] + "4") is None,
     "a link beside it": lambda c: os.symlink("/", c["canary"] + "5") is None,
@@ -100,7 +104,9 @@ WRITES = {
     "utime": lambda c: os.utime(c["canary"], (1, 1)) is None,
     "extended attribute": lambda c: os.setxattr(c["canary"], "user.x", b"x") is None,
     "chmod Python": lambda c: os.chmod(os.__file__, os.stat(os.__file__).st_mode) is None,
-    "touch Python": lambda c: os.utime(os.__file__, (os.stat(os.__file__).st_atime, os.stat(os.__file__).st_mtime)) is None,
+    "touch Python": lambda c: (
+        os.utime(os.__file__, (os.stat(os.__file__).st_atime, os.stat(os.__file__).st_mtime)) is None
+    ),
     "write to Python": lambda c: open(os.__file__, "r+"),
     "a module beside Python's": lambda c: os.mkdir(os.path.dirname(os.__file__) + c["name"]) is None,
     "shared memory": lambda c: os.open("/dev/shm" + c["name"], os.O_CREAT | os.O_RDWR),
@@ -150,7 +156,9 @@ KERNEL = {
     "raise a limit": lambda c: resource.setrlimit(resource.RLIMIT_CORE, (1, 1)) is None,
 }
 PROGRAMS = {
-    "a shell": lambda c: subprocess.run(["/bin/sh", "-c", f"cat {c['canary']}"], capture_output=True, check=True).stdout,
+    "a shell": lambda c: (
+        subprocess.run(["/bin/sh", "-c", f"cat {c['canary']}"], capture_output=True, check=True).stdout
+    ),
     "ls": lambda c: subprocess.run(["/usr/bin/env"], capture_output=True, check=True).stdout,
     "a file of its own": lambda c: _own_program(c),
 }
