@@ -139,6 +139,13 @@ def _sandbox(memory_mb: int) -> Isolated:
         return _sandboxes[memory_mb]
 
 
+def close_sandboxes() -> None:
+    """End their processes; the next program starts new ones."""
+    with _lock:
+        while _sandboxes:
+            _sandboxes.popitem()[1].close()
+
+
 def _check(child: Isolated) -> None:
     """That a program of one line runs: else every program would be wrong. Raises RewardError."""
     outcome = child.call({"program": "print('ok')"}, _CHECK_S)

@@ -67,7 +67,8 @@ def _become(tree: Tree, deadline_s: float, files: list[int]) -> None:
             os.dup2(file, number, inheritable=True)
         os.chdir(tree.home)
         seal(tree)
-        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(deadline_s),) * 2)
+        cpu_s = math.ceil(deadline_s)
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, deadline_s)  # survives exec
