@@ -27,6 +27,7 @@ from typing import Any
 from rewards.base import absent, invalid
 from rewards.response import split_response
 from rewards.sandbox.parent import Isolated
+from rewards.sandbox.values import contains_nan, same_as_json
 from rewards.sandbox.wire import plain
 from rewards.settings import RewardSettings, setting
 from rl.errors import RewardError
@@ -168,13 +169,10 @@ def _judged(run: Run, test: Mapping[str, Any]) -> tuple[bool, str]:
 
 
 def is_right(run: Run, test: Mapping[str, Any]) -> bool:
-    """Standard output line by line without blanks at the ends; a function's value as JSON."""
+    """Standard output line by line without blanks at the ends; a function's value by ``rewards.sandbox.values``."""
     if "function" not in test:
         return _lines(run.output) == _lines(str(test["output"]))
-    try:
-        return _same(json.loads(run.output), plain(test["expected"]))
-    except ValueError:
-        return False
+    return same_as_json(run.output, test["expected"])
 
 
 def _tests(item: RewardItem) -> list[Mapping[str, Any]] | str | None:
@@ -190,16 +188,9 @@ def _tests(item: RewardItem) -> list[Mapping[str, Any]] | str | None:
         of_function = isinstance(test, Mapping) and "expected" in test and str(test.get("function", "")).isidentifier()
         if not (of_stdout or of_function):
             return f"tests: {str(test)[:80]!r}; allowed: {{input, output}} or {{function, args, expected}}"
+        if contains_nan(test.get("expected")):
+            return f"tests: {str(test)[:80]!r} expects NaN, which equals nothing; write a function that says whether it is NaN"
     return list(tests)
-
-
-def _same(left: Any, right: Any) -> bool:
-    if isinstance(left, float) or isinstance(right, float):
-        numbers = isinstance(left, int | float) and isinstance(right, int | float)
-        return numbers and abs(left - right) <= 1e-9 * max(1.0, abs(left), abs(right))
-    if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(_same(a, b) for a, b in zip(left, right, strict=True))
-    return type(left) is type(right) and left == right
 
 
 def _lines(text: str) -> list[str]:

@@ -9,6 +9,7 @@ from fractions import Fraction
 from rewards.math.arithmetic import MAX_LENGTH, evaluate
 from rewards.math.notation import plain_words
 from rewards.math.script import ONES, TENS
+from rewards.sandbox.values import within
 
 # A decimal with this many significant digits, and this many after the point, may stand for the value that it rounds:
 # 0.33333 for 1/3, not 237.04 for 6400/27.
@@ -177,7 +178,7 @@ def same_number(answer: Number, reference: Number, rules: Rules = EXACT) -> bool
         worked_out = answer.value * 100 if reference.percent else answer.value / 100
         if worked_out == reference.value:
             return True
-    if _close(answer.value, reference.value, rules.tolerance):
+    if within(answer.value, reference.value, rules.tolerance):
         return True
     if answer.places is not None and reference.places is None:
         return _rounds(answer, reference.value)
@@ -319,12 +320,6 @@ def _join(match: re.Match[str]) -> str:
 def _write_sum(match: re.Match[str]) -> str:
     whole, top, bottom, plain_top, plain_bottom = match.groups()
     return f"({whole}+\\frac{{{top or plain_top}}}{{{bottom or plain_bottom}}})"
-
-
-def _close(left: Fraction, right: Fraction, tolerance: float) -> bool:
-    if left == right:
-        return True
-    return tolerance > 0 and abs(left - right) <= Fraction(tolerance) * abs(right)
 
 
 def _rounds(decimal: Number, value: Fraction) -> bool:

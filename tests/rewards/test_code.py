@@ -86,3 +86,16 @@ def test_what_is_a_program_and_what_are_tests():
     assert (
         load_reward("code").score([text_item("<think>x", metadata={"tests": STDIN})])[0].status.value == "wrong_format"
     )
+
+
+@pytest.mark.parametrize("value", ["float('inf')", "[float('inf')] * 2", "True", "10**400", "float('nan')"])
+def test_no_value_equals_every_number(value):
+    """``rewards.sandbox.values`` compares; its test has the kinds."""
+    for expected in (5, 23.5, [7, 9]):
+        test = {"function": "f", "args": [], "expected": expected}
+        found = score(f"def f(): return {value}", [test])
+        assert found.value == 0.0 and found.usable, found
+
+
+def test_a_test_that_expects_what_equals_nothing_is_no_test():
+    assert score(SUM, [{"function": "f", "args": [], "expected": [float("nan")]}]).status.value == "invalid"
