@@ -18,6 +18,7 @@ from rewards.sandbox.seal import seal
 from rewards.sandbox.supervisor import Tree
 
 _MAX_OUTPUT = 1 << 20  # bytes that are read of what it wrote
+_ENVIRONMENT = {"LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _VALUE = 3  # a file descriptor
 _START_S = 1.0  # starting the interpreter is not the program's time
 
@@ -72,7 +73,7 @@ def _become(tree: Tree, deadline_s: float, files: list[int]) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, deadline_s)  # survives exec
-        os.execve(sys.executable, [sys.executable, "-I", "-B", "program.py"], {"LANG": "C.UTF-8"})
+        os.execve(sys.executable, [sys.executable, "-I", "-B", "program.py"], _ENVIRONMENT)
     except BaseException as error:
         os.write(2, f"{type(error).__name__}: {error}\n".encode())
     finally:
