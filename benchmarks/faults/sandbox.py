@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -142,6 +143,7 @@ def _report(count: int, deadline_s: float, words: Mapping[str, str]) -> dict[str
             sum(score.value != 0.0 for score in scores[1::2]),
             sum(value == 1.0 for value in mixed_answers[1::2]),
         ],
+        "ms_of_an_honest_test": round(1000 * statistics.median(score.seconds for score in alone[0]), 1),
         "seconds_honest_only": round(middle - began, 2),
         "seconds_with_hostile": round(ended - middle, 2),
         "descriptors_before_after": [before[0], after[0]],

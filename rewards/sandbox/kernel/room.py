@@ -53,7 +53,7 @@ def layout(paths: Iterable[str]) -> Layout:
 
 
 def _follow(path: str, links: dict[str, str]) -> str:
-    """Where a path really is; the symbolic links on the way go into ``links``."""
+    """Where a path really is; the symbolic links on the way go into ``links``. The root for a path that goes in a circle."""
     done, waiting = "/", [part for part in Path(path).parts if part != "/"]
     for _ in range(256):
         if not waiting:
@@ -66,7 +66,7 @@ def _follow(path: str, links: dict[str, str]) -> str:
         target = links[step] = os.readlink(step)
         done = "/" if target.startswith("/") else done
         waiting = [each for each in Path(target).parts if each != "/"] + waiting
-    return done
+    return "/"
 
 
 def _beneath(path: str, folders: Sequence[str]) -> bool:

@@ -125,7 +125,9 @@ class Hostile(float):
     __hash__ = float.__hash__
 
 
-@pytest.mark.parametrize("value", [Agreeable(), Hostile(2.0), Decimal("sNaN"), object(), {1, 2}, 1j, {(1,): 2}, Decimal("NaN")])
+@pytest.mark.parametrize(
+    "value", [Agreeable(), Hostile(2.0), Decimal("sNaN"), object(), {1, 2}, 1j, {(1,): 2}, Decimal("NaN")]
+)
 def test_a_foreign_type_equals_nothing_and_raises_nothing(value):
     for other in (1, 1.5, "x", [1], {"a": 1}, None, value):
         assert not same(value, other) and not same(other, value) and not same([value], [other])
@@ -146,7 +148,14 @@ JSON = st.recursive(
     max_leaves=12,
 )
 ANYTHING = st.recursive(
-    FINITE | st.floats() | st.decimals() | st.fractions() | st.binary() | st.complex_numbers() | st.just(HUGE) | st.just(Agreeable()),
+    FINITE
+    | st.floats()
+    | st.decimals()
+    | st.fractions()
+    | st.binary()
+    | st.complex_numbers()
+    | st.just(HUGE)
+    | st.just(Agreeable()),
     lambda inner: st.lists(inner, max_size=3) | st.tuples(inner, inner) | st.dictionaries(FINITE, inner, max_size=3),
     max_leaves=10,
 )
@@ -191,7 +200,9 @@ def test_a_written_number_is_read_exactly_or_not_at_all(text):
     assert value is None or value == Fraction(Decimal(text.strip()))
 
 
-@pytest.mark.parametrize("text", "nan NaN inf -Infinity 1_000 0x10 1e99999 ٣ ３ 1/2 1,5 1e - + . --1 five".split() + ["", "1 2"])
+@pytest.mark.parametrize(
+    "text", "nan NaN inf -Infinity 1_000 0x10 1e99999 ٣ ３ 1/2 1,5 1e - + . --1 five".split() + ["", "1 2"]
+)
 def test_what_is_no_written_number(text):
     assert number_of(text) is None
     assert number_of("9" * 5_000) is None
