@@ -24,13 +24,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from rewards.base import absent, invalid
+from rewards.base import absent, failed, invalid
 from rewards.response import split_response
 from rewards.sandbox.parent import Isolated
 from rewards.sandbox.values import contains_nan, same_as_json
 from rewards.sandbox.wire import plain
 from rewards.settings import RewardSettings, setting
-from rl.errors import RewardError
+from rl.errors import RewardError, UniGRPOError, one_line
 from rl.types import RewardItem, Score, ScoreStatus
 
 _FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
@@ -75,7 +75,16 @@ class CodeReward:
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
         with ThreadPoolExecutor(self.concurrency) as threads:
-            return list(threads.map(self._one, items))
+            return list(threads.map(self._safely, items))
+
+    def _safely(self, item: RewardItem) -> Score:
+        """What goes wrong with one item is that item's."""
+        try:
+            return self._one(item)
+        except UniGRPOError:  # of the sandbox: no program runs
+            raise
+        except Exception as error:
+            return failed(ScoreStatus.CRASHED, f"row {item.prompt.id}: {one_line(error)}")
 
     def _one(self, item: RewardItem) -> Score:
         tests = _tests(item)

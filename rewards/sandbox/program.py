@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -35,7 +36,7 @@ def run(payload: Mapping[str, Any], deadline_s: float, tree: Tree) -> dict[str, 
     path = os.path.join(tree.home, "program.py")
     with open(path, "w", encoding="utf-8", errors="replace") as file:
         file.write(source)
-    given, output, errors, value = files = [os.memfd_create(name) for name in ("in", "out", "err", "value")]
+    given, output, errors, value = files = [_file(tree.home) for _ in range(4)]
     _write(given, payload.get("input", "").encode("utf-8", "replace"))
     pid = os.fork()
     if pid == 0:
@@ -86,6 +87,14 @@ def _call(function: str, arguments: str) -> str:
         f"\n\nimport json as _json\n_value = {function}(*_json.loads({arguments!r}))\n"
         f"with open({_VALUE}, 'w', encoding='utf-8', closefd=False) as _file:\n    _file.write(_json.dumps(_value))\n"
     )
+
+
+def _file(home: str) -> int:
+    """A file without a name, outside the program's folder where the system has such files."""
+    if sys.platform == "linux":
+        return os.memfd_create("sandbox")
+    with tempfile.TemporaryFile(dir=home) as file:
+        return os.dup(file.fileno())
 
 
 def _write(file: int, data: bytes) -> None:

@@ -13,6 +13,7 @@ import contextlib
 import os
 import select
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -230,9 +231,17 @@ def _end_descendants() -> None:
             return
 
 
+def _pause(seconds: float) -> None:
+    """Or until a child ends, where the system can wait for both."""
+    if sys.platform == "linux":
+        signal.sigtimedwait({signal.SIGCHLD}, seconds)
+    else:
+        time.sleep(seconds)
+
+
 def _descendants() -> list[int]:
     parents: dict[int, int] = {}
-    for name in os.listdir("/proc"):
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
         if name.isdigit():
             with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
                 parents[int(name)] = int(file.read().rpartition(b")")[2].split()[1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import platform
 import signal
 import struct
 import sys
@@ -17,8 +16,6 @@ MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 1 << 1, 1 << 2, 1 << 12, 1 <<
 READ_ONLY, NO_SUID, NO_DEVICES = 1 << 0, 1 << 1, 1 << 2  # attributes of mount_setattr
 _DETACH, _RECURSIVE, _HERE = 2, 0x8000, -100
 _MOUNT_SETATTR = 442  # the same number on every architecture
-_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
-_CAPSET = {"x86_64": 126, "aarch64": 91}
 _CAPABILITY_VERSION = 0x20080522
 _PDEATHSIG, _DUMPABLE, _SUBREAPER, _NO_NEW_PRIVILEGES = 1, 4, 36, 38
 
@@ -63,17 +60,18 @@ def unmount(target: str) -> None:
 
 
 def pivot_root(new: str, old: str) -> None:
-    call(_PIVOT_ROOT[platform.machine()], os.fsencode(new), os.fsencode(old))
+    _checked(libc().pivot_root(os.fsencode(new), os.fsencode(old)))
 
 
 def drop_capabilities() -> None:
     """For good, together with ``no_new_privileges``: not even an exec as root brings them back."""
-    header = struct.pack("Ii", _CAPABILITY_VERSION, 0)
-    call(_CAPSET[platform.machine()], header, bytes(24))
+    if sys.platform == "linux":
+        _checked(libc().capset(struct.pack("Ii", _CAPABILITY_VERSION, 0), bytes(24)))
 
 
 def no_new_privileges() -> None:
-    _prctl(_NO_NEW_PRIVILEGES, 1)
+    if sys.platform == "linux":
+        _prctl(_NO_NEW_PRIVILEGES, 1)
 
 
 def die_with_parent(number: int = signal.SIGKILL) -> None:
