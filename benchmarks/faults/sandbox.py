@@ -10,6 +10,7 @@ An answer is a mathematical one, whose symbolic comparison is in a child.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import statistics
@@ -87,8 +88,8 @@ HOSTILE_ANSWERS = (
 )  # fmt: skip
 
 
-def run(count: int, deadline_s: float) -> dict[str, Any]:
-    """Counts and seconds, by name."""
+def run(count: int, deadline_s: float, answer_s: float = 1.5) -> dict[str, Any]:
+    """Counts and seconds, by name. deadline_s: of a program. answer_s: of a mathematical answer."""
     with tempfile.TemporaryDirectory(prefix="unigrpo-hostile-") as name, _temporary(Path(name) / "tmp"):
         folder = Path(name)
         canary, rows = folder / "canary", folder / "rows.jsonl"
@@ -99,7 +100,7 @@ def run(count: int, deadline_s: float) -> dict[str, Any]:
         waiting = [sys.executable, "-c", "import time; time.sleep(3600)", str(rows)]  # as a run has it in its arguments
         with subprocess.Popen(waiting) as bystander:
             try:
-                report = _report(count, deadline_s, words)
+                report = _report(count, deadline_s, answer_s, words)
                 report["bystander_alive"] = bystander.poll() is None
             finally:
                 bystander.kill()
@@ -111,26 +112,25 @@ def run(count: int, deadline_s: float) -> dict[str, Any]:
     return report
 
 
-def _report(count: int, deadline_s: float, words: Mapping[str, str]) -> dict[str, Any]:
+def _report(count: int, deadline_s: float, answer_s: float, words: Mapping[str, str]) -> dict[str, Any]:
     reward = CodeReward(CodeSettings(deadline_s=deadline_s))
     honest = [_item(_HONEST[index % len(_HONEST)], 3, 9.5) for index in range(count)]
     hostile = [_item(_filled(HOSTILE[index % len(HOSTILE)], words), 1, HIDDEN) for index in range(count)]
     answers = [_LATEX[index % len(_LATEX)] for index in range(count)]
     bad = [(_filled(HOSTILE_ANSWERS[index % len(HOSTILE_ANSWERS)], words), r"\sqrt{3}") for index in range(count)]
+    _close()
+    before = _held()
     reward.score(honest[:1])
     verify_math(r"$\boxed{2\sqrt{2}}$", r"\sqrt{8}", 60.0)
-    before = _held()
     began = time.monotonic()
-    alone = reward.score(honest), _math(answers, deadline_s)
+    alone = reward.score(honest), _math(answers, answer_s)
     middle = time.monotonic()
     mixed = [each for pair in zip(honest, hostile, strict=True) for each in pair]
     scores = reward.score(mixed)
-    mixed_answers = _math([each for pair in zip(answers, bad, strict=True) for each in pair], deadline_s)
+    mixed_answers = _math([each for pair in zip(answers, bad, strict=True) for each in pair], answer_s)
     ended = time.monotonic()
+    _close()
     after = _held()
-    close_sandboxes()
-    if math_reward._child is not None:
-        math_reward._child.close()
     return {
         "sandbox": offers.line(offers.found()),
         "count": count,
@@ -148,7 +148,6 @@ def _report(count: int, deadline_s: float, words: Mapping[str, str]) -> dict[str
         "seconds_with_hostile": round(ended - middle, 2),
         "descriptors_before_after": [before[0], after[0]],
         "processes_before_after": [before[1], after[1]],
-        "processes_after_closing": len(_children()),
     }
 
 
@@ -168,8 +167,15 @@ def _filled(text: str, words: Mapping[str, str]) -> str:
     return text
 
 
+def _close() -> None:
+    close_sandboxes()
+    if math_reward._child is not None:
+        math_reward._child.close()
+    gc.collect()  # pipes of what has ended
+
+
 def _held() -> tuple[int, int]:
-    """Open files and sockets of this process, and its descendants: two for each idle worker, and it, belong there."""
+    """Open files and sockets of this process, and its descendants."""
     return psutil.Process().num_fds(), len(_children())
 
 

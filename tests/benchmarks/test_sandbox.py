@@ -12,5 +12,6 @@ def test_nobody_hostile_is_paid_and_everybody_honest_is(count: int) -> None:
         report
     )
     assert report["canary_files"] == ["canary"] and report["canary_untouched"] and report["bystander_alive"], report
-    assert report["folders_left"] == [] and report["processes_after_closing"] == 0, report
-    assert report["descriptors_before_after"][0] >= report["descriptors_before_after"][1], report
+    assert report["folders_left"] == [], report
+    for what in ("processes_before_after", "descriptors_before_after"):
+        assert report[what][1] <= report[what][0], report
