@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rewards.sandbox.frames import MAX_FRAME, receive_frame, send_frame
-from rewards.sandbox.supervisor import TOO_MUCH_MEMORY
+from rewards.sandbox.supervisor import MOST_PROCESSES, TOO_MANY_PROCESSES, TOO_MUCH_MEMORY
 from rl.errors import DeadlineError, RewardError, one_line
 from rl.types import ScoreStatus
 
@@ -160,6 +160,8 @@ class Isolated:
     def _ended(self, code: int) -> str:
         if code == TOO_MUCH_MEMORY:
             return f"its processes took more than {self.memory >> 20} MiB together"
+        if code == TOO_MANY_PROCESSES:
+            return f"it had more than {MOST_PROCESSES[self.rules]} processes"
         return "the process ended with " + (f"signal {-code}" if code < 0 else f"exit code {code}")
 
     def _take(self) -> _Worker:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rewards.sandbox.seal import seal
-from rewards.sandbox.supervisor import Tree
+from rewards.sandbox.supervisor import MOST_PROCESSES, Tree
 
 _MAX_OUTPUT = 1 << 20  # bytes that are read of what it wrote
 _ENVIRONMENT = {"LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -53,6 +53,8 @@ def _ended(
     if why == "memory":
         megabytes = tree.plan.memory >> 20
         return {**said, "end": "error", "error": f"it and its children took more than {megabytes} MiB together"}
+    if why == "processes":
+        return {**said, "end": "error", "error": f"it had more than {MOST_PROCESSES['program']} processes"}
     if code is None or code in (-signal.SIGALRM, -signal.SIGXCPU, -signal.SIGKILL):
         return {**said, "end": "timeout", "error": f"no end within {deadline_s:g} s"}
     if code == 0:

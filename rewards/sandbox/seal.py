@@ -10,10 +10,10 @@ import resource
 
 from rewards.sandbox.kernel import landlock, seccomp, syscalls
 from rewards.sandbox.kernel.seccomp import AF_INET, AF_INET6, AF_NETLINK
-from rewards.sandbox.supervisor import Tree
+from rewards.sandbox.supervisor import MOST_PROCESSES, Tree
 
 _FILE_BYTES = {"program": 1 << 20, "sealed": 0, "network": 256 << 20}
-_PROGRAM_FILES, _PROGRAM_PROCESSES, _FUNCTION_PROCESSES = 64, 64, 512
+_PROGRAM_FILES = 64
 
 
 def seal(tree: Tree) -> None:
@@ -53,9 +53,9 @@ def _limit(tree: Tree) -> None:
     if plan.memory:
         limits[resource.RLIMIT_AS] = plan.memory
     if plan.rules == "program":
-        limits |= {resource.RLIMIT_NOFILE: _PROGRAM_FILES, resource.RLIMIT_NPROC: _PROGRAM_PROCESSES}
-    elif plan.rules == "network" and plan.isolated:
-        limits[resource.RLIMIT_NPROC] = _FUNCTION_PROCESSES
+        limits[resource.RLIMIT_NOFILE] = _PROGRAM_FILES
+    if plan.rules == "program" or (plan.rules == "network" and plan.isolated):
+        limits[resource.RLIMIT_NPROC] = MOST_PROCESSES[plan.rules]
     for what, value in limits.items():
         hard = resource.getrlimit(what)[1]
         wanted = value if hard == resource.RLIM_INFINITY else min(value, hard)

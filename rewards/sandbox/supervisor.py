@@ -23,7 +23,8 @@ from rewards.sandbox.folders import remove
 from rewards.sandbox.kernel import room, syscalls
 from rewards.sandbox.kernel.offers import ISOLATION, Offer, write_identities
 
-TOO_MUCH_MEMORY = 90  # an exit code of ``first``
+TOO_MUCH_MEMORY, TOO_MANY_PROCESSES = 90, 91  # exit codes of ``first``
+MOST_PROCESSES = {"program": 64, "network": 512}  # in a tree, with its threads where the kernel counts them for us
 TICK_S = 0.01
 _IDLE_TICK_S = 0.05
 _POLL_S = 0.002
@@ -64,7 +65,7 @@ class Tree:
     processes: int | None
 
     def wait(self, main: int, end: float | None = None, counted: bool = True) -> tuple[int | None, str]:
-        """Until the process ``main`` ends: its status, and why it was not waited for: ``timeout`` or ``memory``."""
+        """Until ``main`` ends: its status; None with why it was not waited for: ``timeout``, ``memory`` or ``processes``."""
         tick = TICK_S if end is not None else _IDLE_TICK_S
         while True:
             status = _collected(main)
@@ -72,8 +73,8 @@ class Tree:
                 return status, ""
             if end is not None and time.monotonic() >= end:
                 return None, "timeout"
-            if counted and self.plan.memory and self.processes is not None and self._memory() > self.plan.memory:
-                return None, "memory"
+            if counted and (excess := self._excess()):
+                return None, excess
             if end is None and not counted:
                 signal.sigwait({signal.SIGCHLD})
             else:
@@ -81,14 +82,19 @@ class Tree:
                     {signal.SIGCHLD}, tick if end is None else min(tick, max(0.0, end - time.monotonic()))
                 )
 
-    def _memory(self) -> int:
-        """Bytes that the tree holds; 0 for a single process, which has a limit of its own."""
-        assert self.processes is not None
+    def _excess(self) -> str:
+        """What the tree has too much of. A single process has a limit of its own on its memory."""
+        if self.processes is None:
+            return ""
         pids = [int(name) for name in os.listdir(self.processes) if name.isdigit() and name != "1"]
-        if len(pids) < 2:
-            return 0
+        if len(pids) > MOST_PROCESSES.get(self.plan.rules, len(pids)):
+            return "processes"
+        if len(pids) < 2 or not self.plan.memory:
+            return ""
         resident = sum(_number(self.processes, f"{pid}/statm", 1) * os.sysconf("SC_PAGE_SIZE") for pid in pids)
-        return resident if resident <= self.plan.memory else sum(_shared_out(self.processes, pid) for pid in pids)
+        if resident > self.plan.memory:  # then exactly, which takes longer
+            resident = sum(_shared_out(self.processes, pid) for pid in pids)
+        return "memory" if resident > self.plan.memory else ""
 
 
 def start(plan: Plan, body: Callable[[Tree], int], ours: Callable[[], None]) -> int:

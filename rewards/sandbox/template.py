@@ -94,8 +94,8 @@ def _spawn(control: socket.socket, channel: socket.socket, function: Callable[..
             _work(channel, function, tree)
         channel.close()
         status, why = tree.wait(worker, counted=plan.rules == "network")
-        if why == "memory" or status is None:
-            return supervisor.TOO_MUCH_MEMORY
+        if status is None:
+            return supervisor.TOO_MUCH_MEMORY if why == "memory" else supervisor.TOO_MANY_PROCESSES
         code = os.waitstatus_to_exitcode(status)
         return code if code >= 0 else 128 - code
 

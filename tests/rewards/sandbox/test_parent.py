@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rewards.sandbox.kernel import offers
 from rewards.sandbox.parent import Isolated
 from rl.errors import RewardError
 from rl.types import ScoreStatus
@@ -107,6 +108,20 @@ def test_a_worker_makes_no_processes():
         assert sealed.call({"do": "fork", "times": 100}, 20.0).value == 0
     finally:
         sealed.close()
+
+
+@pytest.mark.skipif(not offers.found().processes, reason=offers.line(offers.found()))
+def test_a_users_function_has_not_more_than_its_processes():
+    """As root it is ended, for its processes or for their memory; any other user's forks are refused."""
+    function = Isolated(f"{HERE}:misbehave", memory_mb=2048, rules="network")
+    try:
+        outcome = function.call({"do": "fork", "times": 700}, 60.0)
+        assert (outcome.value or 0) < 512 and (outcome.value or outcome.detail == "it had more than 512 processes"), (
+            outcome
+        )
+        assert function.call({"do": "echo", "value": 2}, 20.0).value == 2
+    finally:
+        function.close()
 
 
 def test_a_worker_that_was_used_once_meets_no_other_call():
