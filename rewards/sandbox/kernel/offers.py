@@ -16,7 +16,7 @@ from rewards.sandbox.kernel import landlock, room, seccomp, syscalls
 from rl.errors import RewardError
 
 NOBODY = 65534
-ISOLATION = syscalls.NEW_USER | syscalls.NEW_PIDS | syscalls.NEW_MOUNTS | syscalls.NEW_IPC | syscalls.NEW_HOST_NAME
+ISOLATION = syscalls.NEW_USER | syscalls.NEW_PIDS | syscalls.NEW_IPC | syscalls.NEW_HOST_NAME  # mounts come later
 _PROBE_S = 60.0
 
 

@@ -74,7 +74,8 @@ def _beneath(path: str, folders: Sequence[str]) -> bool:
 
 
 def private_mounts() -> None:
-    """What is mounted from now on is seen by this process and its children alone."""
+    """What is mounted from now on is seen by this process and its children alone. Raises OSError."""
+    syscalls.unshare(syscalls.NEW_MOUNTS)
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
 
 

@@ -110,6 +110,20 @@ def test_a_worker_makes_no_processes():
         sealed.close()
 
 
+@pytest.mark.parametrize("rules", ["sealed", "network"])
+@pytest.mark.parametrize("less", [(), ("namespaces", "room", "processes")], ids=["all", "no namespaces"])
+def test_no_folder_is_left_of_a_worker_that_ends_or_is_ended(tmp_path, monkeypatch, rules, less):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    isolated = Isolated(f"{HERE}:misbehave", rules=rules, less=less)
+    try:
+        for what in ("echo", "exit", "loop", "echo"):
+            isolated.call({"do": what, "value": 1}, 1.0)
+        assert len(list(tmp_path.iterdir())) == (rules == "network")  # the idle worker's
+    finally:
+        isolated.close()
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(not offers.found().processes, reason=offers.line(offers.found()))
 def test_a_users_function_has_not_more_than_its_processes():
     """As root it is ended, for its processes or for their memory; any other user's forks are refused."""
