@@ -4,51 +4,47 @@ A row's metadata holds ``tests``, a list of ``{"input": stdin, "output": stdout}
 "expected": value}``. The expected values never enter the sandbox: a program's output is compared here, so that it cannot
 read them, and ending early is no success.
 
-What holds: a process of its own with a wall deadline, limits on CPU time, memory, processes, open files and file sizes, an
-empty environment, a folder of its own that is deleted, and, where the kernel lets it (Landlock, user namespaces), no
-writing anywhere else, no network, and a process tree that dies whole.
+What holds, where the kernel lets it (user namespaces, Landlock, system call filters; ``unigrpo doctor`` says): a process
+tree of its own that ends whole at a deadline, whatever it does about sessions and signals; limits on its time, memory,
+processes and disk together; no network; no files but Python's own and a folder in memory; no other process in sight. See
+``rewards.sandbox.parent``.
 
-What does NOT hold: the program can read every file that this user can read; where namespaces are not allowed it can reach
-the network and outlive its deadline in a session of its own (``namespaces="required"`` refuses to run there); it shares the
-kernel. Against people who attack you, rather than a policy that explores, use a virtual machine.
+What does NOT hold: it shares the kernel, and the processor's caches. Against people who attack you, rather than a policy
+that explores, use a virtual machine.
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import json
-import os
 import re
-import secrets
-import signal
-import subprocess
-import sys
-import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from rewards.base import absent, invalid
+from rewards.base import absent, failed, invalid
 from rewards.response import split_response
+from rewards.sandbox.parent import Isolated
 from rewards.sandbox.values import contains_nan, same_as_json
 from rewards.sandbox.wire import plain
 from rewards.settings import RewardSettings, setting
-from rl.errors import RewardError
+from rl.errors import RewardError, UniGRPOError, one_line
 from rl.types import RewardItem, Score, ScoreStatus
 
-_CHILD = Path(__file__).parent / "sandbox" / "program.py"
 _FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
-_MAX_PROGRAM, _MAX_OUTPUT, _MAX_TESTS = 100_000, 1 << 20, 64
-_NAMESPACES = ("where possible", "required")
+_MAX_PROGRAM, _MAX_TESTS = 100_000, 64
+_CHECK_S = 60.0  # for one line on a busy machine
+_GRACE_S = 5.0  # beyond the program's own deadline, which its supervisor keeps: a busy machine starts it late
+
+_sandboxes: dict[int, Isolated] = {}
+_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How a program ended. end: ``ok``, ``timeout`` or ``error``."""
+    """How a program ended. end: ``ok``, ``timeout`` or ``error``. output: what it printed, or a function's value as JSON."""
 
     end: str
     output: str
@@ -59,18 +55,8 @@ class Run:
 class CodeSettings(RewardSettings):
     partial: bool = setting("give the share of tests passed, instead of 1 for all and 0 otherwise", False)
     deadline_s: float = setting("seconds for one test", 4.0, above=0)
-    memory_mb: int = setting("address space of the program, MiB", 512, above=0)
+    memory_mb: int = setting("memory of the program and its children, MiB", 512, above=0)
     concurrency: int = setting("programs at a time", 2, above=0)
-    namespaces: str = setting(
-        "required: refuse to run where the kernel gives no namespaces", "where possible", choices=_NAMESPACES
-    )
-
-    def check(self) -> None:
-        if self.namespaces == "required" and not has_namespaces():
-            raise RewardError(
-                "namespaces='required': this kernel or container lets this user make none; allow user namespaces, or "
-                "accept what rewards/code.py says is not covered with namespaces='where possible'"
-            )
 
 
 class CodeReward:
@@ -89,7 +75,16 @@ class CodeReward:
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
         with ThreadPoolExecutor(self.concurrency) as threads:
-            return list(threads.map(self._one, items))
+            return list(threads.map(self._safely, items))
+
+    def _safely(self, item: RewardItem) -> Score:
+        """What goes wrong with one item is that item's."""
+        try:
+            return self._one(item)
+        except UniGRPOError:  # of the sandbox: no program runs
+            raise
+        except Exception as error:
+            return failed(ScoreStatus.CRASHED, f"row {item.prompt.id}: {one_line(error)}")
 
     def _one(self, item: RewardItem) -> Score:
         tests = _tests(item)
@@ -105,10 +100,10 @@ class CodeReward:
         detail = ""
         for test in tests:
             run = run_test(program, test, self.deadline_s, self.memory_mb)
-            right = run.end == "ok" and is_right(run, test)
+            right, why = _judged(run, test)
             passed, timeouts = passed + right, timeouts + (run.end == "timeout")
             if not right:
-                detail = detail or run.error or "wrong output"
+                detail = detail or why
                 if not self.partial:
                     break
         share = passed / len(tests)
@@ -125,36 +120,61 @@ def program_of(text: str) -> str | None:
 
 
 def run_test(program: str, test: Mapping[str, Any], deadline_s: float, memory_mb: int) -> Run:
-    """One test of one program in a process of its own."""
-    mark = secrets.token_hex(16)
-    source = program + _caller(test, mark) if "function" in test else program
-    with tempfile.TemporaryDirectory(prefix="unigrpo-code-", ignore_cleanup_errors=True) as folder:
-        home, out = Path(folder, "home"), Path(folder, "out")
-        home.mkdir()
-        Path(home, "program.py").write_text(source, encoding="utf-8", errors="replace")
-        Path(folder, "in").write_text(str(test.get("input", "")), encoding="utf-8", errors="replace")
-        command = [sys.executable, "-I", "-S", str(_CHILD), str(home), str(memory_mb << 20), str(deadline_s)]
-        with Path(folder, "in").open("rb") as given, out.open("wb") as output, Path(folder, "err").open("wb") as errors:
-            process = subprocess.Popen(
-                command, stdin=given, stdout=output, stderr=errors, env={"LANG": "C.UTF-8"}, start_new_session=True
-            )
+    """One test of one program in a process tree of its own. Raises RewardError where the sandbox itself does not work."""
+    request = {"program": program, "input": str(test.get("input", ""))}
+    if "function" in test:
+        request |= {"function": test["function"], "args": json.dumps(plain(test.get("args", [])))}
+    child = _sandbox(memory_mb)
+    outcome = child.call(request, deadline_s, grace_s=_GRACE_S)
+    if outcome.status is ScoreStatus.TIMEOUT:
+        return Run("timeout", "", f"no end within {deadline_s:g} s")
+    if outcome.status is not ScoreStatus.OK:
+        _check(child)  # where others run, this program broke it, which is not to be worth more than a wrong answer
+        return Run("error", "", outcome.detail)
+    said = outcome.value
+    return Run(said["end"], said["value" if "function" in test else "output"], said["error"])
+
+
+def _sandbox(memory_mb: int) -> Isolated:
+    """Of this process, one for each size; tried before its first use."""
+    with _lock:
+        if memory_mb not in _sandboxes:
+            child = Isolated("rewards.sandbox.program:run", memory_mb, recycle_after=1, rules="program")
             try:
-                code = process.wait(deadline_s + 1.0)  # starting the interpreter is not the program's time
-            except subprocess.TimeoutExpired:
-                code = None
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        text = _read(out)
-        if "function" in test:
-            text = text.rpartition(mark)[2] if mark in text else ""
-        words = _read(Path(folder, "err")).strip().splitlines()
-    if code is None or code == 128 + signal.SIGALRM or code in (128 + signal.SIGXCPU, 128 + signal.SIGKILL):
-        return Run("timeout", text, f"no end within {deadline_s:g} s")
-    if code == 0:
-        return Run("ok", text, "")
-    return Run("error", text, words[-1][:200] if words else f"exit code {code}")
+                _check(child)
+            except RewardError:
+                child.close()
+                raise
+            _sandboxes[memory_mb] = child
+        return _sandboxes[memory_mb]
+
+
+def close_sandboxes() -> None:
+    """End their processes; the next program starts new ones."""
+    with _lock:
+        while _sandboxes:
+            _sandboxes.popitem()[1].close()
+
+
+def _check(child: Isolated) -> None:
+    """That a program of one line runs: else every program would be wrong. Raises RewardError."""
+    outcome = child.call({"program": "print('ok')"}, _CHECK_S)
+    if outcome.status is not ScoreStatus.OK or outcome.value["output"] != "ok\n":
+        why = outcome.value["error"] if outcome.status is ScoreStatus.OK else outcome.detail
+        raise RewardError(
+            f"the sandbox cannot run Python with {child.memory >> 20} MiB: {why}; give it more memory_mb, and see "
+            "`unigrpo doctor`"
+        )
+
+
+def _judged(run: Run, test: Mapping[str, Any]) -> tuple[bool, str]:
+    """Whether it passed, and why not. Nothing that a program writes raises here: it is wrong."""
+    if run.end != "ok":
+        return False, run.error
+    try:
+        return is_right(run, test), "wrong output"
+    except Exception as error:
+        return False, f"its output cannot be compared: {type(error).__name__}"
 
 
 def is_right(run: Run, test: Mapping[str, Any]) -> bool:
@@ -162,22 +182,6 @@ def is_right(run: Run, test: Mapping[str, Any]) -> bool:
     if "function" not in test:
         return _lines(run.output) == _lines(str(test["output"]))
     return same_as_json(run.output, test["expected"])
-
-
-@functools.cache
-def has_namespaces() -> bool:
-    """Whether a process of this user may have a network and process tree of its own."""
-    done = subprocess.run([sys.executable, "-I", "-S", str(_CHILD), "--probe"], capture_output=True, timeout=20)
-    return done.returncode == 0
-
-
-def _caller(test: Mapping[str, Any], mark: str) -> str:
-    """Appended to the program: call the function, print its value as JSON after a mark that it could not know before."""
-    arguments = json.dumps(plain(test.get("args", [])))
-    return (
-        f"\n\nimport json as _json, sys as _sys\n_value = {test['function']}(*_json.loads({arguments!r}))\n"
-        f"_sys.stdout.write({mark!r} + _json.dumps(_value)); _sys.stdout.flush()\n"
-    )
 
 
 def _tests(item: RewardItem) -> list[Mapping[str, Any]] | str | None:
@@ -200,8 +204,3 @@ def _tests(item: RewardItem) -> list[Mapping[str, Any]] | str | None:
 
 def _lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.strip().splitlines()]
-
-
-def _read(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.read(_MAX_OUTPUT).decode(errors="replace")

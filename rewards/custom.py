@@ -219,12 +219,19 @@ class IsolatedFunction:
         if outcome.status is not ScoreStatus.OK:
             score = failed(outcome.status, f"{self.label}: {outcome.detail}", outcome.seconds / len(items))
             return [score] * len(items)
-        for line in outcome.value["printed"].splitlines():
+        try:
+            scores = [
+                Score(float(row["value"]), ScoreStatus(row["status"]), dict(row["parts"]), detail=str(row["detail"]))
+                for row in outcome.value["scores"]
+            ]
+            lines = str(outcome.value["printed"]).splitlines()
+        except (TypeError, KeyError, ValueError, OverflowError) as error:  # something in the child wrote it in our name
+            scores, lines = [], [f"{type(error).__name__}: {error}"]
+        if len(scores) != len(items):
+            return [failed(ScoreStatus.CRASHED, f"{self.label}: its answer has not one score an item")] * len(items)
+        for line in lines:
             logger.info("%s prints: %s", self.label, line)
-        return [
-            Score(row["value"], ScoreStatus(row["status"]), row["parts"], detail=row["detail"])
-            for row in outcome.value["scores"]
-        ]
+        return scores
 
     def close(self) -> None:
         self._child.close()

@@ -38,6 +38,7 @@ def report() -> tuple[Table, bool]:
         ("memory", _memory),
         ("disk here", _disk),
         ("GPU", _gpu),
+        ("sandbox", _sandbox),
         ("C++ compiler", _compiler),
         ("ninja", _ninja),
     ]
@@ -108,6 +109,13 @@ def _gpu() -> tuple[str, bool]:
         return "none; policy.device=cpu", True
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return f"{len(names)} x {names[0]}, CUDA {torch.version.cuda}", True
+
+
+def _sandbox() -> tuple[str, bool]:
+    """For models' programs and answers; a run goes on without, unless rewards.sandbox=required."""
+    from rewards.sandbox.kernel import offers
+
+    return offers.line(offers.found()), True
 
 
 def _compiler() -> tuple[str, bool]:

@@ -16,6 +16,7 @@ from cluster.workers.judge_server import check_judge, pointed_at
 from policies.files.folders import check_files, read_config
 from rewards.mix import RewardMix
 from rewards.registry import require_named, settings_of
+from rewards.sandbox.kernel import offers
 from rewards.shaping import Shaping
 from rl.config import Config, LoraConfig, PolicyConfig
 from rl.errors import ConfigError, DataError, PolicyError
@@ -148,6 +149,8 @@ def _check_rewards(config: Config) -> None:
     shaping = Shaping(rules.curves, rules.gates, frozenset(rules.normalize))
     for mix, shaped in ((rules.mix, shaping), (config.evaluation.mix, None)):
         RewardMix.check(mix, rules.settings, _custom(config), shaped)
+    if config.cluster.address is None:  # on a cluster, its workers ask where they are
+        offers.check(rules.sandbox)
     for name in rules.scorers:
         if settings_of({"name": name, **rules.settings.get(name, {})}).uses_judge_server:
             raise ConfigError(f"rewards.scorers: {name}: a judge's server is beside the reward workers; leave it out")

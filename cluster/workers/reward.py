@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from cluster.plan.layout import rewards_apart
 from rewards.mix import Mix, RewardMix
+from rewards.sandbox.kernel import offers
 from rewards.shaping import Shaping
 from rl.config import Config
 from rl.threads import torch_threads
@@ -75,6 +76,7 @@ def _mixes(
     config: Config, train: Mix, evaluation: Mix, shaping: Shaping | None = None, elsewhere: Collection[str] = ()
 ) -> tuple[RewardMix, RewardMix]:
     """Of training, and of evaluation with the same models."""
+    offers.check(config.rewards.sandbox)  # here too: a worker may be on another machine than the run's own process
     custom = dataclasses.asdict(config.custom_reward_function)
     policy = config.rewards.on_failure
     made = RewardMix(

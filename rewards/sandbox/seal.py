@@ -1,66 +1,62 @@
-"""What a Linux process of any user can give up for good: writing files, starting programs, the network.
+"""What a process gives up for good before a model's text reaches it: capabilities, files, signals, system calls, limits.
 
-Landlock (kernel 5.13) for files, a user namespace for the network. Where the kernel lacks one, that one is not given up,
-and ``seal`` says so. Standard library alone: the children import this before anything else.
+Where the kernel lacks one, that one is not given up: ``rewards.sandbox.kernel.offers`` says so. Standard library alone.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
-import struct
-import sys
+import resource
 
-_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same numbers on every architecture
-_PATH_BENEATH, _VERSION_FLAG = 1, 1
-_EXECUTE, _READ, _TRUNCATE = 1 << 0, (1 << 2) | (1 << 3), 1 << 14
-_WRITE_FILE = 1 << 1
-_WRITE = _WRITE_FILE | sum(1 << bit for bit in range(4, 13))  # write, remove, and make anything
-_NEW_USER, _NEW_NET, _NEW_PID, _NEW_IPC = 0x10000000, 0x40000000, 0x20000000, 0x08000000
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+from rewards.sandbox.kernel import landlock, seccomp, syscalls
+from rewards.sandbox.kernel.seccomp import AF_INET, AF_INET6, AF_NETLINK
+from rewards.sandbox.supervisor import MOST_PROCESSES, Tree
+
+_FILE_BYTES = {"program": 1 << 20, "sealed": 0, "network": 256 << 20}
+_PROGRAM_FILES = 64
 
 
-def seal(write_to: str | None = None, execute: bool = False) -> bool:
-    """No file is written or made but beneath ``write_to``; no program is started, unless ``execute``. False: it cannot be."""
-    if sys.platform != "linux":
-        return False
-    libc = ctypes.CDLL(None, use_errno=True)
-    version = libc.syscall(_CREATE_RULESET, None, 0, _VERSION_FLAG)
-    if version < 1:
-        return False
-    handled = _WRITE | (0 if execute else _EXECUTE) | (_TRUNCATE if version >= 3 else 0)
-    attributes = struct.pack("Q", handled)
-    rules = libc.syscall(_CREATE_RULESET, attributes, len(attributes), 0)
-    if rules < 0:
-        return False
-    try:
-        if write_to is not None:
-            folder = os.open(write_to, os.O_PATH | os.O_DIRECTORY)
-            libc.syscall(_ADD_RULE, rules, _PATH_BENEATH, struct.pack("=Qi", handled, folder), 0)
-            os.close(folder)
-        _allow_null(libc, rules)
-        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        return libc.syscall(_RESTRICT_SELF, rules, 0) == 0
-    finally:
-        os.close(rules)
+def seal(tree: Tree) -> None:
+    """For this process and all that it starts. Raises OSError where the kernel refuses what it offered."""
+    plan, rules = tree.plan, tree.plan.rules
+    _limit(tree)
+    if plan.user is not None:
+        os.setgroups([])
+        os.setresgid(plan.user, plan.user, plan.user)
+        os.setresuid(plan.user, plan.user, plan.user)
+    syscalls.drop_capabilities()
+    syscalls.no_new_privileges()
+    syscalls.die_with_parent()
+    if plan.offer.landlock:
+        landlock.restrict(
+            readable=None if rules == "network" else plan.readable,
+            writable=[tree.home] if tree.home is not None and rules != "sealed" else [],
+            execute=rules != "sealed",
+            network=rules == "network",
+            devices=rules == "network",
+        )
+    if plan.offer.seccomp:
+        seccomp.restrict(
+            seccomp.Calls(
+                sockets=(AF_INET, AF_INET6, AF_NETLINK) if rules == "network" else (),
+                programs=rules != "sealed",
+                modes=plan.isolated and plan.offer.room and rules != "sealed",
+                memory=rules == "network",
+            )
+        )
 
 
-def _allow_null(libc: ctypes.CDLL, rules: int) -> None:
-    """What is written to /dev/null is nowhere; without it, even ``import torch`` fails."""
-    null = os.open(os.devnull, os.O_PATH)
-    libc.syscall(_ADD_RULE, rules, _PATH_BENEATH, struct.pack("=Qi", _WRITE_FILE, null), 0)
-    os.close(null)
-
-
-def leave_network(processes: bool = False) -> bool:
-    """Into a network of its own, which is empty; ``processes``: children also get a process tree that dies whole."""
-    if sys.platform != "linux":
-        return False
-    flags = _NEW_USER | _NEW_NET | _NEW_IPC | (_NEW_PID if processes else 0)
-    return ctypes.CDLL(None, use_errno=True).unshare(flags) == 0
-
-
-def die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _limit(tree: Tree) -> None:
+    """Soft and hard: what is lowered here stays so."""
+    plan = tree.plan
+    limits = {resource.RLIMIT_FSIZE: _FILE_BYTES[plan.rules], resource.RLIMIT_CORE: 0}
+    if plan.memory:
+        limits[resource.RLIMIT_AS] = plan.memory
+    if plan.rules == "program":
+        limits[resource.RLIMIT_NOFILE] = _PROGRAM_FILES
+    if plan.rules == "program" or (plan.rules == "network" and plan.isolated):
+        limits[resource.RLIMIT_NPROC] = MOST_PROCESSES[plan.rules]
+    for what, value in limits.items():
+        hard = resource.getrlimit(what)[1]
+        wanted = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(what, (wanted, wanted))

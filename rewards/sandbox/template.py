@@ -1,11 +1,10 @@
 """The other side of ``rewards.sandbox.parent``: a template process that forks workers, and the worker's loop.
 
-Run as ``python -m rewards.sandbox.template FD MODULE:FUNCTION MEMORY_BYTES sealed|network|open``. The template imports the
-function once, has one thread and never runs it on anything from outside; a worker is a fork of it, so it starts in
-milliseconds, and serves one socket until that closes. With ``network``, where users' own functions run, there is also a
-folder for temporary files, gone with the template: torch, for one, is not imported without. Where the module has a
-function ``warm_up``, the template calls that: what it learns, every worker knows from the start.
-Frames on a worker's socket are a 4-byte big-endian length and JSON.
+Run as ``python -m rewards.sandbox.template FD MODULE:FUNCTION MEMORY_BYTES RULES [LESS,...]``. The template imports the
+function once, has one thread and never runs it on anything from outside; a worker is a fork of it under a supervisor
+(``rewards.sandbox.supervisor``), so it starts in milliseconds, and serves one socket until that closes. Where the module has
+a function ``warm_up``, the template calls that: what it learns, every worker knows from the start. LESS: what a test takes
+away of what the kernel offers.
 """
 
 from __future__ import annotations
@@ -17,53 +16,36 @@ import json
 import math
 import os
 import resource
-import shutil
 import signal
 import socket
-import struct
+import stat
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from rewards.sandbox.seal import die_with_parent, leave_network, seal
+from rewards.sandbox import supervisor
+from rewards.sandbox.frames import MAX_FRAME, receive_frame, send_frame
+from rewards.sandbox.kernel import offers, room, syscalls
+from rewards.sandbox.seal import seal
+from rewards.sandbox.supervisor import Plan, Tree
 
-MAX_FRAME = 64 << 20  # a batch of pictures
-_MAX_FILE = 256 << 20  # bytes of one temporary file
-
-
-def send_frame(channel: socket.socket, message: Any) -> None:
-    data = json.dumps(message).encode()
-    channel.sendall(struct.pack(">I", len(data)) + data)
-
-
-def receive_frame(channel: socket.socket) -> Any:
-    """Raises EOFError where the other side has closed, ValueError where the frame is too long or no JSON."""
-    (length,) = struct.unpack(">I", _receive(channel, 4))
-    if length > MAX_FRAME:
-        raise ValueError(f"frame of {length} bytes")
-    return json.loads(_receive(channel, length))
+_PATIENCE_S = 1.0
+_OURS = Path(__file__).parents[1]  # the package ``rewards``; ``rl`` is beside it
 
 
-def _receive(channel: socket.socket, length: int) -> bytes:
-    parts = bytearray()
-    while len(parts) < length:
-        part = channel.recv(min(length - len(parts), 1 << 16))
-        if not part:
-            raise EOFError
-        parts += part
-    return bytes(parts)
+def run_template(control: socket.socket, target: str, plan: Plan) -> None:
+    """Serve ``spawn`` (with the worker's socket attached), ``drop``, and ``gone`` for one that ended itself.
 
-
-def run_template(control: socket.socket, target: str, memory: int, rules: str) -> None:
-    """Serve ``spawn`` (with the worker's socket attached) and ``drop``; end, with all workers, when the parent does."""
+    Ends, with all workers, when the parent does.
+    """
     module, _, name = target.partition(":")
     function = getattr(importlib.import_module(module), name)
     getattr(sys.modules[module], "warm_up", lambda: None)()
-    folder = tempfile.tempdir = tempfile.mkdtemp(prefix="unigrpo-") if rules == "network" else None
     gc.freeze()  # so that a collection in a worker does not copy the template's memory
     workers: set[int] = set()
-    send_frame(control, {"ready": True})
+    send_frame(control, {"ready": True, "missing": offers.missing(plan.offer) if plan.rules != "open" else []})
     try:
         while True:
             data, descriptors, _, _ = socket.recv_fds(control, 64, 1)
@@ -71,68 +53,96 @@ def run_template(control: socket.socket, target: str, memory: int, rules: str) -
                 return
             order, _, number = data.decode().partition(" ")
             if order == "spawn":
-                pid = _spawn(control, descriptors[0], function, memory, rules)
+                pid = _spawn(control, socket.socket(fileno=descriptors[0]), function, plan)
                 workers.add(pid)
                 send_frame(control, {"pid": pid})
             else:
                 known = int(number) in workers
                 workers.discard(int(number))
-                send_frame(control, {"code": _end(int(number)) if known else 0})
+                patience_s = _PATIENCE_S if order == "gone" else 0.0
+                send_frame(control, {"code": supervisor.end(int(number), patience_s) if known else 0})
     finally:
         for pid in workers:
-            _end(pid)
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+            supervisor.end(pid)
 
 
-def _spawn(control: socket.socket, descriptor: int, function: Callable[[Any], Any], memory: int, rules: str) -> int:
-    pid = os.fork()
-    if pid:
-        os.close(descriptor)
-        return pid
-    code = 1
-    try:
-        control.close()
+def plan_of(rules: str, memory: int, less: Sequence[str] = ()) -> Plan:
+    """What holds here for these rules. Forks, to try: call it while the process is small."""
+    offer = offers.probe().without(*less)
+    packages = [] if rules == "program" else [str(_OURS), str(_OURS.parent / "rl")]
+    shown = room.readable(packages)
+    plan = Plan(rules, memory, offer, room.layout(shown), tuple(shown))
+    as_nobody = plan.in_room and rules == "program" and os.geteuid() == 0 and _open_to_all()
+    return Plan(rules, memory, offer, plan.layout, plan.readable, offers.NOBODY if as_nobody else None)
+
+
+def _open_to_all() -> bool:
+    """Whether another user may read this Python, once the folders above it are in a room."""
+    files = (os.path.realpath(sys.executable), os.__file__, os.path.dirname(os.__file__))
+    return all(os.stat(path).st_mode & stat.S_IROTH for path in files)
+
+
+def _spawn(control: socket.socket, channel: socket.socket, function: Callable[..., Any], plan: Plan) -> int:
+    def first(tree: Tree) -> int:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)  # the template's is a pipe that nobody reads any more
-        _restrict(memory, rules)
-        _serve(socket.socket(fileno=descriptor), function, limits_cpu=rules != "open")
+        control.close()
+        if plan.rules == "program":
+            return _serve_programs(channel, function, tree)
+        worker = os.fork()
+        if worker == 0:
+            _work(channel, function, tree)
+        channel.close()
+        status, why = tree.wait(worker, counted=plan.rules == "network")
+        if status is None:
+            return supervisor.TOO_MUCH_MEMORY if why == "memory" else supervisor.TOO_MANY_PROCESSES
+        code = os.waitstatus_to_exitcode(status)
+        return code if code >= 0 else 128 - code
+
+    def ours() -> None:
+        control.close()
+        channel.close()
+
+    pid = supervisor.start(plan, first, ours)
+    channel.close()
+    return pid
+
+
+def _serve_programs(channel: socket.socket, function: Callable[..., Any], tree: Tree) -> int:
+    """One program a tree: its answer is written here, by the supervisor, and what it left dies with this process."""
+    request = receive_frame(channel)
+    value = function(request["payload"], request["deadline_s"], tree)
+    send_frame(channel, {"call": request["call"], "value": value})
+    with contextlib.suppress(EOFError):
+        receive_frame(channel)
+    return 0
+
+
+def _work(channel: socket.socket, function: Callable[[Any], Any], tree: Tree) -> None:
+    """The worker: a child of the supervisor's, which serves until its socket closes."""
+    code = 1
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        if tree.plan.rules == "open":
+            _stay_open(tree.plan.memory)
+        else:
+            tempfile.tempdir = tree.home
+            seal(tree)
+            if tree.processes is not None:
+                os.close(tree.processes)
+        _serve(channel, function, limits_cpu=tree.plan.rules != "open")
         code = 0
     finally:
         os._exit(code)
 
 
-def _end(pid: int) -> int:
-    """Kill, collect, and return the exit code as subprocess writes it (negative: the signal)."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    with contextlib.suppress(ChildProcessError):
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return 0
-
-
-def _restrict(memory: int, rules: str) -> None:
-    """Address space, no files, no programs, no network, no core dumps; and die with the template.
-
-    ``network`` leaves programs, the network, and files in the template's temporary folder; ``open`` leaves everything but
-    the address space, where that is not 0. Where memory runs out, an open worker is the first that the kernel ends.
-
-    What a kernel without Landlock or user namespaces cannot hold is not held: see ``rewards.sandbox.seal``.
-    """
-    die_with_parent()
+def _stay_open(memory: int) -> None:
+    """A limit on the address space, where it is not 0; where memory runs out, it is the first that the kernel ends."""
+    syscalls.die_with_parent()
     if memory:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    if rules == "open":
-        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-            file.write("1000")
-        return
-    network = rules == "network"
-    file_size = _MAX_FILE if network else 0
-    resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if not network:
-        leave_network()
-    seal(write_to=tempfile.tempdir if network else None, execute=network)
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
 
 
 def _serve(channel: socket.socket, function: Callable[[Any], Any], *, limits_cpu: bool) -> None:
@@ -146,7 +156,7 @@ def _serve(channel: socket.socket, function: Callable[[Any], Any], *, limits_cpu
             used = resource.getrusage(resource.RUSAGE_SELF)
             limit = math.ceil(used.ru_utime + used.ru_stime + request["deadline_s"]) + 1
             resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
-        send_frame(channel, _answer(function, request["payload"]))
+        send_frame(channel, {"call": request["call"], **_answer(function, request["payload"])})
 
 
 def _answer(function: Callable[[Any], Any], payload: Any) -> dict[str, Any]:
@@ -162,4 +172,5 @@ def _answer(function: Callable[[Any], Any], payload: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    run_template(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], int(sys.argv[3]), sys.argv[4])
+    _descriptor, _target, _memory, _rules, *_less = sys.argv[1:]
+    run_template(socket.socket(fileno=int(_descriptor)), _target, plan_of(_rules, int(_memory), _less))

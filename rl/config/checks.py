@@ -29,6 +29,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "learner.algorithm.importance_level": ("token", "sequence"),
     "learner.advantage_baseline": ("mean", "leave_one_out"),
     "rewards.on_failure.action": ("drop", "retry", "fail"),
+    "rewards.sandbox": ("best_effort", "required"),
     "learner.engine": ("deepspeed", "torch"),
     "learner.zero_stage": (0, 1, 2, 3),  # pyright: ignore[reportAssignmentType]
     "learner.lr_schedule": ("constant", "cosine"),

@@ -31,6 +31,8 @@ class RewardsConfig:
     gates      reward name -> the reward that it depends on, e.g. ``correctness: {by: format}``
     normalize  rewards that are standardised within each group before weighting, so that none starves the others
     scorers    rewards that model reward workers score, as they always score those on a GPU
+    sandbox    for what a model wrote: ``best_effort`` takes what the kernel offers and says what does not hold;
+               ``required`` refuses to run where anything does not
     """
 
     mix: dict[str, dict[str, float]] = field(
@@ -46,6 +48,7 @@ class RewardsConfig:
     normalize: list[str] = field(default_factory=list)
     scorers: list[str] = field(default_factory=list)
     on_failure: FailureConfig = field(default_factory=FailureConfig)
+    sandbox: str = "best_effort"
 
 
 @dataclass(frozen=True)

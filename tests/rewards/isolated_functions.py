@@ -1,15 +1,18 @@
 """What the tests run inside the child process."""
 
+import itertools
 import os
 import signal
+
+_calls = itertools.count(1)
 
 
 def misbehave(payload):
     do = payload["do"]
     if do == "echo":
         return payload["value"]
-    if do == "pid":
-        return os.getpid()
+    if do == "count":
+        return next(_calls)
     if do == "environment":
         return dict(os.environ)
     if do in ("loop", "ignore_signals"):
@@ -18,6 +21,10 @@ def misbehave(payload):
                 signal.signal(number, signal.SIG_IGN)
         while True:
             pass
+    if do == "speak":
+        return speak(payload)
+    if do == "fork":
+        return fork(payload["times"])
     if do == "raise":
         raise ValueError("as asked")
     if do == "exit":
@@ -54,3 +61,38 @@ def try_to_leave(payload):
         except Exception as error:
             said[name] = type(error).__name__
     return said
+
+
+def speak(payload):
+    """Write to the worker's own socket, as an answer that took over its process would."""
+    import socket
+    import stat
+    import time
+
+    sockets = [number for number in range(3, 256) if _is(stat.S_ISSOCK, number)]
+    with socket.socket(fileno=os.dup(sockets[-1])) as channel:
+        channel.sendall(bytes.fromhex(payload.get("lead", "")))
+        for _ in range(payload["times"]):
+            channel.sendall(bytes.fromhex(payload["hex"]))
+            time.sleep(payload["every"])
+    return payload["value"]
+
+
+def fork(times):
+    """How many child processes it made."""
+    made = 0
+    for _ in range(times):
+        try:
+            if os.fork() == 0:
+                signal.pause()
+            made += 1
+        except OSError:
+            continue
+    return made
+
+
+def _is(kind, number):
+    try:
+        return kind(os.fstat(number).st_mode)
+    except OSError:
+        return False

@@ -4,9 +4,8 @@ import psutil
 import pytest
 
 from rewards.base import is_absent
-from rewards.code import has_namespaces, program_of
+from rewards.code import program_of
 from rewards.registry import load_reward
-from rl.errors import RewardError
 from tests.rewards.makers import text_item
 
 STDIN = [{"input": "3 4\n", "output": "7\n"}, {"input": "10 -4", "output": "6"}]
@@ -64,16 +63,12 @@ def test_a_program_that_floods_or_forks_ends_and_leaves_nothing():
         assert score(program, deadline_s=0.5).value == 0.0
     left = [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [""])[-1:] == ["program.py"]]
     _, alive = psutil.wait_procs(left, timeout=5.0)  # the kernel takes a moment to end a killed tree
-    assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] or not has_namespaces()
+    assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
 
 
-def test_without_a_network_where_namespaces_can_be_made():
-    if not has_namespaces():
-        with pytest.raises(RewardError, match="namespaces='required'"):
-            load_reward({"name": "code", "namespaces": "required"})
-        return
-    found = score("import socket; socket.create_connection(('127.0.0.1', 9), timeout=1)", namespaces="required")
-    assert "unreachable" in found.detail
+def test_without_a_network():
+    found = score("import socket; socket.create_connection(('127.0.0.1', 9), timeout=1)")
+    assert found.value == 0.0 and "unreachable" in found.detail
 
 
 def test_a_programs_imports_are_the_standard_librarys():

@@ -9,6 +9,7 @@ import pytest
 
 from cluster.run.preflight import check
 from rewards.functions.source import check_function
+from rewards.sandbox.kernel import offers
 from rl.checkpoints.manifest import damage
 from rl.config import Config, LearnerConfig, LoraConfig, SourceConfig, load_config
 from rl.data.rows import load_rows
@@ -34,6 +35,18 @@ def test_a_judges_server_is_no_scorers_whatever_its_name(config) -> None:
     rewards = {"mix": {"text": {"vlm": 1.0}}, "settings": settings, "scorers": ["vlm"]}
     with pytest.raises(ConfigError, match="rewards.scorers: vlm: a judge's server is beside the reward workers"):
         check(config(rewards=rewards), needs_train=True, needs_val=False)
+
+
+def test_a_sandbox_that_is_required_and_not_whole_refuses_the_run(config, monkeypatch) -> None:
+    less = offers.Offer(landlock=3, seccomp=True)
+    monkeypatch.setattr(offers, "found", lambda: less)
+    for sandbox in ("best_effort", "required"):
+        made = config(rewards={"sandbox": sandbox})
+        if sandbox == "best_effort":
+            check(made, needs_train=True, needs_val=False)
+            continue
+        with pytest.raises(RewardError, match="rewards.sandbox=required: .*no user namespaces.*best_effort"):
+            check(made, needs_train=True, needs_val=False)
 
 
 @pytest.mark.parametrize("name", ["correctness", "exact"])

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from rewards import load_reward
+from rewards.custom import IsolatedFunction
 from rewards.mix import RewardMix
+from rewards.sandbox.parent import Outcome
 from rl.errors import RewardError
+from rl.types import ScoreStatus
 from tests.rewards.makers import text_item
 
 EXAMPLE = str(Path(__file__).parents[3] / "examples" / "custom_reward.py")
@@ -69,7 +72,7 @@ def test_it_cannot_see_this_process_environment_or_write_files(tmp_path, monkeyp
     path = tmp_path / "mine.py"
     path.write_text(
         "import contextlib, os\ndef reward(completions):\n"
-        f"    with contextlib.suppress(PermissionError), open({str(tmp_path / 'canary')!r}, 'w') as file:\n"
+        f"    with contextlib.suppress(OSError), open({str(tmp_path / 'canary')!r}, 'w') as file:\n"
         "        file.write('x')\n"
         "    return [float('MY_SECRET' in os.environ)] * len(completions)\n"
     )
@@ -87,3 +90,20 @@ def test_it_can_write_temporary_files_as_importing_torch_does(tmp_path):
         "    return [1.0] * len(completions)\n"
     )
     assert [score.value for score in isolated(path).score(ITEMS)] == [1.0] * len(ITEMS)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, [], {}, {"scores": None, "printed": ""}, {"scores": [], "printed": ""}, {"scores": [1, 2], "printed": ""},
+        {"scores": [{"value": 10**400, "status": "ok", "parts": {}, "detail": ""}] * 2, "printed": ""},
+        {"scores": [{"value": 1.0, "status": "paid", "parts": {}, "detail": ""}] * 2, "printed": ""},
+        {"scores": [{"value": 1.0, "status": "ok", "parts": {}, "detail": ""}] * 3, "printed": ""},
+    ],
+)  # fmt: skip
+def test_what_a_child_sends_that_is_no_scores_is_a_crash(value):
+    child = type("Child", (), {"call": lambda *_: Outcome(ScoreStatus.OK, value), "close": lambda _: None})
+    reward = IsolatedFunction.__new__(IsolatedFunction)
+    reward.label, reward.deadline_s, reward._what, reward._child = "mine.py:reward", 1.0, {}, child()
+    found = reward.score(ITEMS)
+    assert [score.status.value for score in found] == ["crashed"] * len(ITEMS) and "not one score" in found[0].detail

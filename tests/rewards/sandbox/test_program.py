@@ -1,0 +1,164 @@
+"""Programs that stay, swarm, fill or shout: each is worth 0, leaves nothing, and costs its neighbours nothing."""
+
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rewards.registry import load_reward
+from rewards.sandbox.folders import remove
+from rewards.sandbox.kernel import offers
+from rewards.sandbox.parent import Isolated
+from rl.types import ScoreStatus
+from tests.rewards.makers import text_item
+
+OFFER = offers.found()
+NOTHING = ("namespaces", "room", "processes", "landlock", "seccomp")
+TREES = pytest.mark.skipif(not (OFFER.namespaces and OFFER.room and OFFER.processes), reason=offers.line(OFFER))
+HONEST = ("def f(x):\n    return x + 0.5", [{"function": "f", "args": [1], "expected": 1.5}])
+STAYS = (
+    "import ctypes, os, signal, sys, time\n"
+    "ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\n"
+    "signal.setitimer(signal.ITIMER_REAL, 0)\n"
+    "for number in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}:\n"
+    "    signal.signal(number, signal.SIG_IGN)\n"
+    "if os.fork() == 0:\n"
+    "    os.setsid()\n"
+    "    if os.fork() == 0:\n"
+    "        os.setsid()\n"
+    "        time.sleep(300)\n"
+    "time.sleep(300)\n"
+)
+SHOUTS = {
+    "a huge whole number": "def f(x): return 10 ** 400",
+    "too many digits": "import sys\nsys.set_int_max_str_digits(0)\ndef f(x): return 10 ** 5000",
+    "too deep": "import json\njson.dumps = lambda value: '[' * 200_000\ndef f(x): return 1",
+    "deep and closed": "import json\njson.dumps = lambda value: '[' * 90_000 + ']' * 90_000\ndef f(x): return 1",
+    "no JSON": "import json\njson.dumps = lambda value: '{1.5'\ndef f(x): return 1",
+    "no text": "import os\nos.write(3, b'\\xff\\xfe1.5')\ndef f(x): return 1",
+    "infinite": "def f(x): return [float('inf')] * 3",
+    "a value of its own class": "class Any(float):\n    def __eq__(self, other): return True\ndef f(x): return Any(9)",
+    "ends early": "import os\nos.write(1, b'1.5')\nos._exit(0)",
+    "closes all": "import os\nos.closerange(0, 64)\ndef f(x): return 1.5",
+    "a surrogate": "def f(x): return '\\ud800'",
+    "nothing": "def f(x): pass",
+}
+
+
+def scores(programs, tests, **settings):
+    reward = load_reward({"name": "code", "deadline_s": 5.0, **settings})
+    return reward.score([text_item(f"```python\n{program}\n```", metadata={"tests": tests}) for program in programs])
+
+
+def ran(program, seconds=10.0, memory_mb=512, less=()):
+    """How the program ended, by the supervisor's words."""
+    child = Isolated("rewards.sandbox.program:run", memory_mb, 1, rules="program", less=less)
+    try:
+        outcome = child.call({"program": program, "input": ""}, seconds, grace_s=20.0)
+    finally:
+        child.close()
+    assert outcome.status is ScoreStatus.OK, outcome
+    return outcome.value
+
+
+def left_over(mark):
+    found = [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [""])[-1:] == [mark]]
+    _, alive = psutil.wait_procs(found, timeout=5.0)  # the kernel takes a moment to end a killed tree
+    return [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Where temporary folders are made."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    return tmp_path
+
+
+def test_a_shouting_program_is_wrong_and_its_neighbours_are_right():
+    program, tests = HONEST
+    found = scores([program, *SHOUTS.values(), program], tests)
+    assert [found[0].value, found[-1].value] == [1.0, 1.0]
+    assert {name: score.value for name, score in zip(SHOUTS, found[1:-1], strict=True)} == dict.fromkeys(SHOUTS, 0.0)
+    assert all(score.usable for score in found)
+
+
+@pytest.mark.parametrize(
+    "less", [(), ("namespaces", "room", "processes"), NOTHING], ids=["all", "no namespaces", "nothing"]
+)
+def test_a_program_does_not_outlive_its_deadline(folder, less):
+    found = ran(STAYS, 0.5, less=less)
+    assert found["end"] == "timeout" and found["error"] == "no end within 0.5 s"
+    assert not left_over("program.py") and not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("less", [("room",), NOTHING], ids=["no room", "nothing"])
+def test_an_honest_program_runs_wherever_it_must(less):
+    found = ran("import json, tempfile\nwith tempfile.TemporaryFile() as f: print(f.write(b'xyz'))", less=less)
+    assert found == {"end": "ok", "output": "3\n", "value": "", "error": ""}
+
+
+@TREES
+def test_limits_are_for_the_tree():
+    swarm = (
+        "import os, time\nfor _ in range(6):\n    if os.fork() == 0:\n        x = bytearray(300 << 20)\n"
+        "        time.sleep(60)\ntime.sleep(60)"
+    )
+    assert ran(swarm)["error"] == "it and its children took more than 512 MiB together"
+    count = "made = 0\ntry:\n    while made < 200:\n        {}\n        made += 1\nexcept OSError: pass\nprint(made)"
+    many = "import os, time\n" + count.format("if os.fork() == 0: time.sleep(60)")
+    assert 0 < int(ran(many)["output"]) < 100
+    assert 0 < int(ran(count.format("open(str(made), 'wb').write(bytes(1 << 20))"))["output"]) < 64
+
+
+@TREES
+def test_memory_that_processes_share_counts_once():
+    shared = (
+        "import os, time\nx = bytearray(150 << 20)\n"
+        "for _ in range(4):\n    if os.fork() == 0:\n        time.sleep(0.3)\n        os._exit(0)\n"
+        "time.sleep(0.3)\nprint('ok')"
+    )
+    assert ran(shared)["end"] == "ok"
+
+
+@pytest.mark.parametrize("less", [(), NOTHING], ids=["all", "nothing"])
+def test_however_deep_its_folders_are_they_are_gone(folder, less):
+    deep = "import os\nfor _ in range(1050):\n    os.mkdir('d' * 20)\n    os.chdir('d' * 20)\nos.mkdir('shut', 0)\nprint('ok')"
+    assert ran(deep, less=less)["output"] == "ok\n"
+    assert not list(folder.iterdir())
+
+
+def test_a_folder_is_removed_with_what_its_links_point_to_left_alone(tmp_path):
+    keep, folder = tmp_path / "keep", tmp_path / "folder"
+    keep.mkdir()
+    (keep / "file").write_text("x")
+    here = os.getcwd()
+    folder.mkdir()
+    (folder / "link").symlink_to(keep)
+    os.chdir(folder)
+    try:
+        for _ in range(1050):
+            os.mkdir("deeper")
+            os.chdir("deeper")
+        Path("file").write_text("x")
+    finally:
+        os.chdir(here)
+    remove(str(folder))
+    assert not folder.exists() and (keep / "file").read_text() == "x"
+
+
+@TREES
+def test_a_program_sees_no_expected_value_no_neighbour_and_no_mark():
+    """Its own text holds the call alone; what others run is nowhere."""
+    look = (
+        "import glob, os, sys\ndef f(x):\n    seen = open('program.py').read() + str(sys.argv) + str(dict(os.environ))\n"
+        "    frame = sys._getframe()\n    while frame: seen, frame = seen + str(frame.f_code.co_consts), frame.f_back\n"
+        "    for number in range(64):\n"
+        "        try: seen += os.read(number, 9999).decode()\n        except OSError: pass\n"
+        "    found = glob.glob('/proc/*') + glob.glob('/tmp/*') + glob.glob('/var/*')\n"
+        "    return [found, ''.join(['2718', '28']) in seen, len(os.listdir('/tmp'))]"
+    )
+    (score,) = scores([look], [{"function": "f", "args": [1], "expected": 271828}])
+    assert score.value == 0.0
+    (score,) = scores([look], [{"function": "f", "args": [1], "expected": [["/tmp/program.py"], False, 1]}])
+    assert score.value == 1.0, score.detail
