@@ -10,6 +10,7 @@ import contextlib
 import os
 import secrets
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ MODE, TOKEN, TOKEN_FILE = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PAT
 # Ray's switch for machines on which it has no clusters: with it off, a node's address is loopback, and all that Ray and its
 # workers listen on is bound there. `_node_ip_address` alone is not enough: Ray looks up another address for a loopback one.
 ONE_MACHINE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+MEETING = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")  # where ranks listen for each other
 LONGEST_BASE = 40  # of the folder's path: a socket's path may have 107 characters, and Ray's own part takes 65
 
 
@@ -34,9 +36,8 @@ def private_ray() -> Iterator[dict[str, Any]]:
     """
     folder = private_folder()
     token = folder / f"token-{os.getpid()}-{secrets.token_hex(4)}"
-    changed = {ONE_MACHINE: "0"}
-    if MODE not in os.environ:
-        changed[MODE] = "token"
+    wanted = {MODE: "token", **dict.fromkeys(MEETING, "lo" if sys.platform == "linux" else "")}
+    changed = {ONE_MACHINE: "0", **{name: value for name, value in wanted.items() if value and name not in os.environ}}
     if TOKEN not in os.environ and TOKEN_FILE not in os.environ:
         changed[TOKEN_FILE] = str(token)
         write_private(token, fresh_token())

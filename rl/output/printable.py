@@ -42,11 +42,11 @@ def said(text: object, *, lines: bool = False, limit: int | None = LONGEST) -> s
     return printable(redact(str(text)), lines=lines, limit=limit)
 
 
-def plain(text: object, *, limit: int | None = LONGEST, style: str = "") -> Text:
+def plain(text: object, *, lines: bool = False, limit: int | None = LONGEST, style: str = "") -> Text:
     """``said``, for Rich: no markup, no links, no emoji."""
     from rich.text import Text
 
-    return Text(said(text, lines=True, limit=limit), style=style)
+    return Text(said(text, lines=lines, limit=limit), style=style)
 
 
 def escaped_in_json(line: str) -> str:

@@ -28,8 +28,8 @@ _PATTERNS = (
     (re.compile(r"(?i)\b(bearer(?:\s+|%20|\+))[^\s'\"<>\\]+"), rf"\1{HIDDEN}"),
     (re.compile(r"(?i)(authorization['\"]?\s*[:=]\s*b?['\"]?(?:basic|token|digest)\s+)[^\s'\"<>\\]+"), rf"\1{HIDDEN}"),
     # the login of a URL, also with a / in its password
-    (re.compile(r"(?<=://)[^\s/?#'\"<>]*@"), f"{HIDDEN}@"),
-    (re.compile(r"(?<=://)[^\s/?#'\"<>@:]*:(?!\d+(?:[/?#]|$))[^\s'\"<>]*@"), f"{HIDDEN}@"),
+    (re.compile(r"(?<=://)[^\s/?#]*@"), f"{HIDDEN}@"),
+    (re.compile(r"(?<=://)[^\s/?#@:]*:(?!\d+(?:[/?#'\"]|$))\S*@"), f"{HIDDEN}@"),
     # a value behind a name that says what it is
     (re.compile(rf"(?i)((?:{_SECRET_NAME}|{_TOKEN_NAME})=['\"]?)[^\s'\"&,;}}\])]+"), rf"\1{HIDDEN}"),
     (re.compile(rf"(?i)((?:{_SECRET_NAME}|{_TOKEN_NAME})['\"]\s*:\s*['\"])[^'\"]+"), rf"\1{HIDDEN}"),
