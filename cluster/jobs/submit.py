@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cluster import console
+from cluster.actors.process import LISTED
 from cluster.jobs.entry import COMMANDS
 from cluster.jobs.requirements import packages
 from cluster.jobs.server import KILLED, HeadLostError, Job, JobServer
@@ -56,7 +57,13 @@ def submit(address: str, recipe: str, overrides: Sequence[str], options: Options
     server = JobServer(address)
     with tempfile.TemporaryDirectory(prefix="unigrpo-submit-") as folder:
         code = stage(shipment, values, Path(folder))
-        runtime_env = {**pip, "working_dir": f"{folder}/work", "py_modules": [str(package) for package in code]}
+        runtime_env: dict[str, Any] = {
+            **pip,
+            "working_dir": f"{folder}/work",
+            "py_modules": [str(package) for package in code],
+        }
+        if options.env:
+            runtime_env["env_vars"] = {LISTED: ",".join(options.env)}
 
         def start(server: JobServer) -> str:
             job_id = f"{shipment.config.name}-{secrets.token_hex(4)}"
