@@ -96,8 +96,17 @@ def redact(text: str) -> str:
     for value in sorted(_known, key=len, reverse=True):
         if value in text:
             text = text.replace(value, HIDDEN)
+        if len(value) >= 2 * SHORTEST_UNNAMED and value[: len(value) // 2] in text:
+            text = _without_start(text, value)
     for pattern, stars in _PATTERNS:
         text = pattern.sub(stars, text)
+    return text
+
+
+def _without_start(text: str, value: str) -> str:
+    """A message that was cut may hold the start of a value: half of it is enough to be taken out."""
+    for length in range(len(value) - 1, len(value) // 2 - 1, -1):
+        text = text.replace(value[:length], HIDDEN)
     return text
 
 
