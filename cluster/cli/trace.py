@@ -67,7 +67,7 @@ def _rollout(policy: Policy, rollout: Rollout) -> dict[str, Any]:
     length = int(rollout.response_mask.sum())
     count = len(np.unique(rollout.step_map[rollout.response_mask]))
     foot = f"seed {rollout.seed}: {_many(length, 'token')} in {_many(count, 'step')}, {rollout.status}"
-    return {"tokens": tokens, "steps": steps, "image": image, "foot": foot}
+    return {"tokens": tokens, "steps": steps, "image": image, "foot": printable(foot, limit=_TITLE)}
 
 
 def _many(count: int, what: str) -> str:
