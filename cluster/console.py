@@ -15,6 +15,8 @@ from types import FrameType
 import typer
 
 from rl.errors import TrainingError, UniGRPOError
+from rl.output.printable import LogFormatter, said
+from rl.output.secrets import know_environment
 
 OK, CRASHED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 LOG_FILE = "log"
@@ -30,22 +32,23 @@ def run(body: Callable[[], int]) -> None:
     130; anything else is a bug: exit 1, and its traceback is in the log of the run, or on stderr where there is no run yet.
     """
     _way_on.clear()
+    know_environment()
     logging.getLogger().addHandler(logging.NullHandler())  # before there is a log, errors are told by us alone
     try:
         with _sigterm_as_ctrl_c():
             code = body()
     except UniGRPOError as error:
         _log.error("%s", error, exc_info=True)
-        _say(f"error: {' '.join(str(error).split())}")
+        say(f"error: {' '.join(str(error).split())}")
         code = CRASHED if isinstance(error, TrainingError) else REFUSED
     except (KeyboardInterrupt, SystemExit):
         told = "; ".join(["interrupted", *(say() for say in _way_on)])
         _log.info("%s", told)
-        _say(told)
+        say(told)
         code = INTERRUPTED
     except Exception as error:
         code = CRASHED
-        _say(_crash_message(error))
+        say(_crash_message(error))
     raise typer.Exit(code)
 
 
@@ -62,11 +65,11 @@ def log_to(run_dir: Path) -> Path:
         root.removeHandler(handler)
         handler.close()
     file = logging.FileHandler(run_dir / LOG_FILE, encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    file.setFormatter(LogFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     screen = _Stderr()
     screen.setLevel(logging.WARNING)
     screen.addFilter(lambda record: record.levelno < logging.ERROR and _is_ours(record))
-    screen.setFormatter(logging.Formatter("warning: %(message)s"))
+    screen.setFormatter(LogFormatter("warning: %(message)s"))
     file.addFilter(lambda record: record.levelno >= logging.WARNING or _is_ours(record))
     for handler in (file, screen):
         handler.of_unigrpo = True  # pyright: ignore[reportAttributeAccessIssue]
@@ -85,7 +88,7 @@ class _Stderr(logging.StreamHandler):
 
 
 def _crash_message(error: Exception) -> str:
-    summary = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+    summary = said(f"{type(error).__name__}: {' '.join(str(error).split())}", limit=300)
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler) and getattr(handler, "of_unigrpo", False):
             _log.error("%s", summary, exc_info=True)
@@ -113,5 +116,11 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def say(text: str) -> None:
+    """A message on stderr: no secrets, and nothing that a terminal would obey."""
+    print(said(text, lines=True), file=sys.stderr, flush=True)
+
+
+def show(text: object, *, end: str = "\n") -> None:
+    """The same on stdout, for text of models, rows, servers and files."""
+    print(said(text, lines=True, limit=None), end=end, flush=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import re
 import ssl
@@ -23,6 +22,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from rl.errors import RewardError, one_line
+from rl.output.secrets import Secret, SecretError, read_token, redact, scrubbed
 from rl.types import ScoreStatus
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -33,8 +33,8 @@ class RequestFailed(Exception):
     """No usable answer; ``status`` is what the scores of this request become."""
 
     def __init__(self, status: ScoreStatus, detail: str) -> None:
-        super().__init__(detail)
-        self.status, self.detail = status, detail
+        self.status, self.detail = status, redact(detail)
+        super().__init__(self.detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,7 @@ class JsonClient:
     ) -> None:
         self.url, self.deadline_s, self.max_bytes = url, deadline_s, max_bytes
         self._retry, self._token_env, self._rate = retry or Retry(), token_env, rate
+        check_token(token_env)
         self._lock, self._next = threading.Lock(), 0.0
         self._chance = random.Random()
         self._trust_env = urlsplit(url).hostname not in _LOOPBACK
@@ -105,13 +106,13 @@ class JsonClient:
         if answer.status_code in _AGAIN:
             raise _Again(ScoreStatus.CRASHED, f"HTTP {answer.status_code}", _retry_after(answer))
         if not answer.is_success:
-            said = body[:300].decode(errors="replace").strip().splitlines()
-            what = f"HTTP {answer.status_code}: {said[0] if said else answer.reason_phrase}"
+            said = redact(body.decode(errors="replace")).strip().splitlines()  # whole, so that no token is cut in two
+            what = f"HTTP {answer.status_code}: {said[0][:300] if said else answer.reason_phrase}"
             raise RequestFailed(ScoreStatus.CRASHED, f"{self.url}: {what}")
         try:
-            return json.loads(body)
+            return scrubbed(json.loads(body))
         except (ValueError, RecursionError) as error:
-            raise RequestFailed(ScoreStatus.INVALID, f"{self.url}: the answer is not JSON: {body[:80]!r}") from error
+            raise RequestFailed(ScoreStatus.INVALID, f"{self.url}: the answer is not JSON: {_start(body)}") from error
 
     async def _exchange(self, data: bytes, path: str, left: float) -> tuple[httpx2.Response, bytes]:
         """The answer and its body. A redirect is not followed: rows and token would go where the config does not say."""
@@ -128,10 +129,22 @@ class JsonClient:
                     raise RequestFailed(ScoreStatus.INVALID, f"{self.url}: {what}")
         return answer, bytes(body)
 
-    def _headers(self) -> dict[str, str]:
-        headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
-        token = os.environ.get(self._token_env, "") if self._token_env else ""
-        return headers | ({"Authorization": f"Bearer {token}"} if token else {})
+    def _headers(self) -> dict[str, str | bytes]:
+        headers: dict[str, str | bytes] = {
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+        }
+        token = self._token()
+        if token is None:
+            return headers
+        return {**headers, "Authorization": f"Bearer {token.reveal()}".encode("latin-1")}
+
+    def _token(self) -> Secret | None:
+        try:
+            return read_token(self._token_env) if self._token_env else None
+        except SecretError as error:  # it was changed since this client was made
+            raise RequestFailed(ScoreStatus.CRASHED, str(error)) from None
 
     def _wait_for_turn(self, ends: float) -> None:
         if not self._rate:
@@ -166,9 +179,23 @@ def check_url(where: str, url: str) -> None:
         raise RewardError(f"{where}={url!r}: not a URL; expected e.g. http://127.0.0.1:8000/score")
 
 
+def check_token(token_env: str | None) -> None:
+    """Raises RewardError, which names the variable and never has its value, for a token that cannot be sent."""
+    try:
+        if token_env:
+            read_token(token_env)
+    except SecretError as error:
+        raise RewardError(str(error)) from None
+
+
+def _start(body: bytes) -> str:
+    """The start of an answer, for a message."""
+    return repr(redact(body.decode(errors="replace"))[:80])
+
+
 class _Again(Exception):
     def __init__(self, status: ScoreStatus, detail: str, wait_s: float = 0.0) -> None:
-        super().__init__(detail)
+        super().__init__(redact(detail))
         self.status, self.wait_s = status, wait_s
 
 

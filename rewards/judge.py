@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from rewards.base import failed, invalid
-from rewards.json_client import JsonClient, RequestFailed, Retry, check_url
+from rewards.json_client import JsonClient, RequestFailed, Retry, check_token, check_url
 from rewards.service import is_finite, png
 from rewards.settings import RewardSettings, setting
 from rl.errors import RewardError
+from rl.output.secrets import redact
 from rl.types import RewardItem, Score
 
 RUBRIC = """You grade a response to a task. Judge correctness first, then whether it is clear and complete.
@@ -53,6 +54,7 @@ class JudgeSettings(RewardSettings):
     def check(self) -> None:
         """Does not ask the endpoint."""
         check_url("url", self.url)
+        check_token(self.token_env)
         if not self.low < self.high:
             raise RewardError(f"low={self.low:g}, high={self.high:g}: low must be below high")
         rubric = _rubric(self.rubric)
@@ -145,13 +147,15 @@ class JudgeReward:
         try:
             grade = json.loads(text)
         except (ValueError, TypeError, RecursionError):
-            return invalid(f"the judge's answer is not JSON: {str(text)[:120]!r}")
+            return invalid(f"the judge's answer is not JSON: {redact(str(text))[:120]!r}")
         number = grade.get("score") if isinstance(grade, Mapping) else None
         if not is_finite(number):
-            return invalid(f"the judge's answer has no number 'score': {str(text)[:120]!r}")
+            return invalid(f"the judge's answer has no number 'score': {redact(str(text))[:120]!r}")
         held = min(self.settings.high, max(self.settings.low, float(number)))
         value = (held - self.settings.low) / (self.settings.high - self.settings.low)
-        return Score(value, parts={"clamped": float(held != number)}, detail=str(grade.get("reason") or "")[:_REASON])
+        return Score(
+            value, parts={"clamped": float(held != number)}, detail=redact(str(grade.get("reason") or ""))[:_REASON]
+        )
 
     def _data(self, item: RewardItem) -> str:
         prompt = item.prompt

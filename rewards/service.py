@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from rewards.base import absent, failed, invalid
-from rewards.json_client import JsonClient, RequestFailed, Retry, check_url
+from rewards.json_client import JsonClient, RequestFailed, Retry, check_token, check_url
 from rewards.sandbox.wire import plain
 from rewards.settings import RewardSettings, setting
 from rl.types import RewardItem, Score, ScoreStatus
@@ -32,6 +32,7 @@ class ServiceSettings(RewardSettings):
 
     def check(self) -> None:
         check_url("url", self.url)
+        check_token(self.token_env)
 
 
 class ServiceReward:

@@ -1,5 +1,7 @@
 """Errors. They share a root, also inherit the standard error of their kind, and pickle (they cross process borders)."""
 
+from rl.output.secrets import redact
+
 
 class UniGRPOError(Exception):
     """Root of every error that this project raises on purpose. Its text is one line meant for the user."""
@@ -42,8 +44,8 @@ class LearnerLostError(WorkerError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or the name of its class where it has none."""
-    lines = str(error).strip().splitlines()
+    """The first line of an error's message without secrets, or the name of its class where it has none."""
+    lines = redact(str(error)).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from cluster.plan.layout import judge_gpus, layout, rewards_on_gpu, scorer_gpus, scorers
 from rl.config import Config
 from rl.errors import ConfigError
+from rl.output.secrets import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Placement:
     model_reward: dict[str, Any]
     learner: dict[str, Any]
     folder: str
-    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    secrets: dict[str, Secret] = field(default_factory=dict, repr=False)
 
 
 def place(config: Config) -> Placement:

@@ -142,12 +142,11 @@ def doctor() -> None:
     """One screen about this machine: versions, cores, memory, GPU, compiler."""
 
     def body() -> int:
-        from rich.console import Console
-
         from cluster.cli.doctor import report
+        from rl.output.tables import Screen
 
         table, healthy = report()
-        Console().print(table)
+        Screen().print(table)
         return console.OK if healthy else console.CRASHED
 
     console.run(body)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from rich.table import Table
+from rl.output.tables import PlainTable
 
 PACKAGES = ("unigrpo", "torch", "ray", "deepspeed", "mlflow", "open-clip-torch", "omegaconf", "numpy")
 _GIB = 1024**3
@@ -28,7 +28,7 @@ print(torch.__version__, torchvision.__version__, loads)
 _ONE_INDEX = "pip install -c constraints.txt torch torchvision transformers, torch and torchvision both for CPUs or both for CUDA"
 
 
-def report() -> tuple[Table, bool]:
+def report() -> tuple[PlainTable, bool]:
     """A table of checks, and whether everything that a run needs is there."""
     checks = [
         ("Python", lambda: (f"{platform.python_version()} on {platform.system()} {platform.machine()}", True)),
@@ -42,7 +42,7 @@ def report() -> tuple[Table, bool]:
         ("C++ compiler", _compiler),
         ("ninja", _ninja),
     ]
-    table = Table(title="unigrpo doctor", title_justify="left")
+    table = PlainTable(title="unigrpo doctor", title_justify="left")
     for name in ("", "found", ""):
         table.add_column(name)
     healthy = True

@@ -46,7 +46,9 @@ def export(source: Path, out: Path, best: str | None, mode: str, dtype: str | No
         raise CheckpointError(f"--out {out}: cannot be written: {reason(error)}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    print(f"{out}: {'adapter' if adapter else read_config(out)['model_type']}, from {checkpoint}{_steps(checkpoint)}")
+    console.show(
+        f"{out}: {'adapter' if adapter else read_config(out)['model_type']}, from {checkpoint}{_steps(checkpoint)}"
+    )
     return console.OK
 
 
@@ -118,7 +120,7 @@ def _merge(checkpoint: Path, folder: Path, dtype: str | None) -> None:
 def _newest(checkpoints: Path) -> Path:
     found, skipped = newest_whole(checkpoints)
     for folder, problem in skipped:
-        print(f"passed over {folder}: {problem}")
+        console.show(f"passed over {folder}: {problem}")
     if found is None:
         raise CheckpointError(f"{checkpoints}: no whole checkpoint in it")
     return found
@@ -130,7 +132,7 @@ def _best(checkpoints: Path, metric: str, mode: str) -> Path:
         problem = damage(folders[step])
         if not problem:
             return folders[step]
-        print(f"passed over {folders[step]}: {problem}")
+        console.show(f"passed over {folders[step]}: {problem}")
     known = sorted({name for values in ratings.read().values() for name in values})
     raise ConfigError(
         f"--best {metric}: no whole checkpoint in {checkpoints} has it; measured were: {', '.join(known) or 'none'}"

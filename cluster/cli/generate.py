@@ -77,12 +77,12 @@ def generate(recipe: str, overrides: Sequence[str], request: Request) -> int:
     rollouts = rollout_group(policy, prompt, sampling, seeds, weight_version=0, given=_given(policy, request))
     for rollout in rollouts:
         if rollout.text or rollout.image is None:
-            print(rollout.text)
+            console.show(rollout.text)
         if rollout.image is not None:
-            print(_write(rollout.image, request.out, rollout.index, request.count))
+            console.show(_write(rollout.image, request.out, rollout.index, request.count))
     if request.trace is not None:
         request.trace.write_text(page(policy, prompt, rollouts), encoding="utf-8")
-        print(request.trace)
+        console.show(request.trace)
     return console.OK
 
 

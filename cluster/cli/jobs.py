@@ -94,7 +94,7 @@ def jobs_list(address: Address = HERE) -> None:
 
         for job in JobServer(address).jobs():
             began = datetime.fromtimestamp((job.began_ms or 0) / 1000).strftime("%F %T")
-            typer.echo(f"{job.id}  {job.status:9}  {began}")
+            console.show(f"{job.id}  {job.status:9}  {began}")
         return console.OK
 
     console.run(body)
@@ -111,7 +111,7 @@ def jobs_status(job: JobId, address: Address = HERE) -> None:
         from cluster.jobs.server import JobServer
 
         found = JobServer(address).job(job)
-        typer.echo(f"{found.id}  {found.status}  {found.message}")
+        console.show(f"{found.id}  {found.status}  {found.message}")
         if found.running or found.status == "SUCCEEDED":
             return console.OK
         return found.exit_code if found.exit_code and found.exit_code > 0 else console.CRASHED
@@ -127,7 +127,7 @@ def jobs_stop(job: JobId, address: Address = HERE) -> None:
         from cluster.jobs.server import JobServer
 
         stopped = JobServer(address).stop(job)
-        typer.echo(f"{job}  {'is being stopped' if stopped else 'was not running'}")
+        console.show(f"{job}  {'is being stopped' if stopped else 'was not running'}")
         return console.OK
 
     console.run(body)
@@ -143,11 +143,11 @@ def jobs_logs(
 
     def body() -> int:
         from cluster.jobs.server import JobServer
-        from cluster.jobs.submit import Options, Supervisor
+        from cluster.jobs.submit import Options, Supervisor, write_log
 
         server = JobServer(address)
         if not follow:
-            typer.echo(server.logs(job), nl=False)
+            write_log(server.logs(job))
             return console.OK
         return Supervisor(server, lambda _: job, Options(resubmits=0)).run(job)
 

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from cluster import console
 from cluster.plan.layout import rewards_apart, scorer_gpus, scorers
@@ -23,6 +22,7 @@ from policies.families.registry import family_of
 from policies.files.folders import find_policy, read_config
 from rl.config import Config, load_config
 from rl.errors import ConfigError
+from rl.output.tables import PlainTable, Screen
 
 OWN = ("gpus", "gpu", "prompt_tokens", "image_codes", "reward_s", "sampler_efficiency", "learner_efficiency")
 
@@ -47,7 +47,7 @@ def plan(recipe: str, words: Sequence[str], calibration: Path | None) -> int:
             )
         config = divide(config, sizes, device, assumed, gpus)
     made = make_plan(config, sizes, device, assumed, gpus)
-    screen = Console()
+    screen = Screen()
     screen.print(_heading(config, device, made, parameters(sizes)), highlight=False)
     for table in _tables(made, device):
         screen.print(table)
@@ -61,7 +61,7 @@ def plan(recipe: str, words: Sequence[str], calibration: Path | None) -> int:
         )
     else:
         how = f"No setting makes it fit on {device.name}: at best {mended.used / 1e9:,.1f} GB; take more ranks or a larger GPU"
-    screen.print(f"[red]Does not fit.[/red] {how}", highlight=False, soft_wrap=True)
+    screen.print(Text("Does not fit.", "red").append(f" {how}", "default"), soft_wrap=True)
     return console.CRASHED
 
 
@@ -69,7 +69,9 @@ def calibrate(out: Path, device: str, seconds: float = 2.0, width: int = 4096) -
     """Write what this machine's device reaches."""
     found = rates(device, seconds, width)
     out.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
-    print(f"{out}: {found['flops'] / 1e12:.3g} T operations/s in {found['dtype']}, {found['bandwidth'] / 1e9:.3g} GB/s")
+    console.show(
+        f"{out}: {found['flops'] / 1e12:.3g} T operations/s in {found['dtype']}, {found['bandwidth'] / 1e9:.3g} GB/s"
+    )
     return console.OK
 
 
@@ -154,15 +156,17 @@ def _scorers_line(config: Config) -> str:
     return f"\n{scorer_gpus(config):g} GPUs more for cluster.scorer_workers={count}: {names}" if count else ""
 
 
-def _tables(made: Plan, device: Device) -> list[Table]:
-    memory = Table(title=f"GB of {made.device_memory / 1e9:.1f} (of {device.memory / 1e9:g}; the rest is CUDA's own)")
+def _tables(made: Plan, device: Device) -> list[PlainTable]:
+    memory = PlainTable(
+        title=f"GB of {made.device_memory / 1e9:.1f} (of {device.memory / 1e9:g}; the rest is CUDA's own)"
+    )
     for name in ("", *made.memory):
         memory.add_column(name, justify="right" if name else "left")
     parts = list(dict.fromkeys(part for column in made.memory.values() for part in column))
     for part in parts:
         memory.add_row(part, *(f"{column.get(part, 0.0) / 1e9:,.2f}" for column in made.memory.values()))
     memory.add_row("together", *(f"{sum(column.values()) / 1e9:,.2f}" for column in made.memory.values()), style="bold")
-    step = Table(title="seconds of a step")
+    step = PlainTable(title="seconds of a step")
     step.add_column("")
     step.add_column("", justify="right")
     for part, seconds in made.seconds.items():

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from cluster import console
 from rewards.registry import check_reward
@@ -18,12 +17,13 @@ from rewards.sandbox.wire import pack
 from rl.config import Config, SourceConfig, load_config
 from rl.config.rewards import CustomRewardConfig
 from rl.data.rows import load_rows
+from rl.output.tables import PlainTable, Screen
 from rl.types import Message, Prompt, RewardItem, ScoreStatus, Task
 
 _SAMPLES = 8  # rows of the user's own data
 _ANSWER = 40  # characters of an answer in the table
 _LOAD_S = 180.0  # the file's own imports: transformers takes half a minute on a busy machine
-_MARKS = {OK: "[green]ok[/green]", NOTE: "[yellow]note[/yellow]", WRONG: "[red]wrong[/red]"}
+_MARKS = {OK: ("ok", "green"), NOTE: ("note", "yellow"), WRONG: ("wrong", "red")}
 
 
 def check(
@@ -38,14 +38,12 @@ def check(
     check_reward(reward)
     items = _own(rows) if rows is not None else samples()
     report = examine(reward, items, deadline_s, memory_mb)
-    screen = Console()
+    screen = Screen()
     screen.print(_table(spec, report["rows"], len(items)))
     if report["scores"]:
         screen.print(_score_table(items, report["scores"]))
     if report["printed"]:
-        screen.print(
-            f"it printed: {report['printed'].splitlines()[0][:200]!r} (in a run, this goes to the log)", markup=False
-        )
+        screen.print(f"it printed: {report['printed'].splitlines()[0][:200]!r} (in a run, this goes to the log)")
     if report["seconds_per_item"] is not None:
         screen.print(_cost(config, report["seconds_per_item"]))
     return console.OK if all(row[1] != WRONG for row in report["rows"]) else console.REFUSED
@@ -137,18 +135,18 @@ def _answer(reference: Any) -> str:
     return "" if reference is None else str(reference)
 
 
-def _table(spec: str, rows: Sequence[Sequence[str]], count: int) -> Table:
-    table = Table(title=f"{spec} on {count} sample rows", title_justify="left")
+def _table(spec: str, rows: Sequence[Sequence[str]], count: int) -> PlainTable:
+    table = PlainTable(title=f"{spec} on {count} sample rows", title_justify="left")
     for column in ("check", "", "found"):
         table.add_column(column, overflow="fold")
     for name, verdict, line in rows:
-        table.add_row(name, _MARKS[verdict], line.replace("[", "\\["))
+        table.add_row(name, Text(*_MARKS[verdict]), line)
     return table
 
 
-def _score_table(items: Sequence[RewardItem], scores: Sequence[Sequence[Any]]) -> Table:
+def _score_table(items: Sequence[RewardItem], scores: Sequence[Sequence[Any]]) -> PlainTable:
     """Which row got which score."""
-    table = Table(title="scores", title_justify="left")
+    table = PlainTable(title="scores", title_justify="left")
     for column in ("row", "answer", "score", "note"):
         table.add_column(column, overflow="fold", justify="right" if column == "score" else "left")
     for item, (row, status, value, detail) in zip(items, scores, strict=True):
@@ -156,7 +154,7 @@ def _score_table(items: Sequence[RewardItem], scores: Sequence[Sequence[Any]]) -
         answer = answer if len(answer) <= _ANSWER else answer[: _ANSWER - 3] + "..."
         note = detail if status == ScoreStatus.OK else f"{status}: {detail}" if detail else status
         number = "none" if value is None else f"{value:g}"
-        table.add_row(*(text.replace("[", "\\[") for text in (str(row), answer, number, note)))
+        table.add_row(str(row), answer, number, note)
     return table
 
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from cluster import console
 from cluster.run import cache_gate, preflight
@@ -17,6 +16,7 @@ from cluster.run.objective import announce
 from cluster.run.status import StatusBoard
 from rl.config import Config, load_config, to_yaml
 from rl.evaluation import Evaluation
+from rl.output.tables import Screen
 from rl.protocols import Tracker
 from rl.tracking import report
 from rl.tracking.intervals import intervals
@@ -31,7 +31,7 @@ SAME_TWICE = "one evaluation: before and after are the same number"
 def train(recipe: str, overrides: Sequence[str]) -> int:
     """A whole run, or the rest of one; the trained policy goes to ``run_dir/policy``."""
     began = time.monotonic()
-    config, screen = load_config(recipe, overrides), Console()
+    config, screen = load_config(recipe, overrides), Screen()
     check_output(config)
     if already_finished(config, screen):
         return console.OK
@@ -72,14 +72,14 @@ def train(recipe: str, overrides: Sequence[str]) -> int:
 
 def show_settings(recipe: str, overrides: Sequence[str]) -> int:
     """Print the whole config of a run: a YAML file that ``--recipe`` takes."""
-    print(to_yaml(load_config(recipe, overrides)), end="")
+    console.show(to_yaml(load_config(recipe, overrides)), end="")
     return console.OK
 
 
 def sft(recipe: str, overrides: Sequence[str]) -> int:
     """Fine-tuning in this process, held-out evaluation before and after; the policy goes to ``run_dir/policy``."""
     began = time.monotonic()
-    config, screen = load_config(recipe, overrides), Console()
+    config, screen = load_config(recipe, overrides), Screen()
     check_output(config)
     inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config), answered=True)
     preflight.check_solutions(inputs)
@@ -99,7 +99,7 @@ def sft(recipe: str, overrides: Sequence[str]) -> int:
 def evaluate(recipe: str, overrides: Sequence[str]) -> int:
     """One held-out evaluation of ``policy.path``, in a run folder of its own (``NAME-eval`` unless named)."""
     began = time.monotonic()
-    config, screen = load_config(recipe, overrides), Console()
+    config, screen = load_config(recipe, overrides), Screen()
     if not any(override.strip().startswith("name=") for override in overrides):
         config = dataclasses.replace(config, name=f"{config.name}-eval")
     check_output(config)

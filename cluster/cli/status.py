@@ -12,6 +12,8 @@ from cluster import console
 
 Run = Annotated[Path, typer.Argument(help="A run's folder, or its name in runs/.")]
 
+LONGEST = 400  # characters of what one actor does
+
 
 def register(app: typer.Typer) -> None:
     app.command("status")(status)
@@ -33,28 +35,29 @@ def status(
 
 
 def show(run_dir: Path) -> int:
-    from rich.console import Console
-    from rich.table import Table
-
     from cluster.run.status import driver_state, read_status
+    from rl.output.printable import printable
+    from rl.output.tables import PlainTable, Screen
 
     found = read_status(run_dir)
-    table = Table(box=None, pad_edge=False)
+    table = PlainTable(box=None, pad_edge=False)
     for column in ("actor", "doing", "s", "weights", "last beat s", "process"):
         table.add_column(column, justify="right" if column in ("s", "weights", "last beat s") else "left")
     for actor in found.actors:
         version = "" if actor.version is None else str(actor.version)
         beat = "none" if actor.beat_age_s is None else f"{actor.beat_age_s:.1f}"
         where = "" if actor.pid is None else f"{actor.pid} on {actor.host}"
-        table.add_row(actor.name, actor.doing, f"{actor.seconds:.0f}", version, beat, where)
-    screen = Console(highlight=False, soft_wrap=True)
+        cells = (actor.name, actor.doing, f"{actor.seconds:.0f}", version, beat, where)
+        table.add_row(*(printable(cell, limit=LONGEST) for cell in cells))
+    screen = Screen(soft_wrap=True)
     driver = driver_state(found)
-    screen.print(f"{found.phase}, step {found.step} of {found.steps}; driver {found.pid} on {found.host}: {driver}")
+    line = f"{found.phase}, step {found.step} of {found.steps}; driver {found.pid} on {found.host}: {driver}"
+    screen.print(printable(line, limit=LONGEST))
     if found.actors:
         screen.print(table)
     if found.queues:
         screen.print("waiting: " + ", ".join(f"{count} {name}" for name, count in found.queues.items()))
-    screen.print(found.sentence if found.actors else "no actors", markup=False)
+    screen.print(printable(found.sentence if found.actors else "no actors", limit=2 * LONGEST))
     return console.OK
 
 
@@ -67,5 +70,5 @@ def show_stacks(run_dir: Path, name: str) -> int:
     actors = {actor.name: dataclasses.replace(actor) for actor in (*found.actors, driver)}
     if name not in actors:
         raise ConfigError(f"--stacks {name!r}: no such actor; allowed: {', '.join(actors)}")
-    typer.echo(dump_stacks(run_dir, actors[name]))
+    console.show(dump_stacks(run_dir, actors[name]))
     return console.OK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -12,9 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from rl.errors import ConfigError, DeadlineError, UniGRPOError, WorkerError, first_line
+from rl.output.secrets import know, without_login
 
 PROBE_S = 5.0
 REQUEST_S = 60.0  # of one request; an upload of 500 MiB fits into it on a cluster's network
@@ -56,29 +58,27 @@ class Job:
 class JobServer:
     """The job server of the head at ``http://HOST:PORT``. Raises ConfigError, DeadlineError, HeadLostError.
 
-    address: may hold ``USER:PASSWORD@`` for a proxy before the head. The attribute ``address`` is without it: all that is
-    printed has that one.
+    What a proxy before the head asks for is in the environment, as for Ray's own command: ``RAY_JOB_HEADERS``.
     """
 
     def __init__(self, address: str) -> None:
-        self._url = checked_address(address)
-        self.address = without_password(self._url)
-        probe(self._url)
+        self.address = checked_address(address)
+        probe(self.address)
         use_token()
-        self._client = _client(self._url)
+        self._client = _client(self.address, headers())
 
     def again(self) -> JobServer:
         """A new connection to the same address."""
-        return JobServer(self._url)
+        return JobServer(self.address)
 
     def submit(self, job_id: str, entrypoint: str, runtime_env: dict[str, Any], metadata: dict[str, str]) -> None:
-        with _told(self._url):
+        with _told(self.address):
             self._client.submit_job(
                 submission_id=job_id, entrypoint=entrypoint, runtime_env=runtime_env, metadata=metadata
             )
 
     def job(self, job_id: str) -> Job:
-        with _told(self._url):
+        with _told(self.address):
             try:
                 details = self._client.get_job_info(job_id)
             except RuntimeError as error:
@@ -89,22 +89,22 @@ class JobServer:
 
     def jobs(self) -> list[Job]:
         """Submitted ones, the newest first."""
-        with _told(self._url):
+        with _told(self.address):
             found = [_job(details) for details in self._client.list_jobs() if details.submission_id]
         return sorted(found, key=lambda job: job.began_ms or 0, reverse=True)
 
     def stop(self, job_id: str) -> bool:
         """Whether it was running. It gets SIGTERM, and SIGKILL seconds later."""
-        with _told(self._url):
+        with _told(self.address):
             return bool(self._client.stop_job(job_id))
 
     def logs(self, job_id: str) -> str:
-        with _told(self._url):
+        with _told(self.address):
             return self._client.get_job_logs(job_id)
 
     def follow(self, job_id: str, write: Callable[[str], object]) -> Job:
         """Hand on what the job writes until it ends. Raises HeadLostError where the head goes away meanwhile."""
-        with _told(self._url):
+        with _told(self.address):
             asyncio.run(self._follow(job_id, write))
         return self._ended(job_id)
 
@@ -137,15 +137,16 @@ class JobServer:
 
 
 def checked_address(address: str) -> str:
-    """``http://HOST:PORT`` of HOST:PORT or a URL, with the user and password that it has. Raises ConfigError, without them."""
-    text, shown = address if "://" in address else f"http://{address}", without_password(address)
+    """``http://HOST:PORT`` of HOST:PORT or a URL. Raises ConfigError, also for one with a login in it, and without that."""
+    text, shown = address if "://" in address else f"http://{address}", without_login(address)
+    if "@" in address:
+        raise ConfigError(
+            f"--address {shown}: a login in it would be in the list of processes, for all users of this machine; for a proxy "
+            'before the head, set RAY_JOB_HEADERS=\'{"Authorization": "Basic ..."}\''
+        )
     try:
         url = urlsplit(text)
-        if url.netloc.count("@") > 1 or "@" in url.path + url.query + url.fragment:
-            raise ConfigError(f"--address {shown}: write @, /, ? and # in a user or password as %40, %2F, %3F and %23")
         fits = url.scheme in ("http", "https") and url.hostname and (url.port or url.scheme == "https")
-    except ConfigError:
-        raise
     except ValueError:
         fits = False
     if not fits:
@@ -155,11 +156,21 @@ def checked_address(address: str) -> str:
     return f"{url.scheme}://{url.netloc}"
 
 
-def without_password(text: str) -> str:
-    """An address without what stands before its last ``@``."""
-    start, mark, rest = text.partition("://")
-    scheme = start + mark if mark else ""
-    return scheme + (rest if mark else text).rpartition("@")[2]
+def headers() -> dict[str, str]:
+    """Of every request, from RAY_JOB_HEADERS. Raises ConfigError, which does not show them."""
+    text = os.environ.get("RAY_JOB_HEADERS", "")
+    try:
+        found = json.loads(text or "{}")
+        fits = isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
+    except (ValueError, RecursionError):
+        fits, found = False, {}
+    if not fits:
+        know(text)
+        raise ConfigError('RAY_JOB_HEADERS: expected a JSON object of texts, e.g. {"Authorization": "Basic ..."}')
+    for value in found.values():
+        know(value)
+        know(value.rpartition(" ")[2])
+    return found
 
 
 def probe(address: str) -> None:
@@ -168,7 +179,7 @@ def probe(address: str) -> None:
     try:
         socket.create_connection((url.hostname or "", url.port or 443), timeout=PROBE_S).close()
     except (OSError, OverflowError) as error:
-        text = f"--address {without_password(address)}: no Ray head answers within {PROBE_S:g} s: {error}"
+        text = f"--address {address}: no Ray head answers within {PROBE_S:g} s: {error}"
         raise DeadlineError(f"{text}; is `ray start --head` running there, and its dashboard's port open?") from error
 
 
@@ -178,13 +189,14 @@ def use_token() -> None:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
-def _client(address: str) -> Any:
+def _client(address: str, headers: dict[str, str]) -> Any:
     try:
         import aiohttp  # noqa: F401
         import requests  # noqa: F401
         from ray.job_submission import JobSubmissionClient
     except ImportError as error:
         raise ConfigError(f"submit needs ray's job client here: pip install 'ray[default]' ({error})") from error
+    os.environ.pop("RAY_API_SERVER_ADDRESS", None)  # Ray would take it in place of the address that it is given
     # All that is staged is wanted: Ray would leave out what lies below a folder called venv, too.
     os.environ["RAY_RUNTIME_ENV_IGNORE_GITIGNORE"] = "1"
     os.environ["RAY_OVERRIDE_RUNTIME_ENV_DEFAULT_EXCLUDES"] = ""
@@ -196,7 +208,7 @@ def _client(address: str) -> Any:
             return super()._do_request(method, endpoint, timeout=REQUEST_S, **options)
 
     with _told(address):
-        return Client(address)
+        return Client(address, headers=headers or None)
 
 
 @contextmanager
@@ -206,7 +218,7 @@ def _told(address: str) -> Iterator[None]:
     import requests
     from ray.exceptions import AuthenticationError
 
-    where = f"--address {without_password(address)}"
+    where = f"--address {address}"
     try:
         yield
     except UniGRPOError:
@@ -219,25 +231,15 @@ def _told(address: str) -> Iterator[None]:
     except requests.JSONDecodeError:
         raise ConfigError(f"{where}: what answers there is not Ray's job server") from None
     except (requests.ConnectionError, ConnectionError, aiohttp.ClientError) as error:
-        raise HeadLostError(f"{where}: lost the connection: {_shown(error, address)}") from None
+        raise HeadLostError(f"{where}: lost the connection: {first_line(error)}") from None
     except requests.HTTPError as error:
-        raise ConfigError(f"{where}: {_shown(error, address)}") from None
+        raise ConfigError(f"{where}: {first_line(error)}") from None
     except RuntimeError as error:
         if "WebSocket" in str(error):
             raise HeadLostError(f"{where}: the log's connection broke off") from None
-        raise ConfigError(f"{where}: {_shown(error, address)[:300]}") from None
+        raise ConfigError(f"{where}: {first_line(error)[:300]}") from None
     except ValueError as error:  # requests' own for an address that it cannot use
-        raise ConfigError(f"{where}: {_shown(error, address)[:300]}") from None
-
-
-def _shown(error: Exception, address: str) -> str:
-    """The first line of what a library says of an address, without its user and password in any spelling."""
-    text, url = first_line(error).replace(address, without_password(address)), urlsplit(address)
-    login = url.netloc.rpartition("@")[0]
-    for secret in (login, unquote(login), url.password or "", unquote(url.password or "")):
-        if len(secret) > 3:  # a shorter one would be read off the words that it is cut out of
-            text = text.replace(secret, "***")
-    return text
+        raise ConfigError(f"{where}: {first_line(error)[:300]}") from None
 
 
 def _job(details: Any) -> Job:

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cluster.actors.process import SECRETS_FILE
+from cluster.actors.process import NEVER, SECRETS_FILE
 from cluster.jobs.entry import CONFIG_FILE, MODULES
 from cluster.jobs.paths import (
     Kind,
@@ -36,6 +36,7 @@ from rewards.registry import require_named
 from rl.config import Config, SourceConfig, build_config, to_yaml
 from rl.data.places import ROOT, image_roots
 from rl.errors import ConfigError
+from rl.output.secrets import know
 from rl.tasks import GENERATORS
 
 CODE = ("rl", "rewards", "policies", "cluster")
@@ -240,8 +241,13 @@ def secrets_of(names: Sequence[str]) -> dict[str, str]:
     for name in names:
         if "=" in name or not name:
             raise ConfigError("--env: expected the name of an environment variable that is set here, not a value")
+        if NEVER.fullmatch(name) or "," in name:
+            raise ConfigError(
+                f"--env {name}: decides which programs and libraries a process loads; the cluster has its own"
+            )
         if name not in os.environ:
             raise ConfigError(f"--env {name}: not set in this environment")
+        know(os.environ[name])
     return {name: os.environ[name] for name in names}
 
 

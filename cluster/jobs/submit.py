@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cluster import console
+from cluster.actors.process import LISTED
 from cluster.jobs.entry import COMMANDS
 from cluster.jobs.requirements import packages
 from cluster.jobs.server import KILLED, HeadLostError, Job, JobServer
@@ -25,6 +25,7 @@ from cluster.jobs.shipping import Shipment, Shipping, collect, secrets_of, stage
 from cluster.weights.base import check_wire
 from rl.config import Config, load_config
 from rl.errors import ConfigError, DeadlineError
+from rl.output.secrets import without_login
 
 T = TypeVar("T")
 PYTHON = "$(command -v python || command -v python3)"  # in the head's shell; `cluster.jobs.entry` goes on from there
@@ -56,7 +57,13 @@ def submit(address: str, recipe: str, overrides: Sequence[str], options: Options
     server = JobServer(address)
     with tempfile.TemporaryDirectory(prefix="unigrpo-submit-") as folder:
         code = stage(shipment, values, Path(folder))
-        runtime_env = {**pip, "working_dir": f"{folder}/work", "py_modules": [str(package) for package in code]}
+        runtime_env: dict[str, Any] = {
+            **pip,
+            "working_dir": f"{folder}/work",
+            "py_modules": [str(package) for package in code],
+        }
+        if options.env:
+            runtime_env["env_vars"] = {LISTED: ",".join(options.env)}
 
         def start(server: JobServer) -> str:
             job_id = f"{shipment.config.name}-{secrets.token_hex(4)}"
@@ -65,9 +72,9 @@ def submit(address: str, recipe: str, overrides: Sequence[str], options: Options
             return job_id
 
         job_id = start(server)
-        _say(welcome(shipment.config, server.address, job_id))
+        console.say(welcome(shipment.config, server.address, job_id))
         if not options.wait:
-            _say(f"follow    unigrpo jobs logs {job_id} --follow --address {server.address}")
+            console.say(f"follow    unigrpo jobs logs {job_id} --follow --address {server.address}")
             return console.OK
         return Supervisor(server, start, options).run(job_id)
 
@@ -87,7 +94,7 @@ def prepare(recipe: str, overrides: Sequence[str], options: Options) -> Shipment
         attached = dataclasses.replace(attached, name=f"{config.name}-eval")
     shipment = collect(attached, options.shipping)
     for note in shipment.notes:
-        _say(f"note: {note}")
+        console.say(f"note: {note}")
     return shipment
 
 
@@ -104,13 +111,12 @@ def welcome(config: Config, address: str, job_id: str) -> str:
 
 
 def mlflow_link(config: Config) -> str:
-    """The tracking server, without a password that its address may hold; or the store in the run folder."""
+    """The tracking server, or the store in the run folder."""
     if not config.tracking.mlflow:
         return "off (tracking.mlflow=false)"
     if config.tracking.uri is None:
         return f"{config.run_dir}/mlflow.db (on the cluster; tracking.uri=http://... for a server)"
-    scheme, _, rest = config.tracking.uri.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if rest else config.tracking.uri
+    return without_login(config.tracking.uri)
 
 
 class Supervisor:
@@ -127,11 +133,11 @@ class Supervisor:
         try:
             return self._run(job_id)
         except KeyboardInterrupt:
-            _say(f"\n{self._left_behind}")
+            console.say(f"\n{self._left_behind}")
             return console.INTERRUPTED
 
     def _run(self, job_id: str) -> int:
-        written = _Resumed(sys.stdout.write)
+        written = _Resumed(write_log)
         while True:
             try:
                 job = self._server.follow(job_id, written)
@@ -145,12 +151,12 @@ class Supervisor:
             if not (job.lost and self._left):
                 return self._end(job)
             self._left -= 1
-            _say(f"warning: job {job_id} was lost ({why(job)}); submitted again, {self._left} times left")
+            console.say(f"warning: job {job_id} was lost ({why(job)}); submitted again, {self._left} times left")
             look = f"unigrpo jobs list --address {self._server.address}"
             self._left_behind = f"job {job_id} was lost, and may have been submitted again: look with {look}"
-            job_id, written = self._insist(self._start), _Resumed(sys.stdout.write)
+            job_id, written = self._insist(self._start), _Resumed(write_log)
             self._waits(job_id)
-            _say(f"job       {job_id}")
+            console.say(f"job       {job_id}")
 
     def _waits(self, job_id: str, condition: str = "") -> None:
         """What Ctrl-C leaves behind from here on."""
@@ -166,7 +172,7 @@ class Supervisor:
                 self._wait_for_head(error)
 
     def _wait_for_head(self, lost: HeadLostError) -> None:
-        _say(f"warning: {lost}; waiting for the head")
+        console.say(f"warning: {lost}; waiting for the head")
         ends = time.monotonic() + self._options.head_wait_s
         while True:
             try:
@@ -182,11 +188,11 @@ class Supervisor:
         if job.status == "SUCCEEDED":
             return console.OK
         if job.status == "STOPPED":
-            _say(f"job {job.id} was stopped")
+            console.say(f"job {job.id} was stopped")
             return console.INTERRUPTED
         if job.exit_code is None or job.lost:
             spent = f"; lost {self._options.resubmits + 1} times" if job.lost and self._options.resubmits else ""
-            _say(f"error: job {job.id} did not end by itself: {why(job)}{spent}")
+            console.say(f"error: job {job.id} did not end by itself: {why(job)}{spent}")
             return console.CRASHED
         return job.exit_code  # it has said why itself
 
@@ -209,11 +215,11 @@ class _Resumed:
         self._seen += len(text) - skipped
         if text[skipped:]:
             self._write(text[skipped:])
-            sys.stdout.flush()
 
     def again(self) -> None:
         self._skip = self._seen
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def write_log(text: str) -> None:
+    """A piece of a job's log. A bar of progress that is drawn over itself is lines, one below the other."""
+    console.show(text.replace("\r\n", "\n").replace("\r", "\n"), end="")

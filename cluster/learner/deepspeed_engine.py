@@ -35,6 +35,7 @@ from cluster.learner.zero_tensors import zero_tensors
 from rl.checkpoints.optimizer_files import SavedState, write_state
 from rl.errors import CheckpointError
 from rl.learner.engine import OptimizerConfig, StepResult, adamw, lr_at, training_tensors
+from rl.output.printable import LogFormatter
 
 Store = dist.Store  # pyright: ignore[reportPrivateImportUsage]
 LARGEST_BUCKET = 500_000_000
@@ -247,7 +248,7 @@ def _import_deepspeed(device: str, log: Path) -> Any:
     for handler in list(logger.handlers):
         logger.removeHandler(handler)
     handler = logging.FileHandler(log)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(LogFormatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
     warnings.filterwarnings("ignore", ".*_tensor. is deprecated", FutureWarning)  # its own, each time
     if device == "cpu":

@@ -17,6 +17,7 @@ from cluster.learner.batch_wire import WireBatch, from_wire
 from cluster.learner.offload import Offload
 from cluster.learner.one_rank import make_learner, tensors
 from cluster.weights.base import Published, open_wire
+from cluster.weights.buckets import open_store
 from cluster.weights.payload import Payload
 from rl.config import Config
 from rl.learner.update import UniGRPOLearner
@@ -40,9 +41,9 @@ class RankActor(HasHeartbeat):
         return this_device()
 
     def host_store(self) -> tuple[str, int]:
-        """Rank 0: where the other ranks find it. The port is the system's choice, taken at once: nobody can race us."""
+        """Rank 0: where the other ranks find it."""
         address = ray.util.get_node_ip_address()
-        self._store = TCPStore(address, 0, is_master=True, wait_for_workers=False)
+        self._store = open_store(address)
         return address, self._store.port
 
     def start(self, world_size: int, address: str | None = None, port: int = 0) -> None:

@@ -60,6 +60,7 @@ def open_run(config: Config, command: str, screen: Console, steps: int) -> Track
             config.tracking.experiment,
             resumes=resumes,
             warn=lambda text: _log.warning(text),
+            password_env=config.tracking.password_env,
         )
     try:
         trackers = _make_folder(config, command, screen, steps, keep_until)
@@ -73,6 +74,7 @@ def open_run(config: Config, command: str, screen: Console, steps: int) -> Track
                 params={"command": command, **dataclasses.asdict(config)},
                 experiment=config.tracking.experiment,
                 uri=config.tracking.uri,
+                password_env=config.tracking.password_env,
                 resume=resumes,
             )
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cluster import console
 from rewards.math.references import alternatives
 from rewards.registry import settings_of
 from rl.config import Config, EvaluationConfig, RolloutConfig, SourceConfig
@@ -100,7 +100,7 @@ def fit(
 def say(notes: Iterable[str]) -> None:
     """Before the run's log is open, notes go to stderr."""
     for note in notes:
-        print(f"note: {note}", file=sys.stderr, flush=True)
+        console.say(f"note: {note}")
 
 
 def _fitted(config: Config, room: Any, source: Loaded, notes: list[str], answered: bool) -> Loaded:

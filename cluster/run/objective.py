@@ -11,6 +11,7 @@ from rich.console import Console
 from rewards.registry import largest_of, reads_reference
 from rl.config import Config
 from rl.estimators import ESTIMATORS
+from rl.output.printable import said
 from rl.types import Prompt
 
 FILE = "objective.txt"
@@ -24,8 +25,8 @@ def announce(screen: Console, config: Config, train: Sequence[Sequence[Prompt]])
     lines = in_words(config, train)
     for line in lines:
         _log.info("%s", line)
-        screen.print(line, highlight=False)
-    (config.run_dir / FILE).write_text("\n".join(lines) + "\n", "utf-8")
+        screen.print(said(line), highlight=False, markup=False)
+    (config.run_dir / FILE).write_text("".join(f"{said(line)}\n" for line in lines), "utf-8")
 
 
 def in_words(config: Config, train: Sequence[Sequence[Prompt]]) -> list[str]:

@@ -7,12 +7,13 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cluster.actors.resources import place
 from cluster.plan.layout import scorers
+from cluster.run.private_ray import private_ray
 from cluster.weights.base import check_wire
 from cluster.workers.judge_server import judge_serving
 from rl.config import Config
@@ -114,18 +115,18 @@ def ray_running(config: Config) -> Iterator[None]:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
-    try:
-        if address is None:
-            ray.init(address="local", num_cpus=_actor_count(config), include_dashboard=False, **quiet)
-        else:
-            ray.init(address=address, **quiet)
-    except (ConnectionError, OSError, RuntimeError, ValueError, SystemExit) as error:
-        where = "a local Ray" if address is None else f"cluster.address={address}"
-        raise WorkerError(f"{where}: could not be started or reached: {first_line(error)}") from error
-    try:
+    with ExitStack() as stack:
+        try:
+            if address is None:
+                alone = stack.enter_context(private_ray())
+                ray.init(address="local", num_cpus=_actor_count(config), include_dashboard=False, **alone, **quiet)
+            else:
+                ray.init(address=address, **quiet)
+        except (ConnectionError, OSError, RuntimeError, ValueError, SystemExit) as error:
+            where = "a local Ray" if address is None else f"cluster.address={address}"
+            raise WorkerError(f"{where}: could not be started or reached: {first_line(error)}") from error
+        stack.callback(ray.shutdown)
         yield
-    finally:
-        ray.shutdown()
 
 
 def check_address(address: str | None) -> None:

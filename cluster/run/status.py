@@ -16,11 +16,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import psutil
 
-from cluster.actors.process import register_stacks, stacks_file
+from cluster.actors.process import recorded, register_stacks, stacks_file
 from cluster.run.session import Session
 from rl.checkpoints.files import write_whole
 from rl.config import Config
@@ -36,6 +36,12 @@ WRITE_EVERY_S = 1.0
 DUMP_S = 3.0  # for a dump of stacks to arrive
 
 _log = logging.getLogger(__name__)
+_UNKNOWN = ("version", "pid", "beat_age_s")  # of an actor, at first
+_TYPES: Mapping[str, type] = {
+    **dict.fromkeys(("name", "doing", "host", "phase", "sentence"), str),
+    **dict.fromkeys(("seconds", "beat_age_s", "time"), float),
+    **dict.fromkeys(("attempt", "version", "pid", "step", "steps"), int),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,9 @@ class Status:
     @property
     def age_s(self) -> float:
         return time.time() - self.time
+
+
+S = TypeVar("S", Status, ActorStatus)
 
 
 class StatusBoard:
@@ -176,11 +185,22 @@ def read_status(run_dir: Path) -> Status:
     file = run_dir / STATUS_FILE
     try:
         found = json.loads(file.read_text("utf-8"))
-        return Status(**{**found, "actors": [ActorStatus(**actor) for actor in found["actors"]]})
+        actors = [_typed(ActorStatus(**actor)) for actor in found["actors"]]
+        queues = {str(name): int(count) for name, count in found["queues"].items()}
+        return _typed(Status(**{**found, "actors": actors, "queues": queues}))
     except OSError as error:
         raise ConfigError(f"{file}: no such file; give the folder of a training run, e.g. runs/tiny") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ConfigError(f"{file}: not a status of this version: {error}") from error
+
+
+def _typed(found: S) -> S:
+    """The same with values of the right types. Raises ValueError, TypeError: the file is anybody's."""
+    values = {each.name: getattr(found, each.name) for each in dataclasses.fields(found) if each.name in _TYPES}
+    fitting = {name: _TYPES[name](value) for name, value in values.items() if value is not None or name not in _UNKNOWN}
+    if not 0 <= (fitting.get("pid") or 0) < 1 << 31:
+        raise ValueError("pid: not the number of a process")
+    return dataclasses.replace(found, **fitting)
 
 
 def driver_state(status: Status) -> str:
@@ -199,9 +219,8 @@ def dump_stacks(run_dir: Path, actor: ActorStatus) -> str:
         return f"{actor.name}: process {actor.pid} on {actor.host}; there: py-spy dump --pid {actor.pid}"
     file = stacks_file(run_dir, actor.name)
     before = file.read_text("utf-8", "replace") if file.is_file() else ""
-    if not before.startswith(f"process {actor.pid}\n"):  # not ready for the signal, which would end it
-        return f"{actor.name}: process {actor.pid} is still starting; py-spy dump --pid {actor.pid}"
-    os.kill(actor.pid, signal.SIGUSR1)
+    if not _ask(actor.pid, before):
+        return f"{actor.name}: process {actor.pid} is still starting, or gone; py-spy dump --pid {actor.pid}"
     ends = time.monotonic() + DUMP_S
     while time.monotonic() < ends:
         time.sleep(0.05)
@@ -209,6 +228,36 @@ def dump_stacks(run_dir: Path, actor: ActorStatus) -> str:
         if len(now) > len(before) and now.endswith("\n"):
             return now[len(before) :]
     return f"{actor.name}: process {actor.pid} does not answer signals: it is stopped, or waits for a device"
+
+
+def _ask(pid: int, stacks: str) -> bool:
+    """Send SIGUSR1 to the process that has written ``stacks``, and to no other: it would end one that is not ready for it.
+
+    The process is held by its descriptor, so that it is the same from the first look to the signal.
+    """
+    try:
+        process = os.pidfd_open(pid)
+    except (OSError, OverflowError):
+        return False
+    try:
+        if not stacks.startswith(recorded(pid)) or not _catches(pid, signal.SIGUSR1):
+            return False
+        signal.pidfd_send_signal(process, signal.SIGUSR1)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(process)
+
+
+def _catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler for a signal."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    masks = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")]
+    return bool(masks) and bool(int(masks[0], 16) >> (number - 1) & 1)
 
 
 def _status(state: WorkerState) -> ActorStatus:

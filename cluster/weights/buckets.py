@@ -7,6 +7,7 @@ scattered over ranks can gather them as they are needed.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import torch
 import torch.distributed as dist
 import xxhash
 from torch import Tensor
+from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from rl.errors import TrainingError, WorkerError
 from rl.types import WeightRef
@@ -90,6 +92,15 @@ def process_group(store: Any, rank: int, size: int, timeout_s: float, host: str,
     options = gloo._Options()
     options._devices, options._timeout = [gloo.create_device(hostname=host)], timedelta(seconds=timeout_s)
     return gloo(store, rank, size, options)
+
+
+def open_store(address: str) -> TCPStore:
+    """A store that others meet at, on this address alone: PyTorch would listen on all of them. The port is the system's choice,
+    taken at once: nobody can race us."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listening = socket.create_server((address, 0), family=family, backlog=1024)
+    port = listening.getsockname()[1]
+    return TCPStore(address, port, is_master=True, wait_for_workers=False, master_listen_fd=listening.detach())
 
 
 def send(

@@ -19,7 +19,7 @@ from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsa
 
 from cluster.actors.errors import TransferError
 from cluster.weights.base import Destination, Published, Ranks, WeightWire
-from cluster.weights.buckets import HOST, Intake, Slot, Way, layout, process_group, receive, send
+from cluster.weights.buckets import HOST, Intake, Slot, Way, layout, open_store, process_group, receive, send
 from cluster.weights.fingerprint import fingerprint
 from cluster.weights.payload import Payload
 from rl.errors import UniGRPOError
@@ -50,12 +50,12 @@ SEND = "send"
 
 
 class Outgoing:
-    """The sender's side. The port is the system's choice, taken at once: nobody can race us."""
+    """The sender's side."""
 
     def __init__(
         self, address: str, shapes: Mapping[str, tuple[int, ...]], takers: int, timeout_s: float, way: Way
     ) -> None:
-        self._store = TCPStore(address, 0, is_master=True, wait_for_workers=False)
+        self._store = open_store(address)
         self.transfer = Transfer(address, self._store.port, takers + 1, timeout_s, layout(shapes), way)
 
     def send(self, tensors: Iterable[Tensor]) -> None:

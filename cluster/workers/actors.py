@@ -18,6 +18,7 @@ from cluster.workers.batch_in_flight import Timed
 from cluster.workers.reward import ModelRewardWorker, Parts, RewardWorker
 from cluster.workers.rollout import RolloutWorker
 from rl.config import Config
+from rl.output.secrets import Secret
 from rl.types import Prompt, Rollout, Score, WeightRef
 
 Sampled = Timed[tuple[Rollout, ...]]  # one group, as its worker made it
@@ -63,9 +64,9 @@ class RolloutActor(HasHeartbeat):
 class RewardActor(HasHeartbeat):
     """A ``RewardWorker``."""
 
-    def __init__(self, config: Config, name: str, folder: str, secrets: Mapping[str, str]) -> None:
+    def __init__(self, config: Config, name: str, folder: str, secrets: Mapping[str, Secret]) -> None:
         self._config, self._name, self._folder = config, name, folder
-        os.environ.update(secrets)
+        os.environ.update({name: secret.reveal() for name, secret in secrets.items()})
         self._made: RewardWorker | None = None
 
     def ready(self) -> bool:

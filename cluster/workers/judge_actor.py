@@ -22,6 +22,7 @@ from cluster.actors.resources import Placement, selected
 from cluster.actors.waiting import gather, kill
 from cluster.workers.judge_server import TOKEN_ENV, JudgeServer, free_port, pointed_at
 from rl.config import Config
+from rl.output.secrets import Secret
 
 WHO = "judge server"
 _MARGIN_S = 60.0  # beyond the server's own deadline, for the actor's process to start
@@ -31,7 +32,7 @@ _CLOSE_S = 20.0
 class JudgeActor:
     """A ``JudgeServer`` elsewhere. One that Ray starts again has its constructor alone, so that starts the server."""
 
-    def __init__(self, config: Config, folder: str, token: str, port: int) -> None:
+    def __init__(self, config: Config, folder: str, token: Secret, port: int) -> None:
         enter(folder, config.run_dir, WHO)
         self._server = JudgeServer(config, token, port)
         self._server.launch()
@@ -58,7 +59,7 @@ def judge_on_ray(config: Config, placement: Placement) -> Iterator[tuple[Config,
     if judge.serve is None:
         yield config, placement
         return
-    token = secrets.token_urlsafe(24)
+    token = Secret(secrets.token_urlsafe(24))
     port = judge.port or (free_port() if config.cluster.address is None else 0)
     # One that comes back must be where the reward workers look for it, so only a port that was chosen here can come back.
     options = {

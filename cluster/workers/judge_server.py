@@ -18,13 +18,16 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from rewards.registry import settings_of
 from rl.config import Config
 from rl.errors import ConfigError, DeadlineError, WorkerError
+from rl.output.printable import said
+from rl.output.secrets import Secret, variable_names_secret
 
 TOKEN_ENV = "UNIGRPO_JUDGE_TOKEN"
 _GRACE_S = 10.0
@@ -32,6 +35,16 @@ _GRACE_S = 10.0
 # killed, it ends the whole group, so that no server of a dead run keeps a GPU.
 _GUARD = 'exec 3<&0; (cat <&3 >/dev/null; kill -KILL 0) & exec "$@" 3<&- </dev/null'
 logger = logging.getLogger(__name__)
+# What a server of a model needs of this process's environment. A secret is in none of them, whatever its name begins with.
+_ALLOWED = frozenset(
+    "PATH HOME USER LOGNAME SHELL LANG LANGUAGE TZ TMPDIR TERM VIRTUAL_ENV CONDA_PREFIX LD_LIBRARY_PATH CC CXX "
+    "SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE "
+    "HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy".split()
+)
+_ALLOWED_FAMILIES = (
+    "LC_", "XDG_", "CUDA_", "NVIDIA_", "NCCL_", "GLOO_", "ROCM_", "HIP_", "ROCR_", "VLLM_", "TORCH", "PYTORCH_", "TRITON_",
+    "HF_", "TRANSFORMERS_", "TOKENIZERS_", "OMP_", "MKL_", "OPENBLAS_",
+)  # fmt: skip
 
 
 @contextmanager
@@ -43,7 +56,8 @@ def judge_serving(config: Config) -> Iterator[Config]:
     if config.judge.serve is None:
         yield config
         return
-    token = os.environ[TOKEN_ENV] = secrets.token_urlsafe(24)  # where the reward looks for it; no config holds it
+    token = Secret(secrets.token_urlsafe(24))
+    os.environ[TOKEN_ENV] = token.reveal()  # where the reward looks for it; no config holds it
     server = JudgeServer(config, token)
     try:
         server.start()
@@ -65,13 +79,16 @@ def check_judge(config: Config) -> None:
             f"judge.command[0]={judge.command[0]!r}: no such program; install vllm in an environment of its own and "
             "give the path of its vllm, e.g. judge.command=[/opt/judge/bin/vllm]"
         )
+    for name in judge.env:
+        if name not in os.environ:
+            raise ConfigError(f"judge.env: {name} is not set in this environment")
 
 
 class JudgeServer:
     """``start`` returns when it answers; from then on, a server that ends is started again, ``restarts`` times at most."""
 
-    def __init__(self, config: Config, token: str, port: int = 0) -> None:
-        self._judge, self._token = config.judge, token
+    def __init__(self, config: Config, token: Secret | str, port: int = 0) -> None:
+        self._judge, self._token = config.judge, token if isinstance(token, Secret) else Secret(token)
         self._log = config.run_dir / "judge.log"
         self._port = port or config.judge.port or free_port()
         self.url = f"http://127.0.0.1:{self._port}/v1"
@@ -119,11 +136,13 @@ class JudgeServer:
         judge = self._judge
         self._log.parent.mkdir(parents=True, exist_ok=True)
         arguments = [*judge.command, "serve", str(judge.serve), "--host", "127.0.0.1", "--port", str(self._port)]
-        environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-        with self._log.open("ab") as log:
+        with _private_log(self._log) as log:
             self._process = subprocess.Popen(
                 ["/bin/sh", "-c", _GUARD, "sh", *arguments, "--served-model-name", "judge", *judge.args],
-                env={**environment, "VLLM_API_KEY": self._token},  # not in argv, which anyone can list
+                env={
+                    **environment(judge.env),
+                    "VLLM_API_KEY": self._token.reveal(),
+                },  # not in argv, which anyone can list
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -164,7 +183,24 @@ class JudgeServer:
 
     def _last_words(self) -> str:
         lines = Path(self._log).read_text(errors="replace").strip().splitlines() if self._log.exists() else []
-        return f"last line of {self._log}: {lines[-1][:200]}" if lines else f"{self._log} is empty"
+        return f"last line of {self._log}: {said(lines[-1], limit=200)}" if lines else f"{self._log} is empty"
+
+
+def environment(listed: Sequence[str] = ()) -> dict[str, str]:
+    """What the server gets of this process's environment. listed: variables that it needs besides, secrets as well."""
+    mine = {
+        name: value
+        for name, value in os.environ.items()
+        if (name in _ALLOWED or name.startswith(_ALLOWED_FAMILIES)) and not variable_names_secret(name)
+    }
+    return {**mine, **{name: os.environ[name] for name in listed if name in os.environ}}
+
+
+def _private_log(file: Path) -> IO[bytes]:
+    """Open to append, for its owner alone: a server may write its key into it."""
+    opened = os.fdopen(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600), "ab")
+    os.fchmod(opened.fileno(), 0o600)  # it was there before
+    return opened
 
 
 def pointed_at(config: Config, url: str) -> Config:

@@ -52,7 +52,7 @@ def check_policy(path_or_name: str | Path) -> Path:
 def weight_shapes(folder: Path) -> list[tuple[int, ...]]:
     """Of the weights that a policy of this folder has, from config.json alone; tied ones once."""
     family, config = _family(folder)
-    module = empty_module(partial(Transformer, family.sizes(config)), torch.float32, "meta")
+    module = outline(partial(Transformer, family.sizes(config)))
     return [tuple(parameter.shape) for parameter in module.parameters()]
 
 

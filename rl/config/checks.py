@@ -9,6 +9,7 @@ from typing import Any
 
 from policies.samplers import AUTO, CACHES, CONFIDENCES, REMASKING, TEXT_SCHEDULES, UNMASKING
 from rl.config.lora import TARGETS
+from rl.config.private import check_secrets
 from rl.config.run_name import check_name
 from rl.config.sections import Config, SourceConfig
 from rl.errors import ConfigError
@@ -78,7 +79,9 @@ NOT_NEGATIVE = (
 
 def validate(config: Config) -> None:
     """Check ranges and relations. Raises ConfigError."""
-    flat = dict(flatten(dataclasses.asdict(config)))
+    settings = dataclasses.asdict(config)
+    check_secrets(settings)
+    flat = dict(flatten(settings))
     check_name(config.name)
     for key, registry in REGISTRIES.items():
         registry.require(key, flat[key])
@@ -126,7 +129,7 @@ def validate(config: Config) -> None:
         f"null, or sft.steps={config.sft.steps} or more",
     )
     if config.tracking.mlflow:
-        check_uri(config.tracking.uri)
+        check_uri(config.tracking.uri, config.tracking.password_env)
         check_experiment(config.tracking.experiment, config.tracking.uri)
     _validate_best(config)
     _validate_staleness(config)

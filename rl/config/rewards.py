@@ -80,6 +80,7 @@ class JudgeConfig:
     port      on loopback; 0 finds a free one
     gpus      that Ray sets aside for it
     restarts  how often a server that ends is started again
+    env       names of environment variables that its server gets as well, e.g. ``[HF_TOKEN]``; it gets no other secret
     """
 
     serve: str | None = None
@@ -88,4 +89,5 @@ class JudgeConfig:
     port: int = 0
     gpus: float = 0.0
     restarts: int = 3
+    env: list[str] = field(default_factory=list)
     start_deadline_s: float = 600.0

@@ -148,10 +148,15 @@ class SftConfig:
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """uri: an MLflow server; null keeps a SQLite store in the run folder. samples_freq: steps between sample tables."""
+    """uri: an MLflow server; null keeps a SQLite store in the run folder. samples_freq: steps between sample tables.
+
+    password_env  name of the environment variable with the password of a database: ``postgresql://USER@HOST/DATABASE``. A
+                  server's login is MLflow's own: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD
+    """
 
     mlflow: bool = True
     uri: str | None = None
+    password_env: str | None = None
     experiment: str = "unigrpo"
     samples_freq: int = 10
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from rl.output.printable import printable
 from rl.tracking.samples import Drawing
 
 SIDE = 144
@@ -31,7 +32,7 @@ def card(drawing: Drawing, side: int = SIDE) -> Image.Image:
     canvas.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
     pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(_TEXT)
     width = max(8, int(side / (0.52 * _TEXT)))
-    lines = textwrap.wrap(drawing.caption, width, max_lines=LINES, placeholder="...")
+    lines = textwrap.wrap(printable(drawing.caption, limit=LINES * width), width, max_lines=LINES, placeholder="...")
     for row, line in enumerate(lines):
         pen.text((0, side + 2 + row * _LINE), line, fill="black", font=font)
     pen.text((0, side + 2 + LINES * _LINE), verdict(drawing), fill=_colour(drawing), font=font)

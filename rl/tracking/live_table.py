@@ -15,9 +15,9 @@ from rich import box
 from rich.console import Console, RenderableType
 from rich.console import Group as Stacked
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
+from rl.output.printable import plain, said
+from rl.output.tables import PlainTable, Screen
 from rl.types import Group, Task
 
 # Title, metric, digits; a column is shown once its metric was logged, that of images once there was one.
@@ -48,7 +48,7 @@ class LiveTable:
         self, steps: int, *, console: Console | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._steps = steps
-        self._console = console or Console()
+        self._console = console or Screen()
         self._clock = clock
         self._phase = "starting"
         # Tuples, replaced and never changed: the terminal is redrawn from another thread.
@@ -112,7 +112,7 @@ class LiveTable:
         """Into the log, and on the screen: always, or only where no table shows it."""
         _log.info("%s", text)
         if always or not self._console.is_terminal:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(said(text), markup=False, highlight=False, soft_wrap=True)
 
     def _refresh(self) -> None:
         if self._closed or not self._console.is_terminal:
@@ -124,11 +124,11 @@ class LiveTable:
     def _render(self) -> RenderableType:
         """The last steps, over what the run does now; the latter alone while there are no steps."""
         rows, left = self._rows, self.seconds_left()
-        caption = Text("   ".join([self._phase, f"time left {duration(left)}", *self._waited]))
+        caption = plain("   ".join([self._phase, f"time left {duration(left)}", *self._waited]))
         if not rows:
-            return Text(self._phase if self._closed else f"{self._phase} ...")
+            return plain(self._phase if self._closed else f"{self._phase} ...")
         columns = self._fitting(rows)
-        table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+        table = PlainTable(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
         for title in self._cells(0, {}, columns):
             table.add_column(title.replace(" ", "\n"), justify="right", no_wrap=True)
         for step, metrics in rows:

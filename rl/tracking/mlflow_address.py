@@ -10,9 +10,10 @@ import os
 import re
 import sys
 from pathlib import Path
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from rl.errors import ConfigError, first_line
+from rl.output.secrets import Secret, know, redact
 
 DATABASES = ("postgresql", "mysql", "mssql")
 LONGEST_EXPERIMENT = 500
@@ -36,15 +37,35 @@ def sqlite_file(uri: str) -> Path | None:
     return None if found is None or found[1] == ":memory:" else Path(unquote(found[1]))
 
 
-def shown(uri: str) -> str:
-    """The address without the password in it."""
-    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", uri)
-
-
-def check_uri(uri: str | None) -> None:
+def check_uri(uri: str | None, password_env: str | None = None) -> None:
     """That MLflow takes such an address. Raises ConfigError."""
     if uri is not None and (problem := _problem(uri)):
-        raise ConfigError(f"tracking.uri={shown(uri)!r}: {problem}")
+        raise ConfigError(f"tracking.uri={redact(uri)!r}: {problem}")
+    if password_env is not None and not _takes_password(uri):
+        raise ConfigError(
+            f"tracking.password_env={password_env}: is for a database with a user, e.g. "
+            "tracking.uri=postgresql://USER@HOST/DATABASE; a server's login is MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD"
+        )
+
+
+def with_password(uri: str, password_env: str | None) -> str:
+    """The address as a database needs it: with the password in it, which ``redact`` knows from now on. Raises ConfigError."""
+    if password_env is None:
+        return uri
+    password = os.environ.get(password_env, "").strip()
+    if not password:
+        raise ConfigError(f"tracking.password_env={password_env}: the environment variable is not set")
+    secret = Secret(quote(password, safe=""))
+    know(password)
+    parts = urlsplit(uri)
+    user, _, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user}:{secret.reveal()}@{host}").geturl()
+
+
+def _takes_password(uri: str | None) -> bool:
+    parts = urlsplit(uri or "")
+    return parts.scheme.partition("+")[0] in DATABASES and "@" in parts.netloc
 
 
 def check_experiment(experiment: str, uri: str | None) -> None:
@@ -71,7 +92,7 @@ def _problem(uri: str) -> str:
     if kind == "sqlite":
         return _sqlite_problem(uri)
     if kind in DATABASES:
-        return "" if parts.netloc else f"no host in it; expected {parts.scheme}://USER:PASSWORD@HOST/DATABASE"
+        return "" if parts.netloc else f"no host in it; expected {parts.scheme}://USER@HOST/DATABASE"
     if kind == "databricks" or uri == "databricks":
         return "" if parts.netloc or uri == "databricks" else "expected databricks or databricks://PROFILE"
     if kind in ("databricks-uc", "uc") or uri in ("databricks-uc", "uc"):

@@ -14,14 +14,23 @@ from pathlib import Path
 from urllib.parse import SplitResult, quote, urlsplit
 
 from rl.errors import ConfigError, first_line
-from rl.tracking.mlflow_address import DATABASES, shown, sqlite_file, store_uri
+from rl.output.secrets import redact
+from rl.tracking.mlflow_address import DATABASES, sqlite_file, store_uri, with_password
 
 PROBE_S = 5.0  # to connect to a server
 ANSWER_S = 30.0  # for its answer; MLflow itself would try for minutes
 _SQLITE_MAGIC = b"SQLite format 3\0"
 
 
-def check_store(run_dir: Path, uri: str | None, experiment: str, *, resumes: bool, warn: Callable[[str], None]) -> None:
+def check_store(
+    run_dir: Path,
+    uri: str | None,
+    experiment: str,
+    *,
+    resumes: bool,
+    warn: Callable[[str], None],
+    password_env: str | None = None,
+) -> None:
     """That runs can be logged there: it answers, and its experiment was not deleted. Bounded in time.
 
     resumes: a run that goes on is not kept waiting for its monitoring; ``warn`` then gets what would refuse a new one.
@@ -29,13 +38,13 @@ def check_store(run_dir: Path, uri: str | None, experiment: str, *, resumes: boo
     Raises ConfigError.
     """
     place = uri or store_uri(run_dir)
+    full = with_password(place, password_env)
     if uri is not None and (problem := lacking(uri)):
-        raise ConfigError(f"tracking.uri={shown(uri)!r}: {problem}")
+        raise ConfigError(f"tracking.uri={redact(uri)!r}: {problem}")
     try:
-        stage = _stage(place, experiment)
+        stage = _stage(full, experiment)
     except (OSError, sqlite3.Error, RuntimeError) as error:
-        text = f"tracking.uri={place!r}: no MLflow store answers there: {first_line(error)}"
-        text = shown(text)
+        text = f"tracking.uri={redact(place)!r}: no MLflow store answers there: {first_line(error)}"
         if resumes or uri is None:
             warn(f"{text}; the run goes on, and logs there once it answers")
             return
@@ -44,7 +53,7 @@ def check_store(run_dir: Path, uri: str | None, experiment: str, *, resumes: boo
         ) from error
     if stage == "deleted":
         raise ConfigError(
-            f"tracking.experiment={experiment!r}: was deleted in MLflow ({shown(place)}); restore it there "
+            f"tracking.experiment={experiment!r}: was deleted in MLflow ({redact(place)}); restore it there "
             "(mlflow experiments restore), or give another name, e.g. tracking.experiment=new"
         )
 
@@ -85,7 +94,7 @@ def _driver_problem(uri: str) -> str:
     except ModuleNotFoundError as error:
         return f"{first_line(error)}, its driver; install it, or name another: {kind}+DRIVER://"
     except Exception as error:  # SQLAlchemy has many classes of errors; all are the address
-        return f"{first_line(error)}; expected {kind}://USER:PASSWORD@HOST/DATABASE"
+        return f"{first_line(error)}; expected {kind}://USER@HOST/DATABASE"
     return ""
 
 

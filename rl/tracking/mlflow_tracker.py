@@ -24,9 +24,10 @@ import numpy as np
 from rl.checkpoints.files import write_whole
 from rl.config.checks import flatten
 from rl.errors import first_line
+from rl.output.secrets import redact
 from rl.tracking.contact_sheet import sheet
 from rl.tracking.metrics_file import read_metrics
-from rl.tracking.mlflow_address import shown, sqlite_file, store_uri
+from rl.tracking.mlflow_address import sqlite_file, store_uri, with_password
 from rl.tracking.mlflow_names import LONGEST, clean_name
 from rl.tracking.mlflow_store import patient_for_seconds
 from rl.tracking.samples import Drawing, drawings, text_rows
@@ -77,6 +78,7 @@ class MlflowTracker:
     run_dir           holds the default store (``mlflow.db``, ``mlartifacts/``) and the run's id (``mlflow_run.json``)
     params            nested settings, logged once; on resume, one that changed becomes a tag ``resumed/{key}``
     uri               a tracking server; None for the SQLite store in the run folder
+    password_env      the environment variable with the password of ``uri``, where that is a database
     resume            go on with the run whose id the folder holds; steps that it has are not logged twice. Steps that
                       only ``metrics.jsonl`` has are added, to a new run as well
     retry_s           first pause after a failed write; it doubles up to 30 s
@@ -91,11 +93,12 @@ class MlflowTracker:
         params: Mapping[str, Any] | None = None,
         experiment: str = "unigrpo",
         uri: str | None = None,
+        password_env: str | None = None,
         resume: bool = False,
         retry_s: float = 1.0,
         close_deadline_s: float = 120.0,
     ) -> None:
-        self._run = _Run(run_dir, name, params or {}, experiment, uri, resume)
+        self._run = _Run(run_dir, name, params or {}, experiment, (uri, password_env), resume)
         self._queue: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._retry_s = retry_s
         self._close_deadline_s = close_deadline_s
@@ -182,16 +185,16 @@ class _Run:
         name: str,
         params: Mapping[str, Any],
         experiment: str,
-        uri: str | None,
+        place: tuple[str | None, str | None],
         resume: bool,
     ) -> None:
         self.run_id: str | None = None
         self.connected = False
         self._run_dir = run_dir.absolute()
         self._name = name
-        self._params = {clean_name(name): str(value)[:6000] for name, value in flatten(params, into_lists=True)}
+        self._params = {clean_name(name): redact(str(value))[:6000] for name, value in flatten(params, into_lists=True)}
         self._experiment = experiment
-        self._uri = uri
+        self._uri, self._password_env = place
         self._resume = resume
         self._client: Any = None
         self._steps: dict[str, set[int]] = {}
@@ -223,7 +226,9 @@ class _Run:
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it creates
         if self._client is None:
-            self._client = MlflowClient(tracking_uri=self._uri or store_uri(self._run_dir))
+            self._client = MlflowClient(
+                tracking_uri=with_password(self._uri or store_uri(self._run_dir), self._password_env)
+            )
         if self.run_id is None:
             self.run_id = self._earlier_run() or self._new_run()
             self._remember()
@@ -365,4 +370,4 @@ def _label(event: _Event) -> str:
 
 
 def _told(error: Exception) -> str:
-    return shown(first_line(error))
+    return first_line(error)

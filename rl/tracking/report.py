@@ -15,14 +15,16 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from rl.checkpoints.files import write_whole
 from rl.config import Config
+from rl.output.printable import said
+from rl.output.secrets import redact
+from rl.output.tables import PlainTable, Screen
 from rl.tracking.contact_sheet import side_by_side
 from rl.tracking.intervals import NORMAL, WILSON, Interval
 from rl.tracking.metrics_file import SAMPLES_FOLDER, Point, curve, read_metrics
-from rl.tracking.mlflow_address import shown, store_uri
+from rl.tracking.mlflow_address import store_uri
 from rl.tracking.samples import load_drawings
 from rl.types import Task
 
@@ -57,12 +59,12 @@ def finish(console: Console, config: Config, summary: Mapping[str, Any], rows: P
         lines.append(mlflow_command(run_dir, config.tracking.uri))
     for index, line in enumerate(lines):
         style = "yellow" if index < len(failed) else None
-        console.print(line, style=style, soft_wrap=True, highlight=False, markup=False)
+        console.print(said(line), style=style, soft_wrap=True, highlight=False, markup=False)
         _log.info("%s", line)
 
 
-def _as_text(table: Table) -> str:
-    wide = Console(file=io.StringIO(), width=120)
+def _as_text(table: PlainTable) -> str:
+    wide = Screen(file=io.StringIO(), width=120)
     with wide.capture() as shown:
         wide.print(table)
     return f"results:\n{shown.get().rstrip()}"
@@ -123,9 +125,9 @@ def read_summary(run_dir: Path) -> dict[str, Any] | None:
         return None
 
 
-def results_table(summary: Mapping[str, Any]) -> Table:
+def results_table(summary: Mapping[str, Any]) -> PlainTable:
     """Held-out means: tasks in percent, then each other reward on its own scale, then sources in percent."""
-    table = Table(title=_TITLE, title_justify="left")
+    table = PlainTable(title=_TITLE, title_justify="left")
     for name in ("", "before", "after", "change"):
         table.add_column(name, justify="left" if not name else "right")
     scored_by, trained_on = summary.get("scored_by", {}), summary.get("trained_on", {})
@@ -145,12 +147,12 @@ def results_table(summary: Mapping[str, Any]) -> Table:
     return table
 
 
-def evaluation_table(summary: Mapping[str, Any]) -> Table:
+def evaluation_table(summary: Mapping[str, Any]) -> PlainTable:
     """One evaluation: the mean, how many scores it is of, and its 95% interval. Scales as in ``results_table``."""
     intervals = summary["intervals"]
     used = [_METHODS[name] for name in _METHODS if any(one["method"] == name for one in intervals.values())]
     caption = f"95% intervals: {'; '.join(used)}" if used else None
-    table = Table(title=_TITLE, title_justify="left", caption=caption, caption_justify="left")
+    table = PlainTable(title=_TITLE, title_justify="left", caption=caption, caption_justify="left")
     for name in ("", "score", "n", "95% interval"):
         table.add_column(name, justify="left" if not name else "right", no_wrap=bool(name))
     scored_by = summary.get("scored_by", {})
@@ -214,7 +216,7 @@ def montage(run_dir: Path) -> Path | None:
 def mlflow_command(run_dir: Path, uri: str | None = None) -> str:
     """The shell command that opens MLflow on the run, or where its server is."""
     if uri and uri.lower().startswith(("http:", "https:", "databricks")):
-        return f"MLflow: {shown(uri)}"
+        return f"MLflow: {redact(uri)}"
     program = "mlflow" if shutil.which("mlflow") else str(Path(sys.executable).with_name("mlflow"))
     return shlex.join([program, "ui", "--backend-store-uri", uri or store_uri(run_dir)])
 

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from rl.output.printable import escaped_in_json
+from rl.output.secrets import redact
 from rl.types import Group, Prompt, Rollout, Score
 
 ROWS_FILE, ROWS_FOLDER = "rows.jsonl", "rows"
@@ -132,7 +134,7 @@ def _text_row(prompt: Prompt, rollout: Rollout, score: Score) -> dict[str, Any]:
         "score": _value(score),
         "status": str(score.status),
         "parts": json.dumps(_finite(score)),
-        "detail": score.detail,
+        "detail": redact(score.detail),
     }
 
 
@@ -151,5 +153,5 @@ def _pixels(path: Path) -> np.ndarray:
 
 def _write_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     if rows:
-        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        path.write_text(lines, "utf-8", errors="backslashreplace")  # half a surrogate pair is still valid JSON then
+        lines = "".join(escaped_in_json(json.dumps(row, ensure_ascii=False)) + "\n" for row in rows)
+        path.write_text(lines, "utf-8")

@@ -157,7 +157,7 @@ def test_a_judge_and_its_files(home: Path) -> None:
 @pytest.mark.parametrize(
     ("uri", "there"),
     [
-        ("https://me:secret@mlflow:5000/x", "https://me:secret@mlflow:5000/x"),
+        ("https://mlflow:5000/x", "https://mlflow:5000/x"),
         ("mlruns", "HOME/mlruns"),
         ("./out/mlruns", "HOME/out/mlruns"),
         ("sqlite:///mlflow.db", "sqlite:///HOME/mlflow.db"),

@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from cluster.actors.process import SECRETS_FILE, take_secrets
+from cluster.actors.process import LISTED, SECRETS_FILE, take_secrets
 from cluster.cli.app import app
 from cluster.jobs.entry import MODULES, MOVED, rays_python, why_not
 from cluster.jobs.server import HeadLostError, Job, _told, checked_address
@@ -94,11 +94,43 @@ def test_secrets_go_by_name_and_reach_the_process(tmp_path: Path, monkeypatch: p
     with pytest.raises(ConfigError, match="expected the name") as given:
         secrets_of(["REWARD_KEY=value-of-it"])
     assert "value-of-it" not in str(given.value) + str(missing.value)
-    (tmp_path / SECRETS_FILE).write_text('{"REWARD_KEY": "other"}')
-    take_secrets(tmp_path)
-    assert os.environ["REWARD_KEY"] == "other" and (tmp_path / SECRETS_FILE).stat().st_mode & 0o777 == 0o600
     config = Config(tracking=TrackingConfig(uri="https://me:password@mlflow:5000/x"))
     assert mlflow_link(config) == "https://mlflow:5000/x"
+
+
+@pytest.mark.parametrize("listed", [None, "", "REWARD_KEY", "REWARD_KEY,LD_PRELOAD,PYTHONPATH,OTHER"])
+def test_a_file_of_secrets_is_read_in_a_job_and_for_the_names_that_were_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: str | None
+) -> None:
+    monkeypatch.setenv("REWARD_KEY", "mine")
+    for name in (LISTED, "LD_PRELOAD", "PYTHONPATH", "OTHER", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    if listed is not None:
+        monkeypatch.setenv(LISTED, listed)
+    sent = {
+        "REWARD_KEY": "other",
+        "LD_PRELOAD": "/x.so",
+        "PYTHONPATH": "/x",
+        "https_proxy": "http://x",
+        "OTHER": ["no text"],
+    }
+    file = tmp_path / SECRETS_FILE
+    file.write_text(json.dumps(sent))
+    file.chmod(0o644)
+    before = dict(os.environ)
+    take_secrets(tmp_path)
+    assert dict(os.environ) == {**before, **({"REWARD_KEY": "other"} if listed else {})}
+    assert file.stat().st_mode & 0o777 == (0o600 if listed else 0o644)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONSTARTUP", "PATH", "BASH_ENV", "GLIBC_TUNABLES", LISTED],
+)
+def test_what_loads_programs_is_not_sent(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, os.environ.get(name, "x"))
+    with pytest.raises(ConfigError, match=f"--env {name}: decides which programs"):
+        secrets_of([name])
 
 
 def test_the_job_checks_for_every_dependency() -> None:

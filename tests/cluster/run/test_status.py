@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cluster.actors.process import register_stacks, stacks_file
+from cluster.actors.process import recorded, register_stacks, stacks_file, start_of
 from cluster.cli.app import app
 from cluster.run.session import session
 from cluster.run.status import (
@@ -103,10 +104,72 @@ def test_a_process_that_is_not_ready_for_the_signal_does_not_get_it(tmp_path: Pa
         starting = actor("rollout worker 0", "starting", pid=process.pid)
         assert f"py-spy dump --pid {process.pid}" in dump_stacks(tmp_path, starting)
         register_stacks(tmp_path, "rollout worker 0")  # of another process, as an earlier actor of that name left it
-        assert stacks_file(tmp_path, "rollout worker 0").read_text() == f"process {os.getpid()}\n"
+        assert stacks_file(tmp_path, "rollout worker 0").read_text() == recorded(os.getpid())
         assert "still starting" in dump_stacks(tmp_path, starting)
         process.communicate(b"\n")
         assert process.returncode == 0
+
+
+OWN_HANDLER = """
+import signal
+signal.signal(signal.SIGUSR1, lambda *_: print("signalled", flush=True))
+print("ready", flush=True)
+input()
+"""
+
+
+@pytest.mark.parametrize("program", ["print('ready', flush=True); input()", OWN_HANDLER])
+@pytest.mark.parametrize(
+    "record", ["process {pid}\n", "process {pid}, started gone\n", "process {pid}, started {ours}\n", ""]
+)
+def test_a_stranger_with_the_number_of_a_process_of_the_run_gets_no_signal(
+    tmp_path: Path, program: str, record: str
+) -> None:
+    """An old run folder, and a number that the system gave to somebody else since."""
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stranger:
+        assert stranger.stdout is not None and stranger.stdout.readline() == "ready\n"
+        file = stacks_file(tmp_path, "reward worker 3")
+        file.parent.mkdir()
+        file.write_text(record.format(pid=stranger.pid, ours=start_of(os.getpid())))
+        status(tmp_path, actor("reward worker 3", "scoring", 99.0, pid=stranger.pid))
+        shown = CliRunner().invoke(app, ["status", str(tmp_path), "--stacks", "reward worker 3"])
+        assert shown.exit_code == 0 and "is still starting, or gone" in shown.output
+        out, _ = stranger.communicate("\n")
+        assert (stranger.returncode, out) == (0, "")
+
+
+def test_a_process_that_would_be_ended_gets_no_signal_whatever_the_folder_says(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "print('ready', flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stranger:
+        assert stranger.stdout is not None and stranger.stdout.readline() == "ready\n"
+        file = stacks_file(tmp_path, "driver")
+        file.parent.mkdir()
+        file.write_text(recorded(stranger.pid))  # its number and its start, both right
+        assert "or gone" in dump_stacks(tmp_path, actor("driver", "x", pid=stranger.pid))
+        stranger.communicate("\n")
+        assert stranger.returncode == 0
+
+
+@pytest.mark.parametrize("pid", [0, -1, 2**40])
+def test_numbers_that_are_no_process_are_left_alone(tmp_path: Path, pid: int) -> None:
+    assert "or gone" in dump_stacks(tmp_path, actor("driver", "x", pid=pid))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"actors": "x"}, {"pid": "x"}, {"queues": ["a"]}, {"step": "[/x]"}, {"time": None}, {"pid": 2**40}, {"pid": -1}],
+)
+def test_a_status_of_other_types_is_one_line(tmp_path: Path, change: dict) -> None:
+    status(tmp_path, actor("a", "idle"))
+    file = tmp_path / "status.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    done = CliRunner().invoke(app, ["status", str(tmp_path)])
+    assert (
+        done.exit_code in (0, 2)
+        and "Traceback" not in done.stderr
+        and done.exception.__class__ in (SystemExit, type(None))
+    )
 
 
 def test_the_board_writes_while_the_run_goes_on_and_at_its_end(tmp_path: Path) -> None:

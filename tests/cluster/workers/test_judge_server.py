@@ -18,7 +18,7 @@ from cluster.actors.waiting import kill
 from cluster.workers.actors import RewardActor
 from cluster.workers.batch_in_flight import Timed
 from cluster.workers.judge_actor import judge_on_ray
-from cluster.workers.judge_server import JudgeServer, check_judge, judge_serving
+from cluster.workers.judge_server import JudgeServer, check_judge, environment, judge_serving
 from rewards.mix import RewardMix
 from rl.config import build_config
 from rl.errors import ConfigError, DeadlineError, WorkerError
@@ -112,6 +112,30 @@ def test_a_server_dies_with_a_run_that_is_killed(tmp_path, monkeypatch):
     assert not psutil.pid_exists(int(run.stdout))
 
 
+def test_a_server_gets_what_it_needs_and_no_secret_that_is_not_listed(monkeypatch):
+    secrets = ("OTHER_SECRET", "OPENAI_API_KEY", "HF_TOKEN", "VLLM_API_KEY", "AWS_SESSION_TOKEN", "UNIGRPO_JUDGE_TOKEN")
+    for name in (*secrets, "HF_HOME", "CUDA_VISIBLE_DEVICES", "PYTHONPATH", "LD_PRELOAD"):
+        monkeypatch.setenv(name, f"canary-of-{name}")
+    found = environment()
+    assert {"PATH", "HF_HOME", "CUDA_VISIBLE_DEVICES"} <= found.keys()
+    assert not {*secrets, "PYTHONPATH", "LD_PRELOAD"} & found.keys()
+    assert environment(["HF_TOKEN", "NOT_SET"]) == {**found, "HF_TOKEN": "canary-of-HF_TOKEN"}
+
+
+def test_its_log_is_its_owners_and_no_message_has_its_key(config):
+    tells = "import os, sys; print('key', os.environ['VLLM_API_KEY'], os.environ.get('OTHER_SECRET'), '\x1b[2J'); sys.exit(3)"
+    command = [sys.executable, "-c", tells]
+    (config.run_dir).mkdir()
+    (config.run_dir / "judge.log").touch(0o644)
+    server = JudgeServer(
+        dataclasses.replace(config, judge=dataclasses.replace(config.judge, command=command)), "canary-1f"
+    )
+    with pytest.raises(WorkerError, match=r"last line of .*: key \*\*\* None \\x1b\[2J") as ended:
+        server.start()
+    server.close()
+    assert "canary" not in str(ended.value) and (config.run_dir / "judge.log").stat().st_mode & 0o777 == 0o600
+
+
 def test_mistakes_are_found_before_anything_starts(config):
     nowhere = dataclasses.replace(config, judge=dataclasses.replace(config.judge, command=["no-such-vllm"]))
     with pytest.raises(ConfigError, match="judge.command.*no such program"):
@@ -124,8 +148,8 @@ def test_on_ray_an_actor_supervises_it_and_is_started_again_with_it(config, home
     placement = place(make_config(home, "cluster.mode=ray"))
     with judge_on_ray(config, placement) as (pointed, placed):
         url = pointed.rewards.settings["judge"]["url"]
-        token = placed.secrets["UNIGRPO_JUDGE_TOKEN"]
-        assert token not in repr(placed) + repr(pointed) and "UNIGRPO_JUDGE_TOKEN" not in os.environ
+        token = placed.secrets["UNIGRPO_JUDGE_TOKEN"].reveal()
+        assert token not in f"{placed} {pointed} {placed.secrets}" and "UNIGRPO_JUDGE_TOKEN" not in os.environ
         (server,) = servers(url)
         supervisor = server.parent()
         assert supervisor is not None and supervisor.pid != os.getpid()

@@ -17,8 +17,9 @@ from mlflow import MlflowClient
 
 from rl.config import build_config
 from rl.errors import ConfigError
+from rl.output.secrets import redact
 from rl.tracking import mlflow_store
-from rl.tracking.mlflow_address import check_uri, shown, store_uri
+from rl.tracking.mlflow_address import check_uri, store_uri, with_password
 from rl.tracking.mlflow_store import check_store
 
 ROOT = Path(__file__).parents[3]
@@ -83,12 +84,12 @@ REFUSED = {
     ":5000": "http://HOST:PORT of a server",
     "none": "null for a store in the run folder",
     "http://h:5000\t": "without blanks",
-    "postgresql:/x": "postgresql://USER:PASSWORD@HOST/DATABASE",
+    "postgresql:/x": "postgresql://USER@HOST/DATABASE",
 }
 TAKEN = [
-    None, "http://localhost:5000", "https://user:secret@mlflow.example.org/team", "HTTP://a", "http://[::1]:5000",
+    None, "http://localhost:5000", "https://mlflow.example.org/team", "HTTP://a", "http://[::1]:5000",
     "http://a/", "sqlite:///x.db", "sqlite:////data/a b/x.db", "sqlite+pysqlite:////data/x.db?timeout=3", "databricks",
-    "databricks://profile", "postgresql://u:p@h/d", "mysql+pymysql://u@h:3306/d", "mssql+pyodbc://u@h/d",
+    "databricks://profile", "postgresql://u@h/d", "mysql+pymysql://u@h:3306/d", "mssql+pyodbc://u@h/d",
 ]  # fmt: skip
 
 
@@ -142,8 +143,32 @@ def test_an_address_is_not_looked_at_where_mlflow_is_off() -> None:
     build_config([("test", {"tracking": {"mlflow": False, "uri": "htp://x"}})])
 
 
-def test_a_password_is_not_shown() -> None:
-    assert shown("could not reach http://me:secret@a:1/x") == "could not reach http://me:***@a:1/x"
+LOGINS = [
+    "http://me:hush-7391@a:1/x", "https://hush-7391@a", "postgresql://u:hush-7391@h/d", "mysql+pymysql://u:1/hush-7391@h/d",
+    "plugin://u:hush'7391@h", "HTTP://me:12?hush-7391@a",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("on", [True, False])
+@pytest.mark.parametrize("uri", LOGINS)
+def test_an_address_with_a_login_is_refused_without_it(uri: str, on: bool) -> None:
+    with pytest.raises(ConfigError, match="tracking.uri: a URL with a login") as caught:
+        build_config([("test", {"tracking": {"mlflow": on, "uri": uri}})])
+    assert "7391" not in str(caught.value) and "MLFLOW_TRACKING_PASSWORD" in str(caught.value)
+
+
+def test_a_database_gets_its_password_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB_WORD", "hu/sh@7391 \n")
+    config = build_config([("test", {"tracking": {"uri": "postgresql://u@h:1/d?x=1", "password_env": "DB_WORD"}})])
+    full = with_password(str(config.tracking.uri), config.tracking.password_env)
+    assert full == "postgresql://u:hu%2Fsh%407391@h:1/d?x=1"
+    assert "7391" not in redact(f"no way to {full}, hu/sh@7391")
+    monkeypatch.delenv("DB_WORD")
+    with pytest.raises(ConfigError, match="password_env=DB_WORD: the environment variable is not set"):
+        with_password("postgresql://u@h/d", "DB_WORD")
+    for uri in (None, "http://a:1", "postgresql://h/d", "sqlite:///x.db"):
+        with pytest.raises(ConfigError, match="is for a database with a user"):
+            check_uri(uri, "DB_WORD")
 
 
 def refusal(run_dir: Path, uri: str | None, experiment: str = "unigrpo") -> str:

@@ -162,7 +162,7 @@ def test_every_row_of_an_evaluation_is_kept(tmp_path: Path):
 
 def test_a_server_is_named_instead_of_a_command(tmp_path: Path):
     assert report.mlflow_command(tmp_path, "https://mlflow.example.org") == "MLflow: https://mlflow.example.org"
-    assert report.mlflow_command(tmp_path, "http://me:secret@a:1") == "MLflow: http://me:***@a:1"
+    assert report.mlflow_command(tmp_path, "http://me:secret@a:1") == "MLflow: http://***@a:1"
     assert report.mlflow_command(tmp_path, "databricks") == "MLflow: databricks"
     assert "--backend-store-uri sqlite+pysqlite:///x.db" in report.mlflow_command(tmp_path, "sqlite+pysqlite:///x.db")
 

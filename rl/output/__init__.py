@@ -1,0 +1,1 @@
+"""What leaves the program: text that is safe to show, and secrets that are not shown."""
