@@ -220,6 +220,7 @@ def plan(
     calibration: Annotated[Path | None, typer.Option(help="What plan --calibrate wrote on such a GPU.")] = None,
     calibrate: Annotated[Path | None, typer.Option(help="Measure this machine's device into a file, and end.")] = None,
     device: Annotated[str, typer.Option(help="What --calibrate measures.")] = "cuda",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: bytes and seconds.")] = False,
 ) -> None:
     """Whether a run fits on a GPU, and how long its steps take: memory and seconds by part, from sizes alone."""
 
@@ -228,7 +229,7 @@ def plan(
 
         if calibrate is not None:
             return plan.calibrate(calibrate, device)
-        return plan.plan(recipe, words or [], calibration)
+        return plan.plan(recipe, words or [], calibration, as_json)
 
     console.run(body)
 
