@@ -13,12 +13,14 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.parity.ranks import fork_ranks
+from cluster.learner.deepspeed_engine import _import_deepspeed
 
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
 PROMPT, RESPONSE = 64, 192  # tokens
@@ -69,10 +71,25 @@ def layouts() -> list[Layout]:
     return found
 
 
-def measure(layout: Layout, deadline_s: float = 120.0) -> float:
-    """Bytes of the fullest rank at its peak."""
-    from benchmarks.parity.ranks import fork_ranks
+def planned(layout: Layout) -> float:
+    """Bytes of a learner rank by ``unigrpo plan``'s arithmetic, host and device together."""
+    from cluster.cli.plan import adapter_of
+    from cluster.plan.memory import learner_memory
+    from cluster.plan.plan import Model, training_of
+    from cluster.plan.seconds import Sampler
+    from policies.families.registry import family_of
+    from policies.files.folders import find_policy, read_config
 
+    config = _config(layout, Path("runs"))
+    folder = read_config(find_policy(config.policy.path))
+    sizes = family_of(folder["model_type"]).sizes(folder)
+    model = Model(sizes, adapter_of(config.learner.lora, sizes))
+    longest = Sampler("text", 1.0, PROMPT + RESPONSE, RESPONSE, 1)
+    return sum(learner_memory(sizes, training_of(config, model, longest)).values())
+
+
+def measure(layout: Layout, deadline_s: float = 600.0) -> float:
+    """Bytes of the fullest rank at its peak."""
     with tempfile.TemporaryDirectory() as folder:
         fork_ranks(layout.ranks, lambda rank: _rank(layout, rank, Path(folder)), deadline_s)
         return max(float((Path(folder) / f"{rank}.txt").read_text()) for rank in range(layout.ranks))
@@ -139,3 +156,41 @@ def _status(name: str) -> int:
     """Bytes, of a line of /proc/self/status."""
     lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
     return int(lines[name].split()[0]) * 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", default=[], help="layouts whose name has one of these in it")
+    parser.add_argument("--out", type=Path, help="where the JSON goes; what it has already is kept")
+    options = parser.parse_args()
+    if any(os.environ.get(name) != value for name, value in ALLOCATOR.items()):
+        os.execve(
+            sys.executable,
+            [sys.executable, "-m", "benchmarks.parity.plan_memory", *sys.argv[1:]],
+            os.environ | ALLOCATOR,
+        )
+    found = json.loads(options.out.read_text()) if options.out and options.out.exists() else {}
+    _warm_up()
+    print(f"{'layout':30} {'ranks':>5} {'plan MiB':>9} {'peak MiB':>9} {'plan/peak':>9}")
+    for layout in layouts():
+        if layout.name in found or (options.only and not any(part in layout.name for part in options.only)):
+            continue
+        plan, peak = planned(layout), measure(layout)
+        found[layout.name] = {"plan": plan, "peak": peak}
+        print(f"{layout.name:30} {layout.ranks:5} {plan / MIB:9.1f} {peak / MIB:9.1f} {plan / peak:9.2f}", flush=True)
+        if options.out:
+            options.out.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def _warm_up() -> None:
+    """What every layout needs is imported, and called once, before processes are forked."""
+    import torch
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        _import_deepspeed("cpu", Path(folder) / "log")
+        _train(Layout("", 1, ("learner.engine=torch", "learner.micro_batch_size_per_gpu=2")), 0, Path(folder), None)
+
+
+if __name__ == "__main__":
+    main()

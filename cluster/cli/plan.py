@@ -114,8 +114,11 @@ def _verdict(asked: Asked, made: Plan, proposal: Proposal | None) -> str:
     gpus = asked.gpus or made.layout.gpus
     told = "" if made.fits else "[red]Does not fit.[/red] "
     if proposal is not None:
-        with_ = f"{' '.join(proposal.settings)} ({proposal.plan.used / 1e9:,.1f} GB, {proposal.plan.samples_per_hour:,.0f} samples/h)"
-        return f"{told}{'Faster' if made.fits else 'It fits'} on {gpus} x {asked.device.name} with: {with_}"
+        better = proposal.plan
+        return (
+            f"{told}{'Faster' if made.fits else 'It fits'} on {gpus} x {asked.device.name} with: "
+            f"{' '.join(proposal.settings)} ({better.used / 1e9:,.1f} GB, {better.samples_per_hour:,.0f} samples/h)"
+        )
     if made.fits:
         return f"Fits: {made.used / 1e9:,.1f} GB of {made.device_memory / 1e9:,.1f}."
     return f"{told}Nothing that was tried makes it fit on {gpus} x {asked.device.name}; {_way_out(asked)}"

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cluster.plan.zero_sizes import LARGEST_BUCKET, LIVE_PARAMETERS, stage_of
 from cluster.plan.sizes import Adapter, backward_numbers, parameters, saved_numbers
+from cluster.plan.zero_sizes import LARGEST_BUCKET, LIVE_PARAMETERS, stage_of
 from policies.network.transformer import TransformerConfig
 from rl.learner.adamw8bit import BLOCK
 

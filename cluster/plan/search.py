@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+from cluster.plan.layout import wire_shares_device
 from cluster.plan.plan import Assumed, Model, Plan, make_plan
 from cluster.plan.seconds import Device
-from cluster.weights.base import WIRES
 from rl.config import Config
 from rl.errors import ConfigError
 
@@ -135,7 +135,7 @@ def _allowed(config: Config, division: Mapping[str, Any], typed: Collection[str]
         return False
     if PLACEMENT in typed and cluster.placement not in ("auto", division[PLACEMENT]):
         return False
-    if apart and WIRES[cluster.weight_sync].shares_device:
+    if apart and wire_shares_device(config):
         return False
     return not (division[TURNS] and (config.max_staleness or cluster.mode != "ray"))
 

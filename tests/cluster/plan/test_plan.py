@@ -21,8 +21,8 @@ from cluster.plan.sizes import adapter, forward_flops, parameters, saved_numbers
 from policies.lora import LoraLinear, adapters
 from policies.network.experts import ExpertsConfig
 from policies.network.transformer import Transformer, TransformerConfig
-from rl.config.lora import TARGETS
 from rl.config import Config, build_config
+from rl.config.lora import TARGETS
 from rl.errors import ConfigError
 
 LLADA_8B = TransformerConfig(126_464, 4096, 32, 32, 12_288)
