@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +70,7 @@ def _asked(recipe: str, words: Sequence[str], calibration: Path | None) -> Asked
     config = load_config(recipe, overrides)
     check_wire(config)
     folder = read_config(find_policy(config.policy.path))
-    family = family_of(folder.get("model_type"))
-    sizes = family.sizes(folder)
-    model = Model(sizes, adapter_of(config.learner.lora, sizes), family.vocabulary(folder, 0).codebook_size > 0)
+    model = model_of(config, folder)
     device = _device(str(own.get("gpu", "h100")), calibration)
     efficiency = Efficiency(own.get("sampler_efficiency", 0.4), own.get("learner_efficiency", 0.4))
     codes = int(own.get("image_codes", folder.get("num_vq_tokens", 1024)))
@@ -82,6 +80,13 @@ def _asked(recipe: str, words: Sequence[str], calibration: Path | None) -> Asked
         config = divide(config, model, device, assumed, gpus)
     typed = frozenset(word.partition("=")[0] for word in overrides)
     return Asked(config, model, device, assumed, gpus, typed)
+
+
+def model_of(config: Config, folder: Mapping[str, Any]) -> Model:
+    """folder: the policy's config.json. Raises PolicyError."""
+    family = family_of(folder.get("model_type"))
+    sizes = family.sizes(folder)
+    return Model(sizes, adapter_of(config.learner.lora, sizes), family.vocabulary(folder, 0).codebook_size > 0)
 
 
 def _for_the_run(config: Config, own: dict[str, Any]) -> int | None:

@@ -102,7 +102,7 @@ def _fitted(config: Config, room: Any, source: Loaded, notes: list[str]) -> Load
     part, section = (config.rollout, "rollout") if source.trains else (config.evaluation, "evaluation")
     places = [place for place, (_, prompt) in enumerate(source.rows) if prompt.messages]
     try:
-        found = room.too_long([source.rows[place][1] for place in places], _written(part))
+        found = room.too_long([source.rows[place][1] for place in places], written_by(part))
     except DataError as error:
         raise DataError(f"{_whose(source, str(error))}: {error}") from error
     if not found:
@@ -138,7 +138,7 @@ def _whose(source: Loaded, text: str) -> str:
     return source.where if place is None else source.row(place)
 
 
-def _written(part: RolloutConfig | EvaluationConfig) -> Callable[[Prompt], int]:
+def written_by(part: RolloutConfig | EvaluationConfig) -> Callable[[Prompt], int]:
     """Tokens that a text response may have. A drawing's codes are in its layout."""
     lengths = {
         Task.TEXT: part.text.max_new_tokens,
