@@ -115,6 +115,18 @@ class Room:
     def tokens_at_most(self, text: str) -> int:
         return _bytes(text) if self._counting.bounds else _UNKNOWN
 
+    def longest(self, prompts: Sequence[Prompt], written: Callable[[Prompt], int]) -> int:
+        """Tokens of the longest prompt with its response; 0 where there is none. Raises as ``too_long``."""
+        bounds = [sum(map(_length, self._parts(prompt))) + written(prompt) for prompt in prompts]
+        order, best = sorted(range(len(prompts)), key=bounds.__getitem__, reverse=True), 0
+        for start in range(0, len(order), _BATCH):
+            batch = [place for place in order[start : start + _BATCH] if bounds[place] > best]
+            if not batch:
+                break
+            exact = self._exactly([prompts[place] for place in batch])
+            best = max(best, *(tokens + written(prompts[place]) for place, tokens in zip(batch, exact, strict=True)))
+        return best
+
     def shortened(self, prompt: Prompt, written: int) -> Prompt | None:
         """The prompt without the beginning of its longest turn, so that it fits; None where that cannot be.
 

@@ -43,10 +43,13 @@ def every_command(
 Recipe = Annotated[str, typer.Option(help="A shipped recipe's name, or the path of a .yaml file.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings that differ.")]
 Settings = Annotated[bool, typer.Option("--settings", help="Print every setting with its value, and end.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print what would run, and end.")]
 
 
 @app.command(epilog=SETTINGS)
-def train(overrides: Overrides = None, recipe: Recipe = "tiny", settings: Settings = False) -> None:
+def train(
+    overrides: Overrides = None, recipe: Recipe = "tiny", settings: Settings = False, dry_run: DryRun = False
+) -> None:
     """Post-train a policy with UniGRPO on all tasks of the recipe; resumes a run that was cut off."""
 
     def body() -> int:
@@ -54,13 +57,15 @@ def train(overrides: Overrides = None, recipe: Recipe = "tiny", settings: Settin
 
         if settings:
             return runs.show_settings(recipe, overrides or [])
-        return runs.train(recipe, overrides or [])
+        return runs.train(recipe, overrides or [], dry_run)
 
     console.run(body)
 
 
 @app.command(epilog=SETTINGS)
-def sft(overrides: Overrides = None, recipe: Recipe = "tiny_sft", settings: Settings = False) -> None:
+def sft(
+    overrides: Overrides = None, recipe: Recipe = "tiny_sft", settings: Settings = False, dry_run: DryRun = False
+) -> None:
     """Mixed Long-CoT fine-tuning: the cold start before reinforcement learning."""
 
     def body() -> int:
@@ -68,13 +73,15 @@ def sft(overrides: Overrides = None, recipe: Recipe = "tiny_sft", settings: Sett
 
         if settings:
             return runs.show_settings(recipe, overrides or [])
-        return runs.sft(recipe, overrides or [])
+        return runs.sft(recipe, overrides or [], dry_run)
 
     console.run(body)
 
 
 @app.command("eval", epilog=SETTINGS)
-def evaluate(overrides: Overrides = None, recipe: Recipe = "tiny", settings: Settings = False) -> None:
+def evaluate(
+    overrides: Overrides = None, recipe: Recipe = "tiny", settings: Settings = False, dry_run: DryRun = False
+) -> None:
     """Score a policy (policy.path=FOLDER) on the recipe's held-out data."""
 
     def body() -> int:
@@ -82,7 +89,7 @@ def evaluate(overrides: Overrides = None, recipe: Recipe = "tiny", settings: Set
 
         if settings:
             return runs.show_settings(recipe, overrides or [])
-        return runs.evaluate(recipe, overrides or [])
+        return runs.evaluate(recipe, overrides or [], dry_run)
 
     console.run(body)
 
@@ -219,6 +226,7 @@ def plan(
     calibration: Annotated[Path | None, typer.Option(help="What plan --calibrate wrote on such a GPU.")] = None,
     calibrate: Annotated[Path | None, typer.Option(help="Measure this machine's device into a file, and end.")] = None,
     device: Annotated[str, typer.Option(help="What --calibrate measures.")] = "cuda",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: bytes and seconds.")] = False,
 ) -> None:
     """Whether a run fits on a GPU, and how long its steps take: memory and seconds by part, from sizes alone."""
 
@@ -227,7 +235,7 @@ def plan(
 
         if calibrate is not None:
             return plan.calibrate(calibrate, device)
-        return plan.plan(recipe, words or [], calibration)
+        return plan.plan(recipe, words or [], calibration, as_json)
 
     console.run(body)
 

@@ -64,6 +64,7 @@ def submit(
     head_wait: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="How long to wait for a Ray head that went away.")
     ] = 600.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent, and end.")] = False,
 ) -> None:
     """Run a recipe as a job on a Ray cluster.
 
@@ -77,7 +78,7 @@ def submit(
         from cluster.jobs.submit import submit as run
 
         shipping = Shipping(tuple(shared or ()), max_mib)
-        options = Options(command, wait, tuple(env or ()), requirements, shipping, resubmits, head_wait)
+        options = Options(command, wait, tuple(env or ()), requirements, shipping, resubmits, head_wait, dry_run)
         return run(address, recipe, overrides or [], options)
 
     console.run(body)

@@ -6,63 +6,152 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.text import Text
-
 from cluster import console
 from cluster.plan.layout import rewards_apart, scorer_gpus, scorers
-from cluster.plan.plan import Assumed, Plan, divide, make_plan, remedies, samplers
+from cluster.plan.memory import HOST, on_device
+from cluster.plan.plan import Assumed, Model, Plan, make_plan, samplers
+from cluster.plan.search import RANKS, WORKERS, Proposal, divide, propose
 from cluster.plan.seconds import DEVICES, Device, Efficiency
-from cluster.plan.sizes import parameters
+from cluster.plan.sizes import Adapter, adapter, parameters
 from cluster.weights.base import check_wire
 from policies.families.registry import family_of
+from policies.files.adapters import read_adapter
 from policies.files.folders import find_policy, read_config
-from rl.config import Config, load_config
+from policies.network.transformer import TransformerConfig
+from rl.config import Config, load_config, settings_given
+from rl.config.lora import LoraConfig
 from rl.errors import ConfigError
 from rl.output.tables import PlainTable, Screen
 
 OWN = ("gpus", "gpu", "prompt_tokens", "image_codes", "reward_s", "sampler_efficiency", "learner_efficiency")
+BETTER = 1.05  # so many times as fast, and another layout is worth a line
 
 
-def plan(recipe: str, words: Sequence[str], calibration: Path | None) -> int:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Asked:
+    """What is planned, and on what. gpus: without those of scorers; None: as many as the config asks for."""
+
+    config: Config
+    model: Model
+    device: Device
+    assumed: Assumed
+    gpus: int | None
+    typed: frozenset[str]
+
+
+def plan(recipe: str, words: Sequence[str], calibration: Path | None, as_json: bool = False) -> int:
     """0 where it fits, 1 where it does not. Raises ConfigError, PolicyError."""
+    asked = _asked(recipe, words, calibration)
+    config, model, gpus = asked.config, asked.model, asked.gpus
+    made = make_plan(config, model, asked.device, asked.assumed, gpus)
+    proposal = propose(config, asked.typed, model, asked.device, asked.assumed, gpus or made.layout.gpus)
+    if proposal is not None and made.fits and proposal.plan.samples_per_hour < BETTER * made.samples_per_hour:
+        proposal = None
+    if as_json:
+        print(json.dumps(_as_json(asked, made, proposal), indent=2))
+        return console.OK if made.fits else console.CRASHED
+    screen = Screen()
+    screen.print(_heading(asked, made), highlight=False)
+    for table in _tables(made, asked.device):
+        screen.print(table)
+    screen.print(_basis(asked), highlight=False)
+    screen.print(_verdict(asked, made, proposal), highlight=False, soft_wrap=True)
+    return console.OK if made.fits else console.CRASHED
+
+
+def _asked(recipe: str, words: Sequence[str], calibration: Path | None) -> Asked:
     own, overrides = _own(words)
     config = load_config(recipe, overrides)
     check_wire(config)
     folder = read_config(find_policy(config.policy.path))
-    sizes = family_of(folder.get("model_type")).sizes(folder)
+    model = model_of(config, folder)
     device = _device(str(own.get("gpu", "h100")), calibration)
     efficiency = Efficiency(own.get("sampler_efficiency", 0.4), own.get("learner_efficiency", 0.4))
     codes = int(own.get("image_codes", folder.get("num_vq_tokens", 1024)))
     assumed = Assumed(int(own.get("prompt_tokens", 256)), codes, float(own.get("reward_s", 0)), efficiency)
+    gpus = _for_the_run(config, own)
+    if gpus is not None and not {RANKS, WORKERS} & settings_given(recipe, overrides):
+        config = divide(config, model, device, assumed, gpus)
+    typed = frozenset(word.partition("=")[0] for word in overrides)
+    return Asked(config, model, device, assumed, gpus, typed)
+
+
+def model_of(config: Config, folder: Mapping[str, Any]) -> Model:
+    """folder: the policy's config.json. Raises PolicyError."""
+    family = family_of(folder.get("model_type"))
+    sizes = family.sizes(folder)
+    return Model(sizes, adapter_of(config.learner.lora, sizes), family.vocabulary(folder, 0).codebook_size > 0)
+
+
+def _for_the_run(config: Config, own: dict[str, Any]) -> int | None:
+    """GPUs that scorers leave over."""
+    if "gpus" not in own:
+        return None
     scoring = math.ceil(scorer_gpus(config))
-    gpus = int(own["gpus"]) - scoring if "gpus" in own else None
-    if gpus is not None:
-        if gpus < 1:
-            raise ConfigError(
-                f"gpus={own['gpus']:g}: scorers of rewards take {scoring}; give more, or ask for fewer scorer_workers"
-            )
-        config = divide(config, sizes, device, assumed, gpus)
-    made = make_plan(config, sizes, device, assumed, gpus)
-    screen = Screen()
-    screen.print(_heading(config, device, made, parameters(sizes)), highlight=False)
-    for table in _tables(made, device):
-        screen.print(table)
-    screen.print(_basis(config, device, assumed), highlight=False)
-    if made.fits:
-        return console.OK
-    chosen, mended = remedies(config, sizes, device, assumed, gpus)
-    if mended.fits:
-        how = (
-            f"It fits with: {' '.join(chosen)} ({mended.used / 1e9:,.1f} GB, {mended.samples_per_hour:,.0f} samples/h)"
+    gpus = int(own["gpus"]) - scoring
+    if gpus < 1:
+        raise ConfigError(
+            f"gpus={own['gpus']:g}: scorers of rewards take {scoring}; give more, or ask for fewer scorer_workers"
         )
-    else:
-        how = f"No setting makes it fit on {device.name}: at best {mended.used / 1e9:,.1f} GB; take more ranks or a larger GPU"
-    screen.print(Text("Does not fit.", "red").append(f" {how}", "default"), soft_wrap=True)
-    return console.CRASHED
+    return gpus
+
+
+def adapter_of(settings: LoraConfig, sizes: TransformerConfig) -> Adapter | None:
+    """What the run trains beside frozen weights, None where it trains all of them. Raises PolicyError."""
+    if settings.path is None:
+        return adapter(sizes, settings.rank, settings.target) if settings.rank else None
+    parts = read_adapter(Path(settings.path)).values()
+    return Adapter(
+        sum(part.lora_a.numel() + part.lora_b.numel() for part in parts),
+        sum(part.lora_a.shape[1] * part.lora_b.shape[0] for part in parts),
+        frozenset(LoraConfig().target),
+        sum(part.rank for part in parts),
+    )
+
+
+def _verdict(asked: Asked, made: Plan, proposal: Proposal | None) -> str:
+    gpus = asked.gpus or made.layout.gpus
+    told = "" if made.fits else "Does not fit. "
+    if proposal is not None:
+        better = proposal.plan
+        return (
+            f"{told}{'Faster' if made.fits else 'It fits'} on {gpus} x {asked.device.name} with: "
+            f"{' '.join(proposal.settings)} ({better.used / 1e9:,.1f} GB, {better.samples_per_hour:,.0f} samples/h)"
+        )
+    if made.fits:
+        return f"Fits: {made.used / 1e9:,.1f} GB of {made.device_memory / 1e9:,.1f}."
+    return f"{told}Nothing that was tried makes it fit on {gpus} x {asked.device.name}; {_way_out(asked)}"
+
+
+def _way_out(asked: Asked) -> str:
+    if asked.model.adapter is None:
+        return "take more or larger GPUs, or train an adapter: learner.lora.rank=64"
+    return "take more or larger GPUs"
+
+
+def _as_json(asked: Asked, made: Plan, proposal: Proposal | None) -> dict[str, Any]:
+    """Bytes and seconds."""
+    return {
+        "fits": made.fits,
+        "gpus": made.layout.gpus,
+        "gpu": asked.device.name,
+        "placement": made.layout.mode,
+        "learner_ranks": made.ranks,
+        "rollout_workers": made.workers,
+        "parameters": parameters(asked.model.sizes),
+        "trained_parameters": asked.model.trained,
+        "memory": made.memory,
+        "device_memory": made.device_memory,
+        "used": made.used,
+        "seconds": made.seconds,
+        "samples_per_hour": made.samples_per_hour,
+        "measured_peaks": asked.device.measured,
+        "proposal": None if proposal is None else list(proposal.settings),
+    }
 
 
 def calibrate(out: Path, device: str, seconds: float = 2.0, width: int = 4096) -> int:
@@ -141,11 +230,12 @@ def _device(name: str, calibration: Path | None) -> Device:
     return dataclasses.replace(DEVICES[name], flops=flops, bandwidth=bandwidth, measured=True)
 
 
-def _heading(config: Config, device: Device, made: Plan, count: int) -> str:
-    where = made.layout
+def _heading(asked: Asked, made: Plan) -> str:
+    where, config, model = made.layout, asked.config, asked.model
+    trained = "" if model.adapter is None else f", of which an adapter of {model.trained:,} is trained"
     return (
-        f"{config.policy.path}: {count:,} parameters, {config.policy.dtype}\n"
-        f"{where.gpus} x {device.name}, {where.mode}: cluster.learner_ranks={made.ranks} "
+        f"{config.policy.path}: {parameters(model.sizes):,} parameters, {config.policy.dtype}{trained}\n"
+        f"{where.gpus} x {asked.device.name}, {where.mode}: cluster.learner_ranks={made.ranks} "
         f"cluster.rollout_workers={made.workers} cluster.reward_workers={config.cluster.reward_workers} "
         f"({where.cpus} CPUs)" + _scorers_line(config)
     )
@@ -162,10 +252,14 @@ def _tables(made: Plan, device: Device) -> list[PlainTable]:
     )
     for name in ("", *made.memory):
         memory.add_column(name, justify="right" if name else "left")
-    parts = list(dict.fromkeys(part for column in made.memory.values() for part in column))
+    parts = list(
+        dict.fromkeys(part for column in made.memory.values() for part in column if part != HOST or column[HOST])
+    )
     for part in parts:
         memory.add_row(part, *(f"{column.get(part, 0.0) / 1e9:,.2f}" for column in made.memory.values()))
-    memory.add_row("together", *(f"{sum(column.values()) / 1e9:,.2f}" for column in made.memory.values()), style="bold")
+    memory.add_row(
+        "together, on the device", *(f"{on_device(column) / 1e9:,.2f}" for column in made.memory.values()), style="bold"
+    )
     step = PlainTable(title="seconds of a step")
     step.add_column("")
     step.add_column("", justify="right")
@@ -176,9 +270,10 @@ def _tables(made: Plan, device: Device) -> list[PlainTable]:
     return [memory, step]
 
 
-def _basis(config: Config, device: Device, assumed: Assumed) -> str:
+def _basis(asked: Asked) -> str:
+    assumed, device = asked.assumed, asked.device
     peak = "measured on the device" if device.measured else "the vendor's figures"
-    shares = ", ".join(f"{kind.task} {kind.share:.0%}" for kind in samplers(config, assumed))
+    shares = ", ".join(f"{kind.task} {kind.share:.0%}" for kind in samplers(asked.config, assumed, asked.model.images))
     return (
         f"Arithmetic from sizes; peaks are {peak}; assumed: {assumed.efficiency.sampler:.0%} of the roofline in sampling, "
         f"{assumed.efficiency.learner:.0%} in learning, {assumed.efficiency.wire:.0%} of links; prompts of "

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cluster import console
+from cluster.cli.dry_run import dry_run
 from cluster.run import cache_gate, preflight
 from cluster.run.folder import already_finished, check_output, open_run
 from cluster.run.objective import announce
@@ -28,8 +29,8 @@ POLICY_FOLDER = "policy"
 SAME_TWICE = "one evaluation: before and after are the same number"
 
 
-def train(recipe: str, overrides: Sequence[str]) -> int:
-    """A whole run, or the rest of one; the trained policy goes to ``run_dir/policy``."""
+def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
+    """A whole run, or the rest of one; the trained policy goes to ``run_dir/policy``. dry: only what would run is printed."""
     began = time.monotonic()
     config, screen = load_config(recipe, overrides), Screen()
     check_output(config)
@@ -38,6 +39,8 @@ def train(recipe: str, overrides: Sequence[str]) -> int:
     inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config))
     preflight.check_messages(inputs.all)
     preflight.check_resume(config, "train", inputs)
+    if dry:
+        return dry_run(config, "train", inputs)
     board = StatusBoard(config)
     with tracked(Trackers(open_run(config, "train", screen, config.steps), board)) as tracker:
         announce(screen, config, inputs.train)
@@ -76,7 +79,7 @@ def show_settings(recipe: str, overrides: Sequence[str]) -> int:
     return console.OK
 
 
-def sft(recipe: str, overrides: Sequence[str]) -> int:
+def sft(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     """Fine-tuning in this process, held-out evaluation before and after; the policy goes to ``run_dir/policy``."""
     began = time.monotonic()
     config, screen = load_config(recipe, overrides), Screen()
@@ -85,6 +88,8 @@ def sft(recipe: str, overrides: Sequence[str]) -> int:
     preflight.check_solutions(inputs)
     preflight.check_messages(inputs.val)
     preflight.check_resume(config, "sft", inputs)
+    if dry:
+        return dry_run(config, "sft", inputs)
     steps = config.sft.steps
     with tracked(open_run(config, "sft", screen, steps)) as tracker:
         before, digest = _fine_tune(config, inputs, tracker)
@@ -96,7 +101,7 @@ def sft(recipe: str, overrides: Sequence[str]) -> int:
     return console.OK
 
 
-def evaluate(recipe: str, overrides: Sequence[str]) -> int:
+def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     """One held-out evaluation of ``policy.path``, in a run folder of its own (``NAME-eval`` unless named)."""
     began = time.monotonic()
     config, screen = load_config(recipe, overrides), Screen()
@@ -104,6 +109,8 @@ def evaluate(recipe: str, overrides: Sequence[str]) -> int:
         config = dataclasses.replace(config, name=f"{config.name}-eval")
     check_output(config)
     inputs = preflight.check(config, needs_train=False, needs_val=True)
+    if dry:
+        return dry_run(config, "eval", inputs)
     with tracked(open_run(config, "eval", screen, 0)) as tracker:
         evaluation, digest = _held_out(config, inputs.val, tracker, 0)
     rows, metrics, seconds = save_rows(config.run_dir, evaluation.groups), evaluation.metrics, time.monotonic() - began

@@ -38,6 +38,7 @@ class Options:
 
     resubmits     how often a lost job is started again
     head_wait_s   how long a head that went away is waited for
+    dry           nothing is sent; what would be is printed
     """
 
     command: str = "train"
@@ -47,6 +48,7 @@ class Options:
     shipping: Shipping = Shipping()
     resubmits: int = 3
     head_wait_s: float = 600.0
+    dry: bool = False
 
 
 def submit(address: str, recipe: str, overrides: Sequence[str], options: Options) -> int:
@@ -54,6 +56,9 @@ def submit(address: str, recipe: str, overrides: Sequence[str], options: Options
     sent. Raises ConfigError, DataError, DeadlineError."""
     shipment = prepare(recipe, overrides, options)
     values, pip = secrets_of(options.env), packages(options.requirements)
+    if options.dry:
+        _say(contents(shipment, options))
+        return console.OK
     server = JobServer(address)
     with tempfile.TemporaryDirectory(prefix="unigrpo-submit-") as folder:
         code = stage(shipment, values, Path(folder))
@@ -96,6 +101,24 @@ def prepare(recipe: str, overrides: Sequence[str], options: Options) -> Shipment
     for note in shipment.notes:
         console.say(f"note: {note}")
     return shipment
+
+
+def contents(shipment: Shipment, options: Options) -> str:
+    """What would be sent, one line a file or folder."""
+    sent = [f"sends     {source} as {place}" for place, source in sorted(shipment.files.items())] or [
+        "sends     no files"
+    ]
+    passed = [f"passes    the environment's {name}" for name in options.env]
+    return "\n".join(
+        (
+            f"job       unigrpo {options.command}, run {shipment.config.name}",
+            *sent,
+            *passed,
+            f"run       {shipment.config.run_dir} (on the cluster)",
+            f"MLflow    {mlflow_link(shipment.config)}",
+            "Every check passed. Nothing was sent.",
+        )
+    )
 
 
 def welcome(config: Config, address: str, job_id: str) -> str:

@@ -32,14 +32,13 @@ from torch import Tensor, nn
 
 from cluster.learner.zero_state import ZeroState
 from cluster.learner.zero_tensors import zero_tensors
+from cluster.plan.zero_sizes import LARGEST_BUCKET, LIVE_PARAMETERS, stage_of
 from rl.checkpoints.optimizer_files import SavedState, write_state
 from rl.errors import CheckpointError
 from rl.learner.engine import OptimizerConfig, StepResult, adamw, lr_at, training_tensors
 from rl.output.printable import LogFormatter
 
 Store = dist.Store  # pyright: ignore[reportPrivateImportUsage]
-LARGEST_BUCKET = 500_000_000
-LIVE_PARAMETERS = 1_000_000_000  # DeepSpeed's own default
 
 
 def start_distributed(rank: int, world_size: int, store: Store | None, device: str, timeout_s: float) -> None:
@@ -65,9 +64,6 @@ def start_distributed(rank: int, world_size: int, store: Store | None, device: s
 class DeepSpeedEngine:
     """Implements ``rl.learner.engine.Engine``. torch.distributed must be started, see ``start_distributed``.
 
-    With bfloat16 weights it runs as stage 2 where 0 or 1 is asked for: stage 0 has no float32 weights for AdamW to work
-    on, and stage 1 adds up a wrong gradient unless the engine's own forward is used.
-
     Its files are those of ``rl.learner.engine.TorchEngine``: whole tensors by parameter name. So a run may go on with another
     stage, another number of ranks, or the other engine.
     """
@@ -89,7 +85,7 @@ class DeepSpeedEngine:
         self.module, self.rank, self.world_size = module, dist.get_rank(), dist.get_world_size()
         self._config, self._total_steps, self._steps = config, total_steps, 0
         self._bfloat16 = next(module.parameters()).dtype == torch.bfloat16
-        self.stage = max(2, zero_stage) if self._bfloat16 else zero_stage
+        self.stage = stage_of(zero_stage, self._bfloat16)
         self._offload, self.sharded, self._live = offload, self.stage == 3, live_parameters
         optimizer = adamw(module, config, offload=offload)
         if self.stage == 0:

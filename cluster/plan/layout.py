@@ -55,7 +55,7 @@ def layout(config: Config, gpus: int | None = None) -> Layout:
     if not config.policy.device.startswith("cuda"):
         return Layout("disaggregated", 0, 0, 0, cpus)
     apart, together = ranks + workers, max(ranks, 1)
-    together_by_choice = cluster.take_turns or WIRES[cluster.weight_sync].shares_device
+    together_by_choice = cluster.take_turns or wire_shares_device(config)
     wanted = "colocated" if cluster.placement == "auto" and together_by_choice else cluster.placement
     enough = gpus is None or gpus >= apart
     if wanted == "disaggregated" and not enough:
@@ -73,6 +73,11 @@ def layout(config: Config, gpus: int | None = None) -> Layout:
         )
     each = math.ceil(workers / available)
     return Layout("colocated", RANK_SHARE, int(490 / each) / 1000, available, cpus)
+
+
+def wire_shares_device(config: Config) -> bool:
+    """Whether weights reach rollout workers only on the device of a rank."""
+    return WIRES[config.cluster.weight_sync].shares_device
 
 
 def nodes_for(config: Config, *, gpus_per_node: int, cpus_per_node: int) -> Nodes:

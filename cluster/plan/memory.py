@@ -1,6 +1,7 @@
 """Memory of a learner rank and of a rollout worker, by part. Pure functions; every number is bytes.
 
 Arithmetic, not measurement: what a caching allocator and a CUDA context take beside it is ``RESERVE`` of the device.
+``benchmarks.parity.plan_memory`` compares a rank's with the peak of a real process.
 """
 
 from __future__ import annotations
@@ -8,17 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cluster.plan.sizes import parameters, saved_numbers
+from cluster.plan.sizes import Adapter, backward_numbers, parameters, saved_numbers
+from cluster.plan.zero_sizes import LARGEST_BUCKET, LIVE_PARAMETERS, stage_of
 from policies.network.transformer import TransformerConfig
 from rl.learner.adamw8bit import BLOCK
 
 RESERVE = 0.08  # of a device: CUDA context, NCCL buffers, fragments
 WIDTHS: Mapping[str, int] = {"float32": 4, "bfloat16": 2}
+HOST = "on the host"  # the part that is not the device's
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What of the config decides a rank's memory. length: tokens of the longest sequence, prompt and response."""
+    """What of the config decides a rank's memory. length: tokens of the longest sequence, prompt and response.
+
+    adapter: None where all weights are trained. deepspeed: False for ``learner.engine=torch``
+    """
 
     dtype: str
     zero_stage: int
@@ -30,6 +36,14 @@ class Training:
     reference: bool
     logits_mib: float
     optimizer: str = "adamw"
+    adapter: Adapter | None = None
+    offload: bool = False
+    deepspeed: bool = True
+
+    @property
+    def stage(self) -> int:
+        """As the engine runs it: with bfloat16 weights DeepSpeed's least is 2."""
+        return stage_of(self.zero_stage, self.dtype == "bfloat16") if self.deepspeed else 0
 
 
 # Of the two moments, bytes a parameter: 8 bits each, and a float32 scale for every 256.
@@ -43,31 +57,60 @@ def weight_bytes(config: TransformerConfig, dtype: str) -> int:
 def learner_memory(config: TransformerConfig, training: Training) -> dict[str, float]:
     """By part. Mixed precision as in ZeRO (arXiv 1910.02054, section 3.1), with gradients added up in float32:
 
-    bfloat16   weights 2, gradients 4, AdamW 12 (its own float32 weights and two moments) a parameter
-    float32    weights 4, gradients 4, AdamW 8
+    bfloat16          weights 2, gradients 4, AdamW 12 (its own float32 weights and two moments) a parameter
+    float32           weights 4, gradients 4, AdamW 8
+    float32 with ZeRO  weights 4, gradients 4, AdamW 12: DeepSpeed keeps weights of its own there, too
 
-    With ``adamw8bit`` two moments take 2.03 bytes in place of 8.
-    Stage 1 divides AdamW's by the ranks, 2 the gradients too, 3 the weights too. The reference is frozen and whole.
+    With ``adamw8bit`` two moments take 2.03 bytes in place of 8. With an adapter only its own parameters have gradients
+    and an optimizer's state, and the reference is the policy without it.
+    Stage 1 divides AdamW's by the ranks, 2 the gradients too, 3 the weights too. A whole reference is frozen and whole.
     """
-    count, ranks, stage = parameters(config), training.ranks, training.zero_stage
-    width = WIDTHS[training.dtype]
-    states = MOMENTS[training.optimizer] + (4 if training.dtype == "bfloat16" else 0)
+    count, extra = parameters(config), training.adapter.parameters if training.adapter else 0
+    trained = extra or count
+    width, stage, ranks = WIDTHS[training.dtype], training.stage, training.ranks
+    states = trained * (MOMENTS[training.optimizer] + (4 if stage else 0)) / (ranks if stage >= 1 else 1)
+    gradients = trained * 4 / (ranks if stage >= 2 else 1)
+    offloaded = training.offload and stage >= 1
+    whole = training.reference and training.adapter is None
     return {
-        "weights": count * width / (ranks if stage >= 3 else 1),
-        "gradients": count * 4 / (ranks if stage >= 2 else 1),
-        "AdamW": count * states / (ranks if stage >= 1 else 1),
-        "reference": float(count * width) if training.reference else 0.0,
+        "weights": (count + extra) * width / (ranks if stage >= 3 else 1),
+        "gradients": 0.0 if offloaded and stage >= 2 else gradients,
+        "AdamW": 0.0 if offloaded else states,
+        "reference": float(count * width) if whole else 0.0,
+        "buffers": _buffers(config, training, trained),
         "activations": activations(config, training),
-        "logits": logits(config, training),
+        "logits or a layer's gradient": max(logits(config, training), layer_gradient(config, training)),
+        HOST: (states + (gradients if stage >= 2 else 0.0)) if offloaded else 0.0,
     }
+
+
+def on_device(memory: Mapping[str, float]) -> float:
+    """What of a process's memory is the device's."""
+    return sum(size for part, size in memory.items() if part != HOST)
+
+
+def _buffers(config: TransformerConfig, training: Training, trained: int) -> float:
+    """DeepSpeed's: a bucket that gradients are reduced in, and at stage 3 the weights that are gathered for use."""
+    width, stage = WIDTHS[training.dtype], training.stage
+    bucket = min(LARGEST_BUCKET, trained) * width if stage else 0
+    if stage < 3 or training.ranks == 1:
+        return float(bucket)
+    gathered = min(LIVE_PARAMETERS, parameters(config)) * width
+    return float(bucket + gathered)
 
 
 def activations(config: TransformerConfig, training: Training) -> float:
     """Of one micro-batch. With checkpointing: every layer's input, and one layer whole while it is run again."""
     tokens, width = training.micro_batch * training.length, WIDTHS[training.dtype]
+    saved = saved_numbers(config, training.adapter)
     if training.checkpointing:
-        return tokens * width * float(config.n_layers * config.d_model + saved_numbers(config))
-    return tokens * width * float(config.n_layers * saved_numbers(config))
+        return tokens * width * float(config.n_layers * config.d_model + saved)
+    return tokens * width * float(config.n_layers * saved)
+
+
+def layer_gradient(config: TransformerConfig, training: Training) -> float:
+    """What the backward pass of one layer holds beside what was kept for it."""
+    return training.micro_batch * training.length * WIDTHS[training.dtype] * float(backward_numbers(config))
 
 
 def logits(config: TransformerConfig, training: Training) -> float:
@@ -76,12 +119,18 @@ def logits(config: TransformerConfig, training: Training) -> float:
     return 2 * min(rows * config.vocab_size * 4.0, training.logits_mib * 2**20)
 
 
-def rollout_memory(config: TransformerConfig, dtype: str, group: int, length: int, scored: int) -> dict[str, float]:
-    """Weights, twice while the next version arrives beside the old; one layer's states; logits of a block, in float32."""
+def rollout_memory(
+    config: TransformerConfig, dtype: str, group: int, length: int, scored: int, adapter: Adapter | None = None
+) -> dict[str, float]:
+    """Weights, twice while the next version arrives beside the old; one layer's states; logits of a block, in float32.
+
+    Of an adapter the product alone arrives: a worker keeps the base of the layers that it stands beside.
+    """
     width = WIDTHS[dtype]
+    arriving = float(parameters(config) * 4)  # as they come off the wire: float32
     return {
         "weights": float(parameters(config) * width),
-        "next weights": float(parameters(config) * 4),  # as they come off the wire: float32
+        **({"next weights": arriving} if adapter is None else {"the adapter's base": float(adapter.beside * width)}),
         "activations": group * length * width * float(2 * config.d_model + saved_numbers(config)),
         "logits": group * scored * config.vocab_size * 4.0 * 2,
     }

@@ -1,31 +1,47 @@
-"""``unigrpo plan``: whether a run fits, and what it will take, before anything is paid for.
+"""Whether a run fits, and what it will take, before anything is paid for.
 
 From the config and the policy's config.json alone: who lives where, the memory of each part against the device, the
-step's time by part, and samples an hour; where it does not fit, the settings with which it does, tried one by one.
+step's time by part, and samples an hour. ``cluster.plan.search`` looks for settings that do better.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from cluster.plan.layout import Layout, layout
-from cluster.plan.memory import RESERVE, Training, learner_memory, rollout_memory, weight_bytes
+from cluster.plan.memory import RESERVE, Training, learner_memory, on_device, rollout_memory, weight_bytes
 from cluster.plan.seconds import (
     Device,
     Efficiency,
     Sampler,
     group_seconds,
+    offload_seconds,
     reduce_seconds,
     rounds,
     sync_seconds,
     turn_seconds,
     update_seconds,
 )
+from cluster.plan.sizes import Adapter, parameters
 from policies.network.transformer import TransformerConfig
 from rl.config import Config
 from rl.types import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What is planned for. adapter: what is trained beside it, None where all of it is. images: whether it sees and draws."""
+
+    sizes: TransformerConfig
+    adapter: Adapter | None = None
+    images: bool = True
+
+    @property
+    def trained(self) -> int:
+        """Parameters."""
+        return parameters(self.sizes) if self.adapter is None else self.adapter.parameters
+
 
 TASK_OF = {"easy_vqa": Task.UNDERSTAND, "scenes": Task.DRAW}  # what generators make; the others write text
 
@@ -63,29 +79,28 @@ class Plan:
     @property
     def used(self) -> float:
         """Of the fullest device: colocated, a rank and its share of the workers are on one, at once or in turn."""
-        rank, worker = (sum(parts.values()) for parts in self.memory.values())
+        rank, worker = (on_device(parts) for parts in self.memory.values())
         if self.layout.mode == "colocated":
             workers = worker * rounds(self.workers, self.layout.gpus)
             return max(rank, workers) if self.take_turns else rank + workers
         return max(rank, worker)
 
 
-def make_plan(
-    config: Config, sizes: TransformerConfig, device: Device, assumed: Assumed, gpus: int | None = None
-) -> Plan:
+def make_plan(config: Config, model: Model, device: Device, assumed: Assumed, gpus: int | None = None) -> Plan:
     """The config as it stands, on ``gpus`` devices (None: as many as it asks for). Raises ConfigError."""
     config = replace(config, policy=replace(config.policy, device="cuda"))
-    kinds = samplers(config, assumed)
+    sizes, dtype = model.sizes, config.policy.dtype
+    kinds = samplers(config, assumed, model.images)
     longest = max(kinds, key=lambda kind: kind.length)
     group = config.rollout.n_samples_per_prompt
     where = layout(config, gpus)
     memory = {
-        "learner rank": learner_memory(sizes, training_of(config, longest)),
-        "rollout worker": rollout_memory(sizes, config.policy.dtype, group, longest.length, longest.scored),
+        "learner rank": learner_memory(sizes, training_of(config, model, longest)),
+        "rollout worker": rollout_memory(sizes, dtype, group, longest.length, longest.scored, model.adapter),
     }
-    seconds = step_seconds(config, sizes, device, assumed, kinds, where)
+    seconds = step_seconds(config, model, device, assumed, kinds, where)
     if config.cluster.take_turns:
-        seconds["taking turns"] = turn_seconds(memory["learner rank"], weight_bytes(sizes, config.policy.dtype))
+        seconds["taking turns"] = turn_seconds(memory["learner rank"], weight_bytes(sizes, dtype))
     samples = config.rollout.batch_size * group / sum(seconds.values()) * 3600
     ranks, workers = config.cluster.learner_ranks, config.cluster.rollout_workers
     return Plan(
@@ -94,12 +109,12 @@ def make_plan(
 
 
 def step_seconds(
-    config: Config, sizes: TransformerConfig, device: Device, assumed: Assumed, kinds: list[Sampler], where: Layout
+    config: Config, model: Model, device: Device, assumed: Assumed, kinds: list[Sampler], where: Layout
 ) -> dict[str, float]:
     """Strictly on-policy: parts follow one another; rewards hide behind sampling but for the last group's."""
     groups, group = config.rollout.batch_size, config.rollout.n_samples_per_prompt
-    learner, cluster, dtype = config.learner, config.cluster, config.policy.dtype
-    share = assumed.efficiency
+    learner, cluster, dtype, ranks = config.learner, config.cluster, config.policy.dtype, config.cluster.learner_ranks
+    share, sizes = assumed.efficiency, model.sizes
     sampled = sum(kind.share * group_seconds(sizes, device, dtype, kind, group) for kind in kinds) / share.sampler
     gen = rounds(groups, cluster.rollout_workers) * sampled
     if where.mode == "colocated":
@@ -108,28 +123,33 @@ def step_seconds(
         kind.share
         * update_seconds(
             sizes, device, dtype, kind, mu=learner.algorithm.mu, kl=learner.algorithm.kl_coef > 0,
-            checkpointing=learner.activation_checkpointing,
+            checkpointing=learner.activation_checkpointing, frozen=model.adapter is not None,
         )
         for kind in kinds
     )  # fmt: skip
     rollouts = groups * group
     updates = learner.algorithm.mu * rounds(rollouts, learner.mini_batch_size or rollouts)
     scoring = rounds(groups, cluster.reward_workers) * assumed.reward_s
+    offload = learner.offload_optimizer and learner.engine == "deepspeed"
     return {
         "sampling": gen,
         "rewards beyond it": max(assumed.reward_s, scoring - gen) if assumed.reward_s else 0.0,
-        "log-probs and updates": rounds(rollouts, cluster.learner_ranks) * one / share.learner,
-        "gradients between ranks": reduce_seconds(sizes, device, cluster.learner_ranks, updates) / share.wire,
-        "weights to workers": sync_seconds(sizes, device) / share.wire,
+        "log-probs and updates": rounds(rollouts, ranks) * one / share.learner,
+        "gradients between ranks": reduce_seconds(model.trained, device, ranks, updates) / share.wire,
+        **({"steps on the host": offload_seconds(model.trained, dtype, ranks, updates)} if offload else {}),
+        "weights to workers": sync_seconds(model.trained, device) / share.wire,
     }
 
 
-def samplers(config: Config, assumed: Assumed) -> list[Sampler]:
-    """One a task of the training data, by weight. A file that does not name its task counts as text."""
+def samplers(config: Config, assumed: Assumed, images: bool = True) -> list[Sampler]:
+    """One a task of the training data, by weight. A file that does not name its task counts as text. images: False leaves
+    out the tasks that need them, unless there is no other."""
     weights: dict[Task, float] = {}
     for source in config.data.train:
         task = TASK_OF.get(source.source) or Task(source.task or Task.TEXT)
         weights[task] = weights.get(task, 0.0) + source.weight
+    if not images:
+        weights = {Task.TEXT: weights.get(Task.TEXT, 1.0)}
     weights = weights or {Task.TEXT: 1.0}
     total = sum(weights.values())
     return [_sampler(config, assumed, task, weight / total) for task, weight in sorted(weights.items())]
@@ -149,7 +169,7 @@ def _sampler(config: Config, assumed: Assumed, task: Task, share: float) -> Samp
     return Sampler(task, share, prompt + seen + text.max_new_tokens, text.block_length, text.steps, text.max_new_tokens)
 
 
-def training_of(config: Config, longest: Sampler) -> Training:
+def training_of(config: Config, model: Model, longest: Sampler) -> Training:
     learner = config.learner
     return Training(
         dtype=config.policy.dtype,
@@ -162,68 +182,7 @@ def training_of(config: Config, longest: Sampler) -> Training:
         reference=learner.algorithm.kl_coef > 0,
         logits_mib=learner.logits_mib,
         optimizer=learner.optimizer,
+        adapter=model.adapter,
+        offload=learner.offload_optimizer,
+        deepspeed=learner.engine == "deepspeed",
     )
-
-
-def divide(config: Config, sizes: TransformerConfig, device: Device, assumed: Assumed, gpus: int) -> Config:
-    """The config with ranks and workers for so many devices: of the divisions that fit, the fastest; else the fastest.
-
-    Ranks are powers of two, which every batch divides by; the rest sample. One GPU is shared.
-    """
-    rollouts = config.rollout.batch_size * config.rollout.n_samples_per_prompt
-    best: tuple[bool, float, int] | None = None
-    for ranks in (2**power for power in range(gpus.bit_length())):
-        if ranks > rollouts or (ranks >= gpus > 1):
-            continue
-        plan = make_plan(_divided(config, ranks, gpus), sizes, device, assumed, gpus)
-        rank = (plan.fits, plan.samples_per_hour, ranks)
-        best = rank if best is None or rank > best else best
-    return _divided(config, best[2] if best else 1, gpus)
-
-
-def _divided(config: Config, ranks: int, gpus: int) -> Config:
-    workers = max(1, gpus - ranks)
-    return replace(config, cluster=replace(config.cluster, learner_ranks=ranks, rollout_workers=workers))
-
-
-def remedies(
-    config: Config, sizes: TransformerConfig, device: Device, assumed: Assumed, gpus: int | None
-) -> tuple[list[str], Plan]:
-    """Settings that make the run fit, each kept only where it helps, until it does; and the plan with all of them."""
-    plan, chosen = make_plan(config, sizes, device, assumed, gpus), {}
-    for setting, changed in _changes(config):
-        if plan.fits:
-            break
-        other = changed(config)
-        better = make_plan(other, sizes, device, assumed, gpus)
-        if better.used < plan.used:
-            config, plan = other, better
-            chosen[setting.partition("=")[0]] = setting  # a later value of the same setting replaces it
-    return list(chosen.values()), plan
-
-
-def _changes(config: Config) -> Iterator[tuple[str, _Change]]:
-    """From what costs nothing to what costs speed."""
-    if config.policy.dtype != "bfloat16":
-        yield "policy.dtype=bfloat16", _Change("policy", {"dtype": "bfloat16"})
-    for stage in range(config.learner.zero_stage + 1, 4):
-        yield f"learner.zero_stage={stage}", _Change("learner", {"zero_stage": stage})
-    if config.cluster.placement != "disaggregated" and not config.max_staleness:
-        yield "cluster.take_turns=true", _Change("cluster", {"take_turns": True})
-    if not config.learner.activation_checkpointing:
-        yield "learner.activation_checkpointing=true", _Change("learner", {"activation_checkpointing": True})
-    size = config.learner.micro_batch_size_per_gpu
-    while size > 1:
-        size //= 2
-        setting = f"learner.micro_batch_size_per_gpu={size}"
-        yield setting, _Change("learner", {"micro_batch_size_per_gpu": size})
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    section: str
-    values: Mapping[str, object]
-
-    def __call__(self, config: Config) -> Config:
-        part = dataclasses.replace(getattr(config, self.section), **self.values)
-        return replace(config, **{self.section: part})

@@ -16,6 +16,7 @@ from policies.network.transformer import TransformerConfig
 
 GPUS_PER_NODE = 8  # which the fast links join
 HOST_LINK = 25e9  # bytes a second between a GPU and pinned memory of its host: PCIe 4.0 x16, one way
+HOST_MEMORY = 200e9  # bytes a second of a node's memory: 8 channels of DDR4-3200
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,33 +78,53 @@ def group_seconds(config: TransformerConfig, device: Device, dtype: str, sampler
 
 
 def update_seconds(
-    config: TransformerConfig, device: Device, dtype: str, sampler: Sampler, *, mu: int, kl: bool, checkpointing: bool
+    config: TransformerConfig,
+    device: Device,
+    dtype: str,
+    sampler: Sampler,
+    *,
+    mu: int,
+    kl: bool,
+    checkpointing: bool,
+    frozen: bool = False,
 ) -> float:
     """One rollout on one rank, over all mu inner updates, at the roofline: old and reference log-probabilities are a
-    forward pass each, an update is three (four with checkpointing). Half of the response is masked on average."""
+    forward pass each, an update is three (four with checkpointing). Half of the response is masked on average.
+
+    frozen: weights beside an adapter, whose own gradient, one of the three, is not made
+    """
     peak = device.flops * 2 / WIDTHS[dtype]
     forward = forward_flops(config, sampler.length, sampler.codes / 2 or sampler.scored / 2) / peak
     once = (mu > 1) + kl
-    return mu * forward * (3 + checkpointing + once)
+    return mu * forward * (3 - frozen + checkpointing + once)
 
 
-def reduce_seconds(config: TransformerConfig, device: Device, ranks: int, updates: int) -> float:
-    """Gradients in float32 added up over the ranks, a ring each update: 2 (n - 1) / n times their bytes over one link."""
+def reduce_seconds(trained: int, device: Device, ranks: int, updates: int) -> float:
+    """Gradients of ``trained`` parameters in float32 added up over the ranks, a ring each update: 2 (n - 1) / n times
+    their bytes over one link."""
     if ranks == 1:
         return 0.0
     link = device.link if ranks <= GPUS_PER_NODE else device.network
-    return updates * 2 * (ranks - 1) / ranks * weight_bytes(config, "float32") / link
+    return updates * 2 * (ranks - 1) / ranks * trained * 4 / link
 
 
-def sync_seconds(config: TransformerConfig, device: Device) -> float:
+def sync_seconds(trained: int, device: Device) -> float:
     """Weights once over the network in float32, as the learner hands them out; nodes read at the same time."""
-    return weight_bytes(config, "float32") / device.network
+    return trained * 4 / device.network
 
 
 def turn_seconds(rank: Mapping[str, float], worker_weights: float) -> float:
     """With ``cluster.take_turns``: a rank's lasting memory to the host and back, and a worker's weights to the device."""
     lasting = sum(rank[part] for part in ("weights", "gradients", "AdamW", "reference"))
     return (2 * lasting + worker_weights) / HOST_LINK
+
+
+def offload_seconds(trained: int, dtype: str, ranks: int, updates: int) -> float:
+    """With ``learner.offload_optimizer``: a rank's gradients to the host and its weights back, and AdamW there, which
+    reads and writes 16 bytes a parameter in the memory that the ranks of a node share."""
+    share = trained / ranks
+    link = share * (4 + WIDTHS[dtype]) / HOST_LINK
+    return updates * (link + share * 32 * min(ranks, GPUS_PER_NODE) / HOST_MEMORY)
 
 
 def rounds(groups: int, workers: int) -> int:

@@ -43,25 +43,28 @@ def check_output(config: Config) -> None:
         raise ConfigError(_unwritable(config, problem))
 
 
+def check_run(config: Config, command: str) -> None:
+    """What ``open_run`` checks before it makes anything. Raises ConfigError."""
+    _check_command(config.run_dir, command)
+    if config.tracking.mlflow:
+        check_store(
+            config.run_dir,
+            config.tracking.uri,
+            config.tracking.experiment,
+            resumes=command in ("train", "sft") and math.isinf(_history(config)),
+            warn=lambda text: _log.warning(text),
+            password_env=config.tracking.password_env,
+        )
+
+
 def open_run(config: Config, command: str, screen: Console, steps: int) -> Trackers:
     """The folder with its log and whole config, and the trackers of the run.
 
     Raises ConfigError where the folder holds a run of another command: an evaluation must not write over training; where
     it cannot be written to; and where MLflow's store cannot take the run.
     """
-    run_dir = config.run_dir
-    _check_command(run_dir, command)
+    check_run(config, command)
     keep_until = _history(config) if command in ("train", "sft") else -1.0
-    resumes = math.isinf(keep_until)
-    if config.tracking.mlflow:
-        check_store(
-            run_dir,
-            config.tracking.uri,
-            config.tracking.experiment,
-            resumes=resumes,
-            warn=lambda text: _log.warning(text),
-            password_env=config.tracking.password_env,
-        )
     try:
         trackers = _make_folder(config, command, screen, steps, keep_until)
     except OSError as error:
@@ -69,13 +72,13 @@ def open_run(config: Config, command: str, screen: Console, steps: int) -> Track
     if config.tracking.mlflow:
         trackers.append(
             MlflowTracker(
-                run_dir,
+                config.run_dir,
                 name=config.name,
                 params={"command": command, **dataclasses.asdict(config)},
                 experiment=config.tracking.experiment,
                 uri=config.tracking.uri,
                 password_env=config.tracking.password_env,
-                resume=resumes,
+                resume=math.isinf(keep_until),
             )
         )
     return Trackers(*trackers)

@@ -108,7 +108,7 @@ def _fitted(config: Config, room: Any, source: Loaded, notes: list[str], answere
     places = [place for place, (_, prompt) in enumerate(source.rows) if prompt.messages]
     written, at_most = (partial(_learned, config, room.tokens), partial(_learned, config, room.tokens_at_most))
     if not answered:
-        written, at_most = _written(part), None
+        written, at_most = written_by(part), None
     try:
         found = room.too_long([source.rows[place][1] for place in places], written, at_most)
     except DataError as error:
@@ -147,7 +147,7 @@ def _whose(source: Loaded, text: str) -> str:
     return source.where if place is None else source.row(place)
 
 
-def _written(part: RolloutConfig | EvaluationConfig) -> Callable[[Prompt], int]:
+def written_by(part: RolloutConfig | EvaluationConfig) -> Callable[[Prompt], int]:
     """Tokens that a text response may have. A drawing's codes are in its layout."""
     lengths = {
         Task.TEXT: part.text.max_new_tokens,

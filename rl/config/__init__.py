@@ -2,7 +2,7 @@
 
 from rl.config.cluster import ClusterConfig
 from rl.config.learner import LearnerConfig, UniGRPOConfig
-from rl.config.load import build_config, load_config, recipe_path, to_yaml
+from rl.config.load import build_config, load_config, recipe_path, settings_given, to_yaml
 from rl.config.lora import LoraConfig
 from rl.config.rewards import CustomRewardConfig, FailureConfig, JudgeConfig, RewardsConfig
 from rl.config.sections import (
@@ -38,5 +38,6 @@ __all__ = [
     "build_config",
     "load_config",
     "recipe_path",
+    "settings_given",
     "to_yaml",
 ]

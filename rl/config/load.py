@@ -42,6 +42,20 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
     return build_config([(str(path), loaded)], overrides)
 
 
+def settings_given(recipe: str | Path, overrides: Sequence[str] = ()) -> set[str]:
+    """The settings, as ``section.name``, that a recipe or an override gives a value. Call ``load_config`` before."""
+    loaded = OmegaConf.load(recipe_path(recipe))
+    assert isinstance(loaded, DictConfig)
+    layers = [loaded, *(layer for _, _, layer in map(_parse_override, overrides))]
+    return {
+        f"{section}.{name}"
+        for layer in layers
+        for section, inside in layer.items()
+        if isinstance(inside, DictConfig)
+        for name in inside
+    }
+
+
 def _unreadable(path: Path, error: Exception) -> str:
     """With the line and column, both counted from 1, where the reader knows them."""
     where, problem = "", first_line(error)
