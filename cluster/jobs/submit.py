@@ -57,7 +57,7 @@ def submit(address: str, recipe: str, overrides: Sequence[str], options: Options
     shipment = prepare(recipe, overrides, options)
     values, pip = secrets_of(options.env), packages(options.requirements)
     if options.dry:
-        _say(contents(shipment, options))
+        console.say(contents(shipment, options))
         return console.OK
     server = JobServer(address)
     with tempfile.TemporaryDirectory(prefix="unigrpo-submit-") as folder:
