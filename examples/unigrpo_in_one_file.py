@@ -5,8 +5,9 @@ Read this before the real thing. It trains the shipped policy ``tiny`` to solve 
     python examples/unigrpo_in_one_file.py                  # some four CPU-minutes on one thread
     python examples/unigrpo_in_one_file.py --schedule full  # d1's mask ratio: everything is masked
 
-It prints the share of held-out puzzles that the policy solves, before and after. How much it gains over several seeds was
-not measured: docs/tiny.md has that for the library's recipe. Equations are those of the MMaDA paper
+It prints the share of held-out puzzles that the policy solves, before and after. Of 100 puzzles it solves 46 before. After 60
+steps it solved 52, 46 and 50 with seeds 0, 1 and 2, and 56, 57 and 56 with ``--schedule full``: with four denoising steps a
+full mask is nearest to how rollouts are sampled. docs/tiny.md has the library's recipe. Equations are those of the MMaDA paper
 (arXiv 2505.15809). The library does the same with text, images and drawing, over many processes: ``rl/loop.py``.
 
 Shapes: B rollouts, G of them a prompt, L tokens of a padded sequence, N (mu) inner updates, V vocabulary.
