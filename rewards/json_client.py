@@ -129,8 +129,8 @@ class JsonClient:
                     raise RequestFailed(ScoreStatus.INVALID, f"{self.url}: {what}")
         return answer, bytes(body)
 
-    def _headers(self) -> dict[str, str | bytes]:
-        headers: dict[str, str | bytes] = {
+    def _headers(self) -> dict[str, str]:
+        headers = {
             "Content-Type": "application/json",
             "Accept": "application/json",
             "Accept-Encoding": "identity",
@@ -138,7 +138,7 @@ class JsonClient:
         token = self._token()
         if token is None:
             return headers
-        return {**headers, "Authorization": f"Bearer {token.reveal()}".encode("latin-1")}
+        return {**headers, "Authorization": f"Bearer {token.reveal()}"}
 
     def _token(self) -> Secret | None:
         try:

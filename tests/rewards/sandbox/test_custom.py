@@ -104,6 +104,7 @@ def test_it_can_write_temporary_files_as_importing_torch_does(tmp_path):
 def test_what_a_child_sends_that_is_no_scores_is_a_crash(value):
     child = type("Child", (), {"call": lambda *_: Outcome(ScoreStatus.OK, value), "close": lambda _: None})
     reward = IsolatedFunction.__new__(IsolatedFunction)
-    reward.label, reward.deadline_s, reward._what, reward._child = "mine.py:reward", 1.0, {}, child()
+    reward.label, reward.deadline_s, reward._what = "mine.py:reward", 1.0, {}
+    reward.__dict__["_child"] = child()
     found = reward.score(ITEMS)
     assert [score.status.value for score in found] == ["crashed"] * len(ITEMS) and "not one score" in found[0].detail

@@ -37,6 +37,17 @@ OBEYED = re.compile(
 )
 
 
+@pytest.fixture(autouse=True)
+def plain_reports():
+    """What pytest keeps of the log for its report is text too: its workers cannot send half a character."""
+    kept = [(handler, handler.formatter) for handler in logging.getLogger().handlers]
+    for handler, _ in kept:
+        handler.setFormatter(LogFormatter("%(message)s"))
+    yield
+    for handler, formatter in kept:
+        handler.setFormatter(formatter)
+
+
 def group_of(text: str, failed: bool = False) -> Group:
     status = ScoreStatus.CRASHED if failed else ScoreStatus.OK
     return text_group(text, Score(float("nan") if failed else 1.0, status, detail=text), source=text, text=text)
