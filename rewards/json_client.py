@@ -129,16 +129,16 @@ class JsonClient:
                     raise RequestFailed(ScoreStatus.INVALID, f"{self.url}: {what}")
         return answer, bytes(body)
 
-    def _headers(self) -> dict[str, str]:
+    def _headers(self) -> dict[bytes, bytes]:
         headers = {
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
+            b"Content-Type": b"application/json",
+            b"Accept": b"application/json",
+            b"Accept-Encoding": b"identity",
         }
         token = self._token()
         if token is None:
             return headers
-        return {**headers, "Authorization": f"Bearer {token.reveal()}"}
+        return {**headers, b"Authorization": f"Bearer {token.reveal()}".encode("latin-1")}
 
     def _token(self) -> Secret | None:
         try:

@@ -33,7 +33,7 @@ def listeners() -> list[tuple[str, str, int]]:
     for child in me.children(recursive=True):
         family[child.pid] = kind_of(child)
     return sorted(
-        (family[found.pid], *tuple(found.laddr)[:2])
+        (family[found.pid], str(tuple(found.laddr)[0]), int(tuple(found.laddr)[1]))
         for found in psutil.net_connections("tcp")
         if found.status == psutil.CONN_LISTEN and found.pid in family
     )
