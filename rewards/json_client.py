@@ -125,7 +125,11 @@ class JsonClient:
         return answer, bytes(body)
 
     def _headers(self) -> dict[str, str | bytes]:
-        headers: dict[str, str | bytes] = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
+        headers: dict[str, str | bytes] = {
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+        }
         token = self._token()
         if token is None:
             return headers

@@ -147,7 +147,9 @@ class JudgeReward:
             return invalid(f"the judge's answer has no number 'score': {redact(str(text))[:120]!r}")
         held = min(self.settings.high, max(self.settings.low, float(number)))
         value = (held - self.settings.low) / (self.settings.high - self.settings.low)
-        return Score(value, parts={"clamped": float(held != number)}, detail=redact(str(grade.get("reason") or ""))[:_REASON])
+        return Score(
+            value, parts={"clamped": float(held != number)}, detail=redact(str(grade.get("reason") or ""))[:_REASON]
+        )
 
     def _data(self, item: RewardItem) -> str:
         prompt = item.prompt

@@ -22,7 +22,9 @@ SECRETS_FILE = ".unigrpo-secrets.json"
 # process of the job, and nothing else does: a file of that name in the folder of another run is not read.
 LISTED = "UNIGRPO_JOB_ENV"
 # What a program is loaded with, and where it looks for others.
-NEVER = re.compile(r"(LD_|DYLD_|PYTHON|BASH_FUNC_|GLIBC_|MALLOC_).*|PATH|IFS|ENV|BASH_ENV|SHELLOPTS|PS4|GCONV_PATH|UNIGRPO_JOB_ENV")
+NEVER = re.compile(
+    r"(LD_|DYLD_|PYTHON|BASH_FUNC_|GLIBC_|MALLOC_).*|PATH|IFS|ENV|BASH_ENV|SHELLOPTS|PS4|GCONV_PATH|UNIGRPO_JOB_ENV"
+)
 
 
 def enter(folder: str, run_dir: Path, name: str) -> None:

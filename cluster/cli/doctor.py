@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 from rl.output.tables import PlainTable
 
-
 PACKAGES = ("unigrpo", "torch", "ray", "deepspeed", "mlflow", "open-clip-torch", "omegaconf", "numpy")
 _GIB = 1024**3
 _TOGETHER_S = 180.0  # for importing transformers on a busy machine

@@ -46,7 +46,9 @@ def export(source: Path, out: Path, best: str | None, mode: str, dtype: str | No
         raise CheckpointError(f"--out {out}: cannot be written: {reason(error)}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    console.show(f"{out}: {'adapter' if adapter else read_config(out)['model_type']}, from {checkpoint}{_steps(checkpoint)}")
+    console.show(
+        f"{out}: {'adapter' if adapter else read_config(out)['model_type']}, from {checkpoint}{_steps(checkpoint)}"
+    )
     return console.OK
 
 

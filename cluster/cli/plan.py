@@ -69,7 +69,9 @@ def calibrate(out: Path, device: str, seconds: float = 2.0, width: int = 4096) -
     """Write what this machine's device reaches."""
     found = rates(device, seconds, width)
     out.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
-    console.show(f"{out}: {found['flops'] / 1e12:.3g} T operations/s in {found['dtype']}, {found['bandwidth'] / 1e9:.3g} GB/s")
+    console.show(
+        f"{out}: {found['flops'] / 1e12:.3g} T operations/s in {found['dtype']}, {found['bandwidth'] / 1e9:.3g} GB/s"
+    )
     return console.OK
 
 
@@ -155,7 +157,9 @@ def _scorers_line(config: Config) -> str:
 
 
 def _tables(made: Plan, device: Device) -> list[PlainTable]:
-    memory = PlainTable(title=f"GB of {made.device_memory / 1e9:.1f} (of {device.memory / 1e9:g}; the rest is CUDA's own)")
+    memory = PlainTable(
+        title=f"GB of {made.device_memory / 1e9:.1f} (of {device.memory / 1e9:g}; the rest is CUDA's own)"
+    )
     for name in ("", *made.memory):
         memory.add_column(name, justify="right" if name else "left")
     parts = list(dict.fromkeys(part for column in made.memory.values() for part in column))

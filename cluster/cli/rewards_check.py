@@ -43,9 +43,7 @@ def check(
     if report["scores"]:
         screen.print(_score_table(items, report["scores"]))
     if report["printed"]:
-        screen.print(
-            f"it printed: {report['printed'].splitlines()[0][:200]!r} (in a run, this goes to the log)"
-        )
+        screen.print(f"it printed: {report['printed'].splitlines()[0][:200]!r} (in a run, this goes to the log)")
     if report["seconds_per_item"] is not None:
         screen.print(_cost(config, report["seconds_per_item"]))
     return console.OK if all(row[1] != WRONG for row in report["rows"]) else console.REFUSED

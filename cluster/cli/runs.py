@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+
 from cluster import console
 from cluster.run import cache_gate, preflight
 from cluster.run.folder import already_finished, check_output, open_run

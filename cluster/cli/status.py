@@ -56,7 +56,8 @@ def show(run_dir: Path) -> int:
     if found.actors:
         screen.print(table)
     if found.queues:
-        screen.print("waiting: " + ", ".join(f"{count} {name}" for name, count in found.queues.items()))
+        queues = ", ".join(f"{count} {name}" for name, count in found.queues.items())
+        screen.print(printable(f"waiting: {queues}", limit=LONGEST))
     screen.print(printable(found.sentence if found.actors else "no actors", limit=2 * LONGEST))
     return console.OK
 

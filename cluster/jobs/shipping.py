@@ -216,7 +216,9 @@ def secrets_of(names: Sequence[str]) -> dict[str, str]:
         if "=" in name or not name:
             raise ConfigError("--env: expected the name of an environment variable that is set here, not a value")
         if NEVER.fullmatch(name) or "," in name:
-            raise ConfigError(f"--env {name}: decides which programs and libraries a process loads; the cluster has its own")
+            raise ConfigError(
+                f"--env {name}: decides which programs and libraries a process loads; the cluster has its own"
+            )
         if name not in os.environ:
             raise ConfigError(f"--env {name}: not set in this environment")
         know(os.environ[name])

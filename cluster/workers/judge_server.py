@@ -139,7 +139,10 @@ class JudgeServer:
         with _private_log(self._log) as log:
             self._process = subprocess.Popen(
                 ["/bin/sh", "-c", _GUARD, "sh", *arguments, "--served-model-name", "judge", *judge.args],
-                env={**environment(judge.env), "VLLM_API_KEY": self._token.reveal()},  # not in argv, which anyone can list
+                env={
+                    **environment(judge.env),
+                    "VLLM_API_KEY": self._token.reveal(),
+                },  # not in argv, which anyone can list
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

@@ -32,7 +32,9 @@ def check_secrets(settings: Mapping[str, Any]) -> None:
         for found in (_ADDRESS if key in _LOGINS else _LOGIN).finditer(value):
             if found[1].lower() in ("http", "https") or ":" in found[2]:
                 how = _LOGINS.get(key, f"{_HOW}, e.g. token_env=NAME where a reward has that setting")
-                raise ConfigError(f"{key}: a URL with a login in it, which would be printed and logged; take it out: {how}")
+                raise ConfigError(
+                    f"{key}: a URL with a login in it, which would be printed and logged; take it out: {how}"
+                )
 
 
 def _leaves(value: Any, key: str) -> Iterator[tuple[str, str]]:

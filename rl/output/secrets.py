@@ -156,7 +156,11 @@ def variable_names_secret(name: str) -> bool:
 
 def _spellings(value: str) -> set[str]:
     raw = value.encode("utf-8", "surrogateescape")
-    quoted = {quote(value, safe="", errors="replace"), quote(value, errors="replace"), quote_plus(value, errors="replace")}
+    quoted = {
+        quote(value, safe="", errors="replace"),
+        quote(value, errors="replace"),
+        quote_plus(value, errors="replace"),
+    }
     return {
         value,
         *quoted,

@@ -19,7 +19,9 @@ from cluster.cli.trace import page, policy_of
 from rl.types import Message
 from tests.toys import toy_draw_prompt, toy_policy, toy_text_prompt
 
-BROWSER = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+BROWSER = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
 TEMPLATE = (resources.files("cluster.cli") / "trace.html").read_text("utf-8")
 RAN = "document.title='RAN';document.body.dataset.ran='yes'"
 HOSTILE = [
@@ -54,7 +56,13 @@ def hostile_page(text: str) -> str:
 
     span = SimpleNamespace(start=0, stop=len(ids), modality=Modality.TEXT)
     rollout = SimpleNamespace(
-        spans=[span], token_ids=ids, step_map=ids % 3, response_mask=np.ones(len(ids), bool), seed=1, status=text, image=None
+        spans=[span],
+        token_ids=ids,
+        step_map=ids % 3,
+        response_mask=np.ones(len(ids), bool),
+        seed=1,
+        status=text,
+        image=None,
     )
     return page(stand_in, asked, [rollout])  # pyright: ignore[reportArgumentType]
 
@@ -75,7 +83,11 @@ def test_the_policy_names_the_pages_own_script_and_style_alone() -> None:
 @pytest.mark.parametrize("text", HOSTILE[:-1])
 def test_nothing_of_it_runs_in_a_browser(tmp_path: Path, text: str) -> None:
     dom = opened(tmp_path, hostile_page(text))
-    title, play, tokens = re.search(r"<title>(.*?)</title>", dom), "Play</button>" in dom, dom.count('<span title="step')
+    title, play, tokens = (
+        re.search(r"<title>(.*?)</title>", dom),
+        "Play</button>" in dom,
+        dom.count('<span title="step'),
+    )
     assert title is not None and title[1] == "Denoising, step by step" and "data-ran" not in dom
     assert tokens == len(HOSTILE) and play, "our own script ran"
 
@@ -84,7 +96,7 @@ def test_nothing_of_it_runs_in_a_browser(tmp_path: Path, text: str) -> None:
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on the PATH")
 def test_the_browser_refuses_a_script_that_gets_in_all_the_same(tmp_path: Path) -> None:
     """Escaping aside: what stands in the page as a script is not the one that the policy names."""
-    added = f"<script>{RAN}</script><img src=x onerror=\"{RAN}\"></body>"
+    added = f'<script>{RAN}</script><img src=x onerror="{RAN}"></body>'
     whole = hostile_page("x")
     assert whole.count("</body>") == 1
     injected = whole.replace("</body>", added)
@@ -99,7 +111,13 @@ def opened(folder: Path, html: str) -> str:
     assert BROWSER is not None
     file = folder / "page.html"
     file.write_text(html, "utf-8")
-    options = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", f"--user-data-dir={folder / 'profile'}")
+    options = (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        f"--user-data-dir={folder / 'profile'}",
+    )
     command = [BROWSER, *options, "--virtual-time-budget=3000", "--dump-dom", f"{file.as_uri()}#end"]
     for _ in range(3):  # a browser without a desktop ends by a signal now and then, before it has read anything
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)

@@ -103,7 +103,12 @@ def test_a_run_whose_servers_and_rewards_tell_all_leaves_no_secret_behind(tmp_pa
             val_before_train=False, val_after_train=False,
         )  # fmt: skip
         (tmp_path / "my_reward.py").write_text(LEAKY)
-        environment = {**os.environ, **CANARIES, "SERVICE_TOKEN": CANARIES["SERVICE_TOKEN"] + "\n", "PYTHONPATH": str(HOME)}
+        environment = {
+            **os.environ,
+            **CANARIES,
+            "SERVICE_TOKEN": CANARIES["SERVICE_TOKEN"] + "\n",
+            "PYTHONPATH": str(HOME),
+        }
         command = [sys.executable, "-m", "cluster.cli", "train", "--recipe", str(recipe)]
         run = subprocess.Popen(
             command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -118,7 +118,14 @@ def test_a_head_that_is_not_there() -> None:
 @pytest.mark.parametrize("kind", [RuntimeError, ConnectionError, ValueError])
 def test_what_libraries_say_of_a_secret(secret: str, kind: type[Exception]) -> None:
     know(secret)
-    spelled = (secret, quote(secret), quote(secret, safe="").lower(), repr(secret), json.dumps(secret), f"http://u:x@h/{secret}")
+    spelled = (
+        secret,
+        quote(secret),
+        quote(secret, safe="").lower(),
+        repr(secret),
+        json.dumps(secret),
+        f"http://u:x@h/{secret}",
+    )
     for text in spelled:
         with pytest.raises(UniGRPOError) as told, _told("http://head:8265"):
             raise kind(f"cannot reach {text}")

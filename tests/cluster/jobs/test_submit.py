@@ -106,7 +106,13 @@ def test_a_file_of_secrets_is_read_in_a_job_and_for_the_names_that_were_listed(
         monkeypatch.delenv(name, raising=False)
     if listed is not None:
         monkeypatch.setenv(LISTED, listed)
-    sent = {"REWARD_KEY": "other", "LD_PRELOAD": "/x.so", "PYTHONPATH": "/x", "https_proxy": "http://x", "OTHER": ["no text"]}
+    sent = {
+        "REWARD_KEY": "other",
+        "LD_PRELOAD": "/x.so",
+        "PYTHONPATH": "/x",
+        "https_proxy": "http://x",
+        "OTHER": ["no text"],
+    }
     file = tmp_path / SECRETS_FILE
     file.write_text(json.dumps(sent))
     file.chmod(0o644)
@@ -117,7 +123,8 @@ def test_a_file_of_secrets_is_read_in_a_job_and_for_the_names_that_were_listed(
 
 
 @pytest.mark.parametrize(
-    "name", ["LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONSTARTUP", "PATH", "BASH_ENV", "GLIBC_TUNABLES", LISTED]
+    "name",
+    ["LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONSTARTUP", "PATH", "BASH_ENV", "GLIBC_TUNABLES", LISTED],
 )
 def test_what_loads_programs_is_not_sent(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, os.environ.get(name, "x"))

@@ -35,7 +35,7 @@ def listeners() -> list[tuple[str, str, int]]:
     return sorted(
         (family[found.pid], found.laddr.ip, found.laddr.port)
         for found in psutil.net_connections("tcp")
-        if found.status == psutil.CONN_LISTEN and found.pid in family
+        if found.status == psutil.CONN_LISTEN and found.laddr and found.pid in family
     )
 
 
@@ -59,7 +59,9 @@ def beyond_loopback(found: list[tuple[str, str, int]]) -> list[tuple[str, str, i
 
 
 def test_a_listener_on_all_interfaces_is_found() -> None:
-    assert beyond_loopback([("a", "::", 1), ("b", "::ffff:127.0.0.1", 2), ("c", "192.0.2.2", 3), ("d", "127.0.0.1", 4)]) == [
+    assert beyond_loopback(
+        [("a", "::", 1), ("b", "::ffff:127.0.0.1", 2), ("c", "192.0.2.2", 3), ("d", "127.0.0.1", 4)]
+    ) == [
         ("a", "::", 1),
         ("c", "192.0.2.2", 3),
     ]
@@ -73,7 +75,7 @@ def test_all_that_listens_is_on_loopback_and_known(local_ray: None) -> None:
         def address(self) -> str:
             return ray.util.get_node_ip_address()
 
-    actor = Here.remote()
+    actor = Here.remote()  # pyright: ignore[reportAttributeAccessIssue]
     assert ray.get(actor.address.remote()) == "127.0.0.1"
     ends, found = time.monotonic() + 30, listeners()
     while "agent" not in {kind for kind, *_ in found} and time.monotonic() < ends:
@@ -121,7 +123,9 @@ def test_the_token_is_in_a_file_of_its_owner_and_in_no_process_list(local_ray: N
 def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", TOKEN_FILE, ONE_MACHINE, *MEETING):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("cluster.run.private_ray._read_again", lambda: None)  # a Ray of other tests runs in this process
+    monkeypatch.setattr(
+        "cluster.run.private_ray._read_again", lambda: None
+    )  # a Ray of other tests runs in this process
     with tempfile.TemporaryDirectory(prefix="unigrpo-", dir="/tmp") as short:
         monkeypatch.setenv("RAY_TMPDIR", short)
         yield Path(short)
@@ -167,7 +171,12 @@ def test_a_token_is_not_written_over_a_file_or_through_a_link(tmp_path: Path) ->
 
 @pytest.mark.long
 def test_two_ranks_and_their_weights_meet_on_loopback(home: Path, local_ray: None) -> None:
-    ranks = ("cluster.mode=ray", "cluster.learner_ranks=2", "learner.engine=deepspeed", "cluster.weight_sync=collective")
+    ranks = (
+        "cluster.mode=ray",
+        "cluster.learner_ranks=2",
+        "learner.engine=deepspeed",
+        "cluster.weight_sync=collective",
+    )
     found: list[tuple[str, str, int]] = []
     with session(make_config(home, "name=doors", *ranks)) as parts:
         served: WeightRef = parts.workers.update_weights(parts.learner, 0)

@@ -119,8 +119,12 @@ input()
 
 
 @pytest.mark.parametrize("program", ["print('ready', flush=True); input()", OWN_HANDLER])
-@pytest.mark.parametrize("record", ["process {pid}\n", "process {pid}, started gone\n", "process {pid}, started {ours}\n", ""])
-def test_a_stranger_with_the_number_of_a_process_of_the_run_gets_no_signal(tmp_path: Path, program: str, record: str) -> None:
+@pytest.mark.parametrize(
+    "record", ["process {pid}\n", "process {pid}, started gone\n", "process {pid}, started {ours}\n", ""]
+)
+def test_a_stranger_with_the_number_of_a_process_of_the_run_gets_no_signal(
+    tmp_path: Path, program: str, record: str
+) -> None:
     """An old run folder, and a number that the system gave to somebody else since."""
     command = [sys.executable, "-c", program]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stranger:
@@ -152,13 +156,20 @@ def test_numbers_that_are_no_process_are_left_alone(tmp_path: Path, pid: int) ->
     assert "or gone" in dump_stacks(tmp_path, actor("driver", "x", pid=pid))
 
 
-@pytest.mark.parametrize("change", [{"actors": "x"}, {"pid": "x"}, {"queues": ["a"]}, {"step": "[/x]"}, {"time": None}, {"pid": 2**40}, {"pid": -1}])
+@pytest.mark.parametrize(
+    "change",
+    [{"actors": "x"}, {"pid": "x"}, {"queues": ["a"]}, {"step": "[/x]"}, {"time": None}, {"pid": 2**40}, {"pid": -1}],
+)
 def test_a_status_of_other_types_is_one_line(tmp_path: Path, change: dict) -> None:
     status(tmp_path, actor("a", "idle"))
     file = tmp_path / "status.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
     done = CliRunner().invoke(app, ["status", str(tmp_path)])
-    assert done.exit_code in (0, 2) and "Traceback" not in done.stderr and done.exception.__class__ in (SystemExit, type(None))
+    assert (
+        done.exit_code in (0, 2)
+        and "Traceback" not in done.stderr
+        and done.exception.__class__ in (SystemExit, type(None))
+    )
 
 
 def test_the_board_writes_while_the_run_goes_on_and_at_its_end(tmp_path: Path) -> None:

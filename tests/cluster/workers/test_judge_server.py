@@ -127,7 +127,9 @@ def test_its_log_is_its_owners_and_no_message_has_its_key(config):
     command = [sys.executable, "-c", tells]
     (config.run_dir).mkdir()
     (config.run_dir / "judge.log").touch(0o644)
-    server = JudgeServer(dataclasses.replace(config, judge=dataclasses.replace(config.judge, command=command)), "canary-1f")
+    server = JudgeServer(
+        dataclasses.replace(config, judge=dataclasses.replace(config.judge, command=command)), "canary-1f"
+    )
     with pytest.raises(WorkerError, match=r"last line of .*: key \*\*\* None \\x1b\[2J") as ended:
         server.start()
     server.close()

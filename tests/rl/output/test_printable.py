@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import logging
@@ -31,7 +32,9 @@ HOSTILE = [
     "a\rb\x08\x08", "\u202egpj.exe", "\u2066a\u2069", "\u200f\u061c", "\ud800", "\U000e0041\ufeff", "x\u2028y\u0085z",
     "line\n2026-01-01 00:00:00,000 ERROR rl.loop: forged", "y" * 200_000,
 ]  # fmt: skip
-OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f]")
+OBEYED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f]"
+)
 
 
 def group_of(text: str, failed: bool = False) -> Group:
@@ -84,7 +87,9 @@ def test_the_log_has_a_line_for_each_record_and_no_other(text: str) -> None:
     try:
         raise ValueError(text)
     except ValueError as error:
-        record = logging.LogRecord("rl.x", logging.ERROR, "f", 1, "row %s", (text,), (ValueError, error, error.__traceback__))
+        record = logging.LogRecord(
+            "rl.x", logging.ERROR, "f", 1, "row %s", (text,), (ValueError, error, error.__traceback__)
+        )
     handler.emit(record)
     lines = stream.getvalue().rstrip("\n").split("\n")
     assert is_plain(stream.getvalue()) and all(line.startswith("    ") for line in lines[1:])
@@ -110,12 +115,23 @@ def test_tables_and_the_live_view(text: str) -> None:
     table.add_row(text)
     table.add_column(text)
     screen.print(table, text)
-    summary = {"tasks": {"text": {"before": 0.1, "after": 0.2}}, "parts": {f"text/{text}": {"before": 1.0, "after": 1.0}}}
+    summary = {
+        "tasks": {"text": {"before": 0.1, "after": 0.2}},
+        "parts": {f"text/{text}": {"before": 1.0, "after": 1.0}},
+    }
     summary |= {"sources": {text: {"before": 0.1, "after": None}}, "scored_by": {"text": [text, "b"]}, "trained_on": {}}
     screen.print(report.results_table(summary))
     live = LiveTable(3, console=screen)
     live.phase(text)
-    live.log(1, {"actor/kl_loss": 0.1, f"timing_s/rewards/{text}/total": 9.0, "perf/exposed_reward_s": 9.0, "timing_s/step": 9.0})
+    live.log(
+        1,
+        {
+            "actor/kl_loss": 0.1,
+            f"timing_s/rewards/{text}/total": 9.0,
+            "perf/exposed_reward_s": 9.0,
+            "timing_s/step": 9.0,
+        },
+    )
     live.close("FINISHED")
     assert is_plain(stream.getvalue())
     if text == "[/x]/1":
@@ -145,3 +161,16 @@ def test_reasons_of_failures(text: str, capsys: pytest.CaptureFixture[str], tmp_
     log = (tmp_path / console.LOG_FILE).read_text()
     assert is_plain(log) and is_plain(capsys.readouterr().err)
     assert "rewards: crashed at row " in log
+
+
+def test_no_other_place_makes_a_console_or_a_table() -> None:
+    """Rich's own ones read markup in every string that they are given."""
+    root = Path(__file__).parents[3]
+    files = [file for package in ("rl", "rewards", "policies", "cluster") for file in (root / package).rglob("*.py")]
+    made = {
+        str(file.relative_to(root))
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Console", "Table")
+    }
+    assert len(files) > 100 and made == set()

@@ -15,8 +15,8 @@ from mlflow import MlflowClient
 
 from rl.config import build_config
 from rl.errors import ConfigError
-from rl.tracking import mlflow_store
 from rl.output.secrets import redact
+from rl.tracking import mlflow_store
 from rl.tracking.mlflow_address import check_uri, store_uri, with_password
 from rl.tracking.mlflow_store import check_store
 
