@@ -13,7 +13,7 @@ import random
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -124,16 +124,12 @@ class JsonClient:
                     raise RequestFailed(ScoreStatus.INVALID, f"{self.url}: {what}")
         return answer, bytes(body)
 
-    def _headers(self) -> dict[str, str | bytes]:
-        headers: dict[str, str | bytes] = {
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-        }
+    def _headers(self) -> Sequence[tuple[bytes, bytes]]:
+        names = {b"Content-Type": b"application/json", b"Accept": b"application/json", b"Accept-Encoding": b"identity"}
         token = self._token()
-        if token is None:
-            return headers
-        return {**headers, "Authorization": f"Bearer {token.reveal()}".encode("latin-1")}
+        if token is not None:
+            names[b"Authorization"] = f"Bearer {token.reveal()}".encode("latin-1")
+        return list(names.items())
 
     def _token(self) -> Secret | None:
         try:

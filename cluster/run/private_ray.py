@@ -103,7 +103,7 @@ def _one_machine() -> Iterator[None]:
 def _read_again() -> None:
     """Ray keeps mode and token of this process from the first time that it needs them."""
     with contextlib.suppress(ImportError, AttributeError):
-        from ray._raylet import AuthenticationTokenLoader, Config
+        from ray._raylet import AuthenticationTokenLoader, Config  # pyright: ignore[reportAttributeAccessIssue]
 
         Config.initialize("")
         AuthenticationTokenLoader.instance().reset_cache()

@@ -84,7 +84,7 @@ def test_all_that_listens_is_on_loopback_and_known(local_ray: None) -> None:
     assert {"gcs_server", "raylet", "agent", "driver", "actor"} <= {kind for kind, *_ in found}
     assert beyond_loopback(found) == []
     assert {kind for kind, *_ in found} <= RAYS_OWN, found
-    ray.kill(actor)
+    ray.kill(actor)  # pyright: ignore[reportArgumentType]
 
 
 def test_who_has_no_token_is_refused(local_ray: None) -> None:

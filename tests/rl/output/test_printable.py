@@ -28,7 +28,8 @@ from rl.types import Group, Score, ScoreStatus
 from tests.rl.examples import text_group
 
 HOSTILE = [
-    "[/x]/1", "[link=http://evil]a[/link]", "[red]b", ":smile:", "\\[x]", "\x1b]0;title\x07", "\x1b[2J\x1b[H", "\x9b31mx", "\x90q\x9c",
+    "[/x]/1", "[link=http://evil]a[/link]", "[red]b", ":smile:", "\\[x]", "\x1b]0;title\x07", "\x1b[2J\x1b[H",
+    "\x9b31mx", "\x90q\x9c",
     "a\rb\x08\x08", "\u202egpj.exe", "\u2066a\u2069", "\u200f\u061c", "\ud800", "\U000e0041\ufeff", "x\u2028y\u0085z",
     "line\n2026-01-01 00:00:00,000 ERROR rl.loop: forged", "y" * 200_000,
 ]  # fmt: skip
