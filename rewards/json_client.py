@@ -14,7 +14,7 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -129,16 +129,12 @@ class JsonClient:
                     raise RequestFailed(ScoreStatus.INVALID, f"{self.url}: {what}")
         return answer, bytes(body)
 
-    def _headers(self) -> dict[bytes, bytes]:
-        headers = {
-            b"Content-Type": b"application/json",
-            b"Accept": b"application/json",
-            b"Accept-Encoding": b"identity",
-        }
+    def _headers(self) -> Sequence[tuple[bytes, bytes]]:
+        names = {b"Content-Type": b"application/json", b"Accept": b"application/json", b"Accept-Encoding": b"identity"}
         token = self._token()
-        if token is None:
-            return headers
-        return {**headers, b"Authorization": f"Bearer {token.reveal()}".encode("latin-1")}
+        if token is not None:
+            names[b"Authorization"] = f"Bearer {token.reveal()}".encode("latin-1")
+        return list(names.items())
 
     def _token(self) -> Secret | None:
         try:

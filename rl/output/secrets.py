@@ -93,9 +93,11 @@ def know_environment() -> None:
 
 def redact(text: str) -> str:
     """The text with stars for each known secret, bearer token, URL's login, and value behind a name such as password."""
-    for value in sorted(_known, key=len, reverse=True):
+    longest_first = sorted(_known, key=len, reverse=True)
+    for value in longest_first:
         if value in text:
             text = text.replace(value, HIDDEN)
+    for value in longest_first:  # only then: one spelling may begin as another does
         if len(value) >= 2 * SHORTEST_UNNAMED and value[: len(value) // 2] in text:
             text = _without_start(text, value)
     for pattern, stars in _PATTERNS:

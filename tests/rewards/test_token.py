@@ -170,7 +170,7 @@ def test_a_token_that_cannot_be_sent_is_refused_by_its_variables_name(value: str
 
 def test_a_latin_1_token_arrives_as_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_TOKEN", "tök-en")
-    header = JsonClient("http://127.0.0.1:9", token_env="MY_TOKEN")._headers()["Authorization"]
+    header = dict(JsonClient("http://127.0.0.1:9", token_env="MY_TOKEN")._headers())[b"Authorization"]
     assert header == "Bearer tök-en".encode("latin-1")
 
 

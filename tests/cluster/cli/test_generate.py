@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from cluster.cli.app import app
 from cluster.cli.trace import page, pieces
 from policies.generate import rollout_group
+from rl.output.printable import printable
 from rl.types import ImageSampling, Message, TextSampling, ThinkDrawSampling
 from tests.toys import toy_folder, toy_policy, toy_text_prompt, toy_think_draw_prompt
 
@@ -78,7 +79,7 @@ def test_the_page_says_when_everything_appeared() -> None:
         assert shown["image"]["steps"] == rollout.step_map[image.start : image.stop].tolist()
         assert (shown["image"]["side"], shown["image"]["size"]) == (4, 32)
         assert shown["image"]["src"].startswith("data:image/png;base64,")
-        assert "".join(shown["tokens"]).rstrip("\u220e") == rollout.text
+        assert "".join(shown["tokens"]).rstrip("\u220e") == printable(rollout.text, lines=True)
     assert data["prompt"] == toy_think_draw_prompt().messages[-1].content
 
 

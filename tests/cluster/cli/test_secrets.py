@@ -72,10 +72,10 @@ def lines_of(process: psutil.Process) -> set[str]:
 def with_a_secret(folder: Path) -> list[str]:
     """Files that hold one, and rows of MLflow's store that do: a page of a database may be packed."""
     files = [file for file in folder.rglob("*") if file.is_file()]
-    found = [str(file) for file in files if b"7391" in file.read_bytes()]
+    found = [str(file) for file in files if b"canary-" in file.read_bytes()]
     for store in folder.rglob("*.db"):
         rows = "".join(sqlite3.connect(store).iterdump())
-        found += [f"{store}: rows"] if "7391" in rows else []
+        found += [f"{store}: rows"] if "canary-" in rows else []
     return found
 
 
@@ -124,7 +124,7 @@ def test_a_run_whose_servers_and_rewards_tell_all_leaves_no_secret_behind(tmp_pa
     log = (tmp_path / "runs" / "toy" / "log").read_text()
     assert "called with ***" in log and "Bearer ***" in log and "cannot reach http://***" in log, told + log
     assert run.returncode == 1 and "error: rewards: " in told, told
-    assert "7391" not in told and seen and not any("7391" in line for line in seen)
+    assert "canary-" not in told and seen and not any("canary-" in line for line in seen)
     assert with_a_secret(tmp_path) == []
     assert (tmp_path / "runs" / "toy" / "mlflow.db").is_file()
 

@@ -35,7 +35,7 @@ def listeners() -> list[tuple[str, str, int]]:
     return sorted(
         (family[found.pid], str(tuple(found.laddr)[0]), int(tuple(found.laddr)[1]))
         for found in psutil.net_connections("tcp")
-        if found.status == psutil.CONN_LISTEN and found.pid in family
+        if found.status == psutil.CONN_LISTEN and found.laddr and found.pid in family
     )
 
 
@@ -75,7 +75,7 @@ def test_all_that_listens_is_on_loopback_and_known(local_ray: None) -> None:
         def address(self) -> str:
             return ray.util.get_node_ip_address()
 
-    actor = Here.remote()
+    actor = Here.remote()  # pyright: ignore[reportAttributeAccessIssue]
     assert ray.get(actor.address.remote()) == "127.0.0.1"
     ends, found = time.monotonic() + 30, listeners()
     while "agent" not in {kind for kind, *_ in found} and time.monotonic() < ends:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import logging
@@ -27,8 +28,8 @@ from rl.types import Group, Score, ScoreStatus
 from tests.rl.examples import text_group
 
 HOSTILE = [
-    "[/x]/1", "[link=http://evil]a[/link]", "[red]b", ":smile:", "\\[x]", "\x1b]0;title\x07", "\x1b[2J\x1b[H", "\x9b31mx",
-    "\x90q\x9c",
+    "[/x]/1", "[link=http://evil]a[/link]", "[red]b", ":smile:", "\\[x]", "\x1b]0;title\x07", "\x1b[2J\x1b[H",
+    "\x9b31mx", "\x90q\x9c",
     "a\rb\x08\x08", "\u202egpj.exe", "\u2066a\u2069", "\u200f\u061c", "\ud800", "\U000e0041\ufeff", "x\u2028y\u0085z",
     "line\n2026-01-01 00:00:00,000 ERROR rl.loop: forged", "y" * 200_000,
 ]  # fmt: skip
@@ -172,3 +173,16 @@ def test_reasons_of_failures(text: str, capsys: pytest.CaptureFixture[str], tmp_
     log = (tmp_path / console.LOG_FILE).read_text()
     assert is_plain(log) and is_plain(capsys.readouterr().err)
     assert "rewards: crashed at row " in log
+
+
+def test_no_other_place_makes_a_console_or_a_table() -> None:
+    """Rich's own ones read markup in every string that they are given."""
+    root = Path(__file__).parents[3]
+    files = [file for package in ("rl", "rewards", "policies", "cluster") for file in (root / package).rglob("*.py")]
+    made = {
+        str(file.relative_to(root))
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Console", "Table")
+    }
+    assert len(files) > 100 and made == set()
