@@ -32,6 +32,7 @@ from rewards.sandbox.seal import seal
 from rewards.sandbox.supervisor import Plan, Tree
 
 _PATIENCE_S = 1.0
+LONGEST = 2_000  # characters of what a file that cannot be loaded says: the way out stands at its end
 _OURS = Path(__file__).parents[1]  # the package ``rewards``; ``rl`` is beside it
 
 
@@ -168,7 +169,7 @@ def _answer(function: Callable[[Any], Any], payload: Any) -> dict[str, Any]:
     except MemoryError:
         return {"crashed": "out of memory"}
     except BaseException as error:
-        return {"crashed": f"{type(error).__name__}: {str(error)[:200]}"}
+        return {"crashed": f"{type(error).__name__}: {str(error)[:LONGEST]}"}
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 HIDDEN = "***"
+DEEPEST = 100  # levels of JSON that a server of ours or of others has use for
 SHORTEST = 4  # a shorter value would be read off the words that it is cut out of
 SHORTEST_UNNAMED = 8  # for a variable that nobody named as a secret
 _SECRET_NAME = r"api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key|passw(?:or)?d|passphrase|secret|credentials?"
@@ -112,13 +113,15 @@ def _without_start(text: str, value: str) -> str:
     return text
 
 
-def scrubbed(value: Any) -> Any:
-    """What JSON holds, with ``redact`` in each of its texts. Raises RecursionError for a value that is nested too deep."""
+def scrubbed(value: Any, levels: int = DEEPEST) -> Any:
+    """What JSON holds, with ``redact`` in each of its texts. What is nested deeper than ``levels`` is a text that says so."""
+    if not levels and isinstance(value, Mapping | list):
+        return "nested too deep"
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, Mapping):
-        return {redact(key) if isinstance(key, str) else key: scrubbed(each) for key, each in value.items()}
-    return [scrubbed(each) for each in value] if isinstance(value, list) else value
+        return {redact(key) if isinstance(key, str) else key: scrubbed(each, levels - 1) for key, each in value.items()}
+    return [scrubbed(each, levels - 1) for each in value] if isinstance(value, list) else value
 
 
 def read_token(name: str, where: str = "token_env") -> Secret | None:

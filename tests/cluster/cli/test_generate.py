@@ -139,7 +139,7 @@ def test_a_plan_is_printed_before_its_image(recipe: str, tmp_path: Path) -> None
             ["--task", "draw", "--given", "no.png", "--mask", "black.png"],
             "--given no.png: no such image file; give a PNG",
         ),
-        (["--task", "draw", "--given", ".", "--mask", "black.png"], "--given .: not a readable PNG"),
+        (["--task", "draw", "--given", ".", "--mask", "black.png"], "--given .: not a regular file"),
         (["--task", "understand", "--image", "no.png"], "--image no.png: no such image file"),
         (["--given", "x [mask:2]", "--mask", "m.png"], "needs --task draw, --given PICTURE and --mask PICTURE"),
         (["--task", "draw", "--given", "p.png"], "needs --task draw, --given PICTURE and --mask PICTURE"),

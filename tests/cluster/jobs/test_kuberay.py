@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 import yaml
 from omegaconf import OmegaConf
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from cluster.cli.app import app
@@ -105,7 +106,7 @@ def test_a_config_map_has_all_that_a_job_reads(recipe: Path) -> None:
     """Images by the names that the rows in it have, and modules beside the reward."""
     folder = recipe.parent
     (folder / "far").mkdir()
-    (folder / "far" / "1.png").write_bytes(b"png")
+    Image.new("RGB", (2, 2)).save(folder / "far" / "1.png")
     (folder / "my_reward.py").write_text("import helper\ndef reward(prompts, completions): return [0.5]\n")
     (folder / "helper.py").write_text("")
     row = {"prompt": "?", "answer": "1", "image": {"path": str(folder / "far/1.png")}}
@@ -116,5 +117,8 @@ def test_a_config_map_has_all_that_a_job_reads(recipe: Path) -> None:
     items = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["volumes"][0]["configMap"]["items"]
     content = {item["path"]: base64.b64decode(files["binaryData"][item["key"]]) for item in items}
     place = f"files{folder}"
-    assert content[f"{place}/helper.py"] == b"" and content[f"{place}/far/1.png"] == b"png"
+    assert (
+        content[f"{place}/helper.py"] == b""
+        and content[f"{place}/far/1.png"] == (folder / "far" / "1.png").read_bytes()
+    )
     assert json.loads(content[f"{place}/train.jsonl"])["image"] == {"path": "far/1.png"}

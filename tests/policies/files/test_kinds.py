@@ -57,7 +57,9 @@ OPTIONS: list[dict[str, Any]] = [
 def test_an_option_that_changes_the_function_is_refused(tmp_path: Path, base: Path, options: dict[str, Any]) -> None:
     folder = write(tmp_path / "adapter", options)
     told = line(lambda: lora.check_adapter(folder, base))
-    assert next(iter(options)) in told or "adapter_config.json says rank" in told
+    assert any(
+        part in told for part in (next(iter(options)), "adapter_config.json says rank", "Infinity is not a number")
+    )
     assert line(lambda: lora.load_adapter(load_policy(base), folder)) == told
 
 

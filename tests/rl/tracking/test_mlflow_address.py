@@ -98,7 +98,7 @@ def test_what_mlflow_does_not_take_is_one_line_with_the_way_out(uri: str, monkey
     monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
     with pytest.raises(ConfigError) as caught:
         build_config([("test", {"tracking": {"uri": uri}})])
-    assert str(caught.value).startswith(f"tracking.uri={uri!r}: ")
+    assert str(caught.value).startswith(f"tracking.uri={redact(uri)!r}: ")
     assert REFUSED[uri] in str(caught.value)
 
 
