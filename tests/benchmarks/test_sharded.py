@@ -32,6 +32,7 @@ def losses(tmp_path: Path, *arguments: str) -> list[dict]:
     return json.loads(out.read_text())["rows"]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_ranks_agree_on_their_passes(tmp_path: Path) -> None:
     rows = losses(tmp_path, "--short", "--ranks", "2", "--case", *(f"{name}$" for name in SHORT))
