@@ -53,7 +53,7 @@ _FIND = (
 HOSTILE = (
     _FIND.format(paths="['ROWS']"),
     _FIND.format(paths="glob.glob('/proc/*/cmdline')"),
-    _FIND.format(paths="glob.glob('/tmp/**/*.json*', recursive=True)"),
+    _FIND.format(paths="glob.glob('SHARED/**/*.json*', recursive=True)"),
     _FIND.format(paths="['program.py', '/proc/self/environ', '/proc/self/maps']"),
     "class Any(float):\n    def __eq__(self, other): return True\ndef f(x): return Any(1)",
     "def f(x): return float('inf')",
@@ -96,7 +96,7 @@ def run(count: int, deadline_s: float, answer_s: float = 1.5) -> dict[str, Any]:
         canary.write_text("untouched")
         canary.chmod(0o600)
         rows.write_text(json.dumps({"tests": [{"function": "f", "args": [1], "expected": HIDDEN}]}))
-        words = {"ROWS": str(rows), "CANARY": str(canary), "DRIVER": str(os.getpid())}
+        words = {"ROWS": str(rows), "SHARED": name, "CANARY": str(canary), "DRIVER": str(os.getpid())}
         waiting = [sys.executable, "-c", "import time; time.sleep(3600)", str(rows)]  # as a run has it in its arguments
         with subprocess.Popen(waiting) as bystander:
             try:

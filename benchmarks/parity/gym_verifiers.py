@@ -239,11 +239,11 @@ So this reward stands between:
 | a fresh process, with our check: a worker of its own for each answer | {a_fresh_process} |
 | refused | {refused} |
 
-**What was tried** ({answers:,} answers, {rows} rows of each data set, seed {seed}): the question and its lines, constants, no
-answer, NaN and infinities, names and expressions of the verifier's frame, code, calls that work the question out, and other
-rows' answers. "Paid wrongly" counts those that got full marks without being the row's answer. The last column is the highest
-mark of a constant, of code, or of the right answer's name: what `partial: true` pays for nothing. Without `partial`, the
-default, all of that is 0.
+**What was tried**: {answers:,} answers, {rows} rows of each data set, seed {seed}. They are the question and its
+lines, constants, no answer, NaN and infinities, names and expressions of the verifier's frame, code, and calls that
+work the question out. Other rows' answers are among them. "Paid wrongly" counts those that got full marks without
+being the row's answer. The last column is the highest mark of a constant, of code, or of the right answer's name:
+what `partial: true` pays for nothing. Without `partial`, the default, all of that is 0.
 
 | data set | verdict | our check, or why refused | own answers right | paid wrongly | most for nothing, partial |
 |---|---|---|---|---|---|
