@@ -8,8 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from rl.output import secrets
+
 # Triton reads it when it is imported, which torch.compile does too: kernels run in its interpreter, without a GPU.
 os.environ["TRITON_INTERPRET"] = "1"
+
+
+@pytest.fixture(autouse=True)
+def secrets_of_one_test() -> Iterator[None]:
+    """What a test made known as a secret would be stars in the messages that the tests after it read."""
+    before = dict(secrets._known)
+    yield
+    secrets._known.clear()
+    secrets._known.update(before)
 
 
 @pytest.fixture(scope="session")

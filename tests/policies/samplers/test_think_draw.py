@@ -65,7 +65,9 @@ def test_one_sequence_holds_the_plan_and_its_image():
         assert rollout.text == POLICY.tokenizer.decode(ids[plan.start : plan.stop].tolist())
         codes = ids[image.start : image.stop] - VOCABULARY.image_offset
         assert POLICY.image_tokenizer is not None
-        np.testing.assert_array_equal(rollout.image, POLICY.image_tokenizer.decode(codes[None])[0])
+        # decoded alone, sums have another order than in its group: a value between two levels may round to either
+        alone = POLICY.image_tokenizer.decode(codes[None])[0]
+        np.testing.assert_allclose(rollout.image.astype(int), alone.astype(int), rtol=0, atol=1)
 
 
 def test_the_image_is_conditioned_on_the_plan():
