@@ -219,7 +219,7 @@ class Isolated:
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
-        child = [sys.executable, "-m", "rewards.sandbox.template"]
+        child = [sys.executable, "-P", "-m", "rewards.sandbox.template"]  # -P: no module of the folder it is started in
         with theirs:
             self._template = subprocess.Popen(
                 [*child, str(theirs.fileno()), self.target, str(self.memory), self.rules, *self._less],

@@ -12,6 +12,7 @@ import pytest
 from benchmarks.parity.matrix import BASE, LOSS_TOLERANCE, WEIGHT_TOLERANCE, layouts
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_the_short_matrix(tmp_path: Path) -> None:
     """In a process of its own: its ranks are forked, and torch.distributed starts once a process."""

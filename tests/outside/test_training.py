@@ -43,6 +43,7 @@ GROUPS = {
     "unigrpo.tasks": "copy = brought:generate",
 }
 
+CHOICES = {"estimator": "thirds", "objective": "signed", "schedule": "half"}
 REWARD = "def reward(prompts, completions, **columns): return [float(len(set(text))) for text in completions]\n"
 
 RECIPE = """
@@ -79,10 +80,17 @@ def default(folder: Path) -> str:
     return digest_after(folder, "default")
 
 
-@pytest.mark.parametrize(("setting", "value"), [("estimator", "thirds"), ("objective", "signed"), ("schedule", "half")])
+@pytest.mark.long
+@pytest.mark.parametrize(("setting", "value"), CHOICES.items())
 def test_a_choice_from_outside_trains(folder: Path, default: str, setting: str, value: str) -> None:
     """On a task from outside: weights move otherwise than with the default choice."""
     assert digest_after(folder, value, f"learner.algorithm.{setting}={value}") != default
+
+
+def test_all_choices_from_outside_train_together(folder: Path) -> None:
+    digest_after(folder, "all", *(f"learner.algorithm.{setting}={value}" for setting, value in CHOICES.items()))
+    lines = (folder / "runs" / "all" / "metrics.jsonl").read_text().splitlines()
+    assert len(lines) >= 2 and any("actor/pg_loss" in line for line in lines)
 
 
 def test_a_name_that_is_wrong_is_told_with_those_that_were_brought(folder: Path) -> None:

@@ -46,7 +46,7 @@ def found() -> Offer:
     if sys.platform != "linux":
         return Offer()
     root = str(Path(__file__).parents[3])
-    command = [sys.executable, "-m", "rewards.sandbox.kernel.offers"]
+    command = [sys.executable, "-P", "-m", "rewards.sandbox.kernel.offers"]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=_PROBE_S, env={"PYTHONPATH": root, "LANG": "C.UTF-8"}
     )

@@ -59,7 +59,7 @@ def test_a_worker_merges_what_the_learner_would_have_sent(home: Path) -> None:
 
 
 @pytest.mark.usefixtures("local_ray")
-@pytest.mark.parametrize("wire", [*WIRES])
+@pytest.mark.parametrize("wire", [w if w == "object_store" else pytest.param(w, marks=pytest.mark.long) for w in WIRES])
 def test_a_run_with_an_adapter_is_the_same_over_every_wire(home: Path, wire: str) -> None:
     """The adapter travels alone over each of them."""
     inline = make_config(home, *LORA, f"name=lora-inline-{wire}", "cluster.mode=inline")

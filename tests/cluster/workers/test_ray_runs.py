@@ -282,6 +282,7 @@ def test_on_one_device_in_turn_or_from_each_others_memory_with_a_worker_killed(
         assert (worker_offloaded(), rank_offloaded()) == (False, turns)
 
 
+@pytest.mark.long
 def test_what_is_in_flight_when_new_weights_come_starts_again_at_those_also_where_its_worker_dies(home: Path) -> None:
     config = make_config(home, "cluster.mode=ray", "cluster.in_flight=restart")
     inline, learner = InlineWorkers(config), FrozenLearner(config)

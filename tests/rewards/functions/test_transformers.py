@@ -49,19 +49,18 @@ def test_a_childs_scores_are_the_same(reward_file: str, expected: list[float]) -
     assert [score.value for score in scores] == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.long
 def test_the_check_says_so_too(reward_file: str) -> None:
     result = CliRunner().invoke(app, ["rewards", "check", f"{reward_file}:reward"], env={"COLUMNS": "200"})
     assert result.exit_code == 0 and "the same scores twice" in result.output, result.output
     assert "sample/0" in result.output
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "line",
     [
-        pytest.param(
-            "from torchvision import ops, transforms; from torchvision.transforms import v2; from transformers import AutoModel",
-            marks=pytest.mark.long,
-        ),
+        "from torchvision import ops, transforms; from torchvision.transforms import v2; from transformers import AutoModel",
         "import importlib; importlib.import_module('transformers').pipeline; import torchvision",
     ],
 )
