@@ -2,9 +2,9 @@
 
     python -m benchmarks.faults.sandbox [--count 1000] [--deadline 1.0]
 
-Scores COUNT honest programs and COUNT honest answers alone; then the same among COUNT hostile programs and COUNT hostile
-answers. Prints both times, how many of each were paid, and what is left: processes, temporary files, sockets, canaries.
-An answer is a mathematical one, whose symbolic comparison is in a child.
+Scores COUNT honest programs, COUNT honest answers to mathematics and COUNT to reasoning-gym's puzzles alone; then the same
+among as many hostile ones of each kind. Prints both times, how many of each were paid, and what is left: processes,
+temporary files, sockets, canaries. Symbolic comparison and reasoning-gym's verifiers are in children.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import reasoning_gym
 
 from rewards.code import CodeReward, CodeSettings, close_sandboxes
+from rewards.gym import ReasoningGymReward, ReasoningGymSettings
 from rewards.math import verify as math_reward
 from rewards.math.verify import verify_math
 from rewards.sandbox.kernel import offers
-from rl.types import Message, Prompt, RewardItem, Task
+from rl.types import Message, Prompt, RewardItem, Score, Task
 
 HIDDEN = 3141592
 _HONEST = (
@@ -87,6 +89,14 @@ HOSTILE_ANSWERS = (
     r"\boxed{\int_0^1 \frac{\sin^{99}(x)}{x}dx}",
 )  # fmt: skip
 
+_PUZZLES = ("basic_arithmetic", "gcd", "binary_matrix", "countdown", "spiral_matrix", "puzzle24")
+_PATCH = "import rewards.sandbox.gym as g; g._mark = lambda *a: 1.0"
+HOSTILE_PUZZLES = (
+    f"(exec({_PATCH!r},{{}}),1)[1]", f"sin(exec({_PATCH!r}))", "__import__('os').system('touch CANARY6')",
+    "[open('CANARY7','w') for _ in [1]]", "().__class__.__base__.__subclasses__()", "9**9**9**9", "[" * 5_000, "banana",
+    "import os\n[os.write(fd, b'\\0\\0\\0\\x18{\"value\": {\"mark\": 1.0}}') for fd in range(3, 12)]",
+)  # fmt: skip
+
 
 def run(count: int, deadline_s: float, answer_s: float = 1.5) -> dict[str, Any]:
     """Counts and seconds, by name. deadline_s: of a program. answer_s: of a mathematical answer."""
@@ -100,7 +110,7 @@ def run(count: int, deadline_s: float, answer_s: float = 1.5) -> dict[str, Any]:
         waiting = [sys.executable, "-c", "import time; time.sleep(3600)", str(rows)]  # as a run has it in its arguments
         with subprocess.Popen(waiting) as bystander:
             try:
-                report = _report(count, deadline_s, answer_s, words)
+                report = _report(count, deadline_s, answer_s, words, bystander.pid)
                 report["bystander_alive"] = bystander.poll() is None
             finally:
                 bystander.kill()
@@ -112,38 +122,47 @@ def run(count: int, deadline_s: float, answer_s: float = 1.5) -> dict[str, Any]:
     return report
 
 
-def _report(count: int, deadline_s: float, answer_s: float, words: Mapping[str, str]) -> dict[str, Any]:
+def _report(count: int, deadline_s: float, answer_s: float, words: Mapping[str, str], bystander: int) -> dict[str, Any]:
     reward = CodeReward(CodeSettings(deadline_s=deadline_s))
     honest = [_item(_HONEST[index % len(_HONEST)], 3, 9.5) for index in range(count)]
     hostile = [_item(_filled(HOSTILE[index % len(HOSTILE)], words), 1, HIDDEN) for index in range(count)]
     answers = [_LATEX[index % len(_LATEX)] for index in range(count)]
     bad = [(_filled(HOSTILE_ANSWERS[index % len(HOSTILE_ANSWERS)], words), r"\sqrt{3}") for index in range(count)]
+    right = [_puzzle(_PUZZLES[index % len(_PUZZLES)], index // len(_PUZZLES) % 20) for index in range(count)]
+    wrong = [
+        RewardItem(item.prompt, _filled(HOSTILE_PUZZLES[index % len(HOSTILE_PUZZLES)], words))
+        for index, item in enumerate(right)
+    ]
     _close()
-    before = _held()
+    before = _held(bystander)
+    gym = ReasoningGymReward(ReasoningGymSettings())
+    gym.score(right[:1])
     reward.score(honest[:1])
     verify_math(r"$\boxed{2\sqrt{2}}$", r"\sqrt{8}", 60.0)
     began = time.monotonic()
-    alone = reward.score(honest), _math(answers, answer_s)
+    alone = reward.score(honest), _math(answers, answer_s), gym.score(right)
     middle = time.monotonic()
     mixed = [each for pair in zip(honest, hostile, strict=True) for each in pair]
     scores = reward.score(mixed)
     mixed_answers = _math([each for pair in zip(answers, bad, strict=True) for each in pair], answer_s)
+    marks = gym.score([each for pair in zip(right, wrong, strict=True) for each in pair])
     ended = time.monotonic()
+    gym._child.close()
+    gym._fresh.close()
     _close()
-    after = _held()
+    after = _held(bystander)
     return {
         "sandbox": offers.line(offers.found()),
         "count": count,
-        "honest_only_paid": [sum(score.value == 1.0 for score in alone[0]), sum(value == 1.0 for value in alone[1])],
-        "honest_paid": [
-            sum(score.value == 1.0 for score in scores[::2]),
-            sum(value == 1.0 for value in mixed_answers[::2]),
-        ],
+        "kinds": ["programs", "mathematics", "puzzles"],
+        "honest_only_paid": [_paid(alone[0]), sum(value == 1.0 for value in alone[1]), _paid(alone[2])],
+        "honest_paid": [_paid(scores[::2]), sum(value == 1.0 for value in mixed_answers[::2]), _paid(marks[::2])],
         "hostile_paid": [
             sum(score.value != 0.0 for score in scores[1::2]),
             sum(value == 1.0 for value in mixed_answers[1::2]),
+            sum(score.value > 0.0 for score in marks[1::2]),
         ],
-        "ms_of_an_honest_test": round(1000 * statistics.median(score.seconds for score in alone[0]), 1),
+        "ms_of_an_honest_test": [_median_ms(alone[0]), _median_ms(scores[::2])],  # alone, and among the hostile
         "seconds_honest_only": round(middle - began, 2),
         "seconds_with_hostile": round(ended - middle, 2),
         "descriptors_before_after": [before[0], after[0]],
@@ -153,6 +172,22 @@ def _report(count: int, deadline_s: float, answer_s: float, words: Mapping[str, 
 
 def _math(pairs: Sequence[tuple[str, str]], deadline_s: float) -> list[float]:
     return [verify_math(text if "boxed" in text else f"${text}$", right, deadline_s).value for text, right in pairs]
+
+
+def _paid(scores: Sequence[Score]) -> int:
+    return sum(score.value == 1.0 for score in scores)
+
+
+def _median_ms(scores: Sequence[Score]) -> float:
+    return round(1000 * statistics.median(score.seconds for score in scores), 1)
+
+
+def _puzzle(dataset: str, seed: int) -> RewardItem:
+    entry = reasoning_gym.create_dataset(dataset, size=1, seed=seed)[0]
+    asked = (Message("user", entry["question"]),)
+    return RewardItem(
+        Prompt(dataset, Task.TEXT, asked, reference=entry["answer"], metadata=entry["metadata"]), entry["answer"]
+    )
 
 
 def _item(program: str, argument: int, expected: float) -> RewardItem:
@@ -174,20 +209,10 @@ def _close() -> None:
     gc.collect()  # pipes of what has ended
 
 
-def _held() -> tuple[int, int]:
-    """Open files and sockets of this process, and its descendants."""
-    return psutil.Process().num_fds(), len(_children())
-
-
-def _children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children(recursive=True) if "time.sleep(3600)" not in _arguments(child)]
-
-
-def _arguments(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
+def _held(bystander: int) -> tuple[int, int]:
+    """Open files and sockets of this process, and its descendants but for the bystander."""
+    children = psutil.Process().children(recursive=True)
+    return psutil.Process().num_fds(), sum(child.pid != bystander for child in children)
 
 
 @contextmanager
