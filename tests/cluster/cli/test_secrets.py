@@ -7,8 +7,10 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -79,6 +81,13 @@ def with_a_secret(folder: Path) -> list[str]:
     return found
 
 
+@pytest.fixture
+def of_ray() -> Iterator[Path]:
+    """Where Ray of a run keeps its logs: a short name, since its sockets lie there too."""
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
 def test_a_secret_in_a_file_is_found(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "log").write_text("x canary-0-7391")
@@ -86,7 +95,10 @@ def test_a_secret_in_a_file_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_a_run_whose_servers_and_rewards_tell_all_leaves_no_secret_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["inline", "ray"])
+def test_a_run_whose_servers_and_rewards_tell_all_leaves_no_secret_behind(
+    tmp_path: Path, of_ray: Path, mode: str
+) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}"
@@ -99,7 +111,7 @@ def test_a_run_whose_servers_and_rewards_tell_all_leaves_no_secret_behind(tmp_pa
                     "judge": {"url": url, "model": "m", "token_env": "JUDGE_TOKEN", "attempts": 1},
                 },
             },
-            steps=1, cluster={"mode": "inline"}, tracking={"mlflow": True}, output_dir=str(tmp_path / "runs"),
+            steps=1, cluster={"mode": mode}, tracking={"mlflow": True}, output_dir=str(tmp_path / "runs"),
             val_before_train=False, val_after_train=False,
         )  # fmt: skip
         (tmp_path / "my_reward.py").write_text(LEAKY)
@@ -108,6 +120,7 @@ def test_a_run_whose_servers_and_rewards_tell_all_leaves_no_secret_behind(tmp_pa
             **CANARIES,
             "SERVICE_TOKEN": CANARIES["SERVICE_TOKEN"] + "\n",
             "PYTHONPATH": str(HOME),
+            "RAY_TMPDIR": str(of_ray),
         }
         command = [sys.executable, "-m", "cluster.cli", "train", "--recipe", str(recipe)]
         run = subprocess.Popen(
@@ -122,11 +135,14 @@ def test_a_run_whose_servers_and_rewards_tell_all_leaves_no_secret_behind(tmp_pa
         told = run.stdout.read()
         server.shutdown()
     log = (tmp_path / "runs" / "toy" / "log").read_text()
-    assert "called with ***" in log and "Bearer ***" in log and "cannot reach http://***" in log, told + log
+    by_user = log + "".join(file.read_text() for file in of_ray.rglob("*.err") if file.is_file())
+    assert "called with ***" in by_user and "Bearer ***" in log and "cannot reach http://***" in log, told + log
     assert run.returncode == 1 and "error: rewards: " in told, told
     assert "canary-" not in told and seen and not any("canary-" in line for line in seen)
     assert with_a_secret(tmp_path) == []
     assert (tmp_path / "runs" / "toy" / "mlflow.db").is_file()
+    logs = [file for file in of_ray.rglob("*.out") if file.is_file()]  # of Ray's own processes and of every worker
+    assert bool(logs) == (mode == "ray") and with_a_secret(of_ray) == []
 
 
 @pytest.mark.parametrize(
