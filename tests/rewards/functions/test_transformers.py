@@ -74,3 +74,43 @@ def test_each_way_to_ask_for_it(line: str, tmp_path: Path) -> None:
         "print([score.detail or score.value for score in reward.score([text_item('a')])])\n"
     )
     assert python(code).splitlines()[-1] == "[1.0]"
+
+
+WANTED = (
+    "from transformers import BertModel, BertConfig; BertModel(BertConfig(hidden_size=12, num_hidden_layers=1))",
+    "from transformers import CLIPModel, CLIPConfig, CLIPProcessor",
+    "from transformers import SiglipModel, SiglipImageProcessor",
+    "from transformers import AutoModel, AutoTokenizer, AutoProcessor, AutoConfig",
+    "from transformers import AutoModelForSequenceClassification, AutoModelForCausalLM",
+    "from transformers import pipeline, TextClassificationPipeline",
+    "from transformers import DetrForObjectDetection, DetrImageProcessor",
+    "from transformers import ViTModel, ViTImageProcessor, ViTImageProcessorFast",
+    "from transformers import Blip2Model, BlipForConditionalGeneration",
+    "from transformers import T5ForConditionalGeneration, T5EncoderModel",
+    "from transformers import Owlv2ForObjectDetection, Owlv2Processor",
+    "from transformers import DebertaV2ForSequenceClassification",
+    "from transformers.models.qwen2_vl import modeling_qwen2_vl",
+    "from transformers.image_utils import load_image; from transformers.image_transforms import center_crop",
+    "import transformers; transformers.Trainer; transformers.TrainingArguments",
+    "import torch, torchvision; torchvision.ops.nms",
+    "from torchvision.models import resnet18; resnet18(num_classes=2)",
+    "from torchvision.transforms import Compose, Resize, ToTensor, InterpolationMode",
+    "from torchvision.transforms.v2 import functional; import torchvision.transforms.functional as F",
+    "import torchvision.io",
+    "import torchvision.utils, torchvision.datasets",
+    "__import__('transformers').CLIPTextModel",
+)
+
+
+@pytest.mark.long
+def test_what_users_import_from_both(tmp_path: Path) -> None:
+    """Each in a reward of its own, in one process that has imported neither."""
+    for index, line in enumerate(WANTED):
+        body = f"def reward(completions):\n    {line}\n    return [1.0] * len(completions)\n"
+        (tmp_path / f"mine{index}.py").write_text(body)
+    code = (
+        "import sys; from rewards import load_reward; from tests.rewards.makers import text_item\n"
+        f"rewards = [load_reward(f'{tmp_path}/mine{{n}}.py:reward') for n in range({len(WANTED)})]\n"
+        "print([score.detail or score.value for each in rewards for score in each.score([text_item('a')])])\n"
+    )
+    assert python(code).splitlines()[-1] == str([1.0] * len(WANTED))
