@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from policies.samplers import AUTO, CACHES, CONFIDENCES, REMASKING, TEXT_SCHEDULES, UNMASKING
+from rl.config.flat import flatten
 from rl.config.lora import TARGETS
 from rl.config.private import check_secrets
 from rl.config.run_name import check_name
@@ -377,20 +378,3 @@ def _require_choice(key: str, value: Any, allowed: Sequence[Any]) -> None:
 def _require(condition: bool, key: str, value: Any, allowed: str) -> None:
     if not condition:
         raise ConfigError(f"{key}={value}: must be {allowed}")
-
-
-def flatten(
-    tree: Mapping[str, Any], prefix: str = "", *, leaves_only: bool = True, into_lists: bool = False
-) -> Iterator[tuple[str, Any]]:
-    """Dotted names and values of a tree. An empty mapping is a leaf.
-
-    into_lists: a list that holds mappings is taken apart as well, by its indices
-    """
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        inner = value if isinstance(value, Mapping) else {}
-        if into_lists and isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
-            inner = {str(index): item for index, item in enumerate(value)}
-        if not inner or not leaves_only:
-            yield name, value
-        yield from flatten(inner, f"{name}.", leaves_only=leaves_only, into_lists=into_lists)
