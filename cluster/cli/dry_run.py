@@ -24,15 +24,15 @@ from rl.types import Prompt
 NOTHING = "Nothing was started."
 
 
-def dry_run(config: Config, command: str, inputs: Inputs) -> int:
+def dry_run(config: Config, command: str, inputs: Inputs, on_gpu: Config) -> int:
     """What ``unigrpo train``, ``sft`` or ``eval`` would do. Call it after the checks of ``preflight``. Raises ConfigError
-    where the run's folder or MLflow's store cannot take the run."""
+    where the run's folder or MLflow's store cannot take the run. on_gpu: what the config would be on a GPU."""
     check_run(config, command)
     screen = Screen()
     for line in in_words(config, inputs.train) if command == "train" else ():
         screen.print(line, highlight=False)
     screen.print(_rows(config, inputs))
-    for line in (*_layout(config, command), *_memory(config, command)):
+    for line in (*_layout(config, command), *_memory(on_gpu, command)):
         screen.print(line, highlight=False, soft_wrap=True)
     screen.print(f"run       {config.run_dir}: {_steps(config, command)}", highlight=False, soft_wrap=True)
     screen.print(f"Every check passed. {NOTHING}", highlight=False)

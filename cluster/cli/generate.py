@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from cluster import console
 from cluster.run.preflight import check_device
+from cluster.run.settings import load
 from cluster.run.writable import file_problem
 from policies.files.folders import check_files
-from rl.config import load_config
 from rl.errors import ConfigError, DataError, PolicyError
 from rl.types import Message, Prompt, Task
 
@@ -47,7 +47,7 @@ def generate(recipe: str, overrides: Sequence[str], request: Request) -> int:
 
     Raises ConfigError, DataError, PolicyError.
     """
-    config = load_config(recipe, overrides)
+    config = load(recipe, overrides)
     prompt = _prompt(request)
     folder = check_files(config.policy.path)
     check_device(config.policy)

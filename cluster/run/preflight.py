@@ -19,6 +19,7 @@ from rewards.registry import require_named, settings_of
 from rewards.sandbox.kernel import offers
 from rewards.shaping import Shaping
 from rl.config import Config, LoraConfig, PolicyConfig
+from rl.config.device import AUTO
 from rl.errors import ConfigError, DataError, PolicyError
 from rl.types import Prompt, Task
 
@@ -233,11 +234,13 @@ def check_device(policy: PolicyConfig) -> None:
 
     from policies.network.compiled import missing
 
+    if policy.device == AUTO:
+        policy = dataclasses.replace(policy, device="cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(policy.device)
     except RuntimeError as error:
-        raise ConfigError(f"policy.device={policy.device!r}: allowed: cpu, cuda, cuda:0, ...") from error
+        raise ConfigError(f"policy.device={policy.device!r}: allowed: auto, cpu, cuda, cuda:0, ...") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"policy.device={policy.device!r}: no GPU is visible here; set policy.device=cpu")
+        raise ConfigError(f"policy.device={policy.device!r}: no GPU is visible here; set policy.device=cpu, or auto")
     if policy.compile and (lacking := missing(policy.device)):
         raise ConfigError(f"policy.compile=true: torch.compile finds no {lacking}; install it, or set it to false")

@@ -24,7 +24,7 @@ from rl.tracking.mlflow_address import check_experiment, check_uri
 from rl.types import ImageSampling, Task, TextSampling
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
-    "policy.dtype": ("float32", "bfloat16"),
+    "policy.dtype": ("auto", "float32", "bfloat16"),
     "data.filter_overlong": ("error", "drop", "truncate"),
     "data.on_overlap": ("error", "drop"),
     "learner.algorithm.ratio": ("token", "sequence"),

@@ -14,14 +14,17 @@ from rl.types import ImageSampling, TextSampling, ThinkDrawSampling
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """path is a Hugging Face-layout folder, or the name of a shipped policy (``tiny``).
+    """The policy.
 
+    path     a Hugging Face-layout folder, or the name of a shipped policy (``tiny``)
+    device   auto: cuda where the run has a GPU, else cpu; or cpu, cuda, cuda:0, ...
+    dtype    of the weights: auto: bfloat16 on a GPU, else float32; or float32, bfloat16
     compile  samplers run layers through torch.compile; see docs/performance.md
     """
 
     path: str = "tiny"
-    device: str = "cpu"
-    dtype: str = "float32"
+    device: str = "auto"
+    dtype: str = "auto"
     compile: bool = False
 
 
