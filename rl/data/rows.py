@@ -75,8 +75,8 @@ def load_rows(
     if preset is None and source.source in GENERATORS:
         rows = GENERATORS[source.source](source.split, **source.args)
         return rows[: source.limit]
-    opened = _of_file(source) if preset is None else open_preset(preset, source)
     counts: Counter[str] = Counter()
+    opened = _of_file(source) if preset is None else open_preset(preset, source, counts)
     prompts = list(_prompts(opened, frozenset(reference_tasks), counts))
     if not prompts:
         raise DataError(f"{opened.label}: no rows are left of it; check limit and the preset's lengths")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from rl.data.values import is_missing, shown
 from rl.errors import ConfigError, DataError
 from rl.tasks import GENERATORS
 
-ARGS = ("prompt", "template", "name", "config", "split", "revision", "check_images", ROOT)
+ARGS = ("prompt", "template", "name", "lengths", "config", "split", "revision", "check_images", ROOT)
 _SAVED = ("dataset_dict.json", "state.json")  # of datasets.save_to_disk
 
 
@@ -58,8 +59,11 @@ def rows_path(source: SourceConfig) -> Path | None:
     return None if source.source in GENERATORS else Path(source.source)
 
 
-def open_preset(preset: Preset, source: SourceConfig) -> Opened:
-    """Raises ConfigError for a wrong argument, DataError where the rows are not there."""
+def open_preset(preset: Preset, source: SourceConfig, counts: Counter[str]) -> Opened:
+    """Raises ConfigError for a wrong argument, DataError where the rows are not there.
+
+    counts  gets how many rows were left out, when they have been read
+    """
     for key in source.args:
         if key not in ARGS:
             raise ConfigError(f"data preset {preset.name}: unknown argument {key!r}; allowed: {', '.join(ARGS)}")
@@ -76,7 +80,17 @@ def open_preset(preset: Preset, source: SourceConfig) -> Opened:
         require_path(path)
         label, folder = str(path), path if path.is_dir() else path.parent
         rows = _of_files(preset, _files(preset, path, split, part.files), split)
-    return Opened(label, args["name"], ImagePlaces.of(folder / "rows", args), told, _renamed(preset, rows))
+    lengths = _lengths(preset, source.args.get("lengths", preset.lengths))
+    renamed = _of_length(_renamed(preset, rows), lengths, counts)
+    return Opened(label, str(args["name"]), ImagePlaces.of(folder / "rows", args), told, renamed)
+
+
+def _lengths(preset: Preset, given: Any) -> Mapping[str, int]:
+    if isinstance(given, Mapping) and all(isinstance(count, int) for count in given.values()):
+        return given
+    raise ConfigError(
+        f"data preset {preset.name}: lengths={shown(given)}; allowed: column and number of items, e.g. {{numbers: 3}}, or {{}}"
+    )
 
 
 def _files(preset: Preset, path: Path, split: str, patterns: Iterable[str]) -> list[Path]:
@@ -117,29 +131,41 @@ def _of_hub(
 ) -> tuple[str, Iterator[tuple[str, str, Row]], Path]:
     part = preset.parts[split]
     config, name = args.get("config", part.config), args.get("split", part.split)
-    way_out = f"; download it with `{preset.download}`, and set path: FOLDER"
     if preset.hub is None or name is None:
-        raise DataError(f"data preset {preset.name}: its {split} rows are on no hub in a form that is read{way_out}")
-    try:
-        from rl.data import hub  # pyright: ignore[reportAttributeAccessIssue]
-    except ImportError as error:
-        raise DataError(f"data preset {preset.name}: {preset.hub} cannot be read from the hub here{way_out}") from error
+        raise DataError(
+            f"data preset {preset.name}: its {split} rows are on no hub in a form that is read; download them with "
+            f"`{preset.download}`, and set path: FOLDER"
+        )
+    from rl.data import hub
+
     found = hub.rows(preset.hub, config=config, split=name, revision=args.get("revision"))
-    label = f"{preset.hub} ({name})"
-    rows = ((f"{label}: row {index + 1}", f"{preset.name}/{name}/{index}", row) for index, row in enumerate(found))
-    return label, rows, Path(preset.hub)
+    rows = ((where, f"{preset.name}/{name}/{index}", row) for index, (where, row) in enumerate(found))
+    return f"{found.name.short} ({name})", rows, found.folder
 
 
 def _renamed(preset: Preset, rows: Iterable[tuple[str, str, Row]]) -> Iterator[tuple[str, str, Row]]:
-    """With our columns beside theirs, and without rows that the preset leaves out."""
+    """With our columns beside theirs."""
     for where, identity, row in rows:
         told = {key: value for key, value in row.items() if key not in preset.drop}
         for column, names in preset.columns.items():
             found = next((value for value in (_at(row, name) for name in names) if not is_missing(value)), None)
             if found is not None:
                 told[column] = found
-        if all(_count(where, column, told.get(column)) == count for column, count in preset.lengths.items()):
-            yield where, identity, told
+        yield where, identity, told
+
+
+def _of_length(
+    rows: Iterable[tuple[str, str, Row]], lengths: Mapping[str, int], counts: Counter[str]
+) -> Iterator[tuple[str, str, Row]]:
+    """Rows whose lists have the lengths."""
+    for where, identity, row in rows:
+        wrong = next((name for name, count in lengths.items() if _count(where, name, row.get(name)) != count), None)
+        if wrong is None:
+            yield where, identity, row
+        else:
+            counts[
+                f"{{count}} rows were left out: {wrong} has not {lengths[wrong]} items there; args: {{{{lengths: {{{{}}}}}}}} keeps them"
+            ] += 1
 
 
 def _at(row: Any, name: str) -> Any:
