@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster import console
+from cluster.run.inputs import say
 from cluster.run.preflight import check_device
 from cluster.run.settings import load
 from cluster.run.writable import file_problem
@@ -47,7 +48,7 @@ def generate(recipe: str, overrides: Sequence[str], request: Request) -> int:
 
     Raises ConfigError, DataError, PolicyError.
     """
-    config = load(recipe, overrides)
+    config, notes = load(recipe, overrides)
     prompt = _prompt(request)
     folder = check_files(config.policy.path)
     check_device(config.policy)
@@ -58,6 +59,8 @@ def generate(recipe: str, overrides: Sequence[str], request: Request) -> int:
             _check_writable("--out", _numbered(request.out, index, request.count), PICTURES)
     if request.trace is not None:
         _check_writable("--trace", request.trace, (".html",))
+
+    say(notes)
 
     import torch
 

@@ -14,6 +14,7 @@ from cluster.cli.dry_run import dry_run
 from cluster.plan.family import with_family
 from cluster.run import cache_gate, preflight
 from cluster.run.folder import already_finished, check_output, open_run
+from cluster.run.inputs import say
 from cluster.run.objective import announce
 from cluster.run.settings import load, on_gpu
 from cluster.run.status import StatusBoard
@@ -34,13 +35,14 @@ SAME_TWICE = "one evaluation: before and after are the same number"
 def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     """A whole run, or the rest of one; the trained policy goes to ``run_dir/policy``. dry: only what would run is printed."""
     began = time.monotonic()
-    config, screen = load(recipe, overrides), Screen()
+    (config, notes), screen = load(recipe, overrides), Screen()
     check_output(config)
     if already_finished(config, screen):
         return console.OK
     inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config))
     preflight.check_messages(inputs.all)
     preflight.check_resume(config, "train", inputs)
+    say(notes)
     if dry:
         return dry_run(config, "train", inputs, on_gpu(recipe, overrides))
     board = StatusBoard(config)
@@ -84,12 +86,13 @@ def show_settings(recipe: str, overrides: Sequence[str]) -> int:
 def sft(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     """Fine-tuning in this process, held-out evaluation before and after; the policy goes to ``run_dir/policy``."""
     began = time.monotonic()
-    config, screen = load(recipe, overrides), Screen()
+    (config, notes), screen = load(recipe, overrides), Screen()
     check_output(config)
     inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config), answered=True)
     preflight.check_solutions(inputs)
     preflight.check_messages(inputs.val)
     preflight.check_resume(config, "sft", inputs)
+    say(notes)
     if dry:
         return dry_run(config, "sft", inputs, on_gpu(recipe, overrides))
     steps = config.sft.steps
@@ -106,11 +109,12 @@ def sft(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
 def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     """One held-out evaluation of ``policy.path``, in a run folder of its own (``NAME-eval`` unless named)."""
     began = time.monotonic()
-    config, screen = load(recipe, overrides), Screen()
+    (config, notes), screen = load(recipe, overrides), Screen()
     if not any(override.strip().startswith("name=") for override in overrides):
         config = dataclasses.replace(config, name=f"{config.name}-eval")
     check_output(config)
     inputs = preflight.check(config, needs_train=False, needs_val=True)
+    say(notes)
     if dry:
         return dry_run(config, "eval", inputs, on_gpu(recipe, overrides))
     with tracked(open_run(config, "eval", screen, 0)) as tracker:

@@ -90,8 +90,6 @@ def prepare(recipe: str, overrides: Sequence[str], options: Options) -> Shipment
     if options.command not in COMMANDS:
         raise ConfigError(f"--command {options.command}: allowed: {', '.join(COMMANDS)}")
     config, layers = with_family(recipe, overrides)
-    for note in family_notes(config, layers):
-        console.say(f"note: {note}")
     check_wire(config)
     if config.cluster.address is not None:
         raise ConfigError(
@@ -101,7 +99,7 @@ def prepare(recipe: str, overrides: Sequence[str], options: Options) -> Shipment
     if options.command == "eval" and not any(text.strip().startswith("name=") for text in overrides):
         attached = dataclasses.replace(attached, name=f"{config.name}-eval")
     shipment = collect(attached, options.shipping)
-    for note in shipment.notes:
+    for note in (*family_notes(config, layers), *shipment.notes):
         console.say(f"note: {note}")
     return shipment
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cluster import console
 from cluster.actors.device import has_gpu
 from cluster.plan.family import family_notes, with_family
 from cluster.run.session import on_the_cluster, ray_running
@@ -15,8 +14,8 @@ from rl.config import Config
 from rl.config.device import AUTO, is_open, resolved
 
 
-def load(recipe: str, overrides: Sequence[str]) -> Config:
-    """The config of a run. Says on stderr what comes from the family's card, and what ``auto`` stands for.
+def load(recipe: str, overrides: Sequence[str]) -> tuple[Config, list[str]]:
+    """The config of a run, and notes: what comes from the family's card, and what ``auto`` stands for.
 
     Raises ConfigError; with ``cluster.address`` and ``policy.device=auto``, DeadlineError where no Ray answers there.
     """
@@ -27,9 +26,7 @@ def load(recipe: str, overrides: Sequence[str]) -> Config:
         where = "the machine has" if written.cluster.address is None else "the Ray cluster has"
         why = f" ({where} {'a GPU' if config.policy.device == 'cuda' else 'no GPU'})" * (written.policy.device == AUTO)
         notes.append(f"policy.device={config.policy.device} policy.dtype={config.policy.dtype}{why}")
-    for note in notes:
-        console.say(f"note: {note}")
-    return config
+    return config, notes
 
 
 def on_gpu(recipe: str, overrides: Sequence[str]) -> Config:

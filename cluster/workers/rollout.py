@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cluster.actors.device import on_this_machine
 from cluster.learner.offload import Offload
 from cluster.weights.adapters import AdapterBase
 from cluster.weights.base import Published, WeightWire

@@ -32,16 +32,18 @@ class PolicyConfig:
 class SourceConfig:
     """One source of rows.
 
-    source   a generator (sudoku4x4, chain_sum, gsm_symbolic, easy_vqa, scenes), a .jsonl, .json or .parquet file, or a
-             folder written by Hugging Face datasets
+    source   a preset (gsm8k, math, ...: ``unigrpo data list``) or a preset's .yaml file; a generator (sudoku4x4, chain_sum,
+             gsm_symbolic, easy_vqa, scenes); a .jsonl, .json or .parquet file, or a folder written by Hugging Face datasets
+    path     a preset's rows on this machine: a file, or a folder in the published layout; null: from the hub
     split    train or val; generators keep the two apart, files are taken whole
     task     for rows that do not say: text, understand, draw or think_draw
     weight   share of training prompts that come from here, relative to the other sources
     limit    use at most this many rows
-    args     passed to the generator
+    args     passed to the generator, or how a file or preset is read
     """
 
     source: str = "???"
+    path: str | None = None
     split: str = "train"
     task: str | None = None
     weight: float = 1.0

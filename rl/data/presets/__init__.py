@@ -1,0 +1,16 @@
+"""Published data sets by name: one YAML file each, beside this one."""
+
+from rl.data.presets.preset import Part, Preset, load_preset, preset_names
+from rl.data.presets.reading import ARGS, Opened, open_preset, preset_of, rows_path
+
+__all__ = [
+    "ARGS",
+    "Opened",
+    "Part",
+    "Preset",
+    "load_preset",
+    "open_preset",
+    "preset_names",
+    "preset_of",
+    "rows_path",
+]
