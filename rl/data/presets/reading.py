@@ -151,6 +151,9 @@ def _renamed(preset: Preset, rows: Iterable[tuple[str, str, Row]]) -> Iterator[t
             found = next((value for value in (_at(row, name) for name in names) if not is_missing(value)), None)
             if found is not None:
                 told[column] = found
+        for column in preset.lines:
+            if isinstance(told.get(column), list):
+                told[column] = "\n".join(map(str, told[column]))
         yield where, identity, told
 
 
