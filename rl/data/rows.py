@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,14 @@ from rl.data.places import ROOT, ImagePlaces
 from rl.data.references import read_answer
 from rl.data.values import is_missing, listed, shown
 from rl.errors import ConfigError, DataError
+from rl.hub.names import HOW, hub_name
 from rl.pixels import load_pixels
 from rl.scenes import SceneSpec
 from rl.tasks import GENERATORS
 from rl.types import Prompt, Task
 
 CHECKED_TASKS = frozenset((Task.TEXT, Task.UNDERSTAND))
+FILE_SPLITS = ("train", "val")
 FILE_ARGS = ("name", "template", "check_images", ROOT)
 
 _OWN_FIELDS = {"id", "task", "messages", "prompt", "image", "images", "rewards", "source"}
@@ -39,7 +42,8 @@ _UNSEEN = "{count} rows have a picture and task text, which looks at none; set t
 def load_rows(
     source: SourceConfig, reference_tasks: Collection[Task] = CHECKED_TASKS, notes: list[str] | None = None
 ) -> list[Prompt]:
-    """The prompts of one source: a generator, a .jsonl, .json or .parquet file, or a folder of datasets.save_to_disk.
+    """The prompts of one source: a generator, a .jsonl, .json or .parquet file, a folder of datasets.save_to_disk, or a data
+    set on a hub by its name.
 
     Columns of a file (all but the message are optional; docs/data.md has all forms):
 
@@ -70,7 +74,9 @@ def load_rows(
     path = Path(source.source)
     if not os.path.exists(path) and not path.suffix and len(path.parts) == 1:
         known = ", ".join(GENERATORS)
-        raise ConfigError(f"data source {shown(source.source)}: no such generator or path; allowed: {known}, a {KINDS}")
+        raise ConfigError(
+            f"data source {shown(source.source)}: no such generator or path; allowed: {known}, a {KINDS}, or {HOW}"
+        )
     for key in source.args:
         if key not in FILE_ARGS:
             raise ConfigError(f"data source {path}: unknown argument {key!r}; allowed: {', '.join(FILE_ARGS)}")
@@ -78,12 +84,12 @@ def load_rows(
         raise ConfigError(
             f'data source {path}: template={shown(source.args["template"])}: expected a text, e.g. "{{question}}"'
         )
-    require_path(path)
+    found = _on_hub(source) or _in_file(path, source)
     counts: Counter[str] = Counter()
-    prompts = list(_prompts(path, source, frozenset(reference_tasks), counts))
-    _check_unique(path, prompts)
+    prompts = list(_prompts(found, source, frozenset(reference_tasks), counts))
+    _check_unique(found.label, prompts)
     if notes is not None:
-        notes += [f"{path}: {note.format(count=f'{count:,}')}" for note, count in counts.items() if count]
+        notes += [f"{found.label}: {note.format(count=f'{count:,}')}" for note, count in counts.items() if count]
     return prompts
 
 
@@ -102,16 +108,49 @@ def target_image(prompt: Prompt, seed: int, size: int) -> np.ndarray | None:
     return None if image is None else load_image(image, size)
 
 
-def _prompts(
-    path: Path, source: SourceConfig, reference_tasks: frozenset[Task], counts: Counter[str]
-) -> Iterator[Prompt]:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Rows with what their prompts are called by. base: of the ids of rows without one; label: for messages."""
+
+    label: str
+    rows: Iterable[tuple[str, Row]]
+    name: str
+    base: str
+    places: ImagePlaces
+
+
+def _in_file(path: Path, source: SourceConfig) -> _Found:
+    require_path(path)
+    if source.config is not None or source.revision is not None:
+        raise ConfigError(
+            f"data source {path}: config={source.config}, revision={source.revision}: of a data set on a hub alone, and this "
+            "is a file or folder here; leave them out"
+        )
+    if path.is_file() and source.split not in FILE_SPLITS:
+        raise ConfigError(f"data source {path}: split={shown(source.split)}: a file is taken whole; leave split out")
     resolved = path.resolve()
     name = source.args.get("name") or (resolved.parent.name if path.stem in _GENERIC_NAMES else path.stem)
     base = f"{source.args.get('name') or resolved.parent.name}/{path.stem}"
     base += f"/{source.split}" if path.is_dir() else ""
-    places = ImagePlaces.of(path, source.args)
-    for number, (where, row) in enumerate(islice(read_rows(path, source.split), source.limit)):
-        prompt = _prompt(where, row, source, places, str(name), f"{base}/{number}", counts)
+    return _Found(str(path), read_rows(path, source.split), str(name), base, ImagePlaces.of(path, source.args))
+
+
+def _on_hub(source: SourceConfig) -> _Found | None:
+    if hub_name(source.source, source.revision) is None:
+        return None
+    from rl.data import hub
+
+    found = hub.rows(source.source, source.config, source.split, source.revision)
+    name = str(source.args.get("name") or found.name.name.rpartition("/")[2])
+    places = ImagePlaces.of(found.folder, source.args)
+    return _Found(found.name.short, found, name, f"{name}/{found.config}/{found.split}", places)
+
+
+def _prompts(
+    found: _Found, source: SourceConfig, reference_tasks: frozenset[Task], counts: Counter[str]
+) -> Iterator[Prompt]:
+    for number, (where, row) in enumerate(islice(found.rows, source.limit)):
+        prompt = _prompt(where, row, source, found.places, found.name, f"{found.base}/{number}", counts)
         if prompt.messages and prompt.task in reference_tasks and prompt.reference is None and _needs_reference(prompt):
             raise DataError(f"{where}: no reference for task {prompt.task}; add a column reference, answer or solution")
         yield prompt
@@ -235,9 +274,9 @@ def _needs_reference(prompt: Prompt) -> bool:
     return not prompt.rewards or "correctness" in prompt.rewards
 
 
-def _check_unique(path: Path, prompts: Sequence[Prompt]) -> None:
+def _check_unique(label: str, prompts: Sequence[Prompt]) -> None:
     seen: dict[str, int] = {}
     for number, prompt in enumerate(prompts, 1):
         if prompt.id in seen:
-            raise DataError(f"{path}: row {number}: id {shown(prompt.id)} is that of row {seen[prompt.id]} too")
+            raise DataError(f"{label}: row {number}: id {shown(prompt.id)} is that of row {seen[prompt.id]} too")
         seen[prompt.id] = number
