@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster import console
+from cluster.run.hub import pinned
 from cluster.run.preflight import check_device
 from cluster.run.writable import file_problem
 from policies.files.folders import check_files
@@ -47,7 +48,7 @@ def generate(recipe: str, overrides: Sequence[str], request: Request) -> int:
 
     Raises ConfigError, DataError, PolicyError.
     """
-    config = load_config(recipe, overrides)
+    config = pinned(load_config(recipe, overrides), data=False)
     prompt = _prompt(request)
     folder = check_files(config.policy.path)
     check_device(config.policy)

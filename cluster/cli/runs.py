@@ -13,8 +13,10 @@ from cluster import console
 from cluster.cli.dry_run import dry_run
 from cluster.run import cache_gate, preflight
 from cluster.run.folder import already_finished, check_output, open_run
+from cluster.run.hub import pinned, recorded
 from cluster.run.objective import announce
 from cluster.run.status import StatusBoard
+from policies.files.parts import Part
 from rl.config import Config, load_config, to_yaml
 from rl.evaluation import Evaluation
 from rl.output.tables import Screen
@@ -34,9 +36,10 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     began = time.monotonic()
     config, screen = load_config(recipe, overrides), Screen()
     check_output(config)
+    config = pinned(config)
     if already_finished(config, screen):
         return console.OK
-    inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config))
+    inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config), part=_part(dry))
     preflight.check_messages(inputs.all)
     preflight.check_resume(config, "train", inputs)
     if dry:
@@ -69,7 +72,9 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
         steps=result.steps,
         weights_digest=sha256(weights),
     )
-    report.finish(screen, config, {"command": "train", "train_seconds": round(result.seconds, 1), **summary})
+    report.finish(
+        screen, config, {"command": "train", "train_seconds": round(result.seconds, 1), **_from_hub(config), **summary}
+    )
     return console.OK
 
 
@@ -84,7 +89,8 @@ def sft(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     began = time.monotonic()
     config, screen = load_config(recipe, overrides), Screen()
     check_output(config)
-    inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config), answered=True)
+    config = pinned(config)
+    inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config), answered=True, part=_part(dry))
     preflight.check_solutions(inputs)
     preflight.check_messages(inputs.val)
     preflight.check_resume(config, "sft", inputs)
@@ -97,7 +103,7 @@ def sft(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     summary = report.summarise(
         config, before, after, seconds=time.monotonic() - began, steps=steps, weights_digest=digest
     )
-    report.finish(screen, config, {"command": "sft", **summary})
+    report.finish(screen, config, {"command": "sft", **_from_hub(config), **summary})
     return console.OK
 
 
@@ -108,7 +114,8 @@ def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     if not any(override.strip().startswith("name=") for override in overrides):
         config = dataclasses.replace(config, name=f"{config.name}-eval")
     check_output(config)
-    inputs = preflight.check(config, needs_train=False, needs_val=True)
+    config = pinned(config)
+    inputs = preflight.check(config, needs_train=False, needs_val=True, part=_part(dry))
     if dry:
         return dry_run(config, "eval", inputs)
     with tracked(open_run(config, "eval", screen, 0)) as tracker:
@@ -116,7 +123,7 @@ def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     rows, metrics, seconds = save_rows(config.run_dir, evaluation.groups), evaluation.metrics, time.monotonic() - began
     sure = intervals(evaluation.groups)
     summary = report.summarise(config, metrics, metrics, seconds=seconds, steps=0, weights_digest=digest, sure=sure)
-    report.finish(screen, config, {"command": "eval", "note": SAME_TWICE, **summary}, rows)
+    report.finish(screen, config, {"command": "eval", "note": SAME_TWICE, **_from_hub(config), **summary}, rows)
     return console.OK
 
 
@@ -195,6 +202,17 @@ def _export(config: Config, weights: Mapping[str, np.ndarray]) -> Path:
     folder = config.run_dir / POLICY_FOLDER
     policy.save(folder)
     return folder
+
+
+def _from_hub(config: Config) -> dict[str, Mapping[str, str]]:
+    """For summary.json: the commits of what was taken by its name on a hub."""
+    names = recorded(config)
+    return {"from_hub": names} if names else {}
+
+
+def _part(dry: bool) -> Part:
+    """A dry run of a policy on a hub downloads no weights."""
+    return Part.CHECKS if dry else Part.ALL
 
 
 def _evaluates(config: Config) -> bool:

@@ -51,7 +51,12 @@ class Suite:
         return {
             "program": _script("examiner"),
             "input": json.dumps(
-                {**told, "program": self.whole(program), "examinee": _script("examinee"), "forms": _script("pytest_forms")}
+                {
+                    **told,
+                    "program": self.whole(program),
+                    "examinee": _script("examinee"),
+                    "forms": _script("pytest_forms"),
+                }
             ),
         }
 
@@ -96,7 +101,11 @@ def _own(tests: Any) -> list[Mapping[str, Any]] | str:
 
 def _mbpp(row: Mapping[str, Any]) -> Suite | str:
     cases = row["test_list"]
-    if not isinstance(cases, list) or not 0 < len(cases) <= MAX_TESTS or not all(isinstance(each, str) for each in cases):
+    if (
+        not isinstance(cases, list)
+        or not 0 < len(cases) <= MAX_TESTS
+        or not all(isinstance(each, str) for each in cases)
+    ):
         return f"test_list: expected a list of 1 to {MAX_TESTS} assertions"
     imports = row.get("test_imports") or []
     setup = "\n".join([*(imports if isinstance(imports, list) else [imports]), row.get("test_setup_code") or ""])

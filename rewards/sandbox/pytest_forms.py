@@ -92,7 +92,9 @@ def fail(reason: str = "", **_: Any) -> None:
 class _Mark:
     def __getattr__(self, name: str) -> Any:
         def mark(*given: Any, **_: Any) -> Any:
-            return given[0] if given and callable(given[0]) and not isinstance(given[0], approx) else lambda found: found
+            return (
+                given[0] if given and callable(given[0]) and not isinstance(given[0], approx) else lambda found: found
+            )
 
         return mark
 
@@ -154,9 +156,7 @@ def _unit(case: unittest.TestCase, name: str) -> None:
 
 
 def _rows_of(name: str, function: Any, space: Mapping[str, Any], called: Any) -> list[tuple[str, Callable[[], Any]]]:
-    return [
-        (name, lambda row=row: _run(function, called, row, space)) for row in getattr(function, "rows", [{}])
-    ]
+    return [(name, lambda row=row: _run(function, called, row, space)) for row in getattr(function, "rows", [{}])]
 
 
 def _run(function: Any, called: Any, row: Mapping[str, Any], space: Mapping[str, Any]) -> None:
