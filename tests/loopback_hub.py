@@ -13,6 +13,8 @@ from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import pytest
+
 Files = Mapping[str, bytes]
 
 
@@ -202,3 +204,38 @@ def _tree(files: Files, below: str, deep: bool) -> list[dict[str, Any]]:
 
 def _oid(content: bytes) -> str:
     return hashlib.sha1(content).hexdigest()
+
+
+def point_at(
+    monkeypatch: pytest.MonkeyPatch, url: str, home: Path, *, offline: bool = False, token: str | None = None
+) -> None:
+    """This process, and those that it starts, as if they had begun with HF_ENDPOINT, HF_HOME and the rest of these values."""
+    import huggingface_hub.constants as client
+
+    given = {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_OFFLINE": str(int(offline)), "HF_TOKEN": token}
+    for name, value in {**given, "NO_PROXY": "127.0.0.1", "HF_HUB_CACHE": None}.items():
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    cache = home / "hub"
+    patched = {
+        "ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": offline,
+        "HUGGINGFACE_CO_URL_TEMPLATE": f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}",
+        "HF_TOKEN_PATH": str(home / "token"), "HF_STORED_TOKENS_PATH": str(home / "stored_tokens"),
+    }  # fmt: skip
+    for name, value in patched.items():
+        monkeypatch.setattr(client, name, value)
+
+
+def point_datasets_at(monkeypatch: pytest.MonkeyPatch, url: str, home: Path, *, offline: bool = False) -> None:
+    """The same of ``datasets``, which takes a second to import. Call ``point_at`` too."""
+    import datasets.config as rows
+
+    patched = {
+        "HF_ENDPOINT": url, "HF_CACHE_HOME": str(home), "HF_DATASETS_CACHE": home / "datasets", "HF_HUB_OFFLINE": offline,
+        "HF_DATASETS_OFFLINE": offline, "DOWNLOADED_DATASETS_PATH": home / "datasets" / "downloads",
+        "EXTRACTED_DATASETS_PATH": home / "datasets" / "downloads" / "extracted",
+    }  # fmt: skip
+    for name, value in patched.items():
+        monkeypatch.setattr(rows, name, value)

@@ -16,6 +16,7 @@ from cluster.run.inputs import written_by
 from cluster.run.objective import in_words
 from cluster.run.preflight import Inputs
 from policies.files.folders import find_policy, read_config
+from policies.files.parts import Part
 from policies.room import NeedsPolicyError, Room
 from rl.config import Config
 from rl.output.tables import PlainTable, Screen
@@ -40,7 +41,7 @@ def dry_run(config: Config, command: str, inputs: Inputs, on_gpu: Config) -> int
 
 
 def _rows(config: Config, inputs: Inputs) -> PlainTable:
-    room = Room(find_policy(config.policy.path))
+    room = Room(find_policy(config.policy.path, Part.CHECKS))
     table = PlainTable(title=f"rows, and tokens of the longest with its response ({room.name} takes {room.limit:,})")
     for name in ("data", "source", "task", "rows", "longest"):
         table.add_column(name, justify="right" if name in ("rows", "longest") else "left", overflow="fold")
@@ -83,7 +84,7 @@ def _memory(config: Config, command: str) -> Iterator[str]:
     """By the plan's arithmetic, whatever the device is."""
     if command != "train":
         return
-    model = model_of(config, read_config(find_policy(config.policy.path)))
+    model = model_of(config, read_config(find_policy(config.policy.path, Part.CHECKS)))
     made = make_plan(config, model, DEVICES["h100"], Assumed())
     parts = [f"{sum(memory.values()) / 1e9:,.2f} GB a {name}" for name, memory in made.memory.items()]
     yield f"memory    {', '.join(parts)}: arithmetic, see unigrpo plan"

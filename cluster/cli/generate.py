@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster import console
+from cluster.run.hub import pinned
 from cluster.run.inputs import say
 from cluster.run.preflight import check_device
 from cluster.run.settings import load
@@ -48,7 +49,8 @@ def generate(recipe: str, overrides: Sequence[str], request: Request) -> int:
 
     Raises ConfigError, DataError, PolicyError.
     """
-    config, notes = load(recipe, overrides)
+    written, notes = load(recipe, overrides)
+    config = pinned(written, data=False)
     prompt = _prompt(request)
     folder = check_files(config.policy.path)
     check_device(config.policy)

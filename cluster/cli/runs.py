@@ -14,10 +14,12 @@ from cluster.cli.dry_run import dry_run
 from cluster.plan.family import with_family
 from cluster.run import cache_gate, preflight
 from cluster.run.folder import already_finished, check_output, open_run
+from cluster.run.hub import pinned, recorded
 from cluster.run.inputs import say
 from cluster.run.objective import announce
 from cluster.run.settings import load, on_gpu
 from cluster.run.status import StatusBoard
+from policies.files.parts import Part
 from rl.config import Config, to_yaml
 from rl.evaluation import Evaluation
 from rl.output.tables import Screen
@@ -37,9 +39,10 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     began = time.monotonic()
     (config, notes), screen = load(recipe, overrides), Screen()
     check_output(config)
+    config = pinned(config)
     if already_finished(config, screen):
         return console.OK
-    inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config))
+    inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config), part=_part(dry))
     preflight.check_messages(inputs.all)
     preflight.check_resume(config, "train", inputs)
     say(notes)
@@ -73,7 +76,9 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
         steps=result.steps,
         weights_digest=sha256(weights),
     )
-    report.finish(screen, config, {"command": "train", "train_seconds": round(result.seconds, 1), **summary})
+    report.finish(
+        screen, config, {"command": "train", "train_seconds": round(result.seconds, 1), **_from_hub(config), **summary}
+    )
     return console.OK
 
 
@@ -88,7 +93,8 @@ def sft(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     began = time.monotonic()
     (config, notes), screen = load(recipe, overrides), Screen()
     check_output(config)
-    inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config), answered=True)
+    config = pinned(config)
+    inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config), answered=True, part=_part(dry))
     preflight.check_solutions(inputs)
     preflight.check_messages(inputs.val)
     preflight.check_resume(config, "sft", inputs)
@@ -102,7 +108,7 @@ def sft(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     summary = report.summarise(
         config, before, after, seconds=time.monotonic() - began, steps=steps, weights_digest=digest
     )
-    report.finish(screen, config, {"command": "sft", **summary})
+    report.finish(screen, config, {"command": "sft", **_from_hub(config), **summary})
     return console.OK
 
 
@@ -113,7 +119,8 @@ def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     if not any(override.strip().startswith("name=") for override in overrides):
         config = dataclasses.replace(config, name=f"{config.name}-eval")
     check_output(config)
-    inputs = preflight.check(config, needs_train=False, needs_val=True)
+    config = pinned(config)
+    inputs = preflight.check(config, needs_train=False, needs_val=True, part=_part(dry))
     say(notes)
     if dry:
         return dry_run(config, "eval", inputs, on_gpu(recipe, overrides))
@@ -122,7 +129,7 @@ def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     rows, metrics, seconds = save_rows(config.run_dir, evaluation.groups), evaluation.metrics, time.monotonic() - began
     sure = intervals(evaluation.groups)
     summary = report.summarise(config, metrics, metrics, seconds=seconds, steps=0, weights_digest=digest, sure=sure)
-    report.finish(screen, config, {"command": "eval", "note": SAME_TWICE, **summary}, rows)
+    report.finish(screen, config, {"command": "eval", "note": SAME_TWICE, **_from_hub(config), **summary}, rows)
     return console.OK
 
 
@@ -201,6 +208,17 @@ def _export(config: Config, weights: Mapping[str, np.ndarray]) -> Path:
     folder = config.run_dir / POLICY_FOLDER
     policy.save(folder)
     return folder
+
+
+def _from_hub(config: Config) -> dict[str, Mapping[str, str]]:
+    """For summary.json: the commits of what was taken by its name on a hub."""
+    names = recorded(config)
+    return {"from_hub": names} if names else {}
+
+
+def _part(dry: bool) -> Part:
+    """A dry run of a policy on a hub downloads no weights."""
+    return Part.CHECKS if dry else Part.ALL
 
 
 def _evaluates(config: Config) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from policies.families.card import SHAPE, Card
 from policies.families.registry import family_of
 from policies.files.folders import find_policy, is_shipped, read_config
+from policies.files.parts import Part
 from rl.config import Config, Layer, Origin, layers_of, merge, value_of
 from rl.config.flat import flatten
 from rl.errors import PolicyError
@@ -56,9 +57,10 @@ def family_notes(config: Config, layers: Sequence[Layer]) -> list[str]:
 
 def _card(layers: Sequence[Layer]) -> tuple[str, int, Card] | None:
     """The policy's family, the tokens that it takes in all, and its card."""
-    path = value_of(layers, "policy.path")
+    path, revision = (value_of(layers, f"policy.{name}") for name in ("path", "revision"))
+    path = str(Config().policy.path if path is None else path)
     try:
-        folder = find_policy(Config().policy.path if path is None else path)
+        folder = find_policy(path if revision is None else f"{path}@{revision}", Part.SIZES)
         if is_shipped(folder):
             return None
         config = read_config(folder)

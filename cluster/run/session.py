@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from cluster.actors.device import on_this_machine
 from cluster.actors.resources import place
 from cluster.plan.layout import scorers
+from cluster.run.hub import fetch_on_nodes, runtime_env
 from cluster.run.private_ray import private_ray
 from cluster.weights.base import check_wire
 from cluster.workers.judge_server import judge_serving
@@ -73,6 +74,7 @@ def _inline(config: Config, train: bool) -> Iterator[Session]:
 @contextmanager
 def _on_ray(config: Config, train: bool, faults: FaultPlan | None) -> Iterator[Session]:
     with ray_running(config), quick_turns():
+        fetch_on_nodes(config)
         from cluster.learner.one_rank import FrozenLearner
         from cluster.learner.rank_group import RankGroup
         from cluster.workers.judge_actor import judge_on_ray
@@ -133,7 +135,7 @@ def ray_running(config: Config) -> Iterator[None]:
                 alone = stack.enter_context(private_ray())
                 ray.init(address="local", num_cpus=_actor_count(config), include_dashboard=False, **alone, **quiet)
             else:
-                ray.init(address=address, **quiet)
+                ray.init(address=address, **runtime_env(config), **quiet)
         except (ConnectionError, OSError, RuntimeError, ValueError, SystemExit) as error:
             where = "a local Ray" if address is None else f"cluster.address={address}"
             raise WorkerError(f"{where}: could not be started or reached: {first_line(error)}") from error

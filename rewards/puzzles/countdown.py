@@ -76,7 +76,9 @@ def problem(answer: str, numbers: Sequence[int], target: int) -> str:
         return f"not an expression: {error}"
     if sorted(used) != sorted(numbers):
         return f"it uses {sorted(used)} in place of {sorted(numbers)}"
-    return "" if value == target else f"its value is {value if value.denominator < 10**6 else float(value)}, not {target}"
+    return (
+        "" if value == target else f"its value is {value if value.denominator < 10**6 else float(value)}, not {target}"
+    )
 
 
 def read_expression(text: str) -> tuple[Fraction, list[int]]:

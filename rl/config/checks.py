@@ -20,6 +20,7 @@ from rl.objectives import OBJECTIVES
 from rl.objectives.kl import KL_ESTIMATORS
 from rl.objectives.normalizers import NORMALIZERS
 from rl.registry import Registry, close_to
+from rl.tasks import GENERATORS
 from rl.tracking.mlflow_address import check_experiment, check_uri
 from rl.types import ImageSampling, Task, TextSampling
 
@@ -363,8 +364,12 @@ def _validate_algorithm(config: Config) -> None:
 def _validate_source(where: str, source: SourceConfig) -> None:
     if source.task is not None and source.task not in tuple(Task):
         raise ConfigError(f"{where}.task={source.task!r}: allowed: {', '.join(Task)}")
-    if source.split not in ("train", "val"):
-        raise ConfigError(f"{where}.split={source.split!r}: allowed: train, val")
+    if source.source in GENERATORS and source.split not in ("train", "val"):
+        raise ConfigError(f"{where}.split={source.split!r}: allowed for {source.source}: train, val")
+    if not source.split.strip():
+        raise ConfigError(
+            f"{where}.split={source.split!r}: allowed: train, val, or a split of a folder or of a data set on a hub"
+        )
     _require(source.weight > 0, f"{where}.weight", source.weight, "a number above 0")
     _require(source.limit is None or source.limit > 0, f"{where}.limit", source.limit, "a number above 0")
 

@@ -16,13 +16,16 @@ from rl.types import ImageSampling, TextSampling, ThinkDrawSampling
 class PolicyConfig:
     """The policy.
 
-    path     a Hugging Face-layout folder, or the name of a shipped policy (``tiny``)
+    path     a Hugging Face-layout folder, the name of a shipped policy (``tiny``), or of a repository on a hub
+             (``GSAI-ML/LLaDA-8B-Instruct``, or with ``@revision``); a run keeps it with the commit that it was
+    revision  of a repository on a hub: a branch, a tag or a commit; null is the newest
     device   auto: cuda where the run has a GPU, else cpu; or cpu, cuda, cuda:0, ...
     dtype    of the weights: auto: bfloat16 on a GPU, else float32; or float32, bfloat16
     compile  samplers run layers through torch.compile; see docs/performance.md
     """
 
     path: str = "tiny"
+    revision: str | None = None
     device: str = "auto"
     dtype: str = "auto"
     compile: bool = False
@@ -33,9 +36,13 @@ class SourceConfig:
     """One source of rows.
 
     source   a preset (gsm8k, math, ...: ``unigrpo data list``) or a preset's .yaml file; a generator (sudoku4x4, chain_sum,
-             gsm_symbolic, easy_vqa, scenes); a .jsonl, .json or .parquet file, or a folder written by Hugging Face datasets
+             gsm_symbolic, easy_vqa, scenes); a .jsonl, .json or .parquet file; a folder written by Hugging Face datasets; or a
+             data set on a hub (``openai/gsm8k``, or with ``@revision``)
     path     a preset's rows on this machine: a file, or a folder in the published layout; null: from the hub
-    split    train or val; generators keep the two apart, files are taken whole
+    split    train or val; generators keep the two apart, files are taken whole. Of a folder or a data set on a hub: any of
+             its own, and of the latter also a part, ``train[:1000]``
+    config   which configuration of a data set on a hub; null: its only or default one
+    revision  of a data set on a hub: a branch, a tag or a commit; null is the newest
     task     for rows that do not say: text, understand, draw or think_draw
     weight   share of training prompts that come from here, relative to the other sources
     limit    use at most this many rows
@@ -49,6 +56,8 @@ class SourceConfig:
     weight: float = 1.0
     limit: int | None = None
     args: dict[str, Any] = field(default_factory=dict)
+    config: str | None = None
+    revision: str | None = None
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,11 @@ from rl.data.chat import PLACEHOLDER, Chat, column_text, message_column, read_ch
 from rl.data.files import KINDS, Row, read_rows, require_path
 from rl.data.pictures import find_pictures, read_picture
 from rl.data.places import ROOT, ImagePlaces
-from rl.data.presets import Opened, open_preset, preset_names, preset_of
+from rl.data.presets import Opened, numbered, open_preset, preset_names, preset_of
 from rl.data.references import read_answer
 from rl.data.values import is_missing, listed, shown
 from rl.errors import ConfigError, DataError
+from rl.hub.names import HOW, hub_name
 from rl.pixels import load_pixels
 from rl.registry import close_to
 from rl.scenes import SceneSpec
@@ -27,6 +28,7 @@ from rl.tasks import GENERATORS
 from rl.types import Prompt, Task
 
 CHECKED_TASKS = frozenset((Task.TEXT, Task.UNDERSTAND))
+FILE_SPLITS = ("train", "val")
 FILE_ARGS = ("name", "template", "check_images", ROOT)
 
 _OWN_FIELDS = {"id", "task", "messages", "prompt", "image", "images", "rewards", "source"}
@@ -41,8 +43,8 @@ _UNSEEN = "{count} rows have a picture and task text, which looks at none; set t
 def load_rows(
     source: SourceConfig, reference_tasks: Collection[Task] = CHECKED_TASKS, notes: list[str] | None = None
 ) -> list[Prompt]:
-    """The prompts of one source: a preset, a generator, a .jsonl, .json or .parquet file, or a folder of
-    datasets.save_to_disk.
+    """The prompts of one source: a preset, a generator, a .jsonl, .json or .parquet file, a folder of datasets.save_to_disk,
+    or a data set on a hub by its name.
 
     Columns of a file (all but the message are optional; docs/data.md has all forms):
 
@@ -92,20 +94,13 @@ def _of_file(source: SourceConfig) -> Opened:
     if not os.path.exists(path) and not path.suffix and len(path.parts) == 1:
         known = [*dict.fromkeys([*preset_names(), *GENERATORS])]
         raise ConfigError(
-            f"data source {shown(source.source)}: no such preset, generator or path; allowed: {', '.join(known)}, a {KINDS}"
-            f"{close_to(source.source, known)}"
+            f"data source {shown(source.source)}: no such preset, generator or path; allowed: {', '.join(known)}, a {KINDS}, or "
+            f"{HOW}{close_to(source.source, known)}"
         )
     for key in source.args:
         if key not in FILE_ARGS:
             raise ConfigError(f"data source {path}: unknown argument {key!r}; allowed: {', '.join(FILE_ARGS)}")
-    require_path(path)
-    resolved = path.resolve()
-    name = source.args.get("name") or (resolved.parent.name if path.stem in _GENERIC_NAMES else path.stem)
-    base = f"{source.args.get('name') or resolved.parent.name}/{path.stem}"
-    base += f"/{source.split}" if path.is_dir() else ""
-    found = enumerate(read_rows(path, source.split))
-    rows = ((where, f"{base}/{number}", row) for number, (where, row) in found)
-    return Opened(str(path), str(name), ImagePlaces.of(path, source.args), source, rows)
+    return _on_hub(source) or _in_file(path, source)
 
 
 def load_image(source: str | Path | bytes | np.ndarray, size: int) -> np.ndarray:
@@ -121,6 +116,34 @@ def target_image(prompt: Prompt, seed: int, size: int) -> np.ndarray | None:
         return scene_image(prompt, seed, size)
     image = prompt.metadata.get("target_image")
     return None if image is None else load_image(image, size)
+
+
+def _in_file(path: Path, source: SourceConfig) -> Opened:
+    require_path(path)
+    if source.config is not None or source.revision is not None:
+        raise ConfigError(
+            f"data source {path}: config={source.config}, revision={source.revision}: of a data set on a hub alone, and this "
+            "is a file or folder here; leave them out"
+        )
+    if path.is_file() and source.split not in FILE_SPLITS:
+        raise ConfigError(f"data source {path}: split={shown(source.split)}: a file is taken whole; leave split out")
+    resolved = path.resolve()
+    name = source.args.get("name") or (resolved.parent.name if path.stem in _GENERIC_NAMES else path.stem)
+    base = f"{source.args.get('name') or resolved.parent.name}/{path.stem}"
+    base += f"/{source.split}" if path.is_dir() else ""
+    rows = numbered(base, read_rows(path, source.split))
+    return Opened(str(path), str(name), ImagePlaces.of(path, source.args), source, rows)
+
+
+def _on_hub(source: SourceConfig) -> Opened | None:
+    if hub_name(source.source, source.revision) is None:
+        return None
+    from rl.data import hub
+
+    found = hub.rows(source.source, source.config, source.split, source.revision)
+    name = str(source.args.get("name") or found.name.name.rpartition("/")[2])
+    rows = numbered(f"{name}/{found.config}/{found.split}", found)
+    return Opened(found.name.short, name, ImagePlaces.of(found.folder, source.args), source, rows)
 
 
 def _prompts(opened: Opened, reference_tasks: frozenset[Task], counts: Counter[str]) -> Iterator[Prompt]:

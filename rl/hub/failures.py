@@ -34,7 +34,7 @@ def told(error: BaseException, where: str, name: HubName, kind: str) -> str:
     answer = next((each for each in chain if isinstance(each, errors.HfHubHTTPError)), None)
     page = f"{hub_address()}/{'datasets/' if kind == DATASET else ''}{name.name}"
     if isinstance(error, SecretError):
-        return str(error)
+        return f"{where}: {str(error).partition(': ')[2]}"
     if any(isinstance(each, OSError) and each.errno in (errno.ENOSPC, errno.EDQUOT) for each in chain):
         return f"{where}: the disk of the cache is full ({cache_folder()}); make room, or set HF_HOME to another disk"
     if isinstance(answer, errors.GatedRepoError):

@@ -57,6 +57,11 @@ def hub_name(text: str, revision: str | None = None) -> HubName | None:
     return HubName(found[1], revision or found[2])
 
 
+def is_written_as_name(text: str) -> bool:
+    """Whether a path could be a name by its looks, as ``org/name`` is; whether anything is there is not asked."""
+    return not problem(text) and Path(text).suffix.lower() not in _FILES
+
+
 def problem(text: str, revision: str | None = None) -> str:
     """Why a text is no name on a hub; the empty text where it is one."""
     if "://" in text:

@@ -1,7 +1,7 @@
 """Published data sets by name: one YAML file each, beside this one."""
 
 from rl.data.presets.preset import Part, Preset, load_preset, preset_names
-from rl.data.presets.reading import ARGS, Opened, open_preset, preset_of, rows_path
+from rl.data.presets.reading import ARGS, Opened, numbered, open_preset, preset_of, rows_path
 
 __all__ = [
     "ARGS",
@@ -9,6 +9,7 @@ __all__ = [
     "Part",
     "Preset",
     "load_preset",
+    "numbered",
     "open_preset",
     "preset_names",
     "preset_of",

@@ -50,6 +50,7 @@ class Preset:
     lengths  column -> how many items a row must have there; other rows are left out
     prompts  name -> the message as a template of columns; None: the row's own message. The first is the default
     rewards  reward -> weight: a mix that fits. ``settings``: of these rewards
+    lines    columns with a list of texts that becomes one text, a line each
     texts    of a JSON file that lists texts: the column that each becomes
     paper    whose set-up this follows
     """
@@ -65,6 +66,7 @@ class Preset:
     get: str = ""
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     drop: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
     lengths: Mapping[str, int] = field(default_factory=dict)
     rewards: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -131,6 +133,7 @@ def _preset(where: str, name: str, given: Mapping[str, Any]) -> Preset:
         prompts={str(key): None if value is None else str(value) for key, value in given["prompts"].items()},
         columns={key: _texts(value) for key, value in (given.get("columns") or {}).items()},
         drop=_texts(given.get("drop") or ()),
+        lines=_texts(given.get("lines") or ()),
         lengths={key: int(value) for key, value in (given.get("lengths") or {}).items()},
         rewards={key: float(value) for key, value in (given.get("rewards") or {}).items()},
         settings=given.get("settings") or {},

@@ -12,12 +12,12 @@ from typing import Any
 from rl.config import SourceConfig
 from rl.data.files import Row, read_rows, require_path
 from rl.data.places import ROOT, ImagePlaces
-from rl.data.presets.preset import SUFFIXES, Preset, load_preset, preset_names
+from rl.data.presets.preset import SPLITS, SUFFIXES, Preset, load_preset, preset_names
 from rl.data.values import is_missing, shown
 from rl.errors import ConfigError, DataError
 from rl.tasks import GENERATORS
 
-ARGS = ("prompt", "template", "name", "lengths", "config", "split", "revision", "check_images", ROOT)
+ARGS = ("prompt", "template", "name", "lengths", "check_images", ROOT)
 _SAVED = ("dataset_dict.json", "state.json")  # of datasets.save_to_disk
 
 
@@ -72,11 +72,16 @@ def open_preset(preset: Preset, source: SourceConfig, counts: Counter[str]) -> O
     args = {key: value for key, value in source.args.items() if key in ("check_images", ROOT)}
     args |= {"name": source.args.get("name") or preset.name, "template": template}
     told = replace(source, task=source.task or str(preset.task), args=args)
-    split, part = preset.part(source.split)
     if source.path is None:
-        label, rows, folder = _of_hub(preset, split, source.args)
+        label, rows, folder = _of_hub(preset, source)
     else:
+        split, part = preset.part(source.split)
         path = Path(source.path)
+        if source.config is not None or source.revision is not None:
+            raise ConfigError(
+                f"data preset {preset.name}: config={source.config}, revision={source.revision}: of the hub's rows, and "
+                f"path={path} names others; leave them out"
+            )
         require_path(path)
         label, folder = str(path), path if path.is_dir() else path.parent
         rows = _of_files(preset, _files(preset, path, split, part.files), split)
@@ -107,12 +112,16 @@ def _files(preset: Preset, path: Path, split: str, patterns: Iterable[str]) -> l
     )
 
 
+def numbered(base: str, rows: Iterable[tuple[str, Row]]) -> Iterator[tuple[str, str, Row]]:
+    """(where, id, row) of (where, row)."""
+    return ((where, f"{base}/{number}", row) for number, (where, row) in enumerate(rows))
+
+
 def _of_files(preset: Preset, files: Iterable[Path], split: str) -> Iterator[tuple[str, str, Row]]:
     for file in files:
         rows = _of_texts(file, preset.texts) if preset.texts is not None and file.suffix == ".json" else None
-        name = split if file.is_dir() else file.stem
-        for number, (where, row) in enumerate(read_rows(file, split) if rows is None else rows):
-            yield where, f"{preset.name}/{name}/{number}", row
+        base = f"{preset.name}/{split if file.is_dir() else file.stem}"
+        yield from numbered(base, read_rows(file, split) if rows is None else rows)
 
 
 def _of_texts(file: Path, column: str) -> Iterator[tuple[str, Row]] | None:
@@ -126,11 +135,10 @@ def _of_texts(file: Path, column: str) -> Iterator[tuple[str, Row]] | None:
     return ((f"{file}: row {number}", {column: text, "file": file.stem}) for number, text in enumerate(texts, 1))
 
 
-def _of_hub(
-    preset: Preset, split: str, args: Mapping[str, Any]
-) -> tuple[str, Iterator[tuple[str, str, Row]], Path]:
-    part = preset.parts[split]
-    config, name = args.get("config", part.config), args.get("split", part.split)
+def _of_hub(preset: Preset, source: SourceConfig) -> tuple[str, Iterator[tuple[str, str, Row]], Path]:
+    """A split that is neither train nor val is the hub's own name of one."""
+    split, part = preset.part(source.split)
+    config, name = source.config or part.config, part.split if source.split in SPLITS else source.split
     if preset.hub is None or name is None:
         raise DataError(
             f"data preset {preset.name}: its {split} rows are on no hub in a form that is read; download them with "
@@ -138,9 +146,11 @@ def _of_hub(
         )
     from rl.data import hub
 
-    found = hub.rows(preset.hub, config=config, split=name, revision=args.get("revision"))
-    rows = ((where, f"{preset.name}/{name}/{index}", row) for index, (where, row) in enumerate(found))
-    return f"{found.name.short} ({name})", rows, found.folder
+    try:
+        found = hub.rows(preset.hub, config, name, source.revision)
+    except DataError as error:
+        raise DataError(f"{error}; or set path: FOLDER to a copy") from error
+    return found.name.short, numbered(f"{preset.name}/{name}", found), found.folder
 
 
 def _renamed(preset: Preset, rows: Iterable[tuple[str, str, Row]]) -> Iterator[tuple[str, str, Row]]:
@@ -151,6 +161,9 @@ def _renamed(preset: Preset, rows: Iterable[tuple[str, str, Row]]) -> Iterator[t
             found = next((value for value in (_at(row, name) for name in names) if not is_missing(value)), None)
             if found is not None:
                 told[column] = found
+        for column in preset.lines:
+            if isinstance(told.get(column), list):
+                told[column] = "\n".join(map(str, told[column]))
         yield where, identity, told
 
 
