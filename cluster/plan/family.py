@@ -26,7 +26,7 @@ def with_family(recipe: str, overrides: Sequence[str]) -> tuple[Config, list[Lay
 def family_layer(layers: Sequence[Layer]) -> Layer | None:
     """What the policy's family says of settings that no layer gives. None: a shipped policy, whose recipes say all, or one
     whose family has no card or cannot be told: the checks of a run say why."""
-    found = _card(layers)
+    found = card_of(layers)
     if found is None:
         return None
     family, limit, card = found
@@ -41,7 +41,7 @@ def family_notes(config: Config, layers: Sequence[Layer]) -> list[str]:
     if layers and layers[0].origin is Origin.FAMILY:
         words = " ".join(f"{key}={_word(value)}" for key, value in layers[0].given.items())
         notes.append(f"from {layers[0].where}, since nothing else says it: {words}")
-    found = _card(layers)
+    found = card_of(layers)
     if found is None:
         return notes
     family, _, card = found
@@ -55,7 +55,7 @@ def family_notes(config: Config, layers: Sequence[Layer]) -> list[str]:
     return notes
 
 
-def _card(layers: Sequence[Layer]) -> tuple[str, int, Card] | None:
+def card_of(layers: Sequence[Layer]) -> tuple[str, int, Card] | None:
     """The policy's family, the tokens that it takes in all, and its card."""
     path, revision = (value_of(layers, f"policy.{name}") for name in ("path", "revision"))
     path = str(Config().policy.path if path is None else path)

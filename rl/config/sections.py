@@ -62,7 +62,11 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """filter_overlong  rows that do not fit the policy with their response: error, drop them, or truncate: cut the beginning
+    """What is trained on, and what is held out.
+
+    train            sources, mixed by their weight
+    val              sources of held-out prompts, all of which every evaluation asks
+    filter_overlong  rows that do not fit the policy with their response: error, drop them, or truncate: cut the beginning
                      of their longest turn (verl: filter_overlong_prompts, truncation)
     on_overlap       held-out prompts that are training prompts too: error, or drop them from training
     """
@@ -89,8 +93,11 @@ class CacheGateConfig:
 
 @dataclass(frozen=True)
 class RolloutConfig:
-    """How training rollouts are sampled. batch_size counts prompts. threads: CPU threads of one rollout worker.
+    """How training rollouts are sampled.
 
+    batch_size       prompts of one step
+    n_samples_per_prompt  rollouts of one prompt: a group
+    threads          CPU threads of one rollout worker
     max_gen_batches  above 1: dynamic sampling (DAPO): at most so many batches of prompts a step, until batch_size of them
                      have scores that differ within their group
     n_samples_by_task  task -> rollouts a prompt, where a task needs more or fewer than n_samples_per_prompt
@@ -110,7 +117,11 @@ class RolloutConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """Held-out evaluation. The score of a task is its weighted mix; weight 0 reports a curve beside it."""
+    """Held-out evaluation.
+
+    n_samples_per_prompt  answers to each held-out prompt, which count alike
+    mix     task -> reward name -> weight: the score of a task is their weighted sum; weight 0 reports a curve beside it
+    """
 
     n_samples_per_prompt: int = 1
     text: TextSampling = field(default_factory=lambda: TextSampling(temperature=0.0))
@@ -132,6 +143,15 @@ class EvaluationConfig:
 class SftConfig:
     """Mixed Long-CoT fine-tuning (arXiv 2505.15809, section 2.2): masked cross-entropy on worked answers.
 
+    steps         updates
+    batch_size    examples of one update
+    lr            largest learning rate
+    lr_schedule   constant, or cosine: down to 0 over lr_decay_steps
+    warmup_steps  over which the learning rate rises from 0
+    weight_decay  AdamW's
+    betas         AdamW's
+    max_grad_norm  a larger gradient is scaled down to this norm
+    threads       CPU threads
     canvas_prob   share of examples padded with end-of-text to the sampler's canvas; the rest end at their first one
     semi_autoregressive_prob  share of those in which one block is in play, as in the sampler; else any token may be
     eos_fill     block: end-of-text fills the block in which an answer ends, as the sampler sees it; canvas: all of the
@@ -162,8 +182,12 @@ class SftConfig:
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """uri: an MLflow server; null keeps a SQLite store in the run folder. samples_freq: steps between sample tables.
+    """Where a run is watched; its folder has metrics and samples as files in any case.
 
+    mlflow        also log to MLflow
+    uri           an MLflow server; null keeps a SQLite store in the run folder
+    experiment    the name under which MLflow lists the run
+    samples_freq  steps between tables of samples
     password_env  name of the environment variable with the password of a database: ``postgresql://USER@HOST/DATABASE``. A
                   server's login is MLflow's own: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD
     """
@@ -177,8 +201,17 @@ class TrackingConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run. ``resume_mode``: auto (newest whole checkpoint of this run), disable, or path (``resume_path``).
+    """A whole run.
 
+    name              of the run, and of its folder in output_dir
+    output_dir        the folder of all runs
+    seed              of everything that is drawn: prompts, noise, masks
+    steps             training steps: a batch of prompts, their rollouts, mu updates
+    val_before_train, val_after_train  evaluate on the held-out prompts before the first step, after the last one
+    test_freq         steps between evaluations; 0: none on the way
+    resume_mode       auto: from the newest whole checkpoint of this run; disable: over the folder anew; path: from resume_path
+    resume_path       a global_step_N folder, for resume_mode=path
+    keep_best         how many of the best checkpoints by best_metric are kept
     save_freq, save_minutes  a checkpoint every so many steps, and once so many minutes have passed since the last one;
                       0 turns each of them off
     keep_checkpoints  the newest so many are kept
