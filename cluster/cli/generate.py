@@ -11,7 +11,7 @@ from cluster import console
 from cluster.run.hub import pinned
 from cluster.run.inputs import say
 from cluster.run.preflight import check_device
-from cluster.run.settings import load
+from cluster.run.settings import DEVICE, load
 from cluster.run.writable import file_problem
 from policies.files.folders import check_files
 from rl.errors import ConfigError, DataError, PolicyError
@@ -62,7 +62,7 @@ def generate(recipe: str, overrides: Sequence[str], request: Request) -> int:
     if request.trace is not None:
         _check_writable("--trace", request.trace, (".html",))
 
-    say(notes)
+    say(note for note in notes if not note.startswith(DEVICE))
 
     import torch
 

@@ -15,9 +15,8 @@ from cluster.plan.family import with_family
 from cluster.run import cache_gate, preflight
 from cluster.run.folder import already_finished, check_output, open_run
 from cluster.run.hub import pinned, recorded
-from cluster.run.inputs import say
 from cluster.run.objective import announce
-from cluster.run.settings import load, on_gpu
+from cluster.run.settings import load, on_gpu, tell
 from cluster.run.status import StatusBoard
 from policies.files.parts import Part
 from rl.config import Config, to_yaml
@@ -45,7 +44,7 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config), part=_part(dry))
     preflight.check_messages(inputs.all)
     preflight.check_resume(config, "train", inputs)
-    say(notes)
+    tell(screen, notes)
     if dry:
         return dry_run(config, "train", inputs, on_gpu(recipe, overrides))
     board = StatusBoard(config)
@@ -98,7 +97,7 @@ def sft(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     preflight.check_solutions(inputs)
     preflight.check_messages(inputs.val)
     preflight.check_resume(config, "sft", inputs)
-    say(notes)
+    tell(screen, notes)
     if dry:
         return dry_run(config, "sft", inputs, on_gpu(recipe, overrides))
     steps = config.sft.steps
@@ -121,7 +120,7 @@ def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     check_output(config)
     config = pinned(config)
     inputs = preflight.check(config, needs_train=False, needs_val=True, part=_part(dry))
-    say(notes)
+    tell(screen, notes)
     if dry:
         return dry_run(config, "eval", inputs, on_gpu(recipe, overrides))
     with tracked(open_run(config, "eval", screen, 0)) as tracker:

@@ -40,7 +40,7 @@ def family_notes(config: Config, layers: Sequence[Layer]) -> list[str]:
     notes = []
     if layers and layers[0].origin is Origin.FAMILY:
         words = " ".join(f"{key}={_word(value)}" for key, value in layers[0].given.items())
-        notes.append(f"from {layers[0].where}, since nothing else says it: {words}")
+        notes.append(f"defaults  from {layers[0].where}: {words}")
     found = card_of(layers)
     if found is None:
         return notes

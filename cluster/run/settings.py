@@ -5,13 +5,22 @@ Every command that runs something loads its settings here. ``rl.config.load_conf
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
 
 from cluster.actors.device import has_gpu
 from cluster.plan.family import family_notes, with_family
 from cluster.run.session import on_the_cluster, ray_running
 from rl.config import Config
 from rl.config.device import AUTO, is_open, resolved
+from rl.output.printable import said
+
+_log = logging.getLogger(__name__)
+
+
+DEVICE = "device"  # how that note begins
 
 
 def load(recipe: str, overrides: Sequence[str]) -> tuple[Config, list[str]]:
@@ -25,8 +34,15 @@ def load(recipe: str, overrides: Sequence[str]) -> tuple[Config, list[str]]:
     if is_open(written):
         where = "the machine has" if written.cluster.address is None else "the Ray cluster has"
         why = f" ({where} {'a GPU' if config.policy.device == 'cuda' else 'no GPU'})" * (written.policy.device == AUTO)
-        notes.append(f"policy.device={config.policy.device} policy.dtype={config.policy.dtype}{why}")
+        notes.append(f"{DEVICE}    {config.policy.device}, {config.policy.dtype}{why}")
     return config, notes
+
+
+def tell(screen: Console, notes: Iterable[str]) -> None:
+    """On the screen, and in the run's log."""
+    for note in notes:
+        _log.info("%s", note)
+        screen.print(said(note), highlight=False, markup=False, soft_wrap=True)
 
 
 def on_gpu(recipe: str, overrides: Sequence[str]) -> Config:
