@@ -22,7 +22,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from policies.files.folders import INDEX, PICKLED, SINGLE, read_config, weight_map
+from policies.files.folders import read_config
+from policies.files.parts import INDEX, PICKLED, SINGLE, weight_map
 from policies.files.strict_json import open_regular, read_json, shown
 from rl.errors import PolicyError, UniGRPOError, first_line
 

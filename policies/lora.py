@@ -24,7 +24,7 @@ from policies.families.registry import family_of
 from policies.families.tensor_names import Tensors
 from policies.files.adapters import CONFIG_FILE, PREFIX, WAY_OUT, WEIGHTS_FILE, AdapterPart, alpha_of, read_adapter
 from policies.files.checkpoints import family_tensors
-from policies.files.folders import read_config
+from policies.files.folders import name_of, read_config
 from policies.files.uninitialised import sketch_module
 from policies.network.transformer import Transformer
 from policies.policy import MaskedDiffusionPolicy
@@ -109,12 +109,12 @@ def load_adapter(policy: MaskedDiffusionPolicy, folder: Path) -> list[str]:
 def check_adapter(folder: Path, policy: Path) -> None:
     """That ``load_adapter`` would take the folder for the policy's. No weights of the policy are read, nor memory taken.
     Raises PolicyError."""
-    _our_parts(*_sketch(policy), folder, policy.name)
+    _our_parts(*_sketch(policy), folder, name_of(policy))
 
 
 def check_targets(target: Sequence[str], policy: Path) -> None:
     """That ``attach`` would find these layers in the policy's folder. Raises PolicyError."""
-    _chosen(*_sketch(policy), target, policy.name)
+    _chosen(*_sketch(policy), target, name_of(policy))
 
 
 def save_adapter(policy: MaskedDiffusionPolicy, folder: Path) -> None:

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, normalizers
 
 from policies.base import EncodedPrompt
 from policies.families.registry import family_of
-from policies.files.folders import read_config
+from policies.files.folders import name_of, read_config
 from policies.files.tokenizer import ChatTokenizer, load_tokenizer
 from policies.images.load import load_image_tokenizer
 from policies.policy import short
@@ -64,7 +64,7 @@ class Room:
     def __init__(self, folder: Path) -> None:
         config = read_config(folder)
         family = family_of(config.get("model_type"))
-        self.name = folder.name
+        self.name = name_of(folder)
         self.limit = family.sizes(config).max_sequence_length
         self._load = partial(ChatTokenizer.load, folder, family.aliases)
         self._raw = load_tokenizer(folder)

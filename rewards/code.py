@@ -2,7 +2,8 @@
 
 A row's metadata holds ``tests``, a list of ``{"input": stdin, "output": stdout}`` or ``{"function": name, "args": [...],
 "expected": value}``. The expected values never enter the sandbox: a program's output is compared here, so that it cannot
-read them, and ending early is no success.
+read them, and ending early is no success. Or it holds the test code of MBPP, HumanEval or KodCode (``rewards.programs.rows``).
+Such code runs in the sandbox too, in a process beside the program's, which gets calls and never a test.
 
 What holds, where the kernel lets it (user namespaces, Landlock, system call filters; ``unigrpo doctor`` says): a process
 tree of its own that ends whole at a deadline, whatever it does about sessions and signals; limits on its time, memory,
@@ -25,16 +26,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from rewards.base import absent, failed, invalid
-from rewards.response import split_response
+from rewards.programs.rows import Suite, tests_of
+from rewards.response import final_answer
 from rewards.sandbox.parent import Isolated
-from rewards.sandbox.values import contains_nan, same_as_json
+from rewards.sandbox.values import same_as_json
 from rewards.sandbox.wire import plain
 from rewards.settings import RewardSettings, setting
 from rl.errors import RewardError, UniGRPOError, one_line
 from rl.types import RewardItem, Score, ScoreStatus
 
 _FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
-_MAX_PROGRAM, _MAX_TESTS = 100_000, 64
+_MAX_PROGRAM = 100_000
 _CHECK_S = 60.0  # for one line on a busy machine
 _GRACE_S = 5.0  # beyond the program's own deadline, which its supervisor keeps: a busy machine starts it late
 
@@ -54,7 +56,7 @@ class Run:
 @dataclass(frozen=True, kw_only=True)
 class CodeSettings(RewardSettings):
     partial: bool = setting("give the share of tests passed, instead of 1 for all and 0 otherwise", False)
-    deadline_s: float = setting("seconds for one test", 4.0, above=0)
+    deadline_s: float = setting("seconds for one test, or for all of a row's test code", 4.0, above=0)
     memory_mb: int = setting("memory of the program and its children, MiB", 512, above=0)
     concurrency: int = setting("programs at a time", 2, above=0)
 
@@ -87,7 +89,7 @@ class CodeReward:
             return failed(ScoreStatus.CRASHED, f"row {item.prompt.id}: {one_line(error)}")
 
     def _one(self, item: RewardItem) -> Score:
-        tests = _tests(item)
+        tests = tests_of(item)
         if tests is None:
             return absent()
         if isinstance(tests, str):
@@ -96,6 +98,25 @@ class CodeReward:
         if program is None:
             return Score(0.0, ScoreStatus.WRONG_FORMAT, detail="no program in the response")
         began = time.perf_counter()
+        if isinstance(tests, Suite):
+            share, timeouts, detail = self._examined(program, tests)
+        else:
+            share, timeouts, detail = self._tried(program, tests)
+        parts = {"passed": share, "timeouts": float(timeouts)}
+        value = share if self.partial else float(share == 1.0)
+        return Score(value, parts=parts, seconds=time.perf_counter() - began, detail=detail)
+
+    def _examined(self, program: str, suite: Suite) -> tuple[float, int, str]:
+        """Share of tests passed, timeouts, and why one was not passed. All tests of a suite have one deadline together."""
+        run = _run(suite.request(program), self.deadline_s, self.memory_mb)
+        try:
+            verdict = json.loads(run.output)
+            passed, total, detail = int(verdict["passed"]), int(verdict["total"]), str(verdict["detail"])
+        except (ValueError, TypeError, KeyError):
+            passed, total, detail = 0, 1, run.error or "its tests did not begin"
+        return passed / total, int(run.end == "timeout"), detail or run.error
+
+    def _tried(self, program: str, tests: Sequence[Mapping[str, Any]]) -> tuple[float, int, str]:
         passed = timeouts = 0
         detail = ""
         for test in tests:
@@ -106,14 +127,11 @@ class CodeReward:
                 detail = detail or why
                 if not self.partial:
                     break
-        share = passed / len(tests)
-        parts = {"passed": share, "timeouts": float(timeouts)}
-        value = share if self.partial else float(passed == len(tests))
-        return Score(value, parts=parts, seconds=time.perf_counter() - began, detail=detail)
+        return passed / len(tests), timeouts, detail
 
 
 def program_of(text: str) -> str | None:
-    answer = split_response(text).answer
+    answer = final_answer(text)
     blocks = _FENCE.findall(answer or "")
     program = blocks[-1] if blocks else answer
     return program if program and program.strip() and len(program) <= _MAX_PROGRAM and "\0" not in program else None
@@ -124,6 +142,11 @@ def run_test(program: str, test: Mapping[str, Any], deadline_s: float, memory_mb
     request = {"program": program, "input": str(test.get("input", ""))}
     if "function" in test:
         request |= {"function": test["function"], "args": json.dumps(plain(test.get("args", [])))}
+    return _run(request, deadline_s, memory_mb, "value" if "function" in test else "output")
+
+
+def _run(request: Mapping[str, Any], deadline_s: float, memory_mb: int, said: str = "value") -> Run:
+    """said: whether the output is what the program printed, or what it wrote as its value."""
     child = _sandbox(memory_mb)
     outcome = child.call(request, deadline_s, grace_s=_GRACE_S)
     if outcome.status is ScoreStatus.TIMEOUT:
@@ -131,8 +154,7 @@ def run_test(program: str, test: Mapping[str, Any], deadline_s: float, memory_mb
     if outcome.status is not ScoreStatus.OK:
         _check(child)  # where others run, this program broke it, which is not to be worth more than a wrong answer
         return Run("error", "", outcome.detail)
-    said = outcome.value
-    return Run(said["end"], said["value" if "function" in test else "output"], said["error"])
+    return Run(outcome.value["end"], outcome.value[said], outcome.value["error"])
 
 
 def _sandbox(memory_mb: int) -> Isolated:
@@ -182,24 +204,6 @@ def is_right(run: Run, test: Mapping[str, Any]) -> bool:
     if "function" not in test:
         return _lines(run.output) == _lines(str(test["output"]))
     return same_as_json(run.output, test["expected"])
-
-
-def _tests(item: RewardItem) -> list[Mapping[str, Any]] | str | None:
-    """The row's tests, None where it has none, or what is wrong with them."""
-    extra = item.prompt.metadata.get("extra_info")
-    tests = item.prompt.metadata.get("tests") or (extra.get("tests") if isinstance(extra, Mapping) else None)
-    if tests is None:
-        return None
-    if not isinstance(tests, Sequence) or isinstance(tests, str) or not 0 < len(tests) <= _MAX_TESTS:
-        return f"tests: expected a list of 1 to {_MAX_TESTS}"
-    for test in tests:
-        of_stdout = isinstance(test, Mapping) and "output" in test
-        of_function = isinstance(test, Mapping) and "expected" in test and str(test.get("function", "")).isidentifier()
-        if not (of_stdout or of_function):
-            return f"tests: {str(test)[:80]!r}; allowed: {{input, output}} or {{function, args, expected}}"
-        if contains_nan(test.get("expected")):
-            return f"tests: {str(test)[:80]!r} expects NaN, which equals nothing; write a function that says whether it is NaN"
-    return list(tests)
 
 
 def _lines(text: str) -> list[str]:

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from rewards.base import absent, failed, invalid
-from rewards.response import split_response
+from rewards.response import final_answer
 from rewards.sandbox.gym_rules import FRESH, REFUSED, admits, own_answer
 from rewards.sandbox.parent import Isolated
 from rewards.sandbox.wire import plain
@@ -23,7 +23,6 @@ from rl.types import Prompt, RewardItem, Score, ScoreStatus
 
 _GRADE = "rewards.sandbox.gym:grade"
 _MAX_ANSWER = 20_000  # characters
-_TAGS = ("<answer>", "</answer>")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +65,7 @@ class ReasoningGymReward:
         entry = entry_of(item.prompt)
         if entry is None:
             return absent()
-        answer = _answer(item.text)
+        answer = final_answer(item.text)
         if answer is None or len(answer) > _MAX_ANSWER:
             return Score(0.0, ScoreStatus.WRONG_FORMAT, detail="no answer after </think>, or a far too long one")
         name, child = entry["dataset"], self._child
@@ -98,10 +97,3 @@ def entry_of(prompt: Prompt) -> dict[str, Any] | None:
                 "metadata": plain(place),
             }
     return None
-
-
-def _answer(text: str) -> str | None:
-    answer = split_response(text).answer
-    if answer and _TAGS[0] in answer:
-        answer = answer.rsplit(_TAGS[0], 1)[1].split(_TAGS[1], 1)[0].strip()
-    return answer

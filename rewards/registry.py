@@ -25,6 +25,8 @@ BUILT_IN: dict[str, str] = {
     "format": "rewards.format:FormatReward",
     "sudoku": "rewards.sudoku:SudokuReward",
     "sudoku_cells": "rewards.sudoku:SudokuCellsReward",
+    "countdown": "rewards.puzzles.countdown:CountdownReward",
+    "knights_and_knaves": "rewards.puzzles.knights:KnightsReward",
     "clip": "rewards.pictures.clip:ClipReward",
     "composition": "rewards.pictures.composition:CompositionReward",
     "custom": "rewards.custom:CustomReward",

@@ -1,10 +1,11 @@
-"""Reading a response: ``<think>...</think>answer``."""
+"""Reading a response: ``<think>...</think>answer``, or the answer in tags of its own."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 OPEN, CLOSE = "<think>", "</think>"
+_TAGS, _REASONED = ("<answer>", "</answer>"), "</reasoning>"  # of DeepSeek-R1's form, and of d1's
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +33,16 @@ def split_response(text: str, answered: bool = False) -> Response:
     one_each = text.count(OPEN) == text.count(CLOSE) == 1
     well_formed = one_each and text.lstrip().startswith(OPEN) and bool(thought) and bool(answer or answered)
     return Response(thought, answer, well_formed)
+
+
+def final_answer(text: str) -> str | None:
+    """What the last ``<answer>`` after the thought holds; without one, all that follows the thought. None: there is no answer.
+
+    Example: of ``<reasoning>3 + 4</reasoning><answer>7</answer>`` and of ``<think>3 + 4</think>7`` it is ``7``.
+    """
+    answer = split_response(text).answer
+    if answer and _TAGS[0] in answer:
+        return answer.rsplit(_TAGS[0], 1)[1].split(_TAGS[1], 1)[0].strip()
+    if answer and _REASONED in answer:
+        return answer.rpartition(_REASONED)[2].strip()
+    return answer

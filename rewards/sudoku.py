@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 from rewards.base import absent
-from rewards.response import split_response
+from rewards.response import final_answer
 from rl.types import RewardItem, Score
 
 _LINES = (
@@ -49,7 +49,7 @@ def _judged(item: RewardItem, *, by_cells: bool) -> Score:
     puzzle = _puzzle(item)
     if puzzle is None:
         return absent()
-    answer = "".join((split_response(item.text).answer or "").split())
+    answer = "".join((final_answer(item.text) or "").split())
     cells = filled_cells(puzzle, item.prompt.reference or "", answer)
     value, parts = (cells, {}) if by_cells else (float(solves(puzzle, answer)), {"cells": cells})
     return Score(value, parts=parts, seconds=time.perf_counter() - began)

@@ -84,7 +84,7 @@ class TextSampling:
     max_new_tokens  length of the canvas of mask tokens
     block_length    the canvas is filled block by block, left to right; divides max_new_tokens
     steps           denoising steps over the whole canvas; the number of blocks divides it
-    temperature     0 is greedy
+    temperature     of the distribution that tokens are drawn from; 0 is greedy
     remasking       which tokens are revealed first: ``low_confidence`` the likeliest, ``entropy`` those of least entropy,
                     ``margin`` those with the largest lead over the next candidate, ``random`` any, ``origin`` each with the
                     schedule's chance, however many that are

@@ -17,14 +17,14 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from rl.config import load_config
+from rl.config import load_config, recipe_names
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("rl", "rewards", "policies", "cluster")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MAX_LINES, MAX_FUNCTION_LINES, MAX_FILES = 400, 60, 18
 MAX_WEIGHT_BYTES = 12 * 1000 * 1000
-RECIPES = sorted(path.stem for path in (ROOT / "rl" / "recipes").glob("*.yaml"))
+RECIPES = recipe_names()
 
 
 def package_files(pattern: str) -> list[Path]:

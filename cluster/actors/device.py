@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rl.config import Config
+from rl.config.device import is_open, resolved
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -11,6 +14,18 @@ class Device:
 
     node: str
     gpus: tuple[str, ...]
+
+
+def has_gpu() -> bool:
+    """Whether this process sees one."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def on_this_machine(config: Config) -> Config:
+    """With what ``auto`` stands for here."""
+    return resolved(config, has_gpu()) if is_open(config) else config
 
 
 def this_device() -> Device:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cluster import console
-from cluster.cli import jobs, status
+from cluster.cli import config, jobs, status
 
 app = typer.Typer(
     help="UniGRPO: reinforcement learning for masked-diffusion models that reason, see and draw.",
@@ -17,9 +17,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 SETTINGS = (
-    "KEY=VALUE changes one setting of the recipe, e.g. steps=500 rollout.n_samples_per_prompt=8. --settings prints all of "
-    "them with their values, as YAML. What they mean: docs/learner.md, docs/sampling.md, docs/rewards.md and "
-    "docs/cluster.md, and the sections in rl/config/."
+    "KEY=VALUE changes one setting of the recipe, e.g. steps=500 rollout.n_samples_per_prompt=8. `unigrpo config` shows all of "
+    "them with what they mean and where their values come from; --settings prints them as YAML."
 )
 
 
@@ -241,6 +240,7 @@ def plan(
 
 
 status.register(app)
+config.register(app)
 app.command("submit")(jobs.submit)
 app.add_typer(jobs.jobs, name="jobs")
 app.add_typer(jobs.manifest, name="manifest")

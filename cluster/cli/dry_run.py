@@ -16,6 +16,7 @@ from cluster.run.inputs import written_by
 from cluster.run.objective import in_words
 from cluster.run.preflight import Inputs
 from policies.files.folders import find_policy, read_config
+from policies.files.parts import Part
 from policies.room import NeedsPolicyError, Room
 from rl.config import Config
 from rl.output.tables import PlainTable, Screen
@@ -24,15 +25,15 @@ from rl.types import Prompt
 NOTHING = "Nothing was started."
 
 
-def dry_run(config: Config, command: str, inputs: Inputs) -> int:
+def dry_run(config: Config, command: str, inputs: Inputs, on_gpu: Config) -> int:
     """What ``unigrpo train``, ``sft`` or ``eval`` would do. Call it after the checks of ``preflight``. Raises ConfigError
-    where the run's folder or MLflow's store cannot take the run."""
+    where the run's folder or MLflow's store cannot take the run. on_gpu: what the config would be on a GPU."""
     check_run(config, command)
     screen = Screen()
     for line in in_words(config, inputs.train) if command == "train" else ():
         screen.print(line, highlight=False)
     screen.print(_rows(config, inputs))
-    for line in (*_layout(config, command), *_memory(config, command)):
+    for line in (*_layout(config, command), *_memory(on_gpu, command)):
         screen.print(line, highlight=False, soft_wrap=True)
     screen.print(f"run       {config.run_dir}: {_steps(config, command)}", highlight=False, soft_wrap=True)
     screen.print(f"Every check passed. {NOTHING}", highlight=False)
@@ -40,7 +41,7 @@ def dry_run(config: Config, command: str, inputs: Inputs) -> int:
 
 
 def _rows(config: Config, inputs: Inputs) -> PlainTable:
-    room = Room(find_policy(config.policy.path))
+    room = Room(find_policy(config.policy.path, Part.CHECKS))
     table = PlainTable(title=f"rows, and tokens of the longest with its response ({room.name} takes {room.limit:,})")
     for name in ("data", "source", "task", "rows", "longest"):
         table.add_column(name, justify="right" if name in ("rows", "longest") else "left", overflow="fold")
@@ -83,7 +84,7 @@ def _memory(config: Config, command: str) -> Iterator[str]:
     """By the plan's arithmetic, whatever the device is."""
     if command != "train":
         return
-    model = model_of(config, read_config(find_policy(config.policy.path)))
+    model = model_of(config, read_config(find_policy(config.policy.path, Part.CHECKS)))
     made = make_plan(config, model, DEVICES["h100"], Assumed())
     parts = [f"{sum(memory.values()) / 1e9:,.2f} GB a {name}" for name, memory in made.memory.items()]
     yield f"memory    {', '.join(parts)}: arithmetic, see unigrpo plan"

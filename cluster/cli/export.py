@@ -8,11 +8,12 @@ from pathlib import Path
 
 from cluster import console
 from cluster.run.writable import folder_problem, reason
-from policies.files.folders import read_config
+from policies.files.folders import find_policy, read_config
 from rl.checkpoints.folder import newest_whole, step_of, steps_in
 from rl.checkpoints.manifest import STATE, damage
 from rl.checkpoints.ratings import Ratings
 from rl.errors import CheckpointError, ConfigError
+from rl.hub.names import hub_name
 
 POLICY_FOLDER, ADAPTER_FOLDER = "policy", "adapter"
 
@@ -21,7 +22,7 @@ def export(source: Path, out: Path, best: str | None, mode: str, dtype: str | No
     """Write the folder that the authors' code, ``transformers`` and ``policy.path`` take.
 
     source  a run's folder: its newest whole checkpoint, or the best by a held-out metric; a ``global_step_N``; or a
-            policy's folder
+            policy's folder, or its name on a hub
     best    held-out metric, such as val/text/score; None: the newest
     mode    max or min, of ``best``
     dtype   float32 or bfloat16; None: as it was saved
@@ -81,7 +82,11 @@ def find(source: Path, best: str | None = None, mode: str = "max") -> Path:
     for folder in (source, source / POLICY_FOLDER):  # a run of sft need not have checkpoints
         if (folder / "config.json").is_file():
             return folder
-    raise ConfigError(f"{source}: no run, checkpoint or policy; give a run's folder or a global_step_N in it")
+    if hub_name(str(source)) is not None:
+        return find_policy(source)
+    raise ConfigError(
+        f"{source}: no run, checkpoint or policy; give a run's folder, a global_step_N in it, or a policy's name on a hub"
+    )
 
 
 def write(source: Path, folder: Path, dtype: str | None) -> None:

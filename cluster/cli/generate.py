@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster import console
+from cluster.run.hub import pinned
+from cluster.run.inputs import say
 from cluster.run.preflight import check_device
+from cluster.run.settings import DEVICE, load
 from cluster.run.writable import file_problem
 from policies.files.folders import check_files
-from rl.config import load_config
 from rl.errors import ConfigError, DataError, PolicyError
 from rl.types import Message, Prompt, Task
 
@@ -47,7 +49,8 @@ def generate(recipe: str, overrides: Sequence[str], request: Request) -> int:
 
     Raises ConfigError, DataError, PolicyError.
     """
-    config = load_config(recipe, overrides)
+    written, notes = load(recipe, overrides)
+    config = pinned(written, data=False)
     prompt = _prompt(request)
     folder = check_files(config.policy.path)
     check_device(config.policy)
@@ -58,6 +61,8 @@ def generate(recipe: str, overrides: Sequence[str], request: Request) -> int:
             _check_writable("--out", _numbered(request.out, index, request.count), PICTURES)
     if request.trace is not None:
         _check_writable("--trace", request.trace, (".html",))
+
+    say(note for note in notes if not note.startswith(DEVICE))
 
     import torch
 

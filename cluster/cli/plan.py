@@ -17,12 +17,15 @@ from cluster.plan.plan import Assumed, Model, Plan, make_plan, samplers
 from cluster.plan.search import RANKS, WORKERS, Proposal, divide, propose
 from cluster.plan.seconds import DEVICES, Device, Efficiency
 from cluster.plan.sizes import Adapter, adapter, parameters
+from cluster.run.hub import pinned
+from cluster.run.settings import on_gpu
 from cluster.weights.base import check_wire
 from policies.families.registry import family_of
 from policies.files.adapters import read_adapter
 from policies.files.folders import find_policy, read_config
+from policies.files.parts import Part
 from policies.network.transformer import TransformerConfig
-from rl.config import Config, load_config, settings_given
+from rl.config import Config, settings_given
 from rl.config.lora import LoraConfig
 from rl.errors import ConfigError
 from rl.output.tables import PlainTable, Screen
@@ -65,9 +68,9 @@ def plan(recipe: str, words: Sequence[str], calibration: Path | None, as_json: b
 
 def _asked(recipe: str, words: Sequence[str], calibration: Path | None) -> Asked:
     own, overrides = _own(words)
-    config = load_config(recipe, overrides)
+    config = pinned(on_gpu(recipe, overrides), data=False)
     check_wire(config)
-    folder = read_config(find_policy(config.policy.path))
+    folder = read_config(find_policy(config.policy.path, Part.SIZES))
     model = model_of(config, folder)
     device = _device(str(own.get("gpu", "h100")), calibration)
     efficiency = Efficiency(own.get("sampler_efficiency", 0.4), own.get("learner_efficiency", 0.4))

@@ -11,11 +11,15 @@ import numpy as np
 
 from cluster import console
 from cluster.cli.dry_run import dry_run
+from cluster.plan.family import with_family
 from cluster.run import cache_gate, preflight
 from cluster.run.folder import already_finished, check_output, open_run
+from cluster.run.hub import pinned, recorded
 from cluster.run.objective import announce
+from cluster.run.settings import load, on_gpu, tell
 from cluster.run.status import StatusBoard
-from rl.config import Config, load_config, to_yaml
+from policies.files.parts import Part
+from rl.config import Config, to_yaml
 from rl.evaluation import Evaluation
 from rl.output.tables import Screen
 from rl.protocols import Tracker
@@ -32,15 +36,17 @@ SAME_TWICE = "one evaluation: before and after are the same number"
 def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     """A whole run, or the rest of one; the trained policy goes to ``run_dir/policy``. dry: only what would run is printed."""
     began = time.monotonic()
-    config, screen = load_config(recipe, overrides), Screen()
+    (config, notes), screen = load(recipe, overrides), Screen()
     check_output(config)
+    config = pinned(config)
     if already_finished(config, screen):
         return console.OK
-    inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config))
+    inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config), part=_part(dry))
     preflight.check_messages(inputs.all)
     preflight.check_resume(config, "train", inputs)
+    tell(screen, notes)
     if dry:
-        return dry_run(config, "train", inputs)
+        return dry_run(config, "train", inputs, on_gpu(recipe, overrides))
     board = StatusBoard(config)
     with tracked(Trackers(open_run(config, "train", screen, config.steps), board)) as tracker:
         announce(screen, config, inputs.train)
@@ -69,27 +75,31 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
         steps=result.steps,
         weights_digest=sha256(weights),
     )
-    report.finish(screen, config, {"command": "train", "train_seconds": round(result.seconds, 1), **summary})
+    report.finish(
+        screen, config, {"command": "train", "train_seconds": round(result.seconds, 1), **_from_hub(config), **summary}
+    )
     return console.OK
 
 
 def show_settings(recipe: str, overrides: Sequence[str]) -> int:
     """Print the whole config of a run: a YAML file that ``--recipe`` takes."""
-    console.show(to_yaml(load_config(recipe, overrides)), end="")
+    console.show(to_yaml(with_family(recipe, overrides)[0]), end="")
     return console.OK
 
 
 def sft(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     """Fine-tuning in this process, held-out evaluation before and after; the policy goes to ``run_dir/policy``."""
     began = time.monotonic()
-    config, screen = load_config(recipe, overrides), Screen()
+    (config, notes), screen = load(recipe, overrides), Screen()
     check_output(config)
-    inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config), answered=True)
+    config = pinned(config)
+    inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config), answered=True, part=_part(dry))
     preflight.check_solutions(inputs)
     preflight.check_messages(inputs.val)
     preflight.check_resume(config, "sft", inputs)
+    tell(screen, notes)
     if dry:
-        return dry_run(config, "sft", inputs)
+        return dry_run(config, "sft", inputs, on_gpu(recipe, overrides))
     steps = config.sft.steps
     with tracked(open_run(config, "sft", screen, steps)) as tracker:
         before, digest = _fine_tune(config, inputs, tracker)
@@ -97,26 +107,28 @@ def sft(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     summary = report.summarise(
         config, before, after, seconds=time.monotonic() - began, steps=steps, weights_digest=digest
     )
-    report.finish(screen, config, {"command": "sft", **summary})
+    report.finish(screen, config, {"command": "sft", **_from_hub(config), **summary})
     return console.OK
 
 
 def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     """One held-out evaluation of ``policy.path``, in a run folder of its own (``NAME-eval`` unless named)."""
     began = time.monotonic()
-    config, screen = load_config(recipe, overrides), Screen()
+    (config, notes), screen = load(recipe, overrides), Screen()
     if not any(override.strip().startswith("name=") for override in overrides):
         config = dataclasses.replace(config, name=f"{config.name}-eval")
     check_output(config)
-    inputs = preflight.check(config, needs_train=False, needs_val=True)
+    config = pinned(config)
+    inputs = preflight.check(config, needs_train=False, needs_val=True, part=_part(dry))
+    tell(screen, notes)
     if dry:
-        return dry_run(config, "eval", inputs)
+        return dry_run(config, "eval", inputs, on_gpu(recipe, overrides))
     with tracked(open_run(config, "eval", screen, 0)) as tracker:
         evaluation, digest = _held_out(config, inputs.val, tracker, 0)
     rows, metrics, seconds = save_rows(config.run_dir, evaluation.groups), evaluation.metrics, time.monotonic() - began
     sure = intervals(evaluation.groups)
     summary = report.summarise(config, metrics, metrics, seconds=seconds, steps=0, weights_digest=digest, sure=sure)
-    report.finish(screen, config, {"command": "eval", "note": SAME_TWICE, **summary}, rows)
+    report.finish(screen, config, {"command": "eval", "note": SAME_TWICE, **_from_hub(config), **summary}, rows)
     return console.OK
 
 
@@ -195,6 +207,17 @@ def _export(config: Config, weights: Mapping[str, np.ndarray]) -> Path:
     folder = config.run_dir / POLICY_FOLDER
     policy.save(folder)
     return folder
+
+
+def _from_hub(config: Config) -> dict[str, Mapping[str, str]]:
+    """For summary.json: the commits of what was taken by its name on a hub."""
+    names = recorded(config)
+    return {"from_hub": names} if names else {}
+
+
+def _part(dry: bool) -> Part:
+    """A dry run of a policy on a hub downloads no weights."""
+    return Part.CHECKS if dry else Part.ALL
 
 
 def _evaluates(config: Config) -> bool:

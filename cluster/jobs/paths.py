@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rewards.registry import BUILT_IN
+from rl.hub.names import hub_name
 from rl.tasks import GENERATORS
 
 Tree = dict[str, Any]
@@ -55,12 +56,14 @@ def settings(tree: Tree) -> Iterator[Setting]:
     """Every setting of ``dataclasses.asdict(config)`` that names, or may name, a file that a job reads."""
     from policies.files.folders import shipped_names
 
-    if tree["policy"]["path"] not in shipped_names():
+    if tree["policy"]["path"] not in shipped_names() and hub_name(tree["policy"]["path"]) is None:
         yield _setting("policy.path", tree["policy"], "path", Kind.FILE)
     if tree["learner"]["lora"]["path"] is not None:
         yield _setting("learner.lora.path", tree["learner"]["lora"], "path", Kind.FILE)
     for which in ("train", "val"):
         for index, source in enumerate(tree["data"][which]):
+            if hub_name(source["source"], source["revision"]) is not None:
+                continue  # the job looks it up
             if source["source"] not in GENERATORS:
                 yield _setting(f"data.{which}[{index}].source", source, "source", Kind.FILE)
             else:  # the arguments of a file are a name, a template and a switch

@@ -22,8 +22,9 @@ from cluster.jobs.entry import COMMANDS
 from cluster.jobs.requirements import packages
 from cluster.jobs.server import KILLED, HeadLostError, Job, JobServer
 from cluster.jobs.shipping import Shipment, Shipping, collect, secrets_of, stage
+from cluster.plan.family import family_notes, with_family
 from cluster.weights.base import check_wire
-from rl.config import Config, load_config
+from rl.config import Config
 from rl.errors import ConfigError, DeadlineError
 from rl.output.secrets import without_login
 
@@ -88,7 +89,7 @@ def prepare(recipe: str, overrides: Sequence[str], options: Options) -> Shipment
     """The recipe as the cluster gets it: attached to the cluster that runs the job. Raises ConfigError."""
     if options.command not in COMMANDS:
         raise ConfigError(f"--command {options.command}: allowed: {', '.join(COMMANDS)}")
-    config = load_config(recipe, overrides)
+    config, layers = with_family(recipe, overrides)
     check_wire(config)
     if config.cluster.address is not None:
         raise ConfigError(
@@ -98,7 +99,7 @@ def prepare(recipe: str, overrides: Sequence[str], options: Options) -> Shipment
     if options.command == "eval" and not any(text.strip().startswith("name=") for text in overrides):
         attached = dataclasses.replace(attached, name=f"{config.name}-eval")
     shipment = collect(attached, options.shipping)
-    for note in shipment.notes:
+    for note in (*family_notes(config, layers), *shipment.notes):
         console.say(f"note: {note}")
     return shipment
 

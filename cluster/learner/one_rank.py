@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from cluster.actors.device import on_this_machine
 from policies import load_policy, lora
 from policies.base import Policy
 from policies.policy import MaskedDiffusionPolicy
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 def make_learner(config: Config, rank: int = 0, world_size: int = 1, store: Store | None = None) -> UniGRPOLearner:
     """This rank's learner. With more than one rank it is a collective, and ``store`` is where the ranks meet."""
+    config = on_this_machine(config)
     policy = load_policy(config.policy.path, device=config.policy.device, dtype=config.policy.dtype)
     learner = config.learner
     adapt(policy, learner.lora, config.seed)
@@ -67,7 +69,7 @@ class FrozenLearner:
     """Implements ``rl.protocols.Learner`` where nothing is trained: it hands out the weights of ``policy.path``."""
 
     def __init__(self, config: Config) -> None:
-        self._policy = load_policy(config.policy.path, dtype=config.policy.dtype)
+        self._policy = load_policy(config.policy.path, dtype=on_this_machine(config).policy.dtype)
 
     def update(self, batch: TrainBatch) -> StepReport:
         return StepReport({}, updated=False)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from cluster.weights.base import WIRES
 from rewards.registry import settings_of
 from rl.config import Config
+from rl.config.device import resolved
 from rl.errors import ConfigError
 
 RANK_SHARE = 0.51  # of a GPU, where a rank shares one: two ranks never fit
@@ -82,6 +83,7 @@ def wire_shares_device(config: Config) -> bool:
 
 def nodes_for(config: Config, *, gpus_per_node: int, cpus_per_node: int) -> Nodes:
     """The nodes that hold the run, on machines of this size. Raises ConfigError where an actor fits on none of them."""
+    config = resolved(config, gpus_per_node > 0)
     plan = layout(config)
     threads = max(config.learner.threads, config.rollout.threads)
     if threads > cpus_per_node:

@@ -6,6 +6,7 @@ import shutil
 from math import prod
 from pathlib import Path
 
+from cluster.actors.device import on_this_machine
 from rl.config import Config
 from rl.errors import ConfigError
 
@@ -23,7 +24,7 @@ def check_space(config: Config, folder: Path, *, trains: bool = True) -> None:
 
     from policies.files.checkpoints import weight_shapes
 
-    weights = sum(map(prod, weight_shapes(folder))) * getattr(torch, config.policy.dtype).itemsize
+    weights = sum(map(prod, weight_shapes(folder))) * getattr(torch, on_this_machine(config).policy.dtype).itemsize
     adapter = trains and (config.learner.lora.rank or config.learner.lora.path is not None)
     checkpoint = 0 if adapter else (1 + MOMENTS) * weights
     policy = 0 if (config.run_dir / "policy").is_dir() else weights

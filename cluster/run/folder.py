@@ -18,7 +18,7 @@ from cluster.run.writable import folder_problem, reason
 from rl.checkpoints.folder import steps_in
 from rl.checkpoints.manifest import MANIFEST
 from rl.config import Config, load_config, to_yaml
-from rl.config.checks import flatten
+from rl.config.flat import flatten
 from rl.errors import ConfigError, UniGRPOError
 from rl.protocols import Tracker
 from rl.registry import taken_names

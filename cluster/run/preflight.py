@@ -14,11 +14,13 @@ from cluster.run.inputs import Loaded, fit, load, say
 from cluster.weights.base import check_wire
 from cluster.workers.judge_server import check_judge, pointed_at
 from policies.files.folders import check_files, read_config
+from policies.files.parts import Part
 from rewards.mix import RewardMix
 from rewards.registry import require_named, settings_of
 from rewards.sandbox.kernel import offers
 from rewards.shaping import Shaping
 from rl.config import Config, LoraConfig, PolicyConfig
+from rl.config.device import AUTO
 from rl.errors import ConfigError, DataError, PolicyError
 from rl.types import Prompt, Task
 
@@ -35,16 +37,19 @@ class Inputs:
         return (prompt for rows in (*self.train, self.val) for prompt in rows)
 
 
-def check(config: Config, *, needs_train: bool, needs_val: bool, answered: bool = False) -> Inputs:
+def check(
+    config: Config, *, needs_train: bool, needs_val: bool, answered: bool = False, part: Part = Part.ALL
+) -> Inputs:
     """The policy's files, the rewards' names and settings, the data, and whether they fit together.
 
-    answered: training rows are learned with their worked answers and pictures.
+    answered: training rows are learned with their worked answers and pictures. part: of a policy on a hub, how much is
+    downloaded for the checks.
 
     What is quick comes first: files before generators, and torch is imported only for the last check.
     Raises ConfigError, DataError, PolicyError or RewardError: one line each.
     """
     check_wire(config)
-    folder = check_files(config.policy.path)
+    folder = check_files(config.policy.path, part)
     _check_adapter(config)
     check_judge(config)
     if config.judge.serve is not None:
@@ -62,7 +67,7 @@ def check(config: Config, *, needs_train: bool, needs_val: bool, answered: bool 
 
     from policies.files.checkpoints import check_policy
 
-    check_policy(folder)
+    check_policy(folder, part)
     _check_lora(config.learner.lora, folder)
     _check_blocks(config, folder, tasks)
     inputs = _inputs(fit(config, folder, sources, notes, answered))
@@ -233,11 +238,13 @@ def check_device(policy: PolicyConfig) -> None:
 
     from policies.network.compiled import missing
 
+    if policy.device == AUTO:
+        policy = dataclasses.replace(policy, device="cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(policy.device)
     except RuntimeError as error:
-        raise ConfigError(f"policy.device={policy.device!r}: allowed: cpu, cuda, cuda:0, ...") from error
+        raise ConfigError(f"policy.device={policy.device!r}: allowed: auto, cpu, cuda, cuda:0, ...") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"policy.device={policy.device!r}: no GPU is visible here; set policy.device=cpu")
+        raise ConfigError(f"policy.device={policy.device!r}: no GPU is visible here; set policy.device=cpu, or auto")
     if policy.compile and (lacking := missing(policy.device)):
         raise ConfigError(f"policy.compile=true: torch.compile finds no {lacking}; install it, or set it to false")

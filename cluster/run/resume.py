@@ -15,6 +15,7 @@ from typing import Any
 
 from policies.families.registry import family_of
 from policies.files.folders import check_files, read_config, weight_files
+from policies.files.parts import Part
 from policies.lora import check_adapter
 from rl.checkpoints.folder import newest_whole, whole_path
 from rl.checkpoints.manifest import STATE
@@ -111,7 +112,7 @@ class _Saved:
 
     def check_policy(self, adapter: bool) -> None:
         """That the saved weights are of this policy's kind, and of this policy where that can be seen."""
-        now, path = check_files(self.config.policy.path), self.config.policy.path
+        now, path = check_files(self.config.policy.path, Part.CHECKS), self.config.policy.path
         if adapter:
             try:
                 check_adapter(self.source / ADAPTER_FOLDER, now)
@@ -173,7 +174,7 @@ def _differences(saved: Path, now: Path) -> Sequence[tuple[str, object, object]]
 def _other_weights(saved: str, now: Path) -> bool:
     """Whether the policy that the run began with is still there, is another folder, and has other weights."""
     try:
-        then = check_files(saved)
+        then = check_files(saved, Part.CHECKS)  # weights are compared where they are; none are downloaded for it
         if then.samefile(now):
             return False
         pairs = list(zip(weight_files(then), weight_files(now), strict=True))

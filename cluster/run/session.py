@@ -11,12 +11,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cluster.actors.device import on_this_machine
 from cluster.actors.resources import place
 from cluster.plan.layout import scorers
+from cluster.run.hub import fetch_on_nodes, runtime_env
 from cluster.run.private_ray import private_ray
 from cluster.weights.base import check_wire
 from cluster.workers.judge_server import judge_serving
 from rl.config import Config
+from rl.config.device import is_open, resolved
 from rl.errors import ConfigError, DeadlineError, WorkerError, first_line
 from rl.protocols import Learner, RunsAhead
 
@@ -47,6 +50,8 @@ def session(config: Config, *, train: bool = True, faults: FaultPlan | None = No
     """
     check_wire(config)
     inline = config.cluster.mode == "inline"
+    if inline or config.cluster.address is None:
+        config = on_this_machine(config)
     with _inline(config, train) if inline else _on_ray(config, train, faults) as parts:
         yield parts
 
@@ -69,11 +74,13 @@ def _inline(config: Config, train: bool) -> Iterator[Session]:
 @contextmanager
 def _on_ray(config: Config, train: bool, faults: FaultPlan | None) -> Iterator[Session]:
     with ray_running(config), quick_turns():
+        fetch_on_nodes(config)
         from cluster.learner.one_rank import FrozenLearner
         from cluster.learner.rank_group import RankGroup
         from cluster.workers.judge_actor import judge_on_ray
         from cluster.workers.on_ray import RayWorkers
 
+        config = on_the_cluster(config)
         with judge_on_ray(config, place(config)) as (served, placement):
             workers = RayWorkers(served, placement, faults)  # all actors start at once; only then are they waited for
             learner: RankGroup | FrozenLearner | None = None
@@ -89,6 +96,13 @@ def _on_ray(config: Config, train: bool, faults: FaultPlan | None) -> Iterator[S
                 workers.close()
                 if learner is not None:
                     learner.close()
+
+
+def on_the_cluster(config: Config) -> Config:
+    """With what ``auto`` stands for on the Ray that is running."""
+    import ray
+
+    return resolved(config, ray.cluster_resources().get("GPU", 0) > 0) if is_open(config) else config
 
 
 @contextmanager
@@ -121,7 +135,7 @@ def ray_running(config: Config) -> Iterator[None]:
                 alone = stack.enter_context(private_ray())
                 ray.init(address="local", num_cpus=_actor_count(config), include_dashboard=False, **alone, **quiet)
             else:
-                ray.init(address=address, **quiet)
+                ray.init(address=address, **runtime_env(config), **quiet)
         except (ConnectionError, OSError, RuntimeError, ValueError, SystemExit) as error:
             where = "a local Ray" if address is None else f"cluster.address={address}"
             raise WorkerError(f"{where}: could not be started or reached: {first_line(error)}") from error

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cluster.actors.device import on_this_machine
 from cluster.learner.offload import Offload
 from cluster.weights.adapters import AdapterBase
 from cluster.weights.base import Published, WeightWire
@@ -75,7 +76,8 @@ class RolloutWorker:
     """Has no weights to serve until ``load_weights``, and then serves that version and no other (law 8)."""
 
     def __init__(self, config: Config, name: str = "rollout worker") -> None:
-        self.config, self.name = config, name
+        self.config = config = on_this_machine(config)
+        self.name = name
         self.policy = load_policy(config.policy.path, device=config.policy.device, dtype=config.policy.dtype)
         if config.policy.compile:
             compile_layers(self.policy.module)

@@ -12,6 +12,7 @@ from typing import Any
 
 from policies.base import Vocabulary
 from policies.families import llada, qwen
+from policies.families.card import Card
 from policies.families.registry import Family
 from policies.families.rope import require_whole_heads
 from policies.network.transformer import TransformerConfig
@@ -35,4 +36,25 @@ HABITS = Habits(
     schedule="dream", confidence=DRAWN, mask_counts=True, whole_rank=True, top_p_first=True, turn_end="<|im_end|>"
 )
 
-FAMILY = Family("Dream", sizes, vocabulary, qwen.tensors, llada.layout, head=qwen.HEAD, habits=HABITS)
+CARD = Card(
+    evaluation={
+        "text": {
+            "max_new_tokens": 512, "block_length": 512, "steps": 512, "temperature": 0.2, "top_p": 0.95,
+            "remasking": "entropy",
+        }
+    },
+    rollout={"text": {"max_new_tokens": 512, "block_length": 32, "steps": 256, "temperature": 0.8}},
+    prompt="ChatML; its template adds the system text 'You are a helpful assistant.' where a row has none",
+    lr=(5e-7, 1e-6),
+    lora_lr=(3e-6, 3e-6),
+    sources={
+        "evaluation": "DreamLM/Dream, README: 512 tokens, 512 steps, temperature 0.2, top_p 0.95, alg entropy",
+        "rollout": "yjyddq/DARE, recipe/dream: 512 tokens, half as many steps, blocks of 32; temperature 0.8: "
+        "Gen-Verse/dLLM-RL, configs/rl_dream.yaml, without its top_k and top_p, which a likelihood cannot follow",
+        "lr": "yjyddq/DARE, recipe/dream: 5e-7; apple/ml-diffucoder, recipes/config_coupled_code.yaml, and dLLM-RL: 1e-6",
+        "lora_lr": "none is published for Dream: d1's for LLaDA-8B",
+        "lora_target": "all linear layers: yjyddq/DARE, recipe/dream, its LoRA block",
+    },
+)  # fmt: skip
+
+FAMILY = Family("Dream", sizes, vocabulary, qwen.tensors, llada.layout, head=qwen.HEAD, habits=HABITS, card=CARD)

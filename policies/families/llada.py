@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from policies.base import EncodedPrompt, Vocabulary
+from policies.families.card import Card
 from policies.families.registry import Family
 from policies.families.rope import require_whole_heads, rope_theta
 from policies.families.settings import COPY, flag, number, require, shown, whole, whole_or_none
@@ -106,4 +107,19 @@ def layout(policy: MaskedDiffusionPolicy, prompt: Prompt) -> EncodedPrompt:
 
 HABITS = Habits(mask_counts=True, whole_rank=True, turn_end=TURN_END)
 
-FAMILY = Family("llada", sizes, vocabulary, tensors, layout, head=HEAD, habits=HABITS)
+CARD = Card(
+    evaluation={"text": {"max_new_tokens": 256, "block_length": 32, "steps": 256, "temperature": 0.0}},
+    rollout={"text": {"max_new_tokens": 256, "block_length": 32, "steps": 128, "temperature": 0.9}},
+    prompt="the folder's chat template (Llama 3's headers), no system text; d1 puts its instruction before the question",
+    lr=(5e-7, 1e-6),
+    lora_lr=(3e-6, 3e-6),
+    sources={
+        "evaluation": "ML-GSAI/LLaDA, EVAL.md: GSM8K in 256 tokens, one token a step; generate.py: block_length 32, greedy",
+        "rollout": "dllm-reasoning/d1, diffu-grpo/slurm_scripts/train.yaml; temperature 0.9: diffu_grpo_config.py",
+        "lr": "yjyddq/DARE, recipe/llada: 5e-7; Gen-Verse/dLLM-RL, configs/rl_llada.yaml: 1e-6",
+        "lora_lr": "d1, wd1 and SPG: 3e-6 (train.yaml of each repository)",
+        "lora_target": "all linear layers: yjyddq/DARE, recipe/llada, its LoRA block",
+    },
+)
+
+FAMILY = Family("llada", sizes, vocabulary, tensors, layout, head=HEAD, habits=HABITS, card=CARD)

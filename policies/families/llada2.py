@@ -12,6 +12,7 @@ from typing import Any
 
 from policies.base import Vocabulary
 from policies.families import llada, qwen
+from policies.families.card import Card
 from policies.families.registry import Family
 from policies.families.rope import partial_rotary_factor
 from policies.families.settings import COPY, flag, number, require, whole, whole_or_none
@@ -106,4 +107,22 @@ def tensors(module: Transformer) -> Tensors:
 # The checkpoints' modeling_llada2_moe.py: ``generate``.
 HABITS = Habits(confidence=DRAWN, mask_counts=True, whole_rank=True, turn_end="<|role_end|>")
 
-FAMILY = Family("llada2_moe", sizes, vocabulary, tensors, llada.layout, head=HEAD, habits=HABITS)
+_SHAPE = {"max_new_tokens": 2048, "block_length": BLOCK_LENGTH, "steps": 2048}
+CARD = Card(
+    evaluation={"text": {**_SHAPE, "temperature": 0.0}},
+    rollout={"text": {**_SHAPE, "temperature": 0.6, "confidence_threshold": 0.95}},
+    prompt="Ling's roles; its template writes a system turn with 'detailed thinking off'",
+    lr=(5e-7, 5e-7),
+    lora_lr=(3e-6, 3e-6),
+    sources={
+        "evaluation": "yjyddq/DARE, recipe/llada2_mini: 2,048 tokens, blocks of 32, temperature 0; 32 steps a block: "
+        "diffusers, docs of the pipeline llada2",
+        "rollout": "yjyddq/DARE, recipe/llada2_mini: temperature 0.6; the threshold is DARE's and SGLang's LowConfidence",
+        "lr": "yjyddq/DARE, recipe/llada2_mini: 5e-7",
+        "lora_lr": "none is published for LLaDA2: d1's for LLaDA-8B",
+        "lora_target": "what an adapter can be put on: not the fused queries, keys and values, and not the experts",
+    },
+    lora_target=("attn_out",),
+)
+
+FAMILY = Family("llada2_moe", sizes, vocabulary, tensors, llada.layout, head=HEAD, habits=HABITS, card=CARD)

@@ -16,6 +16,7 @@ from typing import Any
 
 from policies.base import EncodedPrompt, Vocabulary
 from policies.families import llada
+from policies.families.card import Card
 from policies.families.registry import Family
 from policies.families.settings import whole, whole_or_none
 from policies.network.transformer import TransformerConfig
@@ -125,4 +126,33 @@ _LAYOUTS = {Task.TEXT: _text, Task.UNDERSTAND: _understand, Task.DRAW: _draw, Ta
 
 HABITS = Habits(turn_end=llada.TURN_END)
 
-FAMILY = Family("mmada", sizes, vocabulary, llada.tensors, layout, aliases=RELEASED, head=llada.HEAD, habits=HABITS)
+_DRAW = {"steps": 15, "guidance": 3.5, "temperature": 1.0, "schedule": "cosine"}
+CARD = Card(
+    evaluation={
+        "text": {"max_new_tokens": 256, "block_length": 64, "steps": 256, "temperature": 0.0},
+        "understand": {"max_new_tokens": 256, "block_length": 32, "steps": 128, "temperature": 0.0},
+        "draw": _DRAW,
+    },
+    rollout={
+        "text": {"max_new_tokens": 256, "block_length": 64, "steps": 128, "temperature": 0.8},
+        "understand": {"max_new_tokens": 128, "block_length": 64, "steps": 128, "temperature": 0.8},
+        "draw": _DRAW,
+    },
+    prompt="Llama 3's headers, no system text; MixCoT was taught <think>...</think> before the answer",
+    lr=(1e-6, 5e-5),
+    lora_lr=(3e-6, 3e-6),
+    sources={
+        "evaluation.text": "Gen-Verse/MMaDA, evaluation/lm/eval.sh: 256 tokens, one a step, blocks of 64",
+        "evaluation.understand": "Gen-Verse/MMaDA, evaluation/eval.md, section 1.3 (MathVerse)",
+        "draw": "Gen-Verse/MMaDA, README, text-to-image: generation_timesteps=15 guidance_scale=3.5; cosine: app.py",
+        "rollout.understand": "Gen-Verse/dLLM-RL, configs/rl_mmada_v.yaml",
+        "rollout.text": "canvas and blocks of evaluation, two tokens a step as d1, temperature 0.8 as rl_mmada_v.yaml",
+        "lr": "Gen-Verse/dLLM-RL, configs/rl_mmada_v.yaml: 1e-6; arXiv 2505.15809, RL stage: 5e-5 at a batch of 1,280",
+        "lora_lr": "none is published for MMaDA: d1's for LLaDA-8B, whose network this is",
+        "lora_target": "as LLaDA",
+    },
+)
+
+FAMILY = Family(
+    "mmada", sizes, vocabulary, llada.tensors, layout, aliases=RELEASED, head=llada.HEAD, habits=HABITS, card=CARD
+)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from policies.base import EncodedPrompt, Vocabulary
+from policies.families.card import Card
 from policies.families.tensor_names import Tensors
 from policies.network.transformer import Transformer, TransformerConfig
 from policies.policy import MaskedDiffusionPolicy
@@ -28,6 +29,7 @@ class Family:
     aliases      layout tokens that the released tokenizer has under another name: name in the layout -> name there
     head         names of the head's weight and of the embedding's, which are one tensor where the config ties them
     habits       how its own code samples text, which ``auto`` in the settings stands for
+    card         what its released checkpoints were published with, for settings that nobody gives
     """
 
     model_type: str
@@ -38,6 +40,7 @@ class Family:
     aliases: Mapping[str, str] = field(default_factory=dict)
     head: tuple[str, str] | None = None
     habits: Habits = LLADA
+    card: Card | None = None
 
 
 FAMILIES: Registry[Family] = Registry(

@@ -11,6 +11,7 @@ from typing import Any
 
 from policies.base import Vocabulary
 from policies.families import llada, qwen
+from policies.families.card import Card
 from policies.families.registry import Family
 from policies.families.rope import require_whole_heads
 from policies.families.settings import flag, whole, whole_or_none
@@ -43,4 +44,20 @@ def vocabulary(config: Mapping[str, Any], text_size: int) -> Vocabulary:
 # github.com/JetAstra/SDAR, generate.py: ``block_diffusion_generate``.
 HABITS = Habits(confidence=DRAWN, mask_counts=True, whole_rank=True, turn_end="<|im_end|>")
 
-FAMILY = Family("sdar", sizes, vocabulary, qwen.tensors, llada.layout, head=qwen.HEAD, habits=HABITS)
+_SHAPE = {"max_new_tokens": 2000, "block_length": BLOCK_LENGTH, "steps": 2000}
+CARD = Card(
+    evaluation={"text": {**_SHAPE, "temperature": 0.0}},
+    rollout={"text": {**_SHAPE, "temperature": 1.0, "confidence_threshold": 0.9}},
+    prompt="ChatML, no system text; TraDo's repository asks for the final answer in \\boxed{}",
+    lr=(5e-7, 1e-6),
+    lora_lr=(3e-6, 3e-6),
+    sources={
+        "evaluation": "JetAstra/SDAR, README: greedy, block_length 4, denoising_steps 4; 2,000 tokens: dLLM-RL",
+        "rollout": "Gen-Verse/dLLM-RL, configs/rl_sdar.yaml and rl_trado.yaml: temperature 1, dynamic threshold 0.9",
+        "lr": "yjyddq/DARE, recipe/sdar: 5e-7; Gen-Verse/dLLM-RL, configs/rl_sdar.yaml: 1e-6",
+        "lora_lr": "none is published for SDAR: d1's for LLaDA-8B",
+        "lora_target": "all linear layers, as the other families",
+    },
+)
+
+FAMILY = Family("sdar", sizes, vocabulary, qwen.tensors, llada.layout, head=qwen.HEAD, habits=HABITS, card=CARD)

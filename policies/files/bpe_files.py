@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from policies.files.folders import VOCABULARY_FILES
+from policies.files.parts import VOCABULARY_FILES
 from policies.files.strict_json import read_json
 
 VOCABULARY, MERGES = VOCABULARY_FILES

@@ -18,7 +18,8 @@ from policies.families.registry import Family, family_of
 from policies.families.settings import COPY
 from policies.families.tensor_names import Tensors
 from policies.files.copies import IMAGE_TOKENIZER, copy_companions
-from policies.files.folders import INDEX, SINGLE, check_files, is_shipped, read_config, weight_files
+from policies.files.folders import check_files, is_cached, is_shipped, name_of, read_config, weight_files
+from policies.files.parts import INDEX, SINGLE, Part
 from policies.files.shards import Redundant, check_weights, count_tensors, read_weights
 from policies.files.tokenizer import ChatTokenizer
 from policies.files.trial import try_tokenizer
@@ -32,12 +33,13 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 MAX_SHARD_BYTES = 5_000_000_000
 
 
-def check_policy(path_or_name: str | Path) -> Path:
+def check_policy(path_or_name: str | Path, part: Part = Part.ALL) -> Path:
     """check_files, and that config, tokenizer and the headers of the weights make sense together.
 
-    No weights are read, and no memory is taken: for use before anything starts. Raises PolicyError.
+    No weights are read, and no memory is taken: for use before anything starts. part: short of ALL, the headers of weights
+    that are still to be downloaded are left out. Raises PolicyError.
     """
-    folder = check_files(path_or_name)
+    folder = check_files(path_or_name, part)
     family, config = _family(folder)
     sizes = _sizes(folder, family, config)
     if not is_shipped(folder):
@@ -45,7 +47,8 @@ def check_policy(path_or_name: str | Path) -> Path:
     tokenizer = ChatTokenizer.load(folder, family.aliases)
     vocabulary = _vocabulary(folder, family, config, tokenizer)
     _image_tokenizer(folder, vocabulary, "meta")
-    _outlined(folder, family, sizes)
+    if part is Part.ALL or not is_cached(folder):
+        _outlined(folder, family, sizes)
     return folder
 
 
@@ -65,7 +68,8 @@ def own_block_length(folder: Path) -> int | None:
 def load_policy(
     path_or_name: str | Path, *, device: str | torch.device = "cpu", dtype: str | torch.dtype | None = None
 ) -> MaskedDiffusionPolicy:
-    """A Hugging Face-layout folder, or a shipped name, as a policy in evaluation mode.
+    """A Hugging Face-layout folder, a shipped name, or a name on a hub (``org/name``, ``org/name@revision``), as a policy in
+    evaluation mode.
 
     The module has no memory until the weights are read, which go from the files straight into place: loading needs the
     model's own memory, in the dtype asked for, and one piece of a tensor. Raises PolicyError where the folder is missing
@@ -83,7 +87,7 @@ def load_policy(
     module = with_memory(_outlined(folder, family, sizes), wanted, device)
     read_weights(weight_files(folder), family.tensors(module))
     return MaskedDiffusionPolicy(
-        name=folder.name,
+        name=name_of(folder),
         module=module.eval(),
         vocabulary=vocabulary,
         tokenizer=tokenizer,

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from policies.files.chat_template import FOLDER as TEMPLATES
-from policies.files.folders import INDEX
+from policies.files.parts import INDEX
 from policies.files.strict_json import lies_inside
 
 IMAGE_TOKENIZER = "image_tokenizer"

@@ -8,26 +8,30 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from policies.files.parts import INDEX, PICKLED, SINGLE, VOCABULARY_FILES, Part, weight_map
 from policies.files.strict_json import read_json, shown
 from rl.errors import PolicyError
-
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
-PICKLED = "pytorch_model*.bin"
-MOST_BYTES = 1 << 28  # of a tokenizer's file; one of 260,000 tokens has 1 << 25
-VOCABULARY_FILES = ("vocab.json", "merges.txt")  # what a few families release in the place of tokenizer.json
+from rl.hub.names import HOW, hub_name, problem
 
 
-def find_policy(path_or_name: str | Path) -> Path:
-    """The folder of a path, or of a shipped policy's name. Raises PolicyError; reads no weights."""
-    names = shipped_names()
-    folder = _shipped() / str(path_or_name) if str(path_or_name) in names else Path(path_or_name)
-    if not os.path.isdir(folder):  # False also for a name that is too long to ask about
+def find_policy(path_or_name: str | Path, part: Part = Part.ALL) -> Path:
+    """The folder of a path, of a shipped policy's name, or of a repository on a hub, which is downloaded into the cache.
+
+    A folder goes before a name. Raises PolicyError; reads no weights.
+    """
+    text, names = str(path_or_name), shipped_names()
+    folder = _shipped() / text if text in names else Path(path_or_name)
+    if os.path.isdir(folder):  # False also for a name that is too long to ask about
+        return folder
+    found = hub_name(text)
+    if found is None:
         raise PolicyError(
-            f"policy.path={str(path_or_name)!r}: no such folder; allowed: a Hugging Face-layout folder, or one of "
-            f"{', '.join(names) or '(none shipped)'}"
+            f"policy.path={text!r}: no such folder; allowed: a Hugging Face-layout folder, one of "
+            f"{', '.join(names) or '(none shipped)'}, or a name on a hub: {HOW} (this is {problem(text) or 'a file'})"
         )
-    return folder
+    from policies.files.hub import fetch
+
+    return fetch(found, part)
 
 
 def shipped_names() -> list[str]:
@@ -40,15 +44,28 @@ def is_shipped(folder: Path) -> bool:
     return folder.parent == _shipped()
 
 
+def is_cached(folder: Path) -> bool:
+    """Whether it is a snapshot in the cache of ``huggingface_hub``, whose weights may be still to come."""
+    return folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
+
+
+def name_of(folder: Path) -> str:
+    """How a policy's folder is called: the repository's name where it lies in the cache, else the folder's own."""
+    return folder.parent.parent.name.removeprefix("models--").replace("--", "/") if is_cached(folder) else folder.name
+
+
 def _shipped() -> Path:
     return Path(str(resources.files("policies") / "shipped"))
 
 
-def check_files(path_or_name: str | Path) -> Path:
-    """find_policy, and that its config, weights and tokenizer are there. Raises PolicyError."""
-    folder = find_policy(path_or_name)
+def check_files(path_or_name: str | Path, part: Part = Part.ALL) -> Path:
+    """find_policy, and that its config, weights and tokenizer are there. Raises PolicyError.
+
+    part: short of ALL, weights of a repository on a hub may be still to come; of other folders they are looked for.
+    """
+    folder = find_policy(path_or_name, part)
     read_config(folder)
-    for file in weight_files(folder):
+    for file in weight_files(folder) if part is Part.ALL or not is_cached(folder) else ():
         if not os.path.isfile(file):
             raise PolicyError(f"{file}: listed in {INDEX} but missing; copy it from the original checkpoint")
     if not (folder / "tokenizer.json").is_file() and not all((folder / name).is_file() for name in VOCABULARY_FILES):
@@ -127,20 +144,6 @@ def weight_files(folder: Path) -> list[Path]:
             f"{SINGLE} with the code that wrote it"
         )
     raise PolicyError(f"{folder}: no {SINGLE} and no {INDEX}")
-
-
-def weight_map(index: Path) -> Mapping[str, str]:
-    """Tensor -> file beside the index, of an index as transformers writes it. Raises PolicyError."""
-    content = read_json(index)
-    found = content.get("weight_map") if isinstance(content, dict) else None
-    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
-        raise PolicyError(f"{index}: not an index of weights: no mapping 'weight_map' in it")
-    if not found:
-        raise PolicyError(f"{index}: weight_map names no files; copy it from the original checkpoint")
-    odd = next((name for name in found.values() if Path(name).name != name or not name.isprintable()), None)
-    if odd is not None:
-        raise PolicyError(f"{index}: names files outside its folder, such as {shown(odd)}; allowed: plain names")
-    return found
 
 
 def pickled(folder: Path) -> PolicyError:

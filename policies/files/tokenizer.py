@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from policies.files.bpe_files import MERGES, VOCABULARY, tokenizer_from_vocabulary
 from policies.files.chat_template import ChatTemplate, find_template, read_settings
-from policies.files.folders import MOST_BYTES
+from policies.files.parts import MOST_BYTES
 from policies.files.strict_json import require_inside
 from rl.errors import PolicyError
 from rl.types import Message

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from policies.files.folders import MOST_BYTES
+from policies.files.parts import MOST_BYTES
 from policies.files.strict_json import MAX_BYTES, require_inside
 from rl.errors import PolicyError
 

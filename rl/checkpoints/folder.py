@@ -24,7 +24,7 @@ from rl.checkpoints.files import new_aside, sync
 from rl.checkpoints.manifest import MANIFEST, STATE, damage, seal
 from rl.checkpoints.ratings import Ratings
 from rl.config import Config
-from rl.config.checks import flatten
+from rl.config.flat import flatten
 from rl.errors import CheckpointError
 from rl.protocols import Restorable
 

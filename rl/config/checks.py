@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from policies.samplers import AUTO, CACHES, CONFIDENCES, REMASKING, TEXT_SCHEDULES, UNMASKING
+from rl.config.flat import flatten
 from rl.config.lora import TARGETS
 from rl.config.private import check_secrets
 from rl.config.run_name import check_name
@@ -19,11 +20,12 @@ from rl.objectives import OBJECTIVES
 from rl.objectives.kl import KL_ESTIMATORS
 from rl.objectives.normalizers import NORMALIZERS
 from rl.registry import Registry, close_to
+from rl.tasks import GENERATORS
 from rl.tracking.mlflow_address import check_experiment, check_uri
 from rl.types import ImageSampling, Task, TextSampling
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
-    "policy.dtype": ("float32", "bfloat16"),
+    "policy.dtype": ("auto", "float32", "bfloat16"),
     "data.filter_overlong": ("error", "drop", "truncate"),
     "data.on_overlap": ("error", "drop"),
     "learner.algorithm.ratio": ("token", "sequence"),
@@ -362,8 +364,12 @@ def _validate_algorithm(config: Config) -> None:
 def _validate_source(where: str, source: SourceConfig) -> None:
     if source.task is not None and source.task not in tuple(Task):
         raise ConfigError(f"{where}.task={source.task!r}: allowed: {', '.join(Task)}")
-    if source.split not in ("train", "val"):
-        raise ConfigError(f"{where}.split={source.split!r}: allowed: train, val")
+    if source.source in GENERATORS and source.split not in ("train", "val"):
+        raise ConfigError(f"{where}.split={source.split!r}: allowed for {source.source}: train, val")
+    if not source.split.strip():
+        raise ConfigError(
+            f"{where}.split={source.split!r}: allowed: train, val, or a split of a folder or of a data set on a hub"
+        )
     _require(source.weight > 0, f"{where}.weight", source.weight, "a number above 0")
     _require(source.limit is None or source.limit > 0, f"{where}.limit", source.limit, "a number above 0")
 
@@ -377,20 +383,3 @@ def _require_choice(key: str, value: Any, allowed: Sequence[Any]) -> None:
 def _require(condition: bool, key: str, value: Any, allowed: str) -> None:
     if not condition:
         raise ConfigError(f"{key}={value}: must be {allowed}")
-
-
-def flatten(
-    tree: Mapping[str, Any], prefix: str = "", *, leaves_only: bool = True, into_lists: bool = False
-) -> Iterator[tuple[str, Any]]:
-    """Dotted names and values of a tree. An empty mapping is a leaf.
-
-    into_lists: a list that holds mappings is taken apart as well, by its indices
-    """
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        inner = value if isinstance(value, Mapping) else {}
-        if into_lists and isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
-            inner = {str(index): item for index, item in enumerate(value)}
-        if not inner or not leaves_only:
-            yield name, value
-        yield from flatten(inner, f"{name}.", leaves_only=leaves_only, into_lists=into_lists)

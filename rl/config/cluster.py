@@ -7,8 +7,16 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class ClusterConfig:
-    """mode: ray, or inline (one process, a debugger's choice; the same numbers). Deadlines are in seconds.
+    """Processes and machines. Deadlines are in seconds.
 
+    mode              ray, or inline: one process, a debugger's choice; the same numbers
+    address           HOST:PORT of the head of a Ray cluster, or auto: the one that this machine is part of; null: a Ray of
+                      this run's own
+    rollout_workers   processes that sample
+    reward_workers    processes that score
+    learner_ranks     processes that learn, each on a device of its own where there are GPUs
+    start_deadline_s  until an actor is ready
+    rollout_deadline_s, reward_deadline_s, learner_deadline_s  until a call to such an actor is answered
     heartbeat_s       an actor without a heartbeat for so long is lost
     restart_budget    replacements of rollout workers, and as many of reward workers, in one run
     learner_rebuilds  times that a run starts its learner ranks anew and goes back to its last checkpoint
@@ -21,7 +29,8 @@ class ClusterConfig:
     placement         disaggregated: a GPU for each rank and rollout worker; colocated: they share; auto: as GPUs allow
     take_turns        colocated: while rollout workers sample, the learner's memory waits on the host, and they have none
                       while it learns
-    scorer_workers    model reward workers, for rewards on a GPU and ``rewards.scorers``; scorer_gpus each where one needs a GPU
+    scorer_workers    model reward workers, for rewards on a GPU and ``rewards.scorers``
+    scorer_gpus       GPUs of each of them where one needs a GPU; below 1: they share
     labels            rollout, reward, scorer or learner -> labels of the nodes where those actors go:
                       ``reward: {pool: cpu}``
     """

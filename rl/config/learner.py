@@ -64,6 +64,16 @@ class UniGRPOConfig:
 class LearnerConfig:
     """One optimizer step on ``mini_batch_size`` rollouts (all of the batch if null), in micro-batches.
 
+    lr                   largest learning rate
+    lr_schedule          constant, or cosine: down to 0 over all updates of the run
+    warmup_steps         updates over which the learning rate rises from 0
+    weight_decay         AdamW's
+    betas                AdamW's
+    max_grad_norm        a larger gradient is scaled down to this norm
+    mini_batch_size      rollouts of one update; null: all of a step's
+    micro_batch_size_per_gpu  rollouts that go through the network at once, on each rank
+    scale_advantages_by_std  divide a group's advantages by their deviation (GRPO); false: reward - mean (Dr. GRPO)
+    threads              CPU threads of one rank
     engine               deepspeed, or torch (one rank, plain AdamW: a debugger's choice)
     zero_stage           what DeepSpeed parts over the ranks: 1 the optimizer's state, 2 gradients too, 3 weights too
     optimizer            adamw, or adamw8bit: its moments take 2 bytes a parameter in place of 8 (arXiv 2110.02861)

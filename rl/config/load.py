@@ -1,4 +1,4 @@
-"""Loading a config: a recipe, merged with ``key=value`` overrides, validated once, then frozen.
+"""Loading a config: layers of settings, merged with ``key=value`` overrides, validated once, then frozen.
 
 Every mistake is found here or in the checks of ``cluster/run/preflight.py``, before the first process starts (law 11).
 """
@@ -6,99 +6,76 @@ Every mistake is found here or in the checks of ``cluster/run/preflight.py``, be
 from __future__ import annotations
 
 import dataclasses
-import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, cast, get_origin, get_type_hints
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rl.config.checks import flatten, validate
+from rl.config.checks import validate
+from rl.config.flat import flatten
+from rl.config.layers import Layer, Origin
+from rl.config.recipes import recipe_layers
 from rl.config.sections import Config
 from rl.config.wording import in_words
 from rl.errors import ConfigError, first_line
 from rl.registry import close_to
 
-_CONTROL = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what YAML forbids
+Family = Callable[[Sequence[Layer]], Layer | None]  # what the policy's family adds below the layers of recipe and user
 
 
-def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(recipe: str | Path, overrides: Sequence[str] = (), family: Family | None = None) -> Config:
     """A shipped recipe's name or a YAML file's path, merged with ``key=value`` overrides, validated and frozen.
 
-    Raises ConfigError, with one line that says what, where, the value, what is allowed and how to mend it.
+    family: asked for a layer below those of the recipe. Raises ConfigError, with one line that says what, where, the value,
+    what is allowed and how to mend it.
     """
-    path = recipe_path(recipe)
-    try:
-        loaded = OmegaConf.load(path)
-    except Exception as error:  # YAML errors have many classes; all are the user's file
-        raise ConfigError(_unreadable(path, error)) from error
-    if not isinstance(loaded, DictConfig):
-        raise ConfigError(f"{path}: expected a mapping of settings, got {type(loaded).__name__}")
-    return build_config([(str(path), loaded)], overrides)
+    return merge(layers_of(recipe, overrides, family))
+
+
+def layers_of(recipe: str | Path, overrides: Sequence[str] = (), family: Family | None = None) -> list[Layer]:
+    """The layers of a run's settings, from the lowest to the highest, without the defaults. Raises ConfigError."""
+    layers = [*recipe_layers(recipe), *map(_parse_override, overrides)]
+    own = None if family is None else family(layers)
+    return layers if own is None else [own, *layers]
 
 
 def settings_given(recipe: str | Path, overrides: Sequence[str] = ()) -> set[str]:
-    """The settings, as ``section.name``, that a recipe or an override gives a value. Call ``load_config`` before."""
-    loaded = OmegaConf.load(recipe_path(recipe))
-    assert isinstance(loaded, DictConfig)
-    layers = [loaded, *(layer for _, _, layer in map(_parse_override, overrides))]
+    """The settings, as ``section.name``, that a recipe, one that it stands on, or an override gives a value."""
     return {
         f"{section}.{name}"
-        for layer in layers
-        for section, inside in layer.items()
+        for layer in layers_of(recipe, overrides)
+        for section, inside in layer.settings.items()
         if isinstance(inside, DictConfig)
         for name in inside
     }
 
 
-def _unreadable(path: Path, error: Exception) -> str:
-    """With the line and column, both counted from 1, where the reader knows them."""
-    where, problem = "", first_line(error)
-    if isinstance(error, OSError):
-        return f"{path}: cannot be read: {error.strerror}"
-    if isinstance(error, UnicodeDecodeError):
-        where = _place(path.read_bytes()[: error.start].decode("latin-1"))
-        problem = f"byte 0x{error.object[error.start]:02x} is not UTF-8; save the file as UTF-8"
-    elif isinstance(error, yaml.reader.ReaderError) and (found := _CONTROL.search(text := path.read_text("utf-8"))):
-        where, problem = _place(text[: found.start()]), f"a control character, U+{ord(found[0]):04X}; remove it"
-    elif isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark or error.context_mark):
-        where, begun = f"line {mark.line + 1}, column {mark.column + 1}: ", error.context_mark
-        context = f"{error.context} from line {begun.line + 1} on" if error.context and begun else error.context
-        problem = " ".join(filter(None, (error.problem, context)))
-        lines = path.read_text("utf-8-sig").splitlines()
-        if mark.line < len(lines) and lines[mark.line][mark.column : mark.column + 1] == "\t":
-            problem = "a tab; indent with blanks"
-    return f"{path}: {where}not YAML: {problem}"
-
-
-def _place(before: str) -> str:
-    lines = before.split("\n")
-    return f"line {len(lines)}, column {len(lines[-1]) + 1}: "
-
-
 def build_config(layers: Sequence[tuple[str, DictConfig | Mapping[str, Any]]], overrides: Sequence[str] = ()) -> Config:
-    """Merge named layers and then ``key=value`` overrides over the defaults, in order, and validate.
+    """Merge named layers and then ``key=value`` overrides over the defaults, in order, and validate; see ``merge``."""
+    return merge([*(Layer(where, Origin.RECIPE, layer) for where, layer in layers), *map(_parse_override, overrides)])
+
+
+def merge(layers: Sequence[Layer]) -> Config:
+    """Merge layers over the defaults, in order, and validate.
 
     A mapping whose names are the user's, such as a mix of rewards, is replaced where it is given as a whole: as
     ``rewards.mix={...}`` or ``rewards.mix.text={...}`` in an override, as ``mix: ...`` in a file. Nobody asks for a reward
     by leaving it out. ``rewards.mix.text.format=1`` changes one entry.
     """
     merged = _writable(OmegaConf.structured(Config))
-    for where, key, layer in [*((where, "", layer) for where, layer in layers), *map(_parse_override, overrides)]:
+    for layer in layers:
         try:
-            for whole in _given_whole(layer, key):
+            for whole in _given_whole(layer.settings, layer.key):
                 OmegaConf.update(merged, whole, {}, merge=False)
-            merged = OmegaConf.merge(merged, layer)
+            merged = OmegaConf.merge(merged, layer.settings)
         except OmegaConfBaseException as error:
-            raise ConfigError(_explain(where, error)) from error
+            raise ConfigError(_explain(layer.where, error)) from error
         except TypeError as error:  # OmegaConf's own for a list in the place of a mapping
             raise ConfigError(
-                f"{where}: a list where settings have names, or names where a list stands; give the whole of it, e.g. "
+                f"{layer.where}: a list where settings have names, or names where a list stands; give the whole of it, e.g. "
                 "data.train=[{source: sudoku4x4}] or rewards.mix.text={format: 1}"
             ) from error
     try:
@@ -108,20 +85,6 @@ def build_config(layers: Sequence[tuple[str, DictConfig | Mapping[str, Any]]], o
     assert isinstance(config, Config)
     validate(config)
     return config
-
-
-def recipe_path(recipe: str | Path) -> Path:
-    """The file of a shipped recipe or of a path. Raises ConfigError with the names that exist."""
-    path = Path(recipe)
-    if path.suffix in (".yaml", ".yml"):
-        if os.path.isfile(path):  # False also for a name that is too long to ask about
-            return path
-        raise ConfigError(f"recipe: no such file: {path}")
-    folder = Path(str(resources.files("rl") / "recipes"))
-    names = sorted(file.stem for file in folder.glob("*.yaml"))
-    if str(recipe) in names:
-        return folder / f"{recipe}.yaml"
-    raise ConfigError(f"recipe: unknown {str(recipe)!r}; allowed: {', '.join(names)}, or the path of a .yaml file")
 
 
 def to_yaml(config: Config) -> str:
@@ -166,13 +129,12 @@ def _writable(config: DictConfig) -> DictConfig:
     return config
 
 
-def _parse_override(text: str) -> tuple[str, str, DictConfig]:
-    """Where it stands, its key, and its settings."""
+def _parse_override(text: str) -> Layer:
     key = text.split("=", 1)[0].strip()
     if "=" not in text or not key:
         raise ConfigError(f"override {text!r}: expected key=value, e.g. rollout.n_samples_per_prompt=8")
     try:
-        return f"override {text!r}", key, OmegaConf.from_dotlist([text])
+        return Layer(f"override {text!r}", Origin.OVERRIDE, OmegaConf.from_dotlist([text]), key)
     except Exception as error:
         raise ConfigError(f"override {text!r}: {first_line(error)}") from error
 

@@ -24,8 +24,9 @@ class FailureConfig:
 
 @dataclass(frozen=True)
 class RewardsConfig:
-    """mix: task -> reward name -> weight; weight 0 records a reward without training on it.
+    """What is trained on.
 
+    mix        task -> reward name -> weight; weight 0 records a reward without training on it
     settings   reward name -> its keyword arguments, e.g. ``clip: {model: ViT-B-32, pretrained: /path}``
     curves     reward name -> what its value becomes before weighting
     gates      reward name -> the reward that it depends on, e.g. ``correctness: {by: format}``
@@ -57,6 +58,9 @@ class CustomRewardConfig:
 
     path, name   a file, and the function in it; or
     url          an HTTP service (docs/reward_service.yaml)
+    reward_kwargs  its own arguments, by name
+    deadline_s   seconds for one call
+    memory_mb    address space of that child, MiB
     isolate      run it in a child process that is killed after ``deadline_s`` or past ``memory_mb``
     """
 
@@ -80,6 +84,7 @@ class JudgeConfig:
     port      on loopback; 0 finds a free one
     gpus      that Ray sets aside for it
     restarts  how often a server that ends is started again
+    start_deadline_s  seconds until it must answer
     env       names of environment variables that its server gets as well, e.g. ``[HF_TOKEN]``; it gets no other secret
     """
 

@@ -14,14 +14,20 @@ from rl.types import ImageSampling, TextSampling, ThinkDrawSampling
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """path is a Hugging Face-layout folder, or the name of a shipped policy (``tiny``).
+    """The policy.
 
+    path     a Hugging Face-layout folder, the name of a shipped policy (``tiny``), or of a repository on a hub
+             (``GSAI-ML/LLaDA-8B-Instruct``, or with ``@revision``); a run keeps it with the commit that it was
+    revision  of a repository on a hub: a branch, a tag or a commit; null is the newest
+    device   auto: cuda where the run has a GPU, else cpu; or cpu, cuda, cuda:0, ...
+    dtype    of the weights: auto: bfloat16 on a GPU, else float32; or float32, bfloat16
     compile  samplers run layers through torch.compile; see docs/performance.md
     """
 
     path: str = "tiny"
-    device: str = "cpu"
-    dtype: str = "float32"
+    revision: str | None = None
+    device: str = "auto"
+    dtype: str = "auto"
     compile: bool = False
 
 
@@ -29,26 +35,38 @@ class PolicyConfig:
 class SourceConfig:
     """One source of rows.
 
-    source   a generator (sudoku4x4, chain_sum, gsm_symbolic, easy_vqa, scenes), a .jsonl, .json or .parquet file, or a
-             folder written by Hugging Face datasets
-    split    train or val; generators keep the two apart, files are taken whole
+    source   a preset (gsm8k, math, ...: ``unigrpo data list``) or a preset's .yaml file; a generator (sudoku4x4, chain_sum,
+             gsm_symbolic, easy_vqa, scenes); a .jsonl, .json or .parquet file; a folder written by Hugging Face datasets; or a
+             data set on a hub (``openai/gsm8k``, or with ``@revision``)
+    path     a preset's rows on this machine: a file, or a folder in the published layout; null: from the hub
+    split    train or val; generators keep the two apart, files are taken whole. Of a folder or a data set on a hub: any of
+             its own, and of the latter also a part, ``train[:1000]``
+    config   which configuration of a data set on a hub; null: its only or default one
+    revision  of a data set on a hub: a branch, a tag or a commit; null is the newest
     task     for rows that do not say: text, understand, draw or think_draw
     weight   share of training prompts that come from here, relative to the other sources
     limit    use at most this many rows
-    args     passed to the generator
+    args     passed to the generator, or how a file or preset is read
     """
 
     source: str = "???"
+    path: str | None = None
     split: str = "train"
     task: str | None = None
     weight: float = 1.0
     limit: int | None = None
     args: dict[str, Any] = field(default_factory=dict)
+    config: str | None = None
+    revision: str | None = None
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """filter_overlong  rows that do not fit the policy with their response: error, drop them, or truncate: cut the beginning
+    """What is trained on, and what is held out.
+
+    train            sources, mixed by their weight
+    val              sources of held-out prompts, all of which every evaluation asks
+    filter_overlong  rows that do not fit the policy with their response: error, drop them, or truncate: cut the beginning
                      of their longest turn (verl: filter_overlong_prompts, truncation)
     on_overlap       held-out prompts that are training prompts too: error, or drop them from training
     """
@@ -75,8 +93,11 @@ class CacheGateConfig:
 
 @dataclass(frozen=True)
 class RolloutConfig:
-    """How training rollouts are sampled. batch_size counts prompts. threads: CPU threads of one rollout worker.
+    """How training rollouts are sampled.
 
+    batch_size       prompts of one step
+    n_samples_per_prompt  rollouts of one prompt: a group
+    threads          CPU threads of one rollout worker
     max_gen_batches  above 1: dynamic sampling (DAPO): at most so many batches of prompts a step, until batch_size of them
                      have scores that differ within their group
     n_samples_by_task  task -> rollouts a prompt, where a task needs more or fewer than n_samples_per_prompt
@@ -96,7 +117,11 @@ class RolloutConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """Held-out evaluation. The score of a task is its weighted mix; weight 0 reports a curve beside it."""
+    """Held-out evaluation.
+
+    n_samples_per_prompt  answers to each held-out prompt, which count alike
+    mix     task -> reward name -> weight: the score of a task is their weighted sum; weight 0 reports a curve beside it
+    """
 
     n_samples_per_prompt: int = 1
     text: TextSampling = field(default_factory=lambda: TextSampling(temperature=0.0))
@@ -118,6 +143,15 @@ class EvaluationConfig:
 class SftConfig:
     """Mixed Long-CoT fine-tuning (arXiv 2505.15809, section 2.2): masked cross-entropy on worked answers.
 
+    steps         updates
+    batch_size    examples of one update
+    lr            largest learning rate
+    lr_schedule   constant, or cosine: down to 0 over lr_decay_steps
+    warmup_steps  over which the learning rate rises from 0
+    weight_decay  AdamW's
+    betas         AdamW's
+    max_grad_norm  a larger gradient is scaled down to this norm
+    threads       CPU threads
     canvas_prob   share of examples padded with end-of-text to the sampler's canvas; the rest end at their first one
     semi_autoregressive_prob  share of those in which one block is in play, as in the sampler; else any token may be
     eos_fill     block: end-of-text fills the block in which an answer ends, as the sampler sees it; canvas: all of the
@@ -148,8 +182,12 @@ class SftConfig:
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """uri: an MLflow server; null keeps a SQLite store in the run folder. samples_freq: steps between sample tables.
+    """Where a run is watched; its folder has metrics and samples as files in any case.
 
+    mlflow        also log to MLflow
+    uri           an MLflow server; null keeps a SQLite store in the run folder
+    experiment    the name under which MLflow lists the run
+    samples_freq  steps between tables of samples
     password_env  name of the environment variable with the password of a database: ``postgresql://USER@HOST/DATABASE``. A
                   server's login is MLflow's own: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD
     """
@@ -163,8 +201,17 @@ class TrackingConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run. ``resume_mode``: auto (newest whole checkpoint of this run), disable, or path (``resume_path``).
+    """A whole run.
 
+    name              of the run, and of its folder in output_dir
+    output_dir        the folder of all runs
+    seed              of everything that is drawn: prompts, noise, masks
+    steps             training steps: a batch of prompts, their rollouts, mu updates
+    val_before_train, val_after_train  evaluate on the held-out prompts before the first step, after the last one
+    test_freq         steps between evaluations; 0: none on the way
+    resume_mode       auto: from the newest whole checkpoint of this run; disable: over the folder anew; path: from resume_path
+    resume_path       a global_step_N folder, for resume_mode=path
+    keep_best         how many of the best checkpoints by best_metric are kept
     save_freq, save_minutes  a checkpoint every so many steps, and once so many minutes have passed since the last one;
                       0 turns each of them off
     keep_checkpoints  the newest so many are kept

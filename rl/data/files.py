@@ -20,7 +20,7 @@ from rl.errors import DataError, first_line
 Row = Mapping[str, Any]
 KINDS = ".jsonl, .json or .parquet file, or a folder written by datasets.save_to_disk"
 
-_SPLIT_NAMES = {"train": ("train",), "val": ("val", "validation", "valid", "dev", "test")}
+SPLIT_NAMES = {"train": ("train",), "val": ("val", "validation", "valid", "dev", "test")}
 LIST_KEYS = ("data", "rows", "examples", "instances")  # of a JSON object that holds the rows
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -208,7 +208,7 @@ def _folder_rows(path: Path, split: str) -> Iterator[Row]:
 
 
 def _split_folder(path: Path, splits: Any, split: str) -> Path:
-    for name in _SPLIT_NAMES.get(split, (split,)):
+    for name in SPLIT_NAMES.get(split, (split,)):
         if isinstance(splits, list) and name in splits:
             return _require_inside(path / name, path)
     raise DataError(

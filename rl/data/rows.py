@@ -16,15 +16,19 @@ from rl.data.chat import PLACEHOLDER, Chat, column_text, message_column, read_ch
 from rl.data.files import KINDS, Row, read_rows, require_path
 from rl.data.pictures import find_pictures, read_picture
 from rl.data.places import ROOT, ImagePlaces
+from rl.data.presets import Opened, numbered, open_preset, preset_names, preset_of
 from rl.data.references import read_answer
 from rl.data.values import is_missing, listed, shown
 from rl.errors import ConfigError, DataError
+from rl.hub.names import HOW, hub_name
 from rl.pixels import load_pixels
+from rl.registry import close_to
 from rl.scenes import SceneSpec
 from rl.tasks import GENERATORS
 from rl.types import Prompt, Task
 
 CHECKED_TASKS = frozenset((Task.TEXT, Task.UNDERSTAND))
+FILE_SPLITS = ("train", "val")
 FILE_ARGS = ("name", "template", "check_images", ROOT)
 
 _OWN_FIELDS = {"id", "task", "messages", "prompt", "image", "images", "rewards", "source"}
@@ -39,7 +43,8 @@ _UNSEEN = "{count} rows have a picture and task text, which looks at none; set t
 def load_rows(
     source: SourceConfig, reference_tasks: Collection[Task] = CHECKED_TASKS, notes: list[str] | None = None
 ) -> list[Prompt]:
-    """The prompts of one source: a generator, a .jsonl, .json or .parquet file, or a folder of datasets.save_to_disk.
+    """The prompts of one source: a preset, a generator, a .jsonl, .json or .parquet file, a folder of datasets.save_to_disk,
+    or a data set on a hub by its name.
 
     Columns of a file (all but the message are optional; docs/data.md has all forms):
 
@@ -64,27 +69,38 @@ def load_rows(
     notes             gets a line for what was left out of rows, with how often
     Raises ConfigError (unknown generator or argument) or DataError, one line with the file and the row.
     """
-    if source.source in GENERATORS:
+    preset = preset_of(source)
+    if preset is None and source.path is not None:
+        raise ConfigError(
+            f"data source {shown(source.source)}: path={shown(source.path)}: only a preset has one; name the file as source"
+        )
+    if preset is None and source.source in GENERATORS:
         rows = GENERATORS[source.source](source.split, **source.args)
         return rows[: source.limit]
+    counts: Counter[str] = Counter()
+    opened = _of_file(source) if preset is None else open_preset(preset, source, counts)
+    prompts = list(_prompts(opened, frozenset(reference_tasks), counts))
+    if not prompts:
+        raise DataError(f"{opened.label}: no rows are left of it; check limit and the preset's lengths")
+    _check_unique(opened.label, prompts)
+    if notes is not None:
+        notes += [f"{opened.label}: {note.format(count=f'{count:,}')}" for note, count in counts.items() if count]
+    return prompts
+
+
+def _of_file(source: SourceConfig) -> Opened:
+    """Raises ConfigError or DataError."""
     path = Path(source.source)
     if not os.path.exists(path) and not path.suffix and len(path.parts) == 1:
-        known = ", ".join(GENERATORS)
-        raise ConfigError(f"data source {shown(source.source)}: no such generator or path; allowed: {known}, a {KINDS}")
+        known = [*dict.fromkeys([*preset_names(), *GENERATORS])]
+        raise ConfigError(
+            f"data source {shown(source.source)}: no such preset, generator or path; allowed: {', '.join(known)}, a {KINDS}, or "
+            f"{HOW}{close_to(source.source, known)}"
+        )
     for key in source.args:
         if key not in FILE_ARGS:
             raise ConfigError(f"data source {path}: unknown argument {key!r}; allowed: {', '.join(FILE_ARGS)}")
-    if not isinstance(source.args.get("template"), str | None):
-        raise ConfigError(
-            f'data source {path}: template={shown(source.args["template"])}: expected a text, e.g. "{{question}}"'
-        )
-    require_path(path)
-    counts: Counter[str] = Counter()
-    prompts = list(_prompts(path, source, frozenset(reference_tasks), counts))
-    _check_unique(path, prompts)
-    if notes is not None:
-        notes += [f"{path}: {note.format(count=f'{count:,}')}" for note, count in counts.items() if count]
-    return prompts
+    return _on_hub(source) or _in_file(path, source)
 
 
 def load_image(source: str | Path | bytes | np.ndarray, size: int) -> np.ndarray:
@@ -102,16 +118,42 @@ def target_image(prompt: Prompt, seed: int, size: int) -> np.ndarray | None:
     return None if image is None else load_image(image, size)
 
 
-def _prompts(
-    path: Path, source: SourceConfig, reference_tasks: frozenset[Task], counts: Counter[str]
-) -> Iterator[Prompt]:
+def _in_file(path: Path, source: SourceConfig) -> Opened:
+    require_path(path)
+    if source.config is not None or source.revision is not None:
+        raise ConfigError(
+            f"data source {path}: config={source.config}, revision={source.revision}: of a data set on a hub alone, and this "
+            "is a file or folder here; leave them out"
+        )
+    if path.is_file() and source.split not in FILE_SPLITS:
+        raise ConfigError(f"data source {path}: split={shown(source.split)}: a file is taken whole; leave split out")
     resolved = path.resolve()
     name = source.args.get("name") or (resolved.parent.name if path.stem in _GENERIC_NAMES else path.stem)
     base = f"{source.args.get('name') or resolved.parent.name}/{path.stem}"
     base += f"/{source.split}" if path.is_dir() else ""
-    places = ImagePlaces.of(path, source.args)
-    for number, (where, row) in enumerate(islice(read_rows(path, source.split), source.limit)):
-        prompt = _prompt(where, row, source, places, str(name), f"{base}/{number}", counts)
+    rows = numbered(base, read_rows(path, source.split))
+    return Opened(str(path), str(name), ImagePlaces.of(path, source.args), source, rows)
+
+
+def _on_hub(source: SourceConfig) -> Opened | None:
+    if hub_name(source.source, source.revision) is None:
+        return None
+    from rl.data import hub
+
+    found = hub.rows(source.source, source.config, source.split, source.revision)
+    name = str(source.args.get("name") or found.name.name.rpartition("/")[2])
+    rows = numbered(f"{name}/{found.config}/{found.split}", found)
+    return Opened(found.name.short, name, ImagePlaces.of(found.folder, source.args), source, rows)
+
+
+def _prompts(opened: Opened, reference_tasks: frozenset[Task], counts: Counter[str]) -> Iterator[Prompt]:
+    source = opened.source
+    if not isinstance(source.args.get("template"), str | None):
+        raise ConfigError(
+            f'data source {opened.label}: template={shown(source.args["template"])}: expected a text, e.g. "{{question}}"'
+        )
+    for where, identity, row in islice(opened.rows, source.limit):
+        prompt = _prompt(where, row, source, opened.places, opened.name, identity, counts)
         if prompt.messages and prompt.task in reference_tasks and prompt.reference is None and _needs_reference(prompt):
             raise DataError(f"{where}: no reference for task {prompt.task}; add a column reference, answer or solution")
         yield prompt
@@ -235,9 +277,9 @@ def _needs_reference(prompt: Prompt) -> bool:
     return not prompt.rewards or "correctness" in prompt.rewards
 
 
-def _check_unique(path: Path, prompts: Sequence[Prompt]) -> None:
+def _check_unique(label: str, prompts: Sequence[Prompt]) -> None:
     seen: dict[str, int] = {}
     for number, prompt in enumerate(prompts, 1):
         if prompt.id in seen:
-            raise DataError(f"{path}: row {number}: id {shown(prompt.id)} is that of row {seen[prompt.id]} too")
+            raise DataError(f"{label}: row {number}: id {shown(prompt.id)} is that of row {seen[prompt.id]} too")
         seen[prompt.id] = number

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from rl.checkpoints.files import write_whole
-from rl.config.checks import flatten
+from rl.config.flat import flatten
 from rl.errors import first_line
 from rl.output.secrets import redact
 from rl.tracking.contact_sheet import sheet

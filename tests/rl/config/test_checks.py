@@ -7,7 +7,7 @@ import re
 import pytest
 
 from rl.config import build_config, load_config
-from rl.config.checks import flatten
+from rl.config.flat import flatten
 from rl.errors import ConfigError
 
 PLACES = ["rollout.text", "evaluation.understand", "rollout.think_draw.think"]

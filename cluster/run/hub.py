@@ -1,0 +1,123 @@
+"""Names on a hub in a config: pinned to the commits that they are now, and fetched by every node once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+from cluster import console
+from policies.files.folders import shipped_names
+from rl.config import Config, SourceConfig
+from rl.errors import ConfigError, PolicyError
+from rl.hub.names import hub_name, is_written_as_name
+from rl.output.secrets import Secret
+from rl.tasks import GENERATORS
+
+# What tells the client where it looks and where it keeps things. Never the token: a runtime environment can be read.
+SETTINGS = ("HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_HUB_OFFLINE")
+FETCH_S = 6 * 3600.0  # 16 GB at 0.75 MB/s
+TOKEN = "HF_TOKEN"
+
+
+def pinned(config: Config, data: bool = True) -> Config:
+    """The config with a commit behind every name on a hub, ``org/name@commit``: what a run is, and what it records.
+
+    data: also of the sources. Raises ConfigError, DataError or PolicyError where a name cannot be looked up.
+    """
+    policy = replace(config.policy, path=_policy(config.policy.path, config.policy.revision), revision=None)
+    config = replace(config, policy=policy)
+    if not data:
+        return config
+    parts = {
+        which: [_source(f"data.{which}[{index}]", source) for index, source in enumerate(getattr(config.data, which))]
+        for which in ("train", "val")
+    }
+    return replace(config, data=replace(config.data, **parts))
+
+
+def recorded(config: Config) -> dict[str, str]:
+    """Setting -> ``org/name@commit``, of a pinned config; for summary.json."""
+    given = {"policy.path": config.policy.path}
+    for which in ("train", "val"):
+        for index, source in enumerate(getattr(config.data, which)):
+            given[f"data.{which}[{index}].source"] = source.source
+    names = {setting: hub_name(text) for setting, text in given.items()}
+    return {setting: str(name) for setting, name in names.items() if name is not None and name.pinned}
+
+
+def fetch_on_nodes(config: Config) -> None:
+    """The policy in the cache of every node of the running Ray, by one task each, before any actor loads it.
+
+    Raises PolicyError of the node that cannot get it, DeadlineError, WorkerError.
+    """
+    name = hub_name(config.policy.path)
+    if name is None:
+        return
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    from cluster.actors.waiting import gather
+
+    value = os.environ.get(TOKEN)
+    token = Secret(value) if value else None
+    task = ray.remote(num_cpus=0, max_retries=1)(_fetch)
+    calls = {}
+    for node in (node for node in ray.nodes() if node["Alive"]):
+        where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        label = f"node {node['NodeManagerAddress']}"
+        calls[task.options(scheduling_strategy=where).remote(str(name), label, token)] = label
+    gather(calls, f"downloading {name.short}", FETCH_S)
+
+
+def runtime_env(config: Config) -> dict[str, Any]:
+    """What Ray sets in the processes of a run whose policy is on a hub: they look where this process looks."""
+    given = {key: os.environ[key] for key in SETTINGS if os.environ.get(key)} if hub_name(config.policy.path) else {}
+    return {"runtime_env": {"env_vars": given}} if given else {}
+
+
+def _fetch(name: str, label: str, token: Secret | None) -> str:
+    """On a node. The folder."""
+    from policies.files.folders import find_policy
+
+    if token is not None:
+        os.environ[TOKEN] = token.reveal()
+    try:
+        return str(find_policy(name))
+    except PolicyError as error:
+        raise PolicyError(f"{label}: {error}") from error
+    finally:
+        if token is not None:
+            del os.environ[TOKEN]
+
+
+def _policy(path: str, revision: str | None) -> str:
+    here = path in shipped_names() or os.path.isdir(path)
+    name = None if here else hub_name(path, revision)
+    if name is not None:
+        from policies.files.hub import resolve
+
+        return str(resolve(name))
+    if revision is not None:
+        what = "a folder here" if here else "no name on a hub"
+        raise ConfigError(
+            f"policy.revision={revision}: policy.path={path} is {what}, which has no revisions; leave it out"
+        )
+    _tell("policy.path", path)
+    return path
+
+
+def _source(where: str, source: SourceConfig) -> SourceConfig:
+    name = None if source.source in GENERATORS else hub_name(source.source, source.revision)
+    if name is None:
+        _tell(f"{where}.source", source.source)
+        return source
+    from rl.data.hub import resolve
+
+    return replace(source, source=str(resolve(name)), revision=None)
+
+
+def _tell(setting: str, path: str) -> None:
+    """A folder may be called as a repository is: the user may have meant the other one."""
+    if os.path.isdir(path) and is_written_as_name(path):
+        console.say(f"note: {setting}={path}: this folder is used, and not a repository of that name on a hub")

@@ -1,0 +1,1 @@
+"""Programs against the test code of published data sets."""
