@@ -164,5 +164,5 @@ def _announce(where: str, name: HubName, folder: Path, sizes: Mapping[str, int])
 def _require_whole(where: str, name: HubName, folder: Path, files: Sequence[str]) -> None:
     absent = next((file for file in files if not os.path.isfile(folder / file)), None)
     if absent is not None:
-        why = unreachable([FileNotFoundError(f"{absent} is missing")], name, MODEL)
+        why = unreachable(FileNotFoundError(f"{absent} is missing"), name, MODEL)
         raise PolicyError(f"{where}: {why}")
