@@ -75,8 +75,12 @@ def open_preset(preset: Preset, source: SourceConfig, counts: Counter[str]) -> O
     if source.path is None:
         label, rows, folder = _of_hub(preset, source)
     else:
-        split, part = preset.part(source.split)
         path = Path(source.path)
+        split, part = preset.part(source.split)
+        if source.split not in SPLITS and not _is_saved(path):
+            raise ConfigError(
+                f"data preset {preset.name}: split={shown(source.split)}; allowed: {', '.join(preset.parts)}"
+            )
         if source.config is not None or source.revision is not None:
             raise ConfigError(
                 f"data preset {preset.name}: config={source.config}, revision={source.revision}: of the hub's rows, and "
@@ -84,10 +88,15 @@ def open_preset(preset: Preset, source: SourceConfig, counts: Counter[str]) -> O
             )
         require_path(path)
         label, folder = str(path), path if path.is_dir() else path.parent
-        rows = _of_files(preset, _files(preset, path, split, part.files), split)
+        rows = _of_files(preset, _files(preset, path, split, part.files), source.split)
     lengths = _lengths(preset, source.args.get("lengths", preset.lengths))
     renamed = _of_length(_renamed(preset, rows), lengths, counts)
     return Opened(label, str(args["name"]), ImagePlaces.of(folder / "rows", args), told, renamed)
+
+
+def preset_rows(preset: Preset, source: SourceConfig) -> Iterator[tuple[str, Row]]:
+    """(where, row) of a source, with the preset's columns. Raises ConfigError, DataError."""
+    return ((where, row) for where, _, row in open_preset(preset, source, Counter()).rows)
 
 
 def _lengths(preset: Preset, given: Any) -> Mapping[str, int]:
@@ -100,7 +109,7 @@ def _lengths(preset: Preset, given: Any) -> Mapping[str, int]:
 
 def _files(preset: Preset, path: Path, split: str, patterns: Iterable[str]) -> list[Path]:
     """A file; a folder of datasets.save_to_disk; or the files of a split in the published layout."""
-    if path.is_file() or any((path / name).is_file() for name in _SAVED):
+    if path.is_file() or _is_saved(path):
         return [path]
     for pattern in patterns:
         found = sorted(file for file in path.glob(pattern) if file.is_file())
@@ -115,6 +124,10 @@ def _files(preset: Preset, path: Path, split: str, patterns: Iterable[str]) -> l
 def numbered(base: str, rows: Iterable[tuple[str, Row]]) -> Iterator[tuple[str, str, Row]]:
     """(where, id, row) of (where, row)."""
     return ((where, f"{base}/{number}", row) for number, (where, row) in enumerate(rows))
+
+
+def _is_saved(path: Path) -> bool:
+    return any((path / name).is_file() for name in _SAVED)
 
 
 def _of_files(preset: Preset, files: Iterable[Path], split: str) -> Iterator[tuple[str, str, Row]]:
