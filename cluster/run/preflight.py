@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.run.disk import check_space
-from cluster.run.inputs import Loaded, fit, load, say
+from cluster.run.inputs import Loaded, fit, load, say, with_examples
 from cluster.weights.base import check_wire
 from cluster.workers.judge_server import check_judge, pointed_at
 from policies.files.folders import check_files, read_config
@@ -51,7 +51,10 @@ def check(config: Config, *, needs_train: bool, needs_val: bool, answered: bool 
         config = pointed_at(config, "http://127.0.0.1:1/v1")  # its port comes later
     _check_rewards(config)
     notes: list[str] = []
-    sources = load(config, needs_train, needs_val, notes)
+    shots = config.evaluation.k_shots if needs_val else 0
+    sources = load(config, needs_train or shots > 0, needs_val, notes)
+    if shots:
+        sources = with_examples(config, sources, needs_train)
     inputs = _inputs(sources)
     _check_coverage(config, inputs)
     tasks = {prompt.task for prompt in inputs.all}
