@@ -121,7 +121,9 @@ def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     summary = report.summarise(
         config, held.metrics, held.metrics, seconds=seconds, steps=0, weights_digest=held.digest, sure=held.sure
     )
-    report.finish(screen, config, {"command": "eval", "note": SAME_TWICE, **summary, **held.facts}, held.rows, held.notes)
+    report.finish(
+        screen, config, {"command": "eval", "note": SAME_TWICE, **summary, **held.facts}, held.rows, held.notes
+    )
     return console.OK
 
 

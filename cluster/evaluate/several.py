@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,20 +60,22 @@ class SeveralSamples:
             if right is None:
                 notes.append(f"{task}: no pass@k: its scores are not 0 or 1, and no reward correctness judges it")
                 continue
-            passed[task] = self._means(right, lambda values, index, k: pass_at_k(len(values), round(sum(values)), k))
-            if all(prompt.votes for prompt in prompts if prompt.correct) and any(prompt.votes for prompt in prompts):
-                correct = [prompt.correct for prompt in prompts]
-                agreed[task] = self._means(
-                    correct, lambda values, index, k: maj_at_k(prompts[index].votes, values, k)
-                )
+            passed[task] = self._means(right)
+            if any(prompt.votes for prompt in prompts) and all(prompt.votes for prompt in prompts if prompt.correct):
+                agreed[task] = self._means([each.correct for each in prompts], [each.votes for each in prompts])
         return {"pass_at_k": passed, "maj_at_k": agreed} if self._tasks else {}, notes
 
     def _means(
-        self, right: Sequence[Sequence[float]], one: Callable[[Sequence[float], int, int], float]
+        self, right: Sequence[Sequence[float]], votes: Sequence[Sequence[int | None]] | None = None
     ) -> dict[str, dict[str, Any]]:
+        """Of pass@k, or with votes of maj@k."""
         found = {}
         for k in ks(self.samples):
-            values = [one(each, index, k) for index, each in enumerate(right) if len(each) >= k]
+            values = [
+                pass_at_k(len(each), round(sum(each)), k) if votes is None else maj_at_k(votes[place], each, k)
+                for place, each in enumerate(right)
+                if len(each) >= k
+            ]
             interval = of_prompts(values)
             if interval is not None:
                 found[str(k)] = {"value": sum(values) / len(values), **dataclasses.asdict(interval)}

@@ -77,6 +77,22 @@ def check(config: Config, *, needs_train: bool, needs_val: bool, answered: bool 
     return inputs
 
 
+def check_text_policy(config: Config) -> Path:
+    """What ``check`` checks of a policy that answers text, where the rows are another's: its folder."""
+    folder = check_files(config.policy.path)
+    _check_adapter(config)
+    _check_canvas(config, folder, {Task.TEXT})
+    if config.cluster.address is None:
+        check_device(config.policy)
+
+    from policies.files.checkpoints import check_policy
+
+    check_policy(folder)
+    _check_lora(config.learner.lora, folder)
+    _check_blocks(config, folder, {Task.TEXT})
+    return folder
+
+
 def _inputs(sources: Sequence[Loaded]) -> Inputs:
     train = tuple(source.prompts for source in sources if source.trains)
     return Inputs(train, tuple(prompt for source in sources if not source.trains for prompt in source.prompts))

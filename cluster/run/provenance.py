@@ -14,7 +14,7 @@ from typing import Any
 
 from rl.config import Config
 from rl.data.overlap import image_digest
-from rl.types import Prompt, Task
+from rl.types import Prompt
 
 PACKAGES = (
     "unigrpo", "torch", "torchvision", "numpy", "transformers", "tokenizers", "safetensors", "ray", "open-clip-torch",
@@ -109,7 +109,9 @@ def _of_nodes() -> list[str]:
     if not ray.is_initialized():
         return []
     resources: Iterable[Mapping[str, float]] = (node.get("Resources", {}) for node in ray.nodes() if node["Alive"])
-    return sorted({name.removeprefix(_ACCELERATOR) for each in resources for name in each if name.startswith(_ACCELERATOR)})
+    return sorted(
+        {name.removeprefix(_ACCELERATOR) for each in resources for name in each if name.startswith(_ACCELERATOR)}
+    )
 
 
 def _cpu() -> str:

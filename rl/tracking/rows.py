@@ -55,18 +55,22 @@ class RowsWriter:
 
     def write(self, groups: Iterable[Group]) -> list[list[str | None]]:
         """Each rollout's picture, as a path within the run's folder; None where it drew none."""
-        assert self._file is not None, "write: only within the block"
         pictures = []
         for group in groups:
             pictures.append([self._picture(rollout) for rollout in group.rollouts])
-            for row in _rows(group, pictures[-1]):
-                self._file.write(escaped_in_json(json.dumps(row, ensure_ascii=False)) + "\n")
-                self._held.append({**row, "parts": json.dumps(row["parts"])})
+            self.put(_rows(group, pictures[-1]))
             self._groups += 1
+        return pictures
+
+    def put(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Rows with all ``COLUMNS``."""
+        assert self._file is not None, "put: only within the block"
+        for row in rows:
+            self._file.write(escaped_in_json(json.dumps(row, ensure_ascii=False)) + "\n")
+            self._held.append({**row, "parts": json.dumps(row["parts"])})
         self._file.flush()
         if len(self._held) >= TABLE_ROWS:
             self._add_to_table()
-        return pictures
 
     def __exit__(self, kind: object, *_: object) -> None:
         assert self._file is not None
