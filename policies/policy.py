@@ -82,7 +82,7 @@ class MaskedDiffusionPolicy:
         return self.module.head_weight()
 
     def encode_prompt(self, prompt: Prompt) -> EncodedPrompt:
-        encoded = self.layout(self, prompt)
+        encoded = EncodedPrompt(prompt.token_ids) if prompt.token_ids else self.layout(self, prompt)
         parts = [part for part in (encoded, encoded.drawing) if part is not None]
         given = sum(len(part.prefix) + len(part.suffix) + (part.response_length or 1) for part in parts)
         if given > self.max_length:

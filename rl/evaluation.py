@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from rl.protocols import Workers
+from rl.protocols import RunsAhead, Workers
 from rl.seeds import derive_seed
 from rl.types import Group, Prompt, Score, WeightRef
 
@@ -25,6 +25,24 @@ def evaluate(workers: Workers, prompts: Sequence[Prompt], weights: WeightRef, se
     """Sample and score the held-out prompts at these weights. The same seed draws the same noise at every call."""
     groups = tuple(workers.rollout_and_score(prompts, weights, seed, evaluate=True))
     return Evaluation(summarise(groups), groups)
+
+
+def stream(
+    workers: RunsAhead, prompts: Sequence[Prompt], weights: WeightRef, seed: int, batch_size: int
+) -> Iterator[Sequence[Group]]:
+    """The groups of ``evaluate``, batch after batch in the order of the prompts, so that not all are held at once.
+
+    The next batch is sampled while the caller has one in hand. Which prompts share a batch changes nothing of a group.
+    """
+    starts = range(0, len(prompts), batch_size)
+    begun = None
+    for start in starts:
+        number = workers.begin(prompts[start : start + batch_size], weights, seed, evaluate=True)
+        if begun is not None:
+            yield workers.finish(begun)
+        begun = number
+    if begun is not None:
+        yield workers.finish(begun)
 
 
 def evaluation_seed(seed: int) -> int:

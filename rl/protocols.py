@@ -64,8 +64,11 @@ class Workers(Protocol):
 class RunsAhead(Workers, Protocol):
     """Workers that sample while the learner learns."""
 
-    def begin(self, prompts: Sequence[Prompt], weights: WeightRef, seed: int) -> int:
-        """Start on a batch, at the newest weights or earlier ones that a batch in hand still needs; its number."""
+    def begin(self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, *, evaluate: bool = False) -> int:
+        """Start on a batch, at the newest weights or earlier ones that a batch in hand still needs; its number.
+
+        ``evaluate`` as in ``rollout_and_score``.
+        """
         ...
 
     def finish(self, number: int) -> list[Group]:

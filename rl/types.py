@@ -63,6 +63,7 @@ class Prompt:
     source      data set or generator that it came from, e.g. ``sudoku4x4``: held-out results are split by it
     metadata    the row's other columns; custom rewards see them
     ground_truth  the reference with the type that the file gives it: what custom functions get; None: the reference
+    token_ids   the prompt as vocabulary ids, which stand as they are: no chat template is applied to ``messages``
     """
 
     id: str
@@ -75,6 +76,7 @@ class Prompt:
     source: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     ground_truth: Any = None
+    token_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

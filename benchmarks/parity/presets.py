@@ -51,9 +51,13 @@ def check(name: str, folder: Path, split: str, limit: int | None = None) -> Foun
         if other != answer and not _also_right(prompt, other)
     ]
     missed = [
-        (item.prompt.id, f"{item.text[-60:]!r}: {why}") for item, share, why in scored(preset, right) if share < 1 - 1e-9
+        (item.prompt.id, f"{item.text[-60:]!r}: {why}")
+        for item, share, why in scored(preset, right)
+        if share < 1 - 1e-9
     ]
-    missed += [(prompt.id, "no answer exists") for prompt, answer in zip(prompts, answers, strict=True) if answer is None]
+    missed += [
+        (prompt.id, "no answer exists") for prompt, answer in zip(prompts, answers, strict=True) if answer is None
+    ]
     paid = [
         (item.prompt.id, f"{item.text[-60:]!r} for {item.prompt.reference!r}")
         for item, share, _ in scored(preset, wrong, answer_alone=True)

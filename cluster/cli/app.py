@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cluster import console
-from cluster.cli import config, jobs, status
+from cluster.cli import compare, config, evaluate, jobs, status
 from cluster.cli.data import data
 
 app = typer.Typer(
@@ -74,22 +74,6 @@ def sft(
         if settings:
             return runs.show_settings(recipe, overrides or [])
         return runs.sft(recipe, overrides or [], dry_run)
-
-    console.run(body)
-
-
-@app.command("eval", epilog=SETTINGS)
-def evaluate(
-    overrides: Overrides = None, recipe: Recipe = "tiny", settings: Settings = False, dry_run: DryRun = False
-) -> None:
-    """Score a policy (policy.path=FOLDER) on the recipe's held-out data."""
-
-    def body() -> int:
-        from cluster.cli import runs
-
-        if settings:
-            return runs.show_settings(recipe, overrides or [])
-        return runs.evaluate(recipe, overrides or [], dry_run)
 
     console.run(body)
 
@@ -242,6 +226,8 @@ def plan(
 
 status.register(app)
 config.register(app)
+evaluate.register(app, SETTINGS)
+compare.register(app)
 app.command("submit")(jobs.submit)
 app.add_typer(jobs.jobs, name="jobs")
 app.add_typer(jobs.manifest, name="manifest")

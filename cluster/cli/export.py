@@ -7,15 +7,11 @@ import shutil
 from pathlib import Path
 
 from cluster import console
+from cluster.run.checkpoint import ADAPTER_FOLDER, POLICY_FOLDER, find
 from cluster.run.writable import folder_problem, reason
-from policies.files.folders import find_policy, read_config
-from rl.checkpoints.folder import newest_whole, step_of, steps_in
-from rl.checkpoints.manifest import STATE, damage
-from rl.checkpoints.ratings import Ratings
+from policies.files.folders import read_config
+from rl.checkpoints.manifest import STATE
 from rl.errors import CheckpointError, ConfigError
-from rl.hub.names import hub_name
-
-POLICY_FOLDER, ADAPTER_FOLDER = "policy", "adapter"
 
 
 def export(source: Path, out: Path, best: str | None, mode: str, dtype: str | None, adapter: bool = False) -> int:
@@ -69,26 +65,6 @@ def _check_out(out: Path) -> Path:
     return beside
 
 
-def find(source: Path, best: str | None = None, mode: str = "max") -> Path:
-    """The whole checkpoint, or the policy's folder, that is meant. Raises CheckpointError or ConfigError."""
-    if step_of(source) >= 0:
-        problem = damage(source)
-        if problem:
-            raise CheckpointError(f"{source}: {problem}; give another checkpoint, or its run's folder")
-        return source
-    checkpoints = source / "checkpoints"
-    if steps_in(checkpoints):
-        return _best(checkpoints, best, mode) if best else _newest(checkpoints)
-    for folder in (source, source / POLICY_FOLDER):  # a run of sft need not have checkpoints
-        if (folder / "config.json").is_file():
-            return folder
-    if hub_name(str(source)) is not None:
-        return find_policy(source)
-    raise ConfigError(
-        f"{source}: no run, checkpoint or policy; give a run's folder, a global_step_N in it, or a policy's name on a hub"
-    )
-
-
 def write(source: Path, folder: Path, dtype: str | None) -> None:
     """The policy's folder of a checkpoint, or a policy's folder, copied; through memory where the dtype is another."""
     from policies import load_policy
@@ -120,28 +96,6 @@ def _merge(checkpoint: Path, folder: Path, dtype: str | None) -> None:
     lora.load_adapter(adapted, checkpoint / ADAPTER_FOLDER)
     base.module.load_state_dict(lora.merged_state(adapted.module))
     base.save(folder)
-
-
-def _newest(checkpoints: Path) -> Path:
-    found, skipped = newest_whole(checkpoints)
-    for folder, problem in skipped:
-        console.show(f"passed over {folder}: {problem}")
-    if found is None:
-        raise CheckpointError(f"{checkpoints}: no whole checkpoint in it")
-    return found
-
-
-def _best(checkpoints: Path, metric: str, mode: str) -> Path:
-    ratings, folders = Ratings(checkpoints), dict(steps_in(checkpoints))
-    for step in ratings.best(folders, metric, mode, len(folders)):
-        problem = damage(folders[step])
-        if not problem:
-            return folders[step]
-        console.show(f"passed over {folders[step]}: {problem}")
-    known = sorted({name for values in ratings.read().values() for name in values})
-    raise ConfigError(
-        f"--best {metric}: no whole checkpoint in {checkpoints} has it; measured were: {', '.join(known) or 'none'}"
-    )
 
 
 def _steps(checkpoint: Path) -> str:

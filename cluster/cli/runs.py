@@ -11,21 +11,22 @@ import numpy as np
 
 from cluster import console
 from cluster.cli.dry_run import dry_run
+from cluster.evaluate.suite import for_evaluation, held_out, make_layout
 from cluster.plan.family import with_family
 from cluster.run import cache_gate, preflight
+from cluster.run.checkpoint import with_policy
 from cluster.run.folder import already_finished, check_output, open_run
 from cluster.run.hub import pinned, recorded
 from cluster.run.objective import announce
+from cluster.run.provenance import provenance
 from cluster.run.settings import load, on_gpu, tell
 from cluster.run.status import StatusBoard
 from policies.files.parts import Part
-from rl.config import Config, to_yaml
+from rl.config import Config, LoraConfig, to_yaml
 from rl.evaluation import Evaluation
 from rl.output.tables import Screen
 from rl.protocols import Tracker
 from rl.tracking import report
-from rl.tracking.intervals import intervals
-from rl.tracking.samples import save_rows
 from rl.tracking.trackers import Trackers, tracked
 from rl.types import Prompt
 
@@ -75,9 +76,8 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
         steps=result.steps,
         weights_digest=sha256(weights),
     )
-    report.finish(
-        screen, config, {"command": "train", "train_seconds": round(result.seconds, 1), **_from_hub(config), **summary}
-    )
+    facts = {**_from_hub(config), **provenance(config, inputs.val)}
+    report.finish(screen, config, {"command": "train", "train_seconds": round(result.seconds, 1), **summary, **facts})
     return console.OK
 
 
@@ -107,45 +107,52 @@ def sft(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     summary = report.summarise(
         config, before, after, seconds=time.monotonic() - began, steps=steps, weights_digest=digest
     )
-    report.finish(screen, config, {"command": "sft", **_from_hub(config), **summary})
+    facts = {**_from_hub(config), **provenance(config, inputs.val)}
+    report.finish(screen, config, {"command": "sft", **summary, **facts})
     return console.OK
 
 
 def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     """One held-out evaluation of ``policy.path``, in a run folder of its own (``NAME-eval`` unless named)."""
     began = time.monotonic()
-    (config, notes), screen = load(recipe, overrides), Screen()
+    (loaded, notes), screen = load(recipe, overrides), Screen()
+    config = with_policy(for_evaluation(loaded))
     if not any(override.strip().startswith("name=") for override in overrides):
         config = dataclasses.replace(config, name=f"{config.name}-eval")
     check_output(config)
     config = pinned(config)
     inputs = preflight.check(config, needs_train=False, needs_val=True, part=_part(dry))
+    make_layout(config, inputs.val)
     tell(screen, notes)
     if dry:
         return dry_run(config, "eval", inputs, on_gpu(recipe, overrides))
     with tracked(open_run(config, "eval", screen, 0)) as tracker:
-        evaluation, digest = _held_out(config, inputs.val, tracker, 0)
-    rows, metrics, seconds = save_rows(config.run_dir, evaluation.groups), evaluation.metrics, time.monotonic() - began
-    sure = intervals(evaluation.groups)
-    summary = report.summarise(config, metrics, metrics, seconds=seconds, steps=0, weights_digest=digest, sure=sure)
-    report.finish(screen, config, {"command": "eval", "note": SAME_TWICE, **_from_hub(config), **summary}, rows)
+        tracker.phase(_starting(config))
+        held = held_out(config, inputs.val, tracker)
+    seconds = time.monotonic() - began
+    summary = report.summarise(
+        config, held.metrics, held.metrics, seconds=seconds, steps=0, weights_digest=held.digest, sure=held.sure
+    )
+    facts = {**_from_hub(config), **held.facts}
+    report.finish(screen, config, {"command": "eval", "note": SAME_TWICE, **summary, **facts}, held.rows, held.notes)
     return console.OK
 
 
 def _held_out(config: Config, prompts: Sequence[Prompt], tracker: Tracker, step: int) -> tuple[Evaluation, str]:
-    """Workers of their own for one evaluation of ``policy.path``, under the noise of every other evaluation; and the weights'
-    digest. Raises TrainingError where nothing could be scored before a run has done anything (step 0)."""
+    """Workers of their own for one of fine-tuning's evaluations, under the noise of every other one; and the weights' digest.
+    Raises TrainingError where nothing could be scored before a run has done anything (step 0)."""
+    learner = dataclasses.replace(config.learner, lora=LoraConfig())  # fine-tuning learns all weights, and no adapter
+    config = dataclasses.replace(config, learner=learner)
     tracker.phase(_starting(config))
     from cluster.run.session import session
     from cluster.weights.digest import sha256
-    from rl.evaluation import evaluate as held_out
-    from rl.evaluation import evaluation_seed
+    from rl.evaluation import evaluate, evaluation_seed
     from rl.tracking.failures import require_scores
 
     with session(config, train=False) as parts:
         weights = parts.workers.update_weights(parts.learner, 0)
         tracker.phase(f"evaluating {len(prompts)} held-out prompts")
-        evaluation = held_out(parts.workers, prompts, weights, evaluation_seed(config.seed))
+        evaluation = evaluate(parts.workers, prompts, weights, evaluation_seed(config.seed))
         digest = sha256(parts.learner.weights())
     tracker.log(step, evaluation.metrics)
     tracker.samples(step, evaluation.groups, "val")

@@ -66,16 +66,19 @@ def tensors(learner: UniGRPOLearner) -> Iterator[Tensor]:
 
 
 class FrozenLearner:
-    """Implements ``rl.protocols.Learner`` where nothing is trained: it hands out the weights of ``policy.path``."""
+    """Implements ``rl.protocols.Learner`` where nothing is trained: it hands out the weights of ``policy.path``, with the
+    adapter of ``learner.lora.path`` added in."""
 
     def __init__(self, config: Config) -> None:
         self._policy = load_policy(config.policy.path, dtype=on_this_machine(config).policy.dtype)
+        if config.learner.lora.path is not None:
+            lora.load_adapter(self._policy, Path(config.learner.lora.path))
 
     def update(self, batch: TrainBatch) -> StepReport:
         return StepReport({}, updated=False)
 
     def weights(self) -> Mapping[str, np.ndarray]:
-        state = self._policy.module.state_dict()
+        state = lora.merged_state(self._policy.module)
         return {name: value.detach().float().numpy() for name, value in state.items()}
 
     def save(self, folder: Path) -> None:

@@ -15,6 +15,7 @@ from rl.config import Config, EvaluationConfig, RolloutConfig, SourceConfig
 from rl.data.overlap import check_disjoint, shared_with
 from rl.data.presets import preset_of
 from rl.data.rows import load_rows
+from rl.data.shots import with_shots
 from rl.data.values import shown
 from rl.errors import ConfigError, DataError
 from rl.sft.examples import canvas_of, on_canvas
@@ -88,6 +89,23 @@ def _check_held_out(where: str, source: SourceConfig) -> None:
         raise ConfigError(
             f"{where}: source {preset.name} has held-out rows alone; list it under data.val, or name a file of your own as source"
         )
+
+
+def with_examples(config: Config, sources: Sequence[Loaded], keep_train: bool) -> list[Loaded]:
+    """Held-out rows behind ``evaluation.k_shots`` examples of the training rows. keep_train: they are trained on too.
+
+    Raises DataError where there are too few.
+    """
+    train = [prompt for source in sources if source.trains for prompt in source.prompts]
+    held_out = [prompt for source in sources if not source.trains for prompt in source.prompts]
+    shown = iter(with_shots(held_out, train, config.evaluation.k_shots, config.seed))
+    found = []
+    for source in sources:
+        if not source.trains:
+            found.append(replace(source, rows=tuple((number, next(shown)) for number, _ in source.rows)))
+        elif keep_train:
+            found.append(source)
+    return found
 
 
 def fit(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.run.disk import check_space
-from cluster.run.inputs import Loaded, fit, load, say
+from cluster.run.inputs import Loaded, fit, load, say, with_examples
 from cluster.weights.base import check_wire
 from cluster.workers.judge_server import check_judge, pointed_at
 from policies.files.folders import check_files, read_config
@@ -56,7 +56,10 @@ def check(
         config = pointed_at(config, "http://127.0.0.1:1/v1")  # its port comes later
     _check_rewards(config)
     notes: list[str] = []
-    sources = load(config, needs_train, needs_val, notes)
+    shots = config.evaluation.k_shots if needs_val else 0
+    sources = load(config, needs_train or shots > 0, needs_val, notes)
+    if shots:
+        sources = with_examples(config, sources, needs_train)
     inputs = _inputs(sources)
     _check_coverage(config, inputs)
     tasks = {prompt.task for prompt in inputs.all}
@@ -77,6 +80,22 @@ def check(
         check_space(config, folder, trains=not answered)
     say(notes)
     return inputs
+
+
+def check_text_policy(config: Config) -> Path:
+    """What ``check`` checks of a policy that answers text, where the rows are another's: its folder."""
+    folder = check_files(config.policy.path)
+    _check_adapter(config)
+    _check_canvas(config, folder, {Task.TEXT})
+    if config.cluster.address is None:
+        check_device(config.policy)
+
+    from policies.files.checkpoints import check_policy
+
+    check_policy(folder)
+    _check_lora(config.learner.lora, folder)
+    _check_blocks(config, folder, {Task.TEXT})
+    return folder
 
 
 def _inputs(sources: Sequence[Loaded]) -> Inputs:

@@ -48,9 +48,9 @@ class InlineWorkers:
         }
         return groups
 
-    def begin(self, prompts: Sequence[Prompt], weights: WeightRef, seed: int) -> int:
+    def begin(self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, *, evaluate: bool = False) -> int:
         """There is nobody else to do it meanwhile: it is done here and now, at these weights, as it would be elsewhere."""
-        groups = self.rollout_and_score(prompts, weights, seed)
+        groups = self.rollout_and_score(prompts, weights, seed, evaluate=evaluate)
         number = self._begun[-1][0] + 1 if self._begun else 0
         self._begun.append((number, groups, self._timings))
         return number

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from policies.samplers import AUTO, CACHES, CONFIDENCES, REMASKING, TEXT_SCHEDULES, UNMASKING
+from rl.config.evaluation import check_evaluation
 from rl.config.flat import flatten
 from rl.config.lora import TARGETS
 from rl.config.private import check_secrets
@@ -85,6 +86,7 @@ def validate(config: Config) -> None:
     check_secrets(settings)
     flat = dict(flatten(settings))
     check_name(config.name)
+    check_evaluation(config.evaluation)
     for key, registry in REGISTRIES.items():
         registry.require(key, flat[key])
     for key, allowed in CHOICES.items():

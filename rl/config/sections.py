@@ -120,10 +120,17 @@ class EvaluationConfig:
     """Held-out evaluation.
 
     n_samples_per_prompt  answers to each held-out prompt, which count alike
-    mix     task -> reward name -> weight: the score of a task is their weighted sum; weight 0 reports a curve beside it
+    n_samples  samples a prompt of ``unigrpo eval``, for pass@k and maj@k; null: n_samples_per_prompt, which evaluations
+               during a run have
+    k_shots    worked examples of data.train before every held-out question: the same ones for each source, chosen by the seed
+    layout     of drawings in ``unigrpo eval``: geneval, dpg, t2i-compbench or hpsv2, as its official scorer reads them
+    mix        task -> reward name -> weight: the score of a task is their weighted sum; weight 0 reports a curve beside it
     """
 
     n_samples_per_prompt: int = 1
+    n_samples: int | None = None
+    k_shots: int = 0
+    layout: str | None = None
     text: TextSampling = field(default_factory=lambda: TextSampling(temperature=0.0))
     understand: TextSampling = field(default_factory=lambda: TextSampling(temperature=0.0))
     draw: ImageSampling = field(default_factory=ImageSampling)

@@ -83,8 +83,8 @@ class _Contents:
             return
         if asked not in self._digests:
             same = self._by_messages[asked]
-            self._digests[asked] = {_image_digest(twin): twin for twin in reversed(same)}
-        twin = self._digests[asked].get(_image_digest(prompt))
+            self._digests[asked] = {image_digest(twin): twin for twin in reversed(same)}
+        twin = self._digests[asked].get(image_digest(prompt))
         if twin is not None:
             yield twin
 
@@ -94,7 +94,8 @@ def _asked(prompt: Prompt) -> tuple[Message, ...]:
     return prompt.messages or (Message("", prompt.solution or ""),)
 
 
-def _image_digest(prompt: Prompt) -> str:
+def image_digest(prompt: Prompt) -> str:
+    """SHA-256 over the picture's file or pixels; empty where the prompt has none. Raises DataError."""
     if isinstance(prompt.image, str):
         return _file_digest(prompt.image)
     if prompt.image is None:

@@ -7,15 +7,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from rl.statistics import bootstrap_interval
 from rl.types import Group, Score
 
 Z = 1.959963984540054  # 97.5% of the normal distribution
-WILSON, NORMAL = "wilson", "normal"
+WILSON, NORMAL, BOOTSTRAP = "wilson", "normal", "bootstrap"
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """n usable scores. method: ``wilson`` where all of them are 0 or 1, one a prompt; else ``normal``."""
+    """n usable scores. method: ``wilson`` where all of them are 0 or 1, one a prompt; ``normal`` of other means; ``bootstrap``
+    of what has one number a prompt that is no score, such as pass@k."""
 
     n: int
     low: float
@@ -41,6 +43,13 @@ def interval(by_prompt: Sequence[Sequence[float]]) -> Interval | None:
     squares = math.fsum(math.fsum(value - mean for value in scores) ** 2 for scores in prompts)
     error = Z * math.sqrt(squares * len(prompts) / (len(prompts) - 1)) / n
     return Interval(n, mean - error, mean + error, NORMAL)
+
+
+def of_prompts(values: Sequence[float]) -> Interval | None:
+    """Of the mean of one number a prompt. None where fewer than two prompts leave nothing to estimate a spread from."""
+    if all(value in (0.0, 1.0) for value in values) or len(values) < 2:
+        return interval([[value] for value in values])
+    return Interval(len(values), *bootstrap_interval(values), BOOTSTRAP)
 
 
 def _wilson(share: float, n: int) -> tuple[float, float]:

@@ -22,7 +22,7 @@ from rl.output.printable import said
 from rl.output.secrets import redact
 from rl.output.tables import PlainTable, Screen
 from rl.tracking.contact_sheet import side_by_side
-from rl.tracking.intervals import NORMAL, WILSON, Interval
+from rl.tracking.intervals import BOOTSTRAP, NORMAL, WILSON, Interval
 from rl.tracking.metrics_file import SAMPLES_FOLDER, Point, curve, read_metrics
 from rl.tracking.mlflow_address import store_uri
 from rl.tracking.samples import load_drawings
@@ -34,15 +34,18 @@ _COUNTS = ("n", "failed")
 _METHODS = {
     WILSON: "Wilson's, for scores of 0 and 1",
     NORMAL: "normal, prompts being independent of each other",
+    BOOTSTRAP: "bootstrap over prompts, for pass@k and maj@k",
 }
 
 _log = logging.getLogger(__name__)
 
 
-def finish(console: Console, config: Config, summary: Mapping[str, Any], rows: Path | None = None) -> None:
+def finish(
+    console: Console, config: Config, summary: Mapping[str, Any], rows: Path | None = None, notes: Sequence[str] = ()
+) -> None:
     """Write summary.json and the pictures into the run folder; print what came of the run, also into its log.
 
-    rows: the file with every row of an evaluation
+    rows: the file with every row of an evaluation. notes: lines to print before the files
     """
     run_dir = config.run_dir
     write_summary(run_dir, summary)
@@ -54,7 +57,7 @@ def finish(console: Console, config: Config, summary: Mapping[str, Any], rows: P
         _log.info("%s", _as_text(table))
     failed = summary.get("failed", {})
     lines = [f"{task}: {count} held-out scores failed; they are in no mean" for task, count in failed.items()]
-    lines += [str(file) for file in files if file is not None]
+    lines += [*notes, *(str(file) for file in files if file is not None)]
     if config.tracking.mlflow:
         lines.append(mlflow_command(run_dir, config.tracking.uri))
     for index, line in enumerate(lines):
@@ -150,30 +153,38 @@ def results_table(summary: Mapping[str, Any]) -> PlainTable:
 def evaluation_table(summary: Mapping[str, Any]) -> PlainTable:
     """One evaluation: the mean, how many scores it is of, and its 95% interval. Scales as in ``results_table``."""
     intervals = summary["intervals"]
-    used = [_METHODS[name] for name in _METHODS if any(one["method"] == name for one in intervals.values())]
+    several = [
+        (f"{task}: {kind}@{k}", one)
+        for kind in ("pass", "maj")
+        for task, by_k in summary.get(f"{kind}_at_k", {}).items()
+        for k, one in by_k.items()
+    ]
+    methods = {one["method"] for one in (*intervals.values(), *(one for _, one in several))}
+    used = [_METHODS[name] for name in _METHODS if name in methods]
     caption = f"95% intervals: {'; '.join(used)}" if used else None
     table = PlainTable(title=_TITLE, title_justify="left", caption=caption, caption_justify="left")
     for name in ("", "score", "n", "95% interval"):
         table.add_column(name, justify="left" if not name else "right", no_wrap=bool(name))
     scored_by = summary.get("scored_by", {})
 
-    def add(label: str, metric: str, value: float | None, scale: int, places: int, style: str = "") -> None:
-        one = intervals.get(metric)
+    def add(label: str, one: Any, value: float | None, scale: int, places: int, style: str = "") -> None:
         count = "" if one is None else str(one["n"])
         between = "-" if one is None else " to ".join(_cell(one[end], scale, places) for end in ("low", "high"))
         table.add_row(label, _cell(value, scale, places), count, between, style=style)
 
     for task, pair in summary["tasks"].items():
         by = " + ".join(scored_by.get(task, ()))
-        add(f"{task} ({by})" if by else task, f"val/{task}/score", pair["after"], 100, 1, "bold")
+        add(f"{task} ({by})" if by else task, intervals.get(f"val/{task}/score"), pair["after"], 100, 1, "bold")
+    for label, one in several:
+        add(label, one, one["value"], 100, 1)
     table.add_section()
     for name, pair in summary["parts"].items():
         task, part = name.split("/", 1)
         if scored_by.get(task) != [part]:
-            add(f"{task}: {part}", f"val/{name}", pair["after"], 1, 3)
+            add(f"{task}: {part}", intervals.get(f"val/{name}"), pair["after"], 1, 3)
     table.add_section()
     for source, pair in summary["sources"].items():
-        add(source, f"val/{source}/score", pair["after"], 100, 1)
+        add(source, intervals.get(f"val/{source}/score"), pair["after"], 100, 1)
     return table
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,6 @@ from rl.output.printable import escaped_in_json
 from rl.output.secrets import redact
 from rl.types import Group, Prompt, Rollout, Score
 
-ROWS_FILE, ROWS_FOLDER = "rows.jsonl", "rows"
 MAX_TEXTS = 32
 MAX_DRAWINGS = 12
 
@@ -83,26 +81,6 @@ def save_samples(folder: Path, groups: Sequence[Group]) -> None:
             }
         )
     _write_lines(folder / "drawings.jsonl", rows)
-
-
-def save_rows(run_dir: Path, groups: Sequence[Group]) -> Path:
-    """Write every rollout of an evaluation: ``rows.jsonl``, in the order of the prompts, and a PNG a drawing in ``rows/``."""
-    folder = run_dir / ROWS_FOLDER
-    shutil.rmtree(folder, ignore_errors=True)  # an earlier evaluation's
-    rows = []
-    for number, group in enumerate(groups):
-        for rollout, score in zip(group.rollouts, group.scores, strict=True):
-            row = {**_text_row(group.prompt, rollout, score), "sample": rollout.index, "seed": rollout.seed}
-            if rollout.image is not None:
-                folder.mkdir(exist_ok=True)
-                name = f"{ROWS_FOLDER}/{number:06d}-{rollout.index}.png"
-                Image.fromarray(np.ascontiguousarray(rollout.image)).save(run_dir / name)
-                row["image"] = name
-            rows.append({**row, "parts": _finite(score)})
-    path = run_dir / ROWS_FILE
-    path.unlink(missing_ok=True)
-    _write_lines(path, rows)
-    return path
 
 
 def load_drawings(folder: Path) -> list[Drawing]:

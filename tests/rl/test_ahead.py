@@ -28,7 +28,7 @@ class Ledger:
         self.open: set[int] = set()
         self.most_open = 0
 
-    def begin(self, prompts: Sequence[Prompt], weights: WeightRef, seed: int) -> int:
+    def begin(self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, *, evaluate: bool = False) -> int:
         number = len(self.begun)
         self.begun[number] = (prompts[0].id, weights.version, seed)
         self.open.add(number)

@@ -20,7 +20,7 @@ from rl.tracking import report
 from rl.tracking.contact_sheet import card, enlarge, sheet, side_by_side
 from rl.tracking.intervals import intervals
 from rl.tracking.metrics_file import Point, read_metrics
-from rl.tracking.samples import Drawing, save_rows, text_rows
+from rl.tracking.samples import Drawing, text_rows
 from rl.tracking.trackers import JsonlTracker, MlflowTracker, Trackers, tracked
 from tests.rl.examples import draw_group, failed, score, text_group
 
@@ -141,23 +141,6 @@ def test_what_came_of_a_run_is_in_its_log_as_well(tmp_path: Path, caplog: pytest
     logged = "\n".join(record.getMessage() for record in caplog.records)
     for line in stream.getvalue().splitlines():
         assert line.strip() in logged
-
-
-def test_every_row_of_an_evaluation_is_kept(tmp_path: Path):
-    groups = [text_group(f"t{i}", score(1.0, correctness=1.0), failed()) for i in range(50)]
-    groups += [draw_group(f"d{i}", score(0.5, clip=0.3)) for i in range(20)]
-    path = save_rows(tmp_path, groups)
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    assert path == tmp_path / "rows.jsonl" and len(rows) == 120
-    assert [row["prompt_id"] for row in rows[:4]] == ["sums/t0", "sums/t0", "sums/t1", "sums/t1"]
-    assert [row["sample"] for row in rows[:4]] == [0, 1, 0, 1]
-    assert rows[0]["response"] == "<think>1+1=2</think>2" and rows[0]["parts"] == {"correctness": 1.0}
-    assert rows[1]["score"] is None and rows[1]["status"] == "timeout" and "deadline" in rows[1]["detail"]
-    with Image.open(tmp_path / rows[-1]["image"]) as picture:
-        assert picture.size == (8, 8) and picture.convert("RGB").getpixel((0, 0)) == (255, 0, 0)
-    assert len({row["image"] for row in rows[100:]}) == 20
-    save_rows(tmp_path, groups[:1])
-    assert len(path.read_text().splitlines()) == 2 and not (tmp_path / "rows").exists()  # an earlier one's is gone
 
 
 def test_a_server_is_named_instead_of_a_command(tmp_path: Path):
