@@ -49,6 +49,28 @@ def check_policy(path_or_name: str | Path) -> Path:
     return folder
 
 
+def own_sizes(folder: Path) -> TransformerConfig:
+    """Of a policy's network, from config.json alone. Raises PolicyError where it contradicts itself."""
+    return _sizes(folder, *_family(folder))
+
+
+def own_vocabulary(folder: Path, tokenizer: ChatTokenizer) -> Vocabulary:
+    """From config.json and the folder's tokenizer. Raises PolicyError where they do not fit together."""
+    return _vocabulary(folder, *_family(folder), tokenizer)
+
+
+def check_weight_files(folder: Path) -> None:
+    """That the headers of all files hold every weight of the config once. Raises PolicyError."""
+    check_files(folder)
+    family, config = _family(folder)
+    _outlined(folder, family, _sizes(folder, family, config))
+
+
+def check_image_tokenizer(folder: Path, vocabulary: Vocabulary) -> ImageTokenizer | None:
+    """Without memory for its weights; None where the folder has none. Raises PolicyError."""
+    return _image_tokenizer(folder, vocabulary, "meta")
+
+
 def weight_shapes(folder: Path) -> list[tuple[int, ...]]:
     """Of the weights that a policy of this folder has, from config.json alone; tied ones once."""
     family, config = _family(folder)
