@@ -12,6 +12,7 @@ from cluster.doctor.case import Machine
 from cluster.doctor.check import Result, ok, red, skipped
 from cluster.run.private_ray import LOOPBACK, MODE, TOKEN, TOKEN_FILE
 from cluster.run.session import check_address, ray_running
+from cluster.run.writable import folder_problem
 from rl.errors import ConfigError, first_line
 from rl.output.secrets import redact
 from rl.tracking.mlflow_address import store_uri, with_password
@@ -100,7 +101,9 @@ def mlflow(machine: Machine) -> Result:
     if not tracking.mlflow:
         return skipped("tracking.mlflow=false")
     if tracking.uri is None:
-        return ok("a store in each run's folder; tracking.uri names a server")
+        if problem := folder_problem(config.run_dir):
+            return red(f"{config.run_dir}: cannot be written: {problem}", "give an output_dir that you may write to")
+        return ok(f"a store in the run's folder, below {config.output_dir}; tracking.uri names a server")
     check_store(
         config.run_dir, tracking.uri, tracking.experiment, resumes=False, warn=lambda text: None,
         password_env=tracking.password_env,

@@ -48,9 +48,7 @@ def check_files(path_or_name: str | Path) -> Path:
     """find_policy, and that its config, weights and tokenizer are there. Raises PolicyError."""
     folder = find_policy(path_or_name)
     read_config(folder)
-    for file in weight_files(folder):
-        if not os.path.isfile(file):
-            raise PolicyError(f"{file}: listed in {INDEX} but missing; copy it from the original checkpoint")
+    present_weight_files(folder)
     if not (folder / "tokenizer.json").is_file() and not all((folder / name).is_file() for name in VOCABULARY_FILES):
         raise PolicyError(f"{folder}: no tokenizer.json; save the tokenizer with transformers' fast tokenizer first")
     return folder
@@ -127,6 +125,15 @@ def weight_files(folder: Path) -> list[Path]:
             f"{SINGLE} with the code that wrote it"
         )
     raise PolicyError(f"{folder}: no {SINGLE} and no {INDEX}")
+
+
+def present_weight_files(folder: Path) -> list[Path]:
+    """``weight_files``, which are all there. Raises PolicyError."""
+    files = weight_files(folder)
+    for file in files:
+        if not os.path.isfile(file):
+            raise PolicyError(f"{file}: listed in {INDEX} but missing; copy it from the original checkpoint")
+    return files
 
 
 def weight_map(index: Path) -> Mapping[str, str]:
