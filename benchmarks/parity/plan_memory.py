@@ -73,8 +73,8 @@ def layouts() -> list[Layout]:
 
 def planned(layout: Layout) -> float:
     """Bytes of a learner rank by ``unigrpo plan``'s arithmetic, host and device together."""
-    from cluster.cli.plan import adapter_of
     from cluster.plan.memory import learner_memory
+    from cluster.plan.model import adapter_of
     from cluster.plan.plan import Model, training_of
     from cluster.plan.seconds import Sampler
     from policies.families.registry import family_of

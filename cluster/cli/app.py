@@ -128,17 +128,22 @@ def export(
     console.run(body)
 
 
-@app.command()
-def doctor() -> None:
-    """One screen about this machine: versions, cores, memory, GPU, compiler."""
+@app.command(epilog=SETTINGS)
+def doctor(
+    overrides: Overrides = None,
+    policy: Annotated[
+        str | None, typer.Option(help="Examine this policy: a folder, or a name as policy.path takes it.")
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="Whose memory is planned, and whose cluster is asked.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where pictures go; default: OUTPUT_DIR/doctor.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, progress on stderr.")] = False,
+) -> None:
+    """What this machine has; with --policy: whether that policy is whole, samples and learns here. Exit 2 when red."""
 
     def body() -> int:
-        from cluster.cli.doctor import report
-        from rl.output.tables import Screen
+        from cluster.cli.doctor import doctor as run
 
-        table, healthy = report()
-        Screen().print(table)
-        return console.OK if healthy else console.CRASHED
+        return run(overrides or [], policy, recipe, out, as_json)
 
     console.run(body)
 

@@ -122,7 +122,7 @@ def _recipe(name: str) -> str | None:
     """The name or path of a recipe; None: it is a source. A preset's file has ``splits``, and no recipe has."""
     import yaml
 
-    from rl.config.load import recipe_path
+    from rl.config import recipe_path
     from rl.data.presets import preset_names
     from rl.errors import ConfigError
 

@@ -1,135 +1,115 @@
-"""One screen about this machine: what ``unigrpo`` would run on."""
+"""The command ``unigrpo doctor``: a line for each check as it ends, or all of them as JSON."""
 
 from __future__ import annotations
 
-import importlib.metadata as metadata
-import os
-import platform
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-from rl.output.tables import PlainTable
+from rich.console import Console
 
-PACKAGES = ("unigrpo", "torch", "ray", "deepspeed", "mlflow", "open-clip-torch", "omegaconf", "numpy")
-_GIB = 1024**3
-_TOGETHER_S = 180.0  # for importing transformers on a busy machine
-# In a process of its own: a library that is built for another torch may end the process that loads it.
-_TOGETHER = """
-import torch
-from rewards.pictures.torchvision_ops import ensure_torchvision_ops, library_loads
-loads = library_loads()
-ensure_torchvision_ops()
-import torchvision
-from transformers import BertForSequenceClassification, CLIPModel, pipeline
-print(torch.__version__, torchvision.__version__, loads)
-"""
-_ONE_INDEX = "pip install -c constraints.txt torch torchvision transformers, torch and torchvision both for CPUs or both for CUDA"
+from cluster import console
+from cluster.doctor.case import Case, Machine
+from cluster.doctor.check import Check, Result, State, examine
+from cluster.doctor.registry import MACHINE, POLICY
+from rl.config import Config, load_config, settings_given
+from rl.output.printable import plain, said
+from rl.output.tables import Screen
+
+STYLES = {State.OK: "green", State.RED: "bold red", State.SKIPPED: "dim"}
+_WIDTH = 9  # of a state and a blank
 
 
-def report() -> tuple[PlainTable, bool]:
-    """A table of checks, and whether everything that a run needs is there."""
-    checks = [
-        ("Python", lambda: (f"{platform.python_version()} on {platform.system()} {platform.machine()}", True)),
-        *((name, lambda name=name: _package(name)) for name in PACKAGES),
-        ("torch, torchvision, transformers", together),
-        ("cores", _cores),
-        ("memory", _memory),
-        ("disk here", _disk),
-        ("GPU", _gpu),
-        ("sandbox", _sandbox),
-        ("C++ compiler", _compiler),
-        ("ninja", _ninja),
-    ]
-    table = PlainTable(title="unigrpo doctor", title_justify="left")
-    for name in ("", "found", ""):
-        table.add_column(name)
-    healthy = True
-    for name, look in checks:
-        found, good = _safely(look)
-        healthy &= good
-        table.add_row(name, found, "ok" if good else "MISSING", style=None if good else "red")
-    return table, healthy
+def doctor(overrides: Sequence[str], policy: str | None, recipe: str | None, out: Path | None, as_json: bool) -> int:
+    """0, or 2 where a check is red. Raises ConfigError for settings that make no sense."""
+    config = load_config(recipe or "tiny", overrides)
+    if policy is None:
+        results = _examined(MACHINE, Machine(config), as_json)
+    else:
+        typed = settings_given(recipe, overrides) if recipe else settings_given("tiny", overrides)
+        results = _examined(POLICY, case_of(config, policy, recipe, out, typed), as_json)
+    counts = Counter(result.state for result in results)
+    if as_json:
+        print(json.dumps({"ok": not counts[State.RED], "checks": [_as_json(each) for each in results]}, indent=2))
+    else:
+        console.show(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+    return console.REFUSED if counts[State.RED] else console.OK
 
 
-def _safely(look: Callable[[], tuple[str, bool]]) -> tuple[str, bool]:
-    try:
-        return look()
-    except Exception as error:  # a broken installation must not hide the rest of the screen
-        return f"{type(error).__name__}: {error}".splitlines()[0], False
+def case_of(
+    config: Config, policy: str, recipe: str | None, out: Path | None, typed: frozenset[str] | set[str]
+) -> Case:
+    """On a GPU in bfloat16 where there is one, on the CPU in float32 where there is none, unless settings say otherwise.
+
+    typed: the settings that the recipe or the user gives
+    """
+    config = replace(config, policy=replace(config.policy, path=policy))
+    device, dtype = config.policy.device, config.policy.dtype
+    if "policy.device" not in typed or device == "auto":
+        device = "cuda" if _sees_gpu() else "cpu"
+    if "policy.dtype" not in typed or dtype == "auto":
+        dtype = "bfloat16" if device.startswith("cuda") else "float32"
+    return Case(policy, config, device, dtype, out or Path(config.output_dir) / "doctor", recipe)
 
 
-def _package(name: str) -> tuple[str, bool]:
-    try:
-        return metadata.version(name), True
-    except metadata.PackageNotFoundError:
-        return ("run from its folder", True) if name == "unigrpo" else ("pip install -c constraints.txt .", False)
-
-
-def together() -> tuple[str, bool]:
-    """Whether a reward can use transformers' models, which import torchvision, which must fit torch."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path)}
-    command = [sys.executable, "-c", _TOGETHER]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TOGETHER_S, env=environment)
-    except subprocess.TimeoutExpired:
-        return f"not imported within {_TOGETHER_S:g} s", False
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        return f"do not import together: {lines[-1][:200]}; {_ONE_INDEX}", False
-    torch_version, torchvision_version, loads = done.stdout.split()[-3:]
-    if loads == "True":
-        return "import together", True
-    found = f"import together; torchvision {torchvision_version} is built for another torch than {torch_version}"
-    return f"{found}, so its detection operators (nms) do not run. Where you need them: {_ONE_INDEX}", True
-
-
-def _cores() -> tuple[str, bool]:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{usable} usable of {os.cpu_count()}", True
-
-
-def _memory() -> tuple[str, bool]:
-    import psutil
-
-    memory = psutil.virtual_memory()
-    return f"{memory.available / _GIB:.1f} GiB free of {memory.total / _GIB:.1f} GiB", memory.available > 2 * _GIB
-
-
-def _disk() -> tuple[str, bool]:
-    free = shutil.disk_usage(".").free
-    return f"{free / _GIB:.1f} GiB free", free > _GIB
-
-
-def _gpu() -> tuple[str, bool]:
+def _sees_gpu() -> bool:
     import torch
 
-    if not torch.cuda.is_available():
-        return "none; policy.device=cpu", True
-    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return f"{len(names)} x {names[0]}, CUDA {torch.version.cuda}", True
+    return torch.cuda.is_available()
 
 
-def _sandbox() -> tuple[str, bool]:
-    """For models' programs and answers; a run goes on without, unless rewards.sandbox=required."""
-    from rewards.sandbox.kernel import offers
-
-    return offers.line(offers.found()), True
-
-
-def _compiler() -> tuple[str, bool]:
-    """DeepSpeed builds a small extension the first time that it runs."""
-    path = shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++")
-    if path is None:
-        return "none on the PATH: install your build tools, DeepSpeed needs them (or learner.engine=torch)", False
-    answer = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=True)
-    return answer.stdout.splitlines()[0], True
+def _examined(checks: Sequence[Check[Any]], case: Any, as_json: bool) -> list[Result]:
+    """Progress goes to stderr where stdout is a program's."""
+    screen = Screen(stderr=as_json)
+    width = max(len(check.name) for check in checks)
+    results = []
+    with _progress(screen, len(checks)) as begin:
+        for result in examine(checks, case, begin):
+            results.append(result)
+            if not as_json:
+                _tell(screen, result, width)
+    return results
 
 
-def _ninja() -> tuple[str, bool]:
-    try:
-        return metadata.version("ninja"), True
-    except metadata.PackageNotFoundError:
-        path = shutil.which("ninja")
-        return path or "none: DeepSpeed builds with it, pip install ninja", path is not None
+@contextmanager
+def _progress(screen: Console, count: int) -> Iterator[Any]:
+    """What is being checked: a line that moves on a terminal, plain lines on stderr elsewhere."""
+    begun = 0
+    if screen.is_terminal:
+        with screen.status("") as status:
+
+            def show(name: str) -> None:
+                nonlocal begun
+                begun += 1
+                status.update(plain(f"{begun} of {count}: {name}"))
+
+            yield show
+        return
+
+    def say(name: str) -> None:
+        nonlocal begun
+        begun += 1
+        console.say(f"checking {begun} of {count}: {name}")
+
+    yield say
+
+
+def _tell(screen: Console, result: Result, width: int) -> None:
+    head = plain(
+        f"{result.state.upper() if result.state is State.RED else result.state:{_WIDTH}}", style=STYLES[result.state]
+    )
+    text = result.found + (f"; remedy: {result.remedy}" if result.remedy else "")
+    line = plain(f"{result.name:{width}}  {text}", style="dim" if result.state is State.SKIPPED else "")
+    screen.print(head + line, highlight=False, soft_wrap=True)
+
+
+def _as_json(result: Result) -> dict[str, Any]:
+    """Without secrets; numbers as they were found."""
+    words = {"name": result.name, "state": str(result.state), "found": result.found, "remedy": result.remedy}
+    safe = {key: said(value) for key, value in words.items()}
+    numbers = {key: said(value) if isinstance(value, str) else value for key, value in result.data.items()}
+    return {**safe, "seconds": round(result.seconds, 3), "data": numbers}

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cluster import console
-from cluster.cli.plan import model_of
 from cluster.plan.layout import judge_gpus, layout, scorer_gpus
+from cluster.plan.model import model_of
 from cluster.plan.plan import Assumed, make_plan
 from cluster.plan.seconds import DEVICES
 from cluster.run.folder import check_run

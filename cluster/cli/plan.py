@@ -6,27 +6,24 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cluster import console
 from cluster.plan.layout import rewards_apart, scorer_gpus, scorers
 from cluster.plan.memory import HOST, on_device
+from cluster.plan.model import model_of
 from cluster.plan.plan import Assumed, Model, Plan, make_plan, samplers
 from cluster.plan.search import RANKS, WORKERS, Proposal, divide, propose
 from cluster.plan.seconds import DEVICES, Device, Efficiency
-from cluster.plan.sizes import Adapter, adapter, parameters
+from cluster.plan.sizes import parameters
 from cluster.run.hub import pinned
 from cluster.run.settings import on_gpu
 from cluster.weights.base import check_wire
-from policies.families.registry import family_of
-from policies.files.adapters import read_adapter
 from policies.files.folders import find_policy, read_config
 from policies.files.parts import Part
-from policies.network.transformer import TransformerConfig
 from rl.config import Config, settings_given
-from rl.config.lora import LoraConfig
 from rl.errors import ConfigError
 from rl.output.tables import PlainTable, Screen
 
@@ -83,13 +80,6 @@ def _asked(recipe: str, words: Sequence[str], calibration: Path | None) -> Asked
     return Asked(config, model, device, assumed, gpus, typed)
 
 
-def model_of(config: Config, folder: Mapping[str, Any]) -> Model:
-    """folder: the policy's config.json. Raises PolicyError."""
-    family = family_of(folder.get("model_type"))
-    sizes = family.sizes(folder)
-    return Model(sizes, adapter_of(config.learner.lora, sizes), family.vocabulary(folder, 0).codebook_size > 0)
-
-
 def _for_the_run(config: Config, own: dict[str, Any]) -> int | None:
     """GPUs that scorers leave over."""
     if "gpus" not in own:
@@ -101,19 +91,6 @@ def _for_the_run(config: Config, own: dict[str, Any]) -> int | None:
             f"gpus={own['gpus']:g}: scorers of rewards take {scoring}; give more, or ask for fewer scorer_workers"
         )
     return gpus
-
-
-def adapter_of(settings: LoraConfig, sizes: TransformerConfig) -> Adapter | None:
-    """What the run trains beside frozen weights, None where it trains all of them. Raises PolicyError."""
-    if settings.path is None:
-        return adapter(sizes, settings.rank, settings.target) if settings.rank else None
-    parts = read_adapter(Path(settings.path)).values()
-    return Adapter(
-        sum(part.lora_a.numel() + part.lora_b.numel() for part in parts),
-        sum(part.lora_a.shape[1] * part.lora_b.shape[0] for part in parts),
-        frozenset(LoraConfig().target),
-        sum(part.rank for part in parts),
-    )
 
 
 def _verdict(asked: Asked, made: Plan, proposal: Proposal | None) -> str:

@@ -18,7 +18,15 @@ from policies.families.registry import Family, family_of
 from policies.families.settings import COPY
 from policies.families.tensor_names import Tensors
 from policies.files.copies import IMAGE_TOKENIZER, copy_companions
-from policies.files.folders import check_files, is_cached, is_shipped, name_of, read_config, weight_files
+from policies.files.folders import (
+    check_files,
+    is_cached,
+    is_shipped,
+    name_of,
+    present_weight_files,
+    read_config,
+    weight_files,
+)
 from policies.files.parts import INDEX, SINGLE, Part
 from policies.files.shards import Redundant, check_weights, count_tensors, read_weights
 from policies.files.tokenizer import ChatTokenizer
@@ -50,6 +58,28 @@ def check_policy(path_or_name: str | Path, part: Part = Part.ALL) -> Path:
     if part is Part.ALL or not is_cached(folder):
         _outlined(folder, family, sizes)
     return folder
+
+
+def own_sizes(folder: Path) -> TransformerConfig:
+    """Of a policy's network, from config.json alone. Raises PolicyError where it contradicts itself."""
+    return _sizes(folder, *_family(folder))
+
+
+def own_vocabulary(folder: Path, tokenizer: ChatTokenizer) -> Vocabulary:
+    """From config.json and the folder's tokenizer. Raises PolicyError where they do not fit together."""
+    return _vocabulary(folder, *_family(folder), tokenizer)
+
+
+def check_weight_files(folder: Path) -> None:
+    """That the headers of all files hold every weight of the config once. Raises PolicyError."""
+    present_weight_files(folder)
+    family, config = _family(folder)
+    _outlined(folder, family, _sizes(folder, family, config))
+
+
+def check_image_tokenizer(folder: Path, vocabulary: Vocabulary) -> ImageTokenizer | None:
+    """Without memory for its weights; None where the folder has none. Raises PolicyError."""
+    return _image_tokenizer(folder, vocabulary, "meta")
 
 
 def weight_shapes(folder: Path) -> list[tuple[int, ...]]:

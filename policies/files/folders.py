@@ -65,9 +65,8 @@ def check_files(path_or_name: str | Path, part: Part = Part.ALL) -> Path:
     """
     folder = find_policy(path_or_name, part)
     read_config(folder)
-    for file in weight_files(folder) if part is Part.ALL or not is_cached(folder) else ():
-        if not os.path.isfile(file):
-            raise PolicyError(f"{file}: listed in {INDEX} but missing; copy it from the original checkpoint")
+    if part is Part.ALL or not is_cached(folder):
+        present_weight_files(folder)
     if not (folder / "tokenizer.json").is_file() and not all((folder / name).is_file() for name in VOCABULARY_FILES):
         raise PolicyError(f"{folder}: no tokenizer.json; save the tokenizer with transformers' fast tokenizer first")
     return folder
@@ -144,6 +143,15 @@ def weight_files(folder: Path) -> list[Path]:
             f"{SINGLE} with the code that wrote it"
         )
     raise PolicyError(f"{folder}: no {SINGLE} and no {INDEX}")
+
+
+def present_weight_files(folder: Path) -> list[Path]:
+    """``weight_files``, which are all there. Raises PolicyError."""
+    files = weight_files(folder)
+    for file in files:
+        if not os.path.isfile(file):
+            raise PolicyError(f"{file}: listed in {INDEX} but missing; copy it from the original checkpoint")
+    return files
 
 
 def pickled(folder: Path) -> PolicyError:

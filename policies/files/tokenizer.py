@@ -88,6 +88,14 @@ class ChatTokenizer:
         """The id of ``eos_token``, ``mask_token`` or the like, where the folder's files name one."""
         return self._tokenizer.token_to_id(self._special[name]) if name in self._special else None
 
+    def piece(self, token_id: int) -> str | None:
+        """The token of an id as the tokenizer's file has it, None where it has no such id."""
+        return self._tokenizer.id_to_token(token_id) if 0 <= token_id < 1 << 32 else None
+
+    def is_added(self, token_id: int) -> bool:
+        """Whether it is beside the vocabulary that was learned from text, as special tokens are."""
+        return token_id in self._tokenizer.get_added_tokens_decoder()
+
     def token_id(self, token: str) -> int:
         index = self._tokenizer.token_to_id(token)
         if index is None and token in self._aliases:
