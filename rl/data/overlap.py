@@ -83,8 +83,8 @@ class _Contents:
             return
         if asked not in self._digests:
             same = self._by_messages[asked]
-            self._digests[asked] = {_image_digest(twin): twin for twin in reversed(same)}
-        twin = self._digests[asked].get(_image_digest(prompt))
+            self._digests[asked] = {image_digest(twin): twin for twin in reversed(same)}
+        twin = self._digests[asked].get(image_digest(prompt))
         if twin is not None:
             yield twin
 
@@ -94,11 +94,14 @@ def _asked(prompt: Prompt) -> tuple[Message, ...]:
     return prompt.messages or (Message("", prompt.solution or ""),)
 
 
-def _image_digest(prompt: Prompt) -> str:
+def image_digest(prompt: Prompt) -> str:
+    """sha256 of the prompt's picture: of the file's bytes, encoded ones too, or of its pixels; empty where it has none."""
     if isinstance(prompt.image, str):
         return _file_digest(prompt.image)
     if prompt.image is None:
         return ""
+    if isinstance(prompt.image, bytes):
+        return hashlib.sha256(prompt.image).hexdigest()
     return hashlib.sha256(repr(prompt.image.shape).encode() + prompt.image.tobytes()).hexdigest()
 
 

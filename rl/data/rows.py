@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import numpy as np
 from rl.config import SourceConfig
 from rl.data.chat import PLACEHOLDER, Chat, column_text, message_column, read_chat
 from rl.data.files import KINDS, Row, read_rows, require_path
+from rl.data.looks import CHECK, Looks
 from rl.data.pictures import find_pictures, read_picture
 from rl.data.places import ROOT, ImagePlaces
 from rl.data.references import read_answer
@@ -25,19 +28,27 @@ from rl.tasks import GENERATORS
 from rl.types import Prompt, Task
 
 CHECKED_TASKS = frozenset((Task.TEXT, Task.UNDERSTAND))
-FILE_ARGS = ("name", "template", "check_images", ROOT)
+FILE_ARGS = ("name", "template", CHECK, ROOT)
 
 _OWN_FIELDS = {"id", "task", "messages", "prompt", "image", "images", "rewards", "source"}
 _OTHER_MEDIA = ("<video>", "<audio>")
+_COUNTED = 256  # rows from one call of ``count`` to the next
 _GENERIC_NAMES = {"train", "val", "validation", "test", "data", "dev"}
 _ENDS = (
     "{count} rows end with the assistant's turn; it is no part of the prompt, and is the reference of rows without one"
+)
+_SAMPLED = (
+    "{decoded:,} of {seen:,} pictures were decoded whole, of the others only the first and last bytes were read; "
+    "args: {{check_images: all}} decodes each"
 )
 _UNSEEN = "{count} rows have a picture and task text, which looks at none; set task understand, or leave task out"
 
 
 def load_rows(
-    source: SourceConfig, reference_tasks: Collection[Task] = CHECKED_TASKS, notes: list[str] | None = None
+    source: SourceConfig,
+    reference_tasks: Collection[Task] = CHECKED_TASKS,
+    notes: list[str] | None = None,
+    count: Callable[[int], None] = lambda done: None,
 ) -> list[Prompt]:
     """The prompts of one source: a generator, a .jsonl, .json or .parquet file, or a folder of datasets.save_to_disk.
 
@@ -57,11 +68,12 @@ def load_rows(
 
     ``args`` of a file: ``image_root`` is a folder, or a list of them, in which images may lie beside the file's own;
     ``template`` builds the message from columns, nested ones by their own name
-    (``"sudoku {puzzle}"``); ``name`` stands for the data set in ids and results; ``check_images: false`` postpones
-    decoding images to their first use.
+    (``"sudoku {puzzle}"``); ``name`` stands for the data set in ids and results; ``check_images`` (true, false,
+    all) says how closely pictures are looked at. Encoded pictures stay encoded until their prompt is asked.
 
     reference_tasks   tasks whose rewards compare with a reference: their rows must have one
     notes             gets a line for what was left out of rows, with how often
+    count             gets the number of rows that were read, now and then
     Raises ConfigError (unknown generator or argument) or DataError, one line with the file and the row.
     """
     if source.source in GENERATORS:
@@ -79,11 +91,13 @@ def load_rows(
             f'data source {path}: template={shown(source.args["template"])}: expected a text, e.g. "{{question}}"'
         )
     require_path(path)
-    counts: Counter[str] = Counter()
-    prompts = list(_prompts(path, source, frozenset(reference_tasks), counts))
+    reader = _Reader.of(path, source)
+    prompts = list(_prompts(path, reader, frozenset(reference_tasks), count))
     _check_unique(path, prompts)
     if notes is not None:
-        notes += [f"{path}: {note.format(count=f'{count:,}')}" for note, count in counts.items() if count]
+        notes += [f"{path}: {note.format(count=f'{number:,}')}" for note, number in reader.counts.items() if number]
+        if reader.looks.sampled:
+            notes.append(f"{path}: {_SAMPLED.format(decoded=reader.looks.decoded, seen=reader.looks.seen)}")
     return prompts
 
 
@@ -102,29 +116,47 @@ def target_image(prompt: Prompt, seed: int, size: int) -> np.ndarray | None:
     return None if image is None else load_image(image, size)
 
 
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """One source while it is read. name: of the data set. base: what ids of rows without one begin with."""
+
+    source: SourceConfig
+    places: ImagePlaces
+    looks: Looks
+    name: str
+    base: str
+    counts: Counter[str]
+
+    @staticmethod
+    def of(path: Path, source: SourceConfig) -> _Reader:
+        resolved = path.resolve()
+        name = source.args.get("name") or (resolved.parent.name if path.stem in _GENERIC_NAMES else path.stem)
+        base = f"{source.args.get('name') or resolved.parent.name}/{path.stem}"
+        base += f"/{source.split}" if path.is_dir() else ""
+        looks = Looks.of(f"data source {path}", source.args)
+        return _Reader(source, ImagePlaces.of(path, source.args), looks, str(name), base, Counter())
+
+
 def _prompts(
-    path: Path, source: SourceConfig, reference_tasks: frozenset[Task], counts: Counter[str]
+    path: Path, reader: _Reader, reference_tasks: frozenset[Task], count: Callable[[int], None]
 ) -> Iterator[Prompt]:
-    resolved = path.resolve()
-    name = source.args.get("name") or (resolved.parent.name if path.stem in _GENERIC_NAMES else path.stem)
-    base = f"{source.args.get('name') or resolved.parent.name}/{path.stem}"
-    base += f"/{source.split}" if path.is_dir() else ""
-    places = ImagePlaces.of(path, source.args)
+    source = reader.source
     for number, (where, row) in enumerate(islice(read_rows(path, source.split), source.limit)):
-        prompt = _prompt(where, row, source, places, str(name), f"{base}/{number}", counts)
+        if not number % _COUNTED:
+            count(number)
+        prompt = _prompt(where, row, reader, f"{reader.base}/{number}")
         if prompt.messages and prompt.task in reference_tasks and prompt.reference is None and _needs_reference(prompt):
             raise DataError(f"{where}: no reference for task {prompt.task}; add a column reference, answer or solution")
         yield prompt
 
 
-def _prompt(
-    where: str, row: Row, source: SourceConfig, places: ImagePlaces, name: str, default_id: str, counts: Counter[str]
-) -> Prompt:
+def _prompt(where: str, row: Row, reader: _Reader, default_id: str) -> Prompt:
+    source, counts = reader.source, reader.counts
     template, column = source.args.get("template"), message_column(row)
     chat = read_chat(where, row, column, template)
     given = row.get("task") or source.task
     task = None if given is None else _task(where, given)
-    image, chat, used = _picture(where, row, chat, task, places, source.args.get("check_images", True))
+    image, chat, used = _picture(where, row, chat, task, reader)
     task = task or (Task.UNDERSTAND if image is not None else Task.TEXT)
     if task is Task.UNDERSTAND and image is None:
         raise DataError(f"{where}: task understand without an image; add a column image")
@@ -139,7 +171,10 @@ def _prompt(
         reference, solution, truth = answer.reference, answer.solution, answer.ground_truth
     else:
         reference, solution, truth = None, column_text(where, "text", row["text"]), None
-    metadata = {key: value for key, value in row.items() if key not in _OWN_FIELDS and key not in (column, used)}
+    # Each row of JSON brings its own copy of a column's name: one will do.
+    metadata = {
+        intern(key): value for key, value in row.items() if key not in _OWN_FIELDS and key not in (column, used)
+    }
     if draws and image is not None:
         metadata["target_image"] = image
     if draws and "scene" in metadata:
@@ -154,15 +189,15 @@ def _prompt(
         reference=messages[-1].content if draws and reference is None else reference,
         solution=solution,
         rewards=_rewards(where, row.get("rewards")),
-        source=_source(where, row, source.args.get("name"), name),
+        source=_source(where, row, source.args.get("name"), reader.name),
         metadata=metadata,
         ground_truth=truth,
     )
 
 
 def _picture(
-    where: str, row: Row, chat: Chat, task: Task | None, places: ImagePlaces, check: bool
-) -> tuple[str | np.ndarray | None, Chat, str | None]:
+    where: str, row: Row, chat: Chat, task: Task | None, reader: _Reader
+) -> tuple[str | bytes | None, Chat, str | None]:
     """The row's picture, its chat without the picture's place in the text, and the column that had it.
 
     Raises DataError for two pictures, and for a place without a picture.
@@ -195,7 +230,7 @@ def _picture(
             f"{where}: the prompt shows a picture, but task text looks at none; set task understand, or leave task out"
         )
     column, value = found[0]
-    image = read_picture(where, column, value, places, check)
+    image = read_picture(where, column, value, reader.places, reader.looks)
     bare = chat.without_marks()
     if chat.messages and not any(message.content.strip() for message in bare.messages):
         raise DataError(f"{where}: the prompt is a picture without a text; ask something about it")

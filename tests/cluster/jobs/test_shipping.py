@@ -20,6 +20,7 @@ from cluster.jobs.shipping import Shipment
 from rl.config import Config, SourceConfig, load_config
 from rl.data.rows import load_rows
 from rl.errors import ConfigError, DataError
+from rl.pixels import load_pixels
 from tests.cluster.jobs.sending import KWARGS, sends
 from tests.cluster.recipe import write_recipe
 
@@ -102,8 +103,8 @@ def picture(path: Path | str, level: int) -> bytes:
 
 
 def level(image: Any) -> int:
-    """Of an image as a prompt has it: a path or pixels."""
-    return Image.open(image).getpixel((0, 0))[0] if isinstance(image, str) else int(image[0, 0, 0])  # pyright: ignore
+    """Of an image as a prompt has it: a path, or as its file has it."""
+    return int(load_pixels(image, 1)[0, 0, 0])
 
 
 # ---- the reward: its texts and its modules
