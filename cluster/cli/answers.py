@@ -190,7 +190,7 @@ def _answered(request: FileRequest, loaded: Loaded, made_with: str) -> int:
                 )
             if found.get("made_with") != made_with:
                 raise DataError(
-                    f"{where}: was answered by another policy, or with other settings (seed, sampling, -n); {way_out}"
+                    f"{where}: was answered by another policy, or with other settings (seed, sampling, --n); {way_out}"
                 )
             whole += len(line)
     if whole < request.out.stat().st_size:

