@@ -12,7 +12,6 @@ import pytest
 from policies.files.adapters import CONFIG_FILE, WEIGHTS_FILE, read_adapter
 from tests.policies.files.hostile import refused, safetensors, tensor
 
-
 CONFIG = {"peft_type": "LORA", "r": 2, "lora_alpha": 4}
 
 
