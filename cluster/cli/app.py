@@ -80,12 +80,18 @@ def sft(
 
 @app.command()
 def generate(
-    prompt: Annotated[str, typer.Argument(help="The question, or the caption to draw.")],
+    prompt: Annotated[str | None, typer.Argument(help="The question, or the caption to draw.")] = None,
     overrides: Overrides = None,
     recipe: Recipe = "tiny",
-    task: Annotated[str, typer.Option(help="text, understand, draw or think_draw.")] = "text",
+    prompts: Annotated[
+        Path | None, typer.Option(help="Answer a file of rows instead (.jsonl, .json, .parquet) into --out FILE.jsonl.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="text (the default), understand, draw or think_draw.")] = None,
     image: Annotated[Path | None, typer.Option(help="The image to look at (task understand).")] = None,
-    out: Annotated[Path, typer.Option(help="Where a drawing goes; several are numbered.")] = Path("drawing.png"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where a drawing goes (default: drawing.png; several are numbered), or all answers."),
+    ] = None,
     n: Annotated[int, typer.Option(min=1, help="How many samples.")] = 1,
     given: Annotated[
         str | None, typer.Option(help="What is known of the answer: text with [mask:N] holes, or a picture (draw).")
@@ -93,16 +99,26 @@ def generate(
     mask: Annotated[Path | None, typer.Option(help="White where the given picture is drawn anew (draw).")] = None,
     trace: Annotated[Path | None, typer.Option(help="Write an HTML page that plays the denoising.")] = None,
 ) -> None:
-    """Answer one prompt, draw it, or fill in what is missing of an answer or a picture.
+    """Answer one prompt, draw it, or fill in what is missing of an answer or a picture; or answer a file of rows.
 
-    Sampling settings are those of evaluation.{task}; seed=N gives other noise.
+    Sampling settings are those of evaluation.{task}; seed=N gives other noise. With --prompts, the same command goes on
+    where an earlier one was cut off.
     """
 
     def body() -> int:
-        from cluster.cli.generate import Request
-        from cluster.cli.generate import generate as run
+        from cluster.cli import generate
 
-        return run(recipe, overrides or [], Request(prompt, task, image, out, n, given, mask, trace))
+        settings = overrides or []
+        if prompts is not None:
+            words = settings if prompt is None else [prompt, *settings]
+            generate.check_alone(words, {"--image": image, "--given": given, "--mask": mask, "--trace": trace}, out)
+            from cluster.cli.answers import FileRequest, answer_file
+
+            return answer_file(recipe, words, FileRequest(prompts, out or Path(), task, n))
+        request = generate.Request(
+            prompt or "", task or "text", image, out or Path("drawing.png"), n, given, mask, trace
+        )
+        return generate.generate(recipe, settings, request)
 
     console.run(body)
 

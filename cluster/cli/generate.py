@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,12 +91,24 @@ def generate(recipe: str, overrides: Sequence[str], request: Request) -> int:
     return console.OK
 
 
+def check_alone(words: Sequence[str], options: Mapping[str, object], out: Path | None) -> None:
+    """That ``--prompts`` stands with settings and ``--out`` alone. Raises ConfigError."""
+    for word in words:
+        if "=" not in word:
+            raise ConfigError(f"--prompts with the prompt {word!r}: allowed: one of them; leave the prompt out")
+    for option, value in options.items():
+        if value is not None:
+            raise ConfigError(f"--prompts with {option}: allowed for one prompt alone; leave {option} out")
+    if out is None:
+        raise ConfigError("--prompts: needs --out FILE.jsonl, the file that answers go to")
+
+
 def _prompt(request: Request) -> Prompt:
     task, image = request.task, request.image
     if task not in tuple(Task):
         raise ConfigError(f"--task {task}: allowed: {', '.join(Task)}")
     if not request.text.strip():
-        raise DataError("the prompt is empty; give a question, or a caption to draw")
+        raise DataError("the prompt is empty; give a question, a caption to draw, or --prompts FILE --out FILE.jsonl")
     if (task == Task.UNDERSTAND) != (image is not None):
         raise DataError(f"--task {task} with --image {image}: --task understand looks at an --image, and no other does")
     if task == Task.THINK_DRAW and request.given is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import gc
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +20,7 @@ from rl.data.rows import load_rows
 from rl.data.shots import with_shots
 from rl.data.values import shown
 from rl.errors import ConfigError, DataError
+from rl.output.progress import Progress
 from rl.sft.examples import canvas_of, on_canvas
 from rl.tasks import GENERATORS
 from rl.types import Prompt, Task
@@ -54,6 +57,18 @@ class Loaded:
         return replace(self, rows=rows)
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No search for circles of objects inside: rows hold none, and each search looks at all rows that are there by then."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
 def load(config: Config, needs_train: bool, needs_val: bool, notes: list[str]) -> list[Loaded]:
     """Every source in the order of the config, files before generators. Raises ConfigError or DataError."""
     wanted: list[tuple[str, SourceConfig, Mapping[Task, bool]]] = []
@@ -71,7 +86,9 @@ def load(config: Config, needs_train: bool, needs_val: bool, notes: list[str]) -
         _check_held_out(where, source)
     found: dict[str, Loaded] = {}
     for where, source, compared in sorted(wanted, key=lambda item: item[1].source in GENERATORS):
-        loaded = Loaded(where, source, tuple(enumerate(load_rows(source, frozenset(compared), notes), 1)))
+        with Progress(f"reading {source.source}") as count:
+            rows = load_rows(source, frozenset(compared), notes, count)
+        loaded = Loaded(where, source, tuple(enumerate(rows, 1)))
         if not loaded.rows:
             raise DataError(f"{where}: source {source.source!r} gave no rows; check its args and limit")
         _check_references(loaded, {task for task, as_text in compared.items() if not as_text})
@@ -140,7 +157,8 @@ def _fitted(config: Config, room: Any, source: Loaded, notes: list[str], answere
     if not answered:
         written, at_most = written_by(part), None
     try:
-        found = room.too_long([source.rows[place][1] for place in places], written, at_most)
+        with Progress(f"measuring {source.source.source}", total=len(places)) as count:
+            found = room.too_long([source.rows[place][1] for place in places], written, at_most, count)
     except DataError as error:
         raise DataError(f"{_whose(source, str(error))}: {error}") from error
     if not found:

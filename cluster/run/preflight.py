@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.run.disk import check_space
-from cluster.run.inputs import Loaded, fit, load, say, with_examples
+from cluster.run.inputs import Loaded, fit, load, say, uncollected, with_examples
 from cluster.weights.base import check_wire
 from cluster.workers.judge_server import check_judge, pointed_at
 from policies.files.folders import check_files, read_config
@@ -57,13 +57,14 @@ def check(
     _check_rewards(config)
     notes: list[str] = []
     shots = config.evaluation.k_shots if needs_val else 0
-    sources = load(config, needs_train or shots > 0, needs_val, notes)
+    with uncollected():
+        sources = load(config, needs_train or shots > 0, needs_val, notes)
     if shots:
         sources = with_examples(config, sources, needs_train)
     inputs = _inputs(sources)
     _check_coverage(config, inputs)
     tasks = {prompt.task for prompt in inputs.all}
-    _check_abilities(folder, tasks)
+    check_abilities(folder, tasks)
     _check_canvas(config, folder, tasks)
     if config.cluster.address is None:  # on a cluster, the devices are elsewhere
         check_device(config.policy)
@@ -73,7 +74,8 @@ def check(
     check_policy(folder, part)
     _check_lora(config.learner.lora, folder)
     _check_blocks(config, folder, tasks)
-    inputs = _inputs(fit(config, folder, sources, notes, answered))
+    with uncollected():
+        inputs = _inputs(fit(config, folder, sources, notes, answered))
     if answered:
         _check_pictures(folder, inputs)
     if needs_train:
@@ -205,7 +207,8 @@ def _custom(config: Config) -> dict[str, Any] | None:
     return dataclasses.asdict(config.custom_reward_function)
 
 
-def _check_abilities(folder: Path, tasks: set[Task]) -> None:
+def check_abilities(folder: Path, tasks: set[Task]) -> None:
+    """Raises PolicyError where a task needs an image tokenizer and the policy has none."""
     seeing = sorted(tasks - {Task.TEXT})
     if seeing and not (folder / "image_tokenizer").is_dir():
         raise PolicyError(

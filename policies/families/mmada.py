@@ -118,7 +118,10 @@ def image_codes(policy: MaskedDiffusionPolicy, prompt: Prompt) -> list[int]:
     if prompt.image is None:
         raise DataError(f"prompt {prompt.id}: task={prompt.task}: the row has no image")
     resampling = getattr(policy.image_tokenizer, "resampling", "box")
-    pixels = load_pixels(prompt.image, policy.image_tokenizer.image_size, resampling)
+    try:
+        pixels = load_pixels(prompt.image, policy.image_tokenizer.image_size, resampling)
+    except DataError as error:
+        raise DataError(f"prompt {prompt.id}: {error}") from error
     return policy.image_tokenizer.encode(pixels[None])[0].tolist()
 
 

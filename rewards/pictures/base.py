@@ -151,9 +151,9 @@ def _text(text: str, what: str) -> str:
     return text[:_MAX_CAPTION]
 
 
-def picture_of(image: str | np.ndarray) -> Any:
+def picture_of(image: str | bytes | np.ndarray) -> Any:
     """A PIL picture. Raises ValueError (DataError for a file) where it is none, or too large."""
-    if isinstance(image, str):
+    if isinstance(image, str | bytes):
         return open_image(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"picture of {image.dtype} {list(image.shape)}; allowed: uint8 [H, W, 3]")

@@ -63,7 +63,11 @@ def read_chat(where: str, row: Row, column: str | None, template: str | None) ->
         return Chat(())  # plain text, for fine-tuning on all of it
     if column is None:
         raise DataError(f"{where}: no message; add a column messages, prompt or question (it has: {listed(row)})")
-    chat = _turns(f"{where}: column {column}", _decoded(where, column, row[column]))
+    value = row[column]
+    if isinstance(value, str) and not value.lstrip().startswith(("[", "{")):
+        chat = Chat((Message("user", value),))
+    else:
+        chat = _turns(f"{where}: column {column}", _decoded(where, column, value))
     if not any(message.content.strip() for message in chat.messages):
         what = "its only turn is the assistant's" if chat.answer is not None else "its text is empty"
         raise DataError(f"{where}: column {column}: {what}; a prompt must ask something")

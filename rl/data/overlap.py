@@ -95,11 +95,13 @@ def _asked(prompt: Prompt) -> tuple[Message, ...]:
 
 
 def image_digest(prompt: Prompt) -> str:
-    """SHA-256 over the picture's file or pixels; empty where the prompt has none. Raises DataError."""
+    """sha256 of the prompt's picture: of the file's bytes, encoded ones too, or of its pixels; empty where it has none."""
     if isinstance(prompt.image, str):
         return _file_digest(prompt.image)
     if prompt.image is None:
         return ""
+    if isinstance(prompt.image, bytes):
+        return hashlib.sha256(prompt.image).hexdigest()
     return hashlib.sha256(repr(prompt.image.shape).encode() + prompt.image.tobytes()).hexdigest()
 
 

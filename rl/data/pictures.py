@@ -6,17 +6,16 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-import numpy as np
-
 from rl.data.chat import MESSAGE_COLUMNS
 from rl.data.files import Row
+from rl.data.looks import Looks
 from rl.data.places import ImagePlaces
 from rl.data.values import is_missing, shown
 from rl.errors import DataError
-from rl.pixels import open_image
 
 COLUMNS = ("image", "images")
 # Other names under which data sets have a picture. A text there counts where it looks like one.
@@ -45,8 +44,11 @@ def find_pictures(row: Row, in_chat: Sequence[tuple[str, Any]], guess: bool) -> 
     found = [item for name in COLUMNS for item in _each(name, row.get(name))]
     found += in_chat
     if guess:
-        found += [item for name in row if name not in _SEEN for item in _guessed(name, row[name], is_named(name))]
-        found = found or [item for name in row for item in _nested(name, row[name])]
+        for name, value in row.items():
+            named = name not in _SEEN and is_named(name)
+            if named or not (name in _SEEN or isinstance(value, str | int | float)):  # a text of another name is none
+                found += _guessed(name, value, named)
+        found = found or [item for name, value in row.items() for item in _nested(name, value)]
     values: list[Any] = []
     once = []
     for name, value in found:
@@ -61,22 +63,23 @@ def looks_like_picture(text: str) -> bool:
     return _LOOKS.search(text) is not None
 
 
+@lru_cache(maxsize=4096)
 def is_named(column: str) -> bool:
     """Whether a column's name says that it has pictures: ``img``, ``image_1``, ``Images``. A text there may be another thing."""
     return _NAMED.fullmatch(column) is not None
 
 
-def read_picture(where: str, column: str, value: Any, places: ImagePlaces, check: bool) -> str | np.ndarray:
-    """A path that can be opened and is among the places, or pixels [H, W, 3]. Raises DataError: one line with the row and
-    the column."""
+def read_picture(where: str, column: str, value: Any, places: ImagePlaces, looks: Looks) -> str | bytes:
+    """A path that is among the places, or an encoded picture; nothing is kept of what was decoded.
+
+    looks: how closely it is looked at. Raises DataError: one line with the row and the column.
+    """
     try:
         content = _content(value)
-        if isinstance(content, bytes):
-            return np.asarray(open_image(content))
-        path = places.path_of(content)
-        if check or not path.is_file():
-            open_image(path)
-        return str(path)
+        if not isinstance(content, bytes):
+            content = str(places.path_of(content))
+        looks.at(content)
+        return content
     except DataError as error:
         ours = column.split("[")[0] in (*COLUMNS, *MESSAGE_COLUMNS)
         way_out = "" if ours else "; or set task text, where the row's picture does not matter"

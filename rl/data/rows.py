@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import numpy as np
 from rl.config import SourceConfig
 from rl.data.chat import PLACEHOLDER, Chat, column_text, message_column, read_chat
 from rl.data.files import KINDS, Row, read_rows, require_path
+from rl.data.looks import CHECK, Looks
 from rl.data.pictures import find_pictures, read_picture
 from rl.data.places import ROOT, ImagePlaces
 from rl.data.presets import Opened, numbered, open_preset, preset_names, preset_of
@@ -29,19 +32,27 @@ from rl.types import Prompt, Task
 
 CHECKED_TASKS = frozenset((Task.TEXT, Task.UNDERSTAND))
 FILE_SPLITS = ("train", "val")
-FILE_ARGS = ("name", "template", "check_images", ROOT)
+FILE_ARGS = ("name", "template", CHECK, ROOT)
 
 _OWN_FIELDS = {"id", "task", "messages", "prompt", "image", "images", "rewards", "source"}
 _OTHER_MEDIA = ("<video>", "<audio>")
+_COUNTED = 256  # rows from one call of ``count`` to the next
 _GENERIC_NAMES = {"train", "val", "validation", "test", "data", "dev"}
 _ENDS = (
     "{count} rows end with the assistant's turn; it is no part of the prompt, and is the reference of rows without one"
+)
+_SAMPLED = (
+    "{decoded:,} of {seen:,} pictures were decoded whole, of the others only the first and last bytes were read; "
+    "args: {{check_images: all}} decodes each"
 )
 _UNSEEN = "{count} rows have a picture and task text, which looks at none; set task understand, or leave task out"
 
 
 def load_rows(
-    source: SourceConfig, reference_tasks: Collection[Task] = CHECKED_TASKS, notes: list[str] | None = None
+    source: SourceConfig,
+    reference_tasks: Collection[Task] = CHECKED_TASKS,
+    notes: list[str] | None = None,
+    count: Callable[[int], None] = lambda done: None,
 ) -> list[Prompt]:
     """The prompts of one source: a preset, a generator, a .jsonl, .json or .parquet file, a folder of datasets.save_to_disk,
     or a data set on a hub by its name.
@@ -62,11 +73,12 @@ def load_rows(
 
     ``args`` of a file: ``image_root`` is a folder, or a list of them, in which images may lie beside the file's own;
     ``template`` builds the message from columns, nested ones by their own name
-    (``"sudoku {puzzle}"``); ``name`` stands for the data set in ids and results; ``check_images: false`` postpones
-    decoding images to their first use.
+    (``"sudoku {puzzle}"``); ``name`` stands for the data set in ids and results; ``check_images`` (true, false,
+    all) says how closely pictures are looked at. Encoded pictures stay encoded until their prompt is asked.
 
     reference_tasks   tasks whose rewards compare with a reference: their rows must have one
     notes             gets a line for what was left out of rows, with how often
+    count             gets the number of rows that were read, now and then
     Raises ConfigError (unknown generator or argument) or DataError, one line with the file and the row.
     """
     preset = preset_of(source)
@@ -79,12 +91,15 @@ def load_rows(
         return rows[: source.limit]
     counts: Counter[str] = Counter()
     opened = _of_file(source) if preset is None else open_preset(preset, source, counts)
-    prompts = list(_prompts(opened, frozenset(reference_tasks), counts))
+    reader = _Reader(opened, Looks.of(f"data source {opened.label}", opened.source.args), counts)
+    prompts = list(_prompts(reader, frozenset(reference_tasks), count))
     if not prompts:
         raise DataError(f"{opened.label}: no rows are left of it; check limit and the preset's lengths")
     _check_unique(opened.label, prompts)
     if notes is not None:
-        notes += [f"{opened.label}: {note.format(count=f'{count:,}')}" for note, count in counts.items() if count]
+        notes += [f"{opened.label}: {note.format(count=f'{number:,}')}" for note, number in counts.items() if number]
+        if reader.looks.sampled:
+            notes.append(f"{opened.label}: {_SAMPLED.format(decoded=reader.looks.decoded, seen=reader.looks.seen)}")
     return prompts
 
 
@@ -118,6 +133,15 @@ def target_image(prompt: Prompt, seed: int, size: int) -> np.ndarray | None:
     return None if image is None else load_image(image, size)
 
 
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """One source while it is read."""
+
+    opened: Opened
+    looks: Looks
+    counts: Counter[str]
+
+
 def _in_file(path: Path, source: SourceConfig) -> Opened:
     require_path(path)
     if source.config is not None or source.revision is not None:
@@ -146,27 +170,29 @@ def _on_hub(source: SourceConfig) -> Opened | None:
     return Opened(found.name.short, name, ImagePlaces.of(found.folder, source.args), source, rows)
 
 
-def _prompts(opened: Opened, reference_tasks: frozenset[Task], counts: Counter[str]) -> Iterator[Prompt]:
+def _prompts(reader: _Reader, reference_tasks: frozenset[Task], count: Callable[[int], None]) -> Iterator[Prompt]:
+    opened = reader.opened
     source = opened.source
     if not isinstance(source.args.get("template"), str | None):
         raise ConfigError(
             f'data source {opened.label}: template={shown(source.args["template"])}: expected a text, e.g. "{{question}}"'
         )
-    for where, identity, row in islice(opened.rows, source.limit):
-        prompt = _prompt(where, row, source, opened.places, opened.name, identity, counts)
+    for number, (where, identity, row) in enumerate(islice(opened.rows, source.limit)):
+        if not number % _COUNTED:
+            count(number)
+        prompt = _prompt(where, row, reader, identity)
         if prompt.messages and prompt.task in reference_tasks and prompt.reference is None and _needs_reference(prompt):
             raise DataError(f"{where}: no reference for task {prompt.task}; add a column reference, answer or solution")
         yield prompt
 
 
-def _prompt(
-    where: str, row: Row, source: SourceConfig, places: ImagePlaces, name: str, default_id: str, counts: Counter[str]
-) -> Prompt:
+def _prompt(where: str, row: Row, reader: _Reader, default_id: str) -> Prompt:
+    source, counts = reader.opened.source, reader.counts
     template, column = source.args.get("template"), message_column(row)
     chat = read_chat(where, row, column, template)
     given = row.get("task") or source.task
     task = None if given is None else _task(where, given)
-    image, chat, used = _picture(where, row, chat, task, places, source.args.get("check_images", True))
+    image, chat, used = _picture(where, row, chat, task, reader)
     task = task or (Task.UNDERSTAND if image is not None else Task.TEXT)
     if task is Task.UNDERSTAND and image is None:
         raise DataError(f"{where}: task understand without an image; add a column image")
@@ -181,7 +207,10 @@ def _prompt(
         reference, solution, truth = answer.reference, answer.solution, answer.ground_truth
     else:
         reference, solution, truth = None, column_text(where, "text", row["text"]), None
-    metadata = {key: value for key, value in row.items() if key not in _OWN_FIELDS and key not in (column, used)}
+    # Each row of JSON brings its own copy of a column's name: one will do.
+    metadata = {
+        intern(key): value for key, value in row.items() if key not in _OWN_FIELDS and key not in (column, used)
+    }
     if draws and image is not None:
         metadata["target_image"] = image
     if draws and "scene" in metadata:
@@ -196,15 +225,15 @@ def _prompt(
         reference=messages[-1].content if draws and reference is None else reference,
         solution=solution,
         rewards=_rewards(where, row.get("rewards")),
-        source=_source(where, row, source.args.get("name"), name),
+        source=_source(where, row, source.args.get("name"), reader.opened.name),
         metadata=metadata,
         ground_truth=truth,
     )
 
 
 def _picture(
-    where: str, row: Row, chat: Chat, task: Task | None, places: ImagePlaces, check: bool
-) -> tuple[str | np.ndarray | None, Chat, str | None]:
+    where: str, row: Row, chat: Chat, task: Task | None, reader: _Reader
+) -> tuple[str | bytes | None, Chat, str | None]:
     """The row's picture, its chat without the picture's place in the text, and the column that had it.
 
     Raises DataError for two pictures, and for a place without a picture.
@@ -237,7 +266,7 @@ def _picture(
             f"{where}: the prompt shows a picture, but task text looks at none; set task understand, or leave task out"
         )
     column, value = found[0]
-    image = read_picture(where, column, value, places, check)
+    image = read_picture(where, column, value, reader.opened.places, reader.looks)
     bare = chat.without_marks()
     if chat.messages and not any(message.content.strip() for message in bare.messages):
         raise DataError(f"{where}: the prompt is a picture without a text; ask something about it")

@@ -46,7 +46,7 @@ def is_missing(value: object) -> bool:
     if value is None:
         return True
     if isinstance(value, str):
-        return not value.strip().strip(_NO_WIDTH).strip()
+        return not value[:1].isalnum() and not value.strip().strip(_NO_WIDTH).strip()
     if isinstance(value, bytes):
         return not value.strip()
     if isinstance(value, float):

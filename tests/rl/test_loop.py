@@ -3,138 +3,24 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from policies.generate import rollout_group
 from rl.checkpoints.folder import FolderCheckpoints
 from rl.checkpoints.ratings import Ratings
 from rl.config import (
     Config,
-    EvaluationConfig,
-    LearnerConfig,
-    RolloutConfig,
-    SourceConfig,
-    TrackingConfig,
-    UniGRPOConfig,
 )
-from rl.data.stream import PromptStream
-from rl.errors import CheckpointError, TrainingError
-from rl.learner.engine import TorchEngine
-from rl.learner.update import UniGRPOLearner
-from rl.loop import Parts, TrainResult, train
-from rl.protocols import Learner
-from rl.seeds import derive_seed
+from rl.errors import CheckpointError
 from rl.stop import Stop
 from rl.tracking.clock import orchestration
 from rl.types import (
-    Group,
-    ImageSampling,
-    Prompt,
-    RewardCall,
     Rollout,
     Score,
-    ScoreStatus,
-    Task,
-    TextSampling,
-    WeightRef,
 )
 from tests.rl.examples import Recorder
-from tests.toys import toy_draw_prompt, toy_policy, toy_text_prompt
-
-TEXT, DRAW = TextSampling(8, 4, 4), ImageSampling(steps=2, guidance=0.0)
-VAL = [toy_text_prompt(100), toy_draw_prompt(100)]
-
-
-def by_content(rollout: Rollout) -> Score:
-    """Something that a random policy's rollouts differ in."""
-    value = float(len(set(rollout.token_ids.tolist())))
-    return Score(value, parts={"variety": value})
-
-
-class ToyWorkers:
-    """One process, one policy, and a scoring function that a test may let fail."""
-
-    def __init__(self, score: Callable[[Rollout], Score] = by_content) -> None:
-        self.policy = toy_policy()
-        self.score = score
-        self.seeds: list[tuple[int, bool]] = []
-        self.versions: list[int] = []
-
-    def update_weights(self, learner: Learner, version: int) -> WeightRef:
-        import torch
-
-        weights = learner.weights()
-        self.policy.module.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
-        self.versions.append(version)
-        return WeightRef(version, str(hash(tuple(value.tobytes() for value in weights.values()))))
-
-    def rollout_and_score(
-        self, prompts: Sequence[Prompt], weights: WeightRef, seed: int, *, evaluate: bool = False
-    ) -> list[Group]:
-        self.seeds.append((seed, evaluate))
-        return [self._group(prompt, weights.version, seed, 1 if evaluate else 4) for prompt in prompts]
-
-    def timings(self) -> Mapping[str, float]:
-        return {"timing_s/gen": 0.1, "timing_s/reward": 0.2, "perf/exposed_reward_s": 0.05}
-
-    def close(self) -> None: ...
-
-    def _group(self, prompt: Prompt, version: int, seed: int, size: int) -> Group:
-        sampling = DRAW if prompt.task is Task.DRAW else TEXT
-        seeds = [derive_seed(seed, prompt.id, index) for index in range(size)]
-        rollouts = rollout_group(self.policy, prompt, sampling, seeds, version)
-        return Group(prompt, rollouts, tuple(map(self.score, rollouts)))
-
-
-def config(folder: Path, **settings) -> Config:
-    learner = LearnerConfig(
-        algorithm=UniGRPOConfig(mu=2),
-        engine="torch",
-        lr=1e-2,
-        lr_schedule="cosine",
-        micro_batch_size_per_gpu=8,
-        threads=1,
-    )
-    return Config(
-        **{
-            "name": "run",
-            "output_dir": str(folder),
-            "steps": 3,
-            "rollout": RolloutConfig(batch_size=2, n_samples_per_prompt=4),
-            "evaluation": EvaluationConfig(),
-            "learner": learner,
-            "tracking": TrackingConfig(mlflow=False, samples_freq=2),
-            **settings,
-        }
-    )
-
-
-def run(cfg: Config, workers: ToyWorkers | None = None, total: int = 4) -> tuple[TrainResult, Recorder]:
-    """total: steps that the learning-rate schedule spans."""
-    recorder = Recorder()
-    result = start(cfg, workers or ToyWorkers(), recorder, total)
-    return result, recorder
-
-
-def start(
-    cfg: Config,
-    workers: ToyWorkers,
-    recorder: Recorder,
-    total: int = 4,
-    stop: Stop | None = None,
-    now: Callable[[], float] = time.monotonic,
-) -> TrainResult:
-    policy = toy_policy()
-    learner = UniGRPOLearner(policy, TorchEngine(policy.module, cfg.learner, total * 2), cfg.learner)
-    rows = [[toy_text_prompt(i) for i in range(5)], [toy_draw_prompt(i) for i in range(5)]]
-    stream = PromptStream([SourceConfig("texts"), SourceConfig("drawings")], cfg.seed, rows)
-    return train(Parts(cfg, stream, VAL, workers, learner, recorder, FolderCheckpoints(cfg)), stop, now)
+from tests.rl.toy_loop import ToyWorkers, by_content, config, run, start
 
 
 def test_the_flow_is_measured_under_its_public_names(tmp_path: Path) -> None:
@@ -297,131 +183,6 @@ def test_a_finished_run_is_only_evaluated_again(tmp_path: Path) -> None:
     again, recorder = run(config(tmp_path))
     assert again.steps == 3 and again.weights == first.weights and again.after == first.after
     assert sorted(recorder.logged) == [3]
-
-
-@pytest.mark.parametrize(("error", "status"), [(ZeroDivisionError, "FAILED"), (KeyboardInterrupt, "KILLED")])
-def test_a_crash_is_told_to_the_tracker(tmp_path: Path, error: type[BaseException], status: str) -> None:
-    def crash(rollout: Rollout) -> Score:
-        if rollout.weight_version == 1:
-            raise error
-        return by_content(rollout)
-
-    recorder = Recorder()
-    with pytest.raises(error):
-        start(config(tmp_path), ToyWorkers(crash), recorder)
-    assert recorder.ended == [status]
-    assert sorted(recorder.logged) == [0, 1]
-
-
-def test_a_step_without_a_usable_group_changes_nothing(tmp_path: Path) -> None:
-    def fail_once(rollout: Rollout) -> Score:
-        return Score(math.nan, ScoreStatus.TIMEOUT) if rollout.weight_version == 1 else by_content(rollout)
-
-    _, recorder = run(config(tmp_path), ToyWorkers(fail_once))
-    assert recorder.logged[2]["frac_groups_dropped"] == 1.0
-    assert recorder.logged[2]["score_status/timeout"] == 1.0
-    assert recorder.logged[2]["actor/skipped_updates"] == 1.0
-    assert "critic/rewards/mean" not in recorder.logged[2]
-    assert "actor/pg_loss" in recorder.logged[3]  # and the run goes on
-
-
-def test_a_run_of_failures_stops(tmp_path: Path) -> None:
-    recorder = Recorder()
-    learner = LearnerConfig(engine="torch", max_skipped_updates=2, threads=1)
-    workers = ToyWorkers(lambda rollout: Score(math.nan, ScoreStatus.CRASHED))
-    with pytest.raises(TrainingError, match="2 updates in a row"):
-        start(config(tmp_path, learner=learner, steps=9, val_before_train=False), workers, recorder)
-    assert recorder.ended == ["FAILED"]
-
-
-def scored(name: str, *failing: int, task: str = "") -> Callable[[Rollout], Score]:
-    """The reward ``name`` fails at the versions ``failing`` (-1: at all of them); ``steady`` always works."""
-
-    def score(rollout: Rollout) -> Score:
-        good = by_content(rollout)
-        calls = {"steady": RewardCall(ScoreStatus.OK, 0.0)}
-        if task and not rollout.prompt_id.startswith(task):
-            return replace(good, calls=calls)
-        if -1 in failing or rollout.weight_version in failing:
-            calls[name] = RewardCall(ScoreStatus.CRASHED, 0.0)
-            detail = f"{name}: my.py:11: return {rollout.index} / 0: ZeroDivisionError (row {rollout.prompt_id})"
-            return Score(math.nan, ScoreStatus.CRASHED, detail=detail, calls=calls)
-        return replace(good, calls=calls | {name: RewardCall(ScoreStatus.OK, 0.0)})
-
-    return score
-
-
-def broken(folder: Path, score: Callable[[Rollout], Score], **settings: Any) -> tuple[Recorder, str]:
-    """What a run that must end says."""
-    recorder = Recorder()
-    with pytest.raises(TrainingError) as caught:
-        start(config(folder, **settings), ToyWorkers(score), recorder, total=9)
-    assert recorder.ended == ["FAILED"] and "\n" not in str(caught.value)
-    return recorder, str(caught.value)
-
-
-def test_a_reward_that_fails_at_every_held_out_row_ends_the_run_before_its_first_step(tmp_path: Path) -> None:
-    recorder, said = broken(tmp_path, scored("mine", -1))
-    assert sorted(recorder.logged) == [0]
-    assert (
-        "the reward 'mine' failed for all 2 scores of the evaluation before training, each time as crashed: mine: "
-        in said
-    )
-    assert "my.py:11: return 0 / 0: ZeroDivisionError" in said and "unigrpo rewards check" in said
-
-
-def test_a_reward_that_fails_in_each_of_the_first_three_steps_ends_the_run(tmp_path: Path) -> None:
-    recorder, said = broken(tmp_path, scored("mine", -1), val_before_train=False, steps=9)
-    assert sorted(recorder.logged) == [1, 2]
-    assert (
-        "the reward 'mine' failed for all 24 scores of the first 3 steps, each time as crashed: mine: my.py:11" in said
-    )
-
-
-def test_so_does_one_of_a_task_beside_another_that_works(tmp_path: Path) -> None:
-    task = toy_draw_prompt(0).id.rstrip("0")
-    workers = scored("mine", -1, task=task)
-    recorder, said = broken(tmp_path, workers, val_before_train=False, steps=9)
-    assert "the reward 'mine' failed for all" in said and len(recorder.logged) >= 2
-
-
-def test_a_reward_that_worked_once_may_fail_for_long(tmp_path: Path) -> None:
-    result, recorder = run(config(tmp_path, steps=6), ToyWorkers(scored("mine", 1, 2, 3, 4)))
-    assert result.steps == 6 and recorder.ended == ["FINISHED"]
-    (tmp_path / "late").mkdir()
-    late = config(tmp_path / "late", steps=3, val_before_train=False)
-    assert run(late, ToyWorkers(scored("mine", 0, 1)))[1].ended == ["FINISHED"]  # two steps, and then it works
-
-
-def test_a_short_run_without_an_update_fails_too(tmp_path: Path) -> None:
-    for steps in (1, 2):
-        _, said = broken(tmp_path / str(steps), scored("mine", -1), val_before_train=False, steps=steps)
-        when = "the run" if steps == 1 else "all 2 steps"
-        assert f"the reward 'mine' failed for all {8 * steps} scores of {when}" in said
-    learner = LearnerConfig(engine="torch", drop_equal_groups=True, threads=1)
-    _, said = broken(tmp_path / "equal", lambda rollout: Score(1.0), learner=learner, steps=2)
-    assert "none of the 2 steps changed the weights: 0 of 16 scores failed" in said
-
-
-def test_the_commonest_cause_is_named_with_its_count(tmp_path: Path) -> None:
-    def score(rollout: Rollout) -> Score:
-        if rollout.index % 4 == 0:
-            return Score(
-                math.nan,
-                ScoreStatus.TIMEOUT,
-                detail="other: slow",
-                calls={"other": RewardCall(ScoreStatus.TIMEOUT, 0.0)},
-            )
-        return scored("mine", -1)(rollout)
-
-    _, said = broken(tmp_path, score, val_before_train=False, steps=1)
-    assert "failed for all" in said
-    one = Score(math.nan, ScoreStatus.INVALID, detail="no reward applies to this row")
-    _, said = broken(tmp_path / "none", lambda rollout: one, val_before_train=False, steps=9)
-    assert (
-        "nothing could be scored: failed for all 24 scores of the first 3 steps, each time as invalid: no reward applies"
-        in said
-    )
 
 
 def test_orchestration_is_what_is_left_of_a_step_beside_its_longest_chain() -> None:

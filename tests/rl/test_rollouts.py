@@ -14,7 +14,7 @@ from rl.config.rewards import FailureConfig, RewardsConfig
 from rl.errors import RewardError
 from rl.rollouts import Sampled, sample_groups
 from rl.types import Prompt, Rollout, Score, ScoreStatus, WeightRef
-from tests.rl.test_loop import ToyWorkers, by_content
+from tests.rl.toy_loop import ToyWorkers, by_content
 from tests.toys import toy_draw_prompt, toy_text_prompt
 
 WEIGHTS = WeightRef(1, "digest")

@@ -9,6 +9,7 @@ from benchmarks.parity.math_endings import (
     fifth_notations,
     fifth_sentences,
     fifth_values,
+    fifth_words,
     seventh_sentences,
     seventh_values,
     sixth_sentences,
@@ -23,7 +24,7 @@ _SENTENCES = {
 }
 _NEVER = {"fifth": fifth_sentences.NEVER, "sixth": sixth_sentences.NEVER, "seventh": seventh_sentences.NEVER}
 _MADE = {
-    "fifth": {**fifth_values.KINDS, **fifth_notations.KINDS},
+    "fifth": {**fifth_values.KINDS, **fifth_words.KINDS, **fifth_notations.KINDS},
     "sixth": sixth_values.KINDS,
     "seventh": seventh_values.KINDS,
 }

@@ -9,10 +9,10 @@ import urllib.parse
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
+from rl.data.rows import load_image
 from rl.errors import DataError
 from rl.types import Message, Task
 from tests.rl.data.formats import ARROW, FORMATS, prompt, prompts, write
@@ -70,7 +70,7 @@ def test_one_picture_is_taken_wherever_it_is(folder: Path, kind: str, row: dict[
     if isinstance(found.image, str):
         assert Path(found.image).name == "a.png"
     else:
-        assert found.image is not None and (found.image == (255, 0, 0)).all()
+        assert found.image is not None and (load_image(found.image, 8) == (255, 0, 0)).all()
     assert found.task is Task.UNDERSTAND and found.messages == (Message("user", "Which color?"),)
     assert "images" not in found.metadata and "a.png" not in str(found.metadata) and TEXT64 not in str(found.metadata)
 
@@ -94,7 +94,9 @@ def test_encoded_bytes_are_taken(folder: Path, kind: str, picture: bytes, place:
     else:
         row["question"] = "Which color?"
     found = prompt(folder, kind, {**row, "answer": "red"})
-    assert isinstance(found.image, np.ndarray) and (found.image[..., 0] > 240).all() and found.image[..., 1:].max() < 10
+    assert found.image == picture
+    pixels = load_image(found.image, 8)
+    assert (pixels[..., 0] > 240).all() and pixels[..., 1:].max() < 10
     assert found.messages == (Message("user", "Which color?"),) and picture not in found.metadata.values()
 
 
