@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,10 +18,12 @@ from cluster.run.objective import announce
 from cluster.run.status import StatusBoard
 from rl.config import Config, load_config, to_yaml
 from rl.evaluation import Evaluation
+from rl.health.watch import Watch, summarise
 from rl.output.tables import Screen
 from rl.protocols import Tracker
 from rl.tracking import report
 from rl.tracking.intervals import intervals
+from rl.tracking.metrics_file import read_metrics
 from rl.tracking.samples import save_rows
 from rl.tracking.trackers import Trackers, tracked
 from rl.types import Prompt
@@ -69,7 +72,8 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
         steps=result.steps,
         weights_digest=sha256(weights),
     )
-    report.finish(screen, config, {"command": "train", "train_seconds": round(result.seconds, 1), **summary})
+    health = {"health": health_of(config)} if config.health.on else {}
+    report.finish(screen, config, {"command": "train", "train_seconds": round(result.seconds, 1), **summary, **health})
     return console.OK
 
 
@@ -183,6 +187,11 @@ def _tuned(config: Config) -> Config:
     return dataclasses.replace(
         config, policy=dataclasses.replace(config.policy, path=str(config.run_dir / POLICY_FOLDER))
     )
+
+
+def health_of(config: Config) -> dict[str, Any]:
+    """What a run's metrics say of its health: see ``rl.health.watch.summarise``."""
+    return summarise(Watch.of(config.health, read_metrics(config.run_dir)))
 
 
 def _export(config: Config, weights: Mapping[str, np.ndarray]) -> Path:

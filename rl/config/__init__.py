@@ -1,6 +1,7 @@
 """The config of a run: its sections, how it is loaded, and its checks."""
 
 from rl.config.cluster import ClusterConfig
+from rl.config.health import HealthConfig
 from rl.config.learner import LearnerConfig, UniGRPOConfig
 from rl.config.load import build_config, load_config, recipe_path, settings_given, to_yaml
 from rl.config.lora import LoraConfig
@@ -25,6 +26,7 @@ __all__ = [
     "DataConfig",
     "EvaluationConfig",
     "FailureConfig",
+    "HealthConfig",
     "JudgeConfig",
     "LearnerConfig",
     "LoraConfig",

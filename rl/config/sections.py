@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rl.config.cluster import ClusterConfig
+from rl.config.health import HealthConfig
 from rl.config.learner import LearnerConfig
 from rl.config.rewards import CustomRewardConfig, JudgeConfig, RewardsConfig
 from rl.types import ImageSampling, TextSampling, ThinkDrawSampling
@@ -188,6 +189,7 @@ class Config:
     sft: SftConfig = field(default_factory=SftConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    health: HealthConfig = field(default_factory=HealthConfig)
     val_before_train: bool = True
     val_after_train: bool = True
     test_freq: int = 0
