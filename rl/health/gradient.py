@@ -32,7 +32,7 @@ def skipped_updates(history: History) -> Reading | None:
 GRADIENT = Rule(
     gradient,
     (_NORM,),
-    limit=8.0,
+    limit=20.0,
     patience=1,
     value="largest gradient norm of 10 steps, over the median of the 20 before it",
     means="single batches pull far harder than the others: a rare reward of huge scale, a damaged row, or a policy that breaks",

@@ -18,9 +18,9 @@ def identical(history: History) -> Reading | None:
 
 
 def starving(history: History) -> Reading | None:
-    """Of the reward that says least. Its sign does not matter: a reward that loses against another one is heard."""
+    """Of the reward that says least. Its sign does not matter: a reward that another one overrules is still heard."""
     values = {reward: history.last(name, _LONG) for reward, name in history.names(_SHARE).items()}
-    shares = {reward: abs(statistics.fmean(found)) for reward, found in values.items() if len(found) >= FEW}
+    shares = {reward: statistics.fmean(map(abs, found)) for reward, found in values.items() if len(found) >= FEW}
     where = min(shares, key=shares.__getitem__, default=None)
     return None if where is None else Reading(shares[where], where)
 
@@ -46,9 +46,10 @@ IDENTICAL_ROLLOUTS = Rule(
 STARVING = Rule(
     starving,
     (_SHARE,),
-    limit=0.002,
+    limit=0.01,
     below=True,
-    value="smallest mean share of the advantages' variance that one reward has, where a group's members differ in it; 20 steps",
+    value="smallest mean share of the advantages' variance, without its sign, that a reward has where a group's members differ "
+    "in it, of 20 steps",
     means="another reward of the task has so large a spread that this one decides nothing",
     do="standardise them within their groups (rewards.normalize), or change weights or rewards.curves; weight 0 if the reward is "
     "only to be recorded",

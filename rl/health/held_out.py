@@ -74,8 +74,8 @@ HACKING = Rule(
     value="fall of a held-out score below its best, and rise of the training reward since then: the smaller of both, where 1 is "
     "the 95% half-width of such a difference",
     means="the policy learns to please the training reward and gets worse at what it is judged by",
-    do="stop, and read the samples with the highest reward; go back to the best checkpoint (best_metric), mend the reward, add the "
-    "held-out judge's concern to it, or raise learner.algorithm.kl_coef",
+    do="stop, and read the samples with the highest reward; go back to the best checkpoint (best_metric), fix the reward or add "
+    "what the held-out judge asks for, or raise learner.algorithm.kl_coef",
 )
 WIDE_INTERVAL = Rule(
     wide_interval,

@@ -19,8 +19,8 @@ Is my run healthy, and if it is not, what do I do? `unigrpo train` asks the rule
 * **summary.json**: `health.checked` names the rules that had something to read, `health.sick` counts those that were sick.
 
 A rule is a function of the logged metrics alone. So a resumed run goes on with the states that it had, and rules change no bit
-of training. A rule without its metrics says nothing. A rule becomes sick after several readings in a row beyond its limit. It is
-healthy again after as many readings that are a fifth within it. So a value that swings around the limit does not change the state.
+of training. A rule without its metrics says nothing. A rule becomes sick after several readings in a row beyond its limit, and
+healthy again after as many that are a fifth within it. So a value near the limit does not change the state at each step.
 
 | setting | meaning |
 |---|---|

@@ -41,7 +41,7 @@ FIRST_RATIO = Rule(
 KL = Rule(
     kl,
     (_KL,),
-    limit=0.5,
+    limit=1.0,
     value="median KL to the reference of 10 steps, in nats a token",
     means="the policy runs away from the reference: its language and drawings are no longer those that it began with",
     do="lower learner.lr, raise learner.algorithm.kl_coef, or go back to an earlier checkpoint",
@@ -58,7 +58,7 @@ ENTROPY = Rule(
 CLIP_FRACTION = Rule(
     mean_of(_CLIPPED),
     (_CLIPPED,),
-    limit=0.2,
+    limit=0.1,
     value="mean share of tokens whose ratio is clipped, of 10 steps",
     means="one step moves the policy further than the clip allows, so that most of its later gradient is cut off",
     do="lower learner.lr or learner.algorithm.mu, or make the step's batch larger",

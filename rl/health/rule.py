@@ -78,10 +78,8 @@ class State:
         """The next state. Readings that are no number count as none."""
         if math.isnan(reading.value):
             return self
-        if self.sick:
-            other = not rule.beyond(reading.value, rule.release(limit))
-        else:
-            other = rule.beyond(reading.value, limit)
+        beyond = rule.beyond(reading.value, rule.release(limit) if self.sick else limit)
+        other = beyond != self.sick
         streak = self.streak + 1 if other else 0
         turns = streak >= rule.patience
         sick = self.sick != turns
