@@ -152,7 +152,7 @@ def reward_metrics(groups: Sequence[Group], canvas: Mapping[str, int] | None = N
     score_status/{status}         share of all scores with each status
     response_length/mean          response tokens, over all rollouts
     response_length/clip_ratio    share of rollouts that ran out of canvas
-    response_length/canvas_share  mean share of the canvas that a text answer took; only with ``canvas``
+    response_length/{task}/canvas_share  mean share of the canvas that its answers took; only with ``canvas``
     rollouts/{task}/identical     how alike a group's rollouts are: 0 all different, 1 all the same; mean over the groups
 
     A mean of nothing is absent: a failed score is never a silent 0.
@@ -168,7 +168,7 @@ def reward_metrics(groups: Sequence[Group], canvas: Mapping[str, int] | None = N
         **_status_metrics(groups),
         **_share_metrics(usable),
         **_length_metrics(rollouts),
-        **_canvas_metrics(rollouts, {group.prompt.id: (canvas or {}).get(group.prompt.task, 0) for group in groups}),
+        **_canvas_metrics(groups, canvas or {}),
         **_identical_metrics(groups),
         "frac_reward_zero_std": frac_reward_zero_std(usable),
         "frac_groups_dropped": 1 - len(usable) / len(groups),
@@ -206,10 +206,12 @@ def _share_metrics(usable: Sequence[Group]) -> dict[str, float]:
     return {name: _mean(values) for name, values in sorted(shares.items())}
 
 
-def _canvas_metrics(rollouts: Sequence[Rollout], canvas: Mapping[str, int]) -> dict[str, float]:
-    """canvas: by prompt, 0 where there is none."""
-    shares = [int(each.response_mask.sum()) / canvas[each.prompt_id] for each in rollouts if canvas[each.prompt_id]]
-    return {"response_length/canvas_share": _mean(shares)} if shares else {}
+def _canvas_metrics(groups: Sequence[Group], canvas: Mapping[str, int]) -> dict[str, float]:
+    shares: dict[str, list[float]] = defaultdict(list)
+    for group in groups:
+        if size := canvas.get(group.prompt.task):
+            shares[str(group.prompt.task)] += [int(each.response_mask.sum()) / size for each in group.rollouts]
+    return {f"response_length/{task}/canvas_share": _mean(values) for task, values in sorted(shares.items())}
 
 
 def _identical_metrics(groups: Sequence[Group]) -> dict[str, float]:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.faults.health [--out runs/health] [--only greedy ...] [--seeds 5] [--steps 40]
 
-Each run is real: the recipe ``tiny`` with smaller batches, in this process (the killed worker over Ray). What a run gave is a
-JSON in its folder, and a run that has one is not run again. Prints a table of all runs and writes ``health.json``.
+Each run is real: the recipe ``tiny`` with smaller batches, in this process (the killed worker over Ray). A run that has ended is
+not run again: the rules read its metrics. Prints a table of all runs and writes ``health.json``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from rl.tracking.metrics_file import read_metrics
 from rl.tracking.trackers import tracked
 
 REWARDS = Path(__file__).with_name("health_rewards.py")
-RESULT = "health_result.json"
+ENDED = "how_it_ended"  # in a run's folder, once it has ended
 _BASE = (
     "cluster.mode=inline", "learner.engine=torch", "learner.threads=1", "tracking.mlflow=false", "save_freq=0", "save_minutes=0",
     "tracking.samples_freq=1000", "rollout.n_samples_by_task={understand: 8, draw: 8}", "resume_mode=disable",
@@ -102,7 +102,7 @@ CASES: Mapping[str, Case] = {
     ),
     "greedy": Case("rollouts at temperature 0", ("identical_rollouts",), ("steps=6", *_TEXT, "rollout.text.temperature=0")),
     "canvas": Case(
-        "a canvas of 12 tokens for answers of 31", ("canvas", "truncated"),
+        "a canvas of 12 tokens for answers of 31", ("truncated",),
         ("steps=6", *_TEXT, "rollout.text.max_new_tokens=12", "rollout.text.block_length=6", "rollout.text.steps=2"),
     ),
     "starving": Case(
@@ -129,6 +129,11 @@ CASES: Mapping[str, Case] = {
         ("steps=36", *_TEXT, *_custom("hackable"), "learner.lr=1.5e-3", "learner.algorithm.kl_coef=0", "val_before_train=true",
          "test_freq=12", "data.val=[{source: sudoku4x4, split: val, limit: 64, args: {blanks: [4, 8]}}]"),
     ),
+    "longer": Case(
+        "a reward for length, learning rate x 10", ("canvas",),
+        ("steps=30", *_TEXT, *_custom("longer"), "learner.lr=1.5e-3", "learner.algorithm.kl_coef=0",
+         "rollout.text.max_new_tokens=54", "rollout.text.block_length=18", "rollout.text.steps=6"),
+    ),
     "killed": Case(
         "a worker that is killed in three steps", ("restarts",),
         ("steps=5", *_TEXT, "cluster.mode=ray", "cluster.rollout_workers=1", "cluster.heartbeat_s=20"), faults=_kills,
@@ -145,27 +150,25 @@ def healthy(seed: int, steps: int) -> Case:
 
 
 def run_case(name: str, case: Case, out: Path) -> dict[str, Any]:
-    """What came of one run; read where it was run before."""
+    """What the rules say of one run, which is run where it was not before."""
     config = load_config("tiny", [*_BASE, *_SICK, *case.overrides, f"name={name}", f"output_dir={out}"])
-    file = config.run_dir / RESULT
-    if file.is_file():
-        return json.loads(file.read_text("utf-8"))
-    ended = "finished"
-    with contextlib.redirect_stdout(io.StringIO()), case.hook():
-        try:
-            _train(config, case.faults() if case.faults else None)
-        except UniGRPOError as error:
-            ended = one_line(error)
+    file = config.run_dir / ENDED
+    if not file.is_file():
+        ended = "finished"
+        with contextlib.redirect_stdout(io.StringIO()), case.hook():
+            try:
+                _train(config, case.faults() if case.faults else None)
+            except UniGRPOError as error:
+                ended = one_line(error)
+        file.write_text(ended + "\n", "utf-8")
     found = summarise(Watch.of(config.health, read_metrics(config.run_dir)))
-    result = {
+    return {
         "what": case.what,
         "wanted": list(case.rules),
         "fired": found["sick"],
         "checked": found["checked"],
-        "ended": ended,
+        "ended": file.read_text("utf-8").strip(),
     }
-    file.write_text(json.dumps(result, indent=1), "utf-8")
-    return result
 
 
 def _train(config: Config, faults: FaultPlan | None) -> None:

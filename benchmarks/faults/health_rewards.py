@@ -26,6 +26,10 @@ def hackable(prompts: Sequence[str], completions: Sequence[str], **columns: obje
     return [text.count("1") / max(1, len(text)) for text in completions]
 
 
+def longer(prompts: Sequence[str], completions: Sequence[str], **columns: object) -> list[float]:
+    return [len(text) / 100 for text in completions]
+
+
 def huge(prompts: Sequence[str], completions: Sequence[str], **columns: object) -> list[float]:
     return [10_000.0 * _noise(text) for text in completions]
 

@@ -20,7 +20,7 @@ Is my run healthy, and if it is not, what do I do? `unigrpo train` asks the rule
 
 A rule is a function of the logged metrics alone. So a resumed run goes on with the states that it had, and rules change no bit
 of training. A rule without its metrics says nothing. A rule becomes sick after several readings in a row beyond its limit, and
-healthy again after as many that are a fifth within it. So a value near the limit does not change the state at each step.
+healthy again after as many that are a tenth within it. So a value near the limit does not change the state at each step.
 
 | setting | meaning |
 |---|---|

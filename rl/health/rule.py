@@ -11,7 +11,7 @@ from rl.health.history import History
 
 WINDOW = 10  # steps that a measure looks back
 FEW = 3  # values without which it says nothing
-_RELEASE = 0.8  # a rule is healthy again this far within its limit, not at it
+_RELEASE = 0.9  # a rule is healthy again this far within its limit, not at it
 
 
 @dataclass(frozen=True, slots=True)

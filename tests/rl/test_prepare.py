@@ -163,14 +163,15 @@ def test_shares_of_the_advantages_by_hand() -> None:
 
 
 def test_how_alike_rollouts_are_and_how_full_the_canvas_by_hand() -> None:
-    """Of 3 rollouts two are the same: (3 - 2) / (3 - 1). One response token of 4 and of 2; a drawing has no canvas."""
+    """Of 3 rollouts two are the same: (3 - 2) / (3 - 1). One response token of 4, and of 2; a drawing has no canvas."""
     groups = [text_group("a", score(0.0), score(1.0), score(2.0)), text_group("b", score(1.0), task=Task.UNDERSTAND)]
     other = replace(groups[0].rollouts[2], token_ids=np.array([1, 3], np.int64))
     groups[0] = replace(groups[0], rollouts=(*groups[0].rollouts[:2], other))
     metrics = reward_metrics([*groups, draw_group("c", score(1.0), score(2.0))], {"text": 4, "understand": 2})
     assert metrics["rollouts/text/identical"] == 0.5 and metrics["rollouts/understand/identical"] == 0.0
-    assert metrics["response_length/canvas_share"] == pytest.approx((3 / 4 + 1 / 2) / 4)
-    assert "response_length/canvas_share" not in reward_metrics([draw_group("c", score(1.0), score(2.0))], {"text": 4})
+    assert metrics["response_length/text/canvas_share"] == 1 / 4
+    assert metrics["response_length/understand/canvas_share"] == 1 / 2
+    assert not any("draw/canvas" in name for name in metrics)
 
 
 def test_how_each_reward_fared_by_hand() -> None:
