@@ -41,8 +41,9 @@ def test_one_line_one_tag_and_the_metrics_at_each_change() -> None:
     log(tracker, "actor/kl_loss", [0.1] * 12 + [3.0] * 20 + [0.1] * 30)
     sick, well = lines
     assert sick == (
-        "step 19  health: kl is 1.55, above 1: the policy runs away from the reference: its language and drawings are no longer "
-        "those that it began with; what helps: lower learner.lr, raise learner.algorithm.kl_coef, or go back to an earlier checkpoint"
+        "step 19  health: kl is 3, above 1: the policy runs away from the reference: its language and drawings are no longer "
+        "those that it began with; what helps: "
+        "lower learner.lr, raise learner.algorithm.kl_coef, or go back to an earlier checkpoint"
     )
     assert well.startswith("step 40  health: kl is healthy again: 0.1")
     assert inner.tags == [("health", "healthy"), ("health", "sick: kl"), ("health", "healthy")]

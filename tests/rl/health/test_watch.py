@@ -121,9 +121,8 @@ def test_a_package_whose_rule_cannot_be_loaded_costs_that_rule_alone(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(RULES._targets, "lost", "no_such_module:RULE")
-    monkeypatch.setitem(
-        RULES._targets, "mine", Rule(lambda history: Reading(history.last("x", 1)[0]), ("x",), 1.0, "x", "m", "d")
-    )
+    mine = Rule(lambda history: Reading(history.last("x", 1)[0]), ("x",), 1.0, "x", "m", "d")
+    monkeypatch.setitem(RULES._targets, "mine", mine)
     with caplog.at_level(logging.WARNING):
         rules = load_rules(CONFIG)
     assert "lost" not in rules and "no_such_module" in caplog.text
