@@ -25,6 +25,7 @@ from rl.health.watch import Watch
 from rl.protocols import Tracker
 from rl.registry import taken_names
 from rl.tracking import report
+from rl.tracking.further import load_trackers
 from rl.tracking.live_table import LiveTable
 from rl.tracking.metrics_file import read_metrics
 from rl.tracking.mlflow_store import check_store
@@ -49,6 +50,7 @@ def check_output(config: Config) -> None:
 def check_run(config: Config, command: str) -> None:
     """What ``open_run`` checks before it makes anything. Raises ConfigError."""
     _check_command(config.run_dir, command)
+    load_trackers(config.tracking.also)
     if config.tracking.mlflow:
         check_store(
             config.run_dir,
@@ -73,6 +75,7 @@ def open_run(config: Config, command: str, screen: Console, steps: int) -> Track
     except OSError as error:
         raise ConfigError(_unwritable(config, reason(error))) from error
     trackers: list[Tracker] = [file, table]
+    trackers += [make(config.run_dir, keep_until) for make in load_trackers(config.tracking.also)]
     if config.tracking.mlflow:
         trackers.append(
             MlflowTracker(

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from policies.samplers import AUTO, CACHES, CONFIDENCES, REMASKING, TEXT_SCHEDULES, UNMASKING
-from rl.config.health import check_health
 from rl.config.lora import TARGETS
 from rl.config.private import check_secrets
 from rl.config.run_name import check_name
@@ -84,7 +83,6 @@ def validate(config: Config) -> None:
     check_secrets(settings)
     flat = dict(flatten(settings))
     check_name(config.name)
-    check_health(config.health)
     for key, registry in REGISTRIES.items():
         registry.require(key, flat[key])
     for key, allowed in CHOICES.items():

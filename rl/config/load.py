@@ -19,10 +19,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rl.config.checks import flatten, validate
+from rl.config.health import check_health
 from rl.config.sections import Config
 from rl.config.wording import in_words
 from rl.errors import ConfigError, first_line
 from rl.registry import close_to
+from rl.tracking.further import check_names
 
 _CONTROL = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what YAML forbids
 
@@ -107,6 +109,8 @@ def build_config(layers: Sequence[tuple[str, DictConfig | Mapping[str, Any]]], o
         raise ConfigError(_explain("config", error)) from error
     assert isinstance(config, Config)
     validate(config)
+    check_health(config.health)
+    check_names(config.tracking.also)
     return config
 
 

@@ -153,6 +153,7 @@ class TrackingConfig:
 
     password_env  name of the environment variable with the password of a database: ``postgresql://USER@HOST/DATABASE``. A
                   server's login is MLflow's own: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD
+    also          further trackers by name: tensorboard, or one of an installed package
     """
 
     mlflow: bool = True
@@ -160,6 +161,7 @@ class TrackingConfig:
     password_env: str | None = None
     experiment: str = "unigrpo"
     samples_freq: int = 10
+    also: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
