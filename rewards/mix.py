@@ -181,10 +181,11 @@ def combine(
         reasons = "; ".join(f"{name}: {score.detail}" for name, score in weighted.items())
         detail = "no reward applies to this row" + (f" ({reasons})" if reasons else "")
         return Score(math.nan, ScoreStatus.INVALID, parts, seconds, detail, calls)
-    value = sum(weights[name] * (values or {}).get(name, score.value) for name, score in counted.items())
+    terms = {name: weights[name] * (values or {}).get(name, score.value) for name, score in counted.items()}
     wrong = any(score.status is ScoreStatus.WRONG_FORMAT for score in counted.values())
     detail = "; ".join(f"{name}: {score.detail}" for name, score in counted.items() if score.detail)
-    return Score(value, ScoreStatus.WRONG_FORMAT if wrong else ScoreStatus.OK, parts, seconds, detail, calls)
+    status = ScoreStatus.WRONG_FORMAT if wrong else ScoreStatus.OK
+    return Score(sum(terms.values()), status, parts, seconds, detail, calls, terms)
 
 
 def _specs(settings: Settings | None, custom: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:

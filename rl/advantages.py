@@ -48,6 +48,33 @@ def wd1_weights(advantages: np.ndarray) -> np.ndarray:
     return len(advantages) * (rise / rise.sum() - fall / fall.sum())
 
 
+def advantage_shares(group: Group) -> dict[str, float]:
+    """By reward: its share of the variance of the group's scores, and so of its advantages. Shares add up to 1.
+
+    The share is the covariance of the reward's term (``Score.terms``) with the score, over the score's variance: negative
+    where learning goes against the reward. A reward that all members have alike, or that one of them lacks, is left out;
+    so is everything where the scores are all equal.
+    """
+    if not scores_differ(group):
+        return {}
+    values = _values(group)
+    centred, variance = values - values.mean(), values.var()
+    shares: dict[str, float] = {}
+    for name in group.scores[0].terms:
+        if all(name in score.terms for score in group.scores):
+            term = np.array([score.terms[name] for score in group.scores], dtype=np.float64)
+            if term.std() > ZERO_STD:
+                shares[name] = float((term * centred).mean() / variance)
+    return shares
+
+
+def frac_identical(group: Group) -> float:
+    """0 where the tokens of all rollouts differ, 1 where all are the same: (G - different ones) / (G - 1)."""
+    rollouts = group.rollouts
+    different = {rollout.token_ids.tobytes() for rollout in rollouts}
+    return (len(rollouts) - len(different)) / max(1, len(rollouts) - 1)
+
+
 def best_and_worst(group: Group) -> Group:
     """The group's best rollout and its worst, in this order; of equals the first."""
     values = _values(group)

@@ -10,6 +10,7 @@ import numpy as np
 
 from rl.protocols import RunsAhead, Workers
 from rl.seeds import derive_seed
+from rl.tracking.intervals import interval
 from rl.types import Group, Prompt, Score, WeightRef
 
 
@@ -54,6 +55,7 @@ def summarise(groups: Sequence[Group]) -> dict[str, float]:
     """Means over all usable scores, by public metric name.
 
     val/{task}/score, val/{source}/score   mean value
+    val/{task}/score_ci95                  half the width of the score's 95% interval (``rl.tracking.intervals``)
     val/{task}/{part}                      mean of each reward's own value, before weighting
     val/{task}/n, val/{task}/failed        usable scores, and scores that are not
     val/{task}/failed_{status}             where there were any
@@ -67,7 +69,15 @@ def summarise(groups: Sequence[Group]) -> dict[str, float]:
             metrics |= _mean(f"val/{source}/score", (score.value for score in scores if score.usable))
     for task, scores in _by(groups, lambda group: str(group.prompt.task)).items():
         metrics |= _task_metrics(f"val/{task}", scores)
-    return metrics
+    return metrics | _widths(groups)
+
+
+def _widths(groups: Sequence[Group]) -> dict[str, float]:
+    by_task: dict[str, list[list[float]]] = defaultdict(list)
+    for group in groups:
+        by_task[str(group.prompt.task)].append([score.value for score in group.scores if score.usable])
+    found = {f"val/{task}/score_ci95": interval(by_prompt) for task, by_prompt in by_task.items()}
+    return {name: (one.high - one.low) / 2 for name, one in found.items() if one is not None}
 
 
 def _task_metrics(name: str, scores: Sequence[Score]) -> dict[str, float]:

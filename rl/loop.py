@@ -19,7 +19,7 @@ from rl.checkpoints.save_timer import SaveTimer
 from rl.config import Config
 from rl.errors import CheckpointError, LearnerLostError
 from rl.evaluation import evaluate, evaluation_seed
-from rl.prepare import prepare, reward_metrics
+from rl.prepare import canvases, prepare, reward_metrics
 from rl.protocols import Checkpoints, Learner, Prompts, RunsAhead, Tracker, Workers
 from rl.rollouts import GroupSource, StepByStep
 from rl.stop import Stop, StopRequested
@@ -97,10 +97,10 @@ def train(parts: Parts, stop: Stop | None = None, now: Callable[[], float] = tim
             raise KeyboardInterrupt from None
 
 
-def _in_a_moment(work: Callable[[Sequence[Group]], dict[str, float]], groups: Sequence[Group]) -> dict[str, float]:
-    """Delayed by 10 ms, so that serialising the batch for the learner does not contend for the GIL."""
+def _in_a_moment(groups: Sequence[Group], canvas: Mapping[str, int]) -> dict[str, float]:
+    """Numbers about the groups. Delayed by 10 ms, so that serialising the batch for the learner does not contend for the GIL."""
     time.sleep(HEAD_START_S)
-    return work(groups)
+    return reward_metrics(groups, canvas)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,9 @@ class _Run(Parts):
         groups = sampled.groups
         self.failures.tell(groups)
         batch = prepare(sampled.chosen, self.config, at.step, weight_version=weights.version)
-        rewarded = self.aside.submit(_in_a_moment, reward_metrics, groups)  # the learner is waited for in any case
+        rewarded = self.aside.submit(
+            _in_a_moment, groups, canvases(self.config)
+        )  # the learner is waited for in any case
         report = self.learner.update(batch)
         self.failures.count_update(report.updated)
         with clock("timing_s/update_weights"):

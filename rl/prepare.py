@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from rl.advantages import best_and_worst, frac_reward_zero_std, group_advantages, scores_differ
+from rl.advantages import (
+    advantage_shares,
+    best_and_worst,
+    frac_identical,
+    frac_reward_zero_std,
+    group_advantages,
+    scores_differ,
+)
 from rl.config import Config, LearnerConfig, UniGRPOConfig
 from rl.config.rewards import FailureConfig
 from rl.errors import RewardError
@@ -16,7 +23,7 @@ from rl.objectives import OBJECTIVES
 from rl.objectives.normalizers import NORMALIZERS
 from rl.registry import resolve
 from rl.seeds import SeedPath, derive_seed
-from rl.types import Group, MaskDraw, RewardCall, Rollout, RolloutStatus, ScoreStatus, TrainBatch
+from rl.types import Group, MaskDraw, RewardCall, Rollout, RolloutStatus, ScoreStatus, Task, TrainBatch
 
 FAILURES = (ScoreStatus.TIMEOUT, ScoreStatus.CRASHED, ScoreStatus.INVALID)
 
@@ -125,12 +132,19 @@ def group_mask_draws(group: Group, algorithm: UniGRPOConfig, seed: int, step: in
     ]
 
 
-def reward_metrics(groups: Sequence[Group]) -> dict[str, float]:
-    """Numbers about one step's rollouts and scores, by public metric name.
+def canvases(config: Config) -> dict[str, int]:
+    """By task that is answered in text: the tokens that a training rollout may take."""
+    return {task: getattr(config.rollout, task).max_new_tokens for task in (Task.TEXT, Task.UNDERSTAND)}
+
+
+def reward_metrics(groups: Sequence[Group], canvas: Mapping[str, int] | None = None) -> dict[str, float]:
+    """Numbers about one step's rollouts and scores, by public metric name. canvas: see ``canvases``.
 
     critic/rewards/mean|max|min   over the rollouts of usable groups: what the step learns from
     rewards/{task}/mean           the same, by task
     rewards/{name}/mean|std       each reward's own value before weighting, over all usable scores
+    rewards/{task}/{name}/advantage_share  a reward's mean share of the advantages' variance, over the usable groups whose
+                                  members differ in it; where a task has several weighted rewards
     rewards/{name}/{status}_rate  share of a reward's items that failed: timeout, crashed, invalid
     timing_s/rewards/{name}/{what} seconds an item: p50 and p99; total: of all items, whether or not anything waited
     frac_reward_zero_std          share of the usable groups whose scores are all equal
@@ -138,6 +152,8 @@ def reward_metrics(groups: Sequence[Group]) -> dict[str, float]:
     score_status/{status}         share of all scores with each status
     response_length/mean          response tokens, over all rollouts
     response_length/clip_ratio    share of rollouts that ran out of canvas
+    response_length/{task}/canvas_share  mean share of the canvas that its answers took; only with ``canvas``
+    rollouts/{task}/identical     how alike a group's rollouts are: 0 all different, 1 all the same; mean over the groups
 
     A mean of nothing is absent: a failed score is never a silent 0.
     """
@@ -150,7 +166,10 @@ def reward_metrics(groups: Sequence[Group]) -> dict[str, float]:
         **_part_metrics(groups),
         **_call_metrics(groups),
         **_status_metrics(groups),
+        **_share_metrics(usable),
         **_length_metrics(rollouts),
+        **_canvas_metrics(groups, canvas or {}),
+        **_identical_metrics(groups),
         "frac_reward_zero_std": frac_reward_zero_std(usable),
         "frac_groups_dropped": 1 - len(usable) / len(groups),
     }
@@ -176,6 +195,30 @@ def _part_metrics(groups: Sequence[Group]) -> dict[str, float]:
                 parts[name].append(value)
     means = {f"rewards/{name}/mean": _mean(values) for name, values in sorted(parts.items())}
     return means | {f"rewards/{name}/std": float(np.std(values)) for name, values in sorted(parts.items())}
+
+
+def _share_metrics(usable: Sequence[Group]) -> dict[str, float]:
+    shares: dict[str, list[float]] = defaultdict(list)
+    for group in usable:
+        if len(group.scores[0].terms) > 1:
+            for name, share in advantage_shares(group).items():
+                shares[f"rewards/{group.prompt.task}/{name}/advantage_share"].append(share)
+    return {name: _mean(values) for name, values in sorted(shares.items())}
+
+
+def _canvas_metrics(groups: Sequence[Group], canvas: Mapping[str, int]) -> dict[str, float]:
+    shares: dict[str, list[float]] = defaultdict(list)
+    for group in groups:
+        if size := canvas.get(group.prompt.task):
+            shares[str(group.prompt.task)] += [int(each.response_mask.sum()) / size for each in group.rollouts]
+    return {f"response_length/{task}/canvas_share": _mean(values) for task, values in sorted(shares.items())}
+
+
+def _identical_metrics(groups: Sequence[Group]) -> dict[str, float]:
+    by_task: dict[str, list[float]] = defaultdict(list)
+    for group in groups:
+        by_task[str(group.prompt.task)].append(frac_identical(group))
+    return {f"rollouts/{task}/identical": _mean(values) for task, values in sorted(by_task.items())}
 
 
 def _call_metrics(groups: Sequence[Group]) -> dict[str, float]:

@@ -109,6 +109,10 @@ class Tracker(Protocol):
         """What the run does now, for the person in front of it. Example: ``evaluating before training``."""
         ...
 
+    def tag(self, name: str, value: str) -> None:
+        """A word about the run as a whole, which a later one of this name replaces. Example: ``health``, ``sick: kl``."""
+        ...
+
     def close(self, status: str) -> None: ...
 
 

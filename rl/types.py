@@ -249,6 +249,7 @@ class Score:
     value is NaN unless the status is OK or WRONG_FORMAT: a failure is never a silent 0.
     parts holds each reward's own value before weighting; detail says in one line why a score failed.
     calls says of each reward of a mix how it ended and how long it took, also where its weight is 0.
+    terms holds what each weighted reward of a mix adds to value: their sum is value.
     """
 
     value: float
@@ -257,6 +258,7 @@ class Score:
     seconds: float = 0.0
     detail: str = ""
     calls: Mapping[str, RewardCall] = field(default_factory=dict)
+    terms: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def usable(self) -> bool:

@@ -75,6 +75,9 @@ class Meter:
     def phase(self, text: str) -> None:
         self._began = time.process_time() if text == "training" else None
 
+    def tag(self, name: str, value: str) -> None:
+        """Not kept."""
+
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         if self._began is None:
             return

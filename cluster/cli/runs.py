@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +25,11 @@ from cluster.run.status import StatusBoard
 from policies.files.parts import Part
 from rl.config import Config, LoraConfig, to_yaml
 from rl.evaluation import Evaluation
+from rl.health.watch import Watch, summarise
 from rl.output.tables import Screen
 from rl.protocols import Tracker
 from rl.tracking import report
+from rl.tracking.metrics_file import read_metrics
 from rl.tracking.trackers import Trackers, tracked
 from rl.types import Prompt
 
@@ -76,7 +79,8 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
         steps=result.steps,
         weights_digest=sha256(weights),
     )
-    facts = {**_from_hub(config), **provenance(config, inputs.val)}
+    health = {"health": health_of(config)} if config.health.on else {}
+    facts = {**_from_hub(config), **provenance(config, inputs.val), **health}
     report.finish(screen, config, {"command": "train", "train_seconds": round(result.seconds, 1), **summary, **facts})
     return console.OK
 
@@ -202,6 +206,11 @@ def _tuned(config: Config) -> Config:
     return dataclasses.replace(
         config, policy=dataclasses.replace(config.policy, path=str(config.run_dir / POLICY_FOLDER))
     )
+
+
+def health_of(config: Config) -> dict[str, Any]:
+    """What a run's metrics say of its health: see ``rl.health.watch.summarise``."""
+    return summarise(Watch.of(config.health, read_metrics(config.run_dir)))
 
 
 def _export(config: Config, weights: Mapping[str, np.ndarray]) -> Path:

@@ -20,10 +20,14 @@ from rl.checkpoints.manifest import MANIFEST
 from rl.config import Config, load_config, to_yaml
 from rl.config.flat import flatten
 from rl.errors import ConfigError, UniGRPOError
+from rl.health.tracker import HealthTracker
+from rl.health.watch import Watch
 from rl.protocols import Tracker
 from rl.registry import taken_names
 from rl.tracking import report
+from rl.tracking.further import load_trackers
 from rl.tracking.live_table import LiveTable
+from rl.tracking.metrics_file import read_metrics
 from rl.tracking.mlflow_store import check_store
 from rl.tracking.trackers import JsonlTracker, MlflowTracker, Trackers
 
@@ -46,6 +50,7 @@ def check_output(config: Config) -> None:
 def check_run(config: Config, command: str) -> None:
     """What ``open_run`` checks before it makes anything. Raises ConfigError."""
     _check_command(config.run_dir, command)
+    load_trackers(config.tracking.also)
     if config.tracking.mlflow:
         check_store(
             config.run_dir,
@@ -66,9 +71,11 @@ def open_run(config: Config, command: str, screen: Console, steps: int) -> Track
     check_run(config, command)
     keep_until = _history(config) if command in ("train", "sft") else -1.0
     try:
-        trackers = _make_folder(config, command, screen, steps, keep_until)
+        file, table = _make_folder(config, command, screen, steps, keep_until)
     except OSError as error:
         raise ConfigError(_unwritable(config, reason(error))) from error
+    trackers: list[Tracker] = [file, table]
+    trackers += [make(config.run_dir, keep_until) for make in load_trackers(config.tracking.also)]
     if config.tracking.mlflow:
         trackers.append(
             MlflowTracker(
@@ -81,10 +88,15 @@ def open_run(config: Config, command: str, screen: Console, steps: int) -> Track
                 resume=math.isinf(keep_until),
             )
         )
-    return Trackers(*trackers)
+    if command != "train" or not config.health.on:
+        return Trackers(*trackers)
+    watch = Watch.of(config.health, read_metrics(config.run_dir))  # after the file has set aside what is not this run's
+    return Trackers(HealthTracker(Trackers(*trackers), watch, table.note))
 
 
-def _make_folder(config: Config, command: str, screen: Console, steps: int, keep_until: float) -> list[Tracker]:
+def _make_folder(
+    config: Config, command: str, screen: Console, steps: int, keep_until: float
+) -> tuple[JsonlTracker, LiveTable]:
     """The folder's own trackers. Raises OSError, or ConfigError where another process works in it."""
     run_dir = config.run_dir
     lock_folder(run_dir)
@@ -94,7 +106,7 @@ def _make_folder(config: Config, command: str, screen: Console, steps: int, keep
     _log.info("unigrpo %s: %s", command, run_dir.absolute())
     for line in taken_names():
         _log.warning("%s", line)
-    trackers: list[Tracker] = [JsonlTracker(run_dir, keep_until=keep_until), LiveTable(steps, console=screen)]
+    trackers = JsonlTracker(run_dir, keep_until=keep_until), LiveTable(steps, console=screen)
     (run_dir / COMMAND_FILE).write_text(command + "\n", "utf-8")
     (run_dir / CONFIG_FILE).write_text(to_yaml(config), "utf-8")
     (run_dir / report.SUMMARY_FILE).unlink(missing_ok=True)

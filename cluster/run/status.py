@@ -105,6 +105,9 @@ class StatusBoard:
     def phase(self, text: str) -> None:
         self._phase = text
 
+    def tag(self, name: str, value: str) -> None:
+        """Not of interest here."""
+
     def close(self, status: str) -> None:
         self._closing.set()
         if self._thread.is_alive():

@@ -34,8 +34,8 @@ _UNFINISHED = ".unfinished_"
 _NAME = re.compile(r"global_step_(\d+)")
 # Settings that do not change what a step computes.
 _WITHOUT_EFFECT = frozenset(
-    "name output_dir steps cluster tracking val_before_train val_after_train test_freq save_freq save_minutes keep_checkpoints "
-    "resume_mode resume_path best_metric best_mode keep_best".split()
+    "name output_dir steps cluster tracking health val_before_train val_after_train test_freq save_freq save_minutes "
+    "keep_checkpoints resume_mode resume_path best_metric best_mode keep_best".split()
 )
 
 

@@ -1,6 +1,7 @@
 """The config of a run: its sections, how it is loaded, and its checks."""
 
 from rl.config.cluster import ClusterConfig
+from rl.config.health import HealthConfig
 from rl.config.layers import Layer, Origin, origins, value_of
 from rl.config.learner import LearnerConfig, UniGRPOConfig
 from rl.config.load import build_config, layers_of, load_config, merge, settings_given, to_yaml
@@ -27,6 +28,7 @@ __all__ = [
     "DataConfig",
     "EvaluationConfig",
     "FailureConfig",
+    "HealthConfig",
     "JudgeConfig",
     "Layer",
     "LearnerConfig",

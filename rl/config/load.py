@@ -16,12 +16,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rl.config.checks import validate
 from rl.config.flat import flatten
+from rl.config.health import check_health
 from rl.config.layers import Layer, Origin
 from rl.config.recipes import recipe_layers
 from rl.config.sections import Config
 from rl.config.wording import in_words
 from rl.errors import ConfigError, first_line
 from rl.registry import close_to
+from rl.tracking.further import check_names
 
 Family = Callable[[Sequence[Layer]], Layer | None]  # what the policy's family adds below the layers of recipe and user
 
@@ -84,6 +86,8 @@ def merge(layers: Sequence[Layer]) -> Config:
         raise ConfigError(_explain("config", error)) from error
     assert isinstance(config, Config)
     validate(config)
+    check_health(config.health)
+    check_names(config.tracking.also)
     return config
 
 

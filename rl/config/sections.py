@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rl.config.cluster import ClusterConfig
+from rl.config.health import HealthConfig
 from rl.config.learner import LearnerConfig
 from rl.config.rewards import CustomRewardConfig, JudgeConfig, RewardsConfig
 from rl.types import ImageSampling, TextSampling, ThinkDrawSampling
@@ -197,6 +198,7 @@ class TrackingConfig:
     samples_freq  steps between tables of samples
     password_env  name of the environment variable with the password of a database: ``postgresql://USER@HOST/DATABASE``. A
                   server's login is MLflow's own: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD
+    also          further trackers by name: tensorboard, or one of an installed package
     """
 
     mlflow: bool = True
@@ -204,6 +206,7 @@ class TrackingConfig:
     password_env: str | None = None
     experiment: str = "unigrpo"
     samples_freq: int = 10
+    also: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -242,6 +245,7 @@ class Config:
     sft: SftConfig = field(default_factory=SftConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    health: HealthConfig = field(default_factory=HealthConfig)
     val_before_train: bool = True
     val_after_train: bool = True
     test_freq: int = 0

@@ -79,6 +79,13 @@ class LiveTable:
     def samples(self, step: int, groups: Sequence[Group], name: str) -> None:
         """Texts and pictures go where they can be looked at."""
 
+    def tag(self, name: str, value: str) -> None:
+        """Whoever sets a tag says it in a ``note`` as well."""
+
+    def note(self, text: str) -> None:
+        """A line for the log and the person in front of the run, above the table."""
+        self._tell(text, always=True)
+
     def close(self, status: str) -> None:
         self._phase, self._closed = status.lower(), True
         if self._live is not None:

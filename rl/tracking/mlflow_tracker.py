@@ -65,11 +65,17 @@ class _Sheet:
 
 
 @dataclass(frozen=True, slots=True)
+class _Tag:
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Close:
     status: str
 
 
-_Event = _Metrics | _Table | _Sheet | _Close
+_Event = _Metrics | _Table | _Sheet | _Tag | _Close
 
 
 class MlflowTracker:
@@ -125,6 +131,9 @@ class MlflowTracker:
 
     def phase(self, text: str) -> None:
         """Phases are for the person in front of the run."""
+
+    def tag(self, name: str, value: str) -> None:
+        self._queue.put(_Tag(clean_name(name), value))
 
     def close(self, status: str) -> None:
         """Write what is queued and end the run as FINISHED, FAILED or KILLED. Only the first call counts."""
@@ -210,6 +219,8 @@ class _Run:
                 self._once(f"{event.name}_texts-{event.step:06d}", lambda stem: self._write_table(event, stem))
             case _Sheet():
                 self._once(f"{event.name}_drawings-{event.step:06d}", lambda stem: self._write_sheet(event))
+            case _Tag():
+                self._client.set_tag(self.run_id, event.name, event.value)
             case _Close():
                 self._client.set_terminated(self.run_id, event.status)
 
@@ -366,7 +377,7 @@ def _is_permanent(error: Exception) -> bool:
 
 def _label(event: _Event) -> str:
     kind = type(event).__name__.strip("_").lower()
-    return kind if isinstance(event, _Close) else f"{kind} of step {event.step}"
+    return kind if isinstance(event, _Close | _Tag) else f"{kind} of step {event.step}"
 
 
 def _told(error: Exception) -> str:

@@ -30,7 +30,7 @@ from rl.types import Task
 
 SUMMARY_FILE, CURVES_FILE, DRAWINGS_FILE = "summary.json", "curves.png", "drawings.png"
 _TITLE = "Held-out sets: scores in percent, other rewards on their own scale"
-_COUNTS = ("n", "failed")
+_COUNTS = ("n", "failed", "score_ci95")
 _METHODS = {
     WILSON: "Wilson's, for scores of 0 and 1",
     NORMAL: "normal, prompts being independent of each other",

@@ -61,6 +61,9 @@ class Trackers:
     def phase(self, text: str) -> None:
         self._each("phase", text)
 
+    def tag(self, name: str, value: str) -> None:
+        self._each("tag", name, value)
+
     def close(self, status: str) -> None:
         if not self._closed:
             self._closed = True
@@ -105,6 +108,9 @@ class JsonlTracker:
 
     def phase(self, text: str) -> None:
         """Phases are for the person in front of the run; the file has no use for them."""
+
+    def tag(self, name: str, value: str) -> None:
+        """What tags say can be made from the metrics."""
 
     def close(self, status: str) -> None:
         self._flush()

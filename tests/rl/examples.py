@@ -65,6 +65,8 @@ class Recorder:
 
     def phase(self, text: str) -> None: ...
 
+    def tag(self, name: str, value: str) -> None: ...
+
     def close(self, status: str) -> None:
         self.ended.append(status)
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rl.advantages import advantage_shares
 from rl.config import Config, LearnerConfig, UniGRPOConfig
 from rl.masking import mask_pattern
 from rl.prepare import prepare, reward_metrics
-from rl.types import Group, RewardCall, RolloutStatus, ScoreStatus, Task
+from rl.types import Group, RewardCall, RolloutStatus, Score, ScoreStatus, Task
 from tests.rl.examples import draw_group, failed, score, text_group
 
 CONFIG = Config(seed=5, learner=LearnerConfig(algorithm=UniGRPOConfig(mu=3)))
@@ -130,10 +131,47 @@ def test_reward_metrics_by_hand() -> None:
         "score_status/invalid": 0.0,
         "response_length/mean": 1.0,
         "response_length/clip_ratio": 1 / 6,
+        "rollouts/text/identical": 1.0,
+        "rollouts/understand/identical": 1.0,
+        "rollouts/draw/identical": 1.0,
         "frac_reward_zero_std": 0.5,
         "frac_groups_dropped": 1 / 3,
     }
     assert metrics == pytest.approx(expected)
+
+
+def test_shares_of_the_advantages_by_hand() -> None:
+    """Terms 0, 3 and 1, 1 have sums 1, 4: the first has all of the variance. Terms 0, 3 and 1, 0 have sums 1, 3: centred -1, 1,
+    variance 1; covariances 1.5 and -0.5."""
+
+    def mixed(**terms: float) -> Score:
+        return replace(score(sum(terms.values())), terms=terms)
+
+    alike = text_group("a", mixed(big=0.0, small=1.0), mixed(big=3.0, small=1.0))
+    against = text_group("b", mixed(big=0.0, small=1.0), mixed(big=3.0, small=0.0))
+    equal = text_group("c", mixed(big=1.0, small=0.0), mixed(big=0.0, small=1.0))
+    lacking = text_group("d", mixed(big=1.0), mixed(big=0.0, small=2.0))
+    assert advantage_shares(alike) == pytest.approx({"big": 1.0})
+    assert advantage_shares(against) == pytest.approx({"big": 1.5, "small": -0.5})
+    assert advantage_shares(equal) == {}
+    assert advantage_shares(lacking) == pytest.approx({"big": -1.0})
+    metrics = reward_metrics([alike, against, equal])
+    assert metrics["rewards/text/big/advantage_share"] == pytest.approx(1.25)
+    assert metrics["rewards/text/small/advantage_share"] == pytest.approx(-0.5)
+    alone = reward_metrics([draw_group("e", mixed(clip=1.0), mixed(clip=2.0))])
+    assert not any("advantage_share" in name for name in alone), "a reward without another has all"
+
+
+def test_how_alike_rollouts_are_and_how_full_the_canvas_by_hand() -> None:
+    """Of 3 rollouts two are the same: (3 - 2) / (3 - 1). One response token of 4, and of 2; a drawing has no canvas."""
+    groups = [text_group("a", score(0.0), score(1.0), score(2.0)), text_group("b", score(1.0), task=Task.UNDERSTAND)]
+    other = replace(groups[0].rollouts[2], token_ids=np.array([1, 3], np.int64))
+    groups[0] = replace(groups[0], rollouts=(*groups[0].rollouts[:2], other))
+    metrics = reward_metrics([*groups, draw_group("c", score(1.0), score(2.0))], {"text": 4, "understand": 2})
+    assert metrics["rollouts/text/identical"] == 0.5 and metrics["rollouts/understand/identical"] == 0.0
+    assert metrics["response_length/text/canvas_share"] == 1 / 4
+    assert metrics["response_length/understand/canvas_share"] == 1 / 2
+    assert not any("draw/canvas" in name for name in metrics)
 
 
 def test_how_each_reward_fared_by_hand() -> None:

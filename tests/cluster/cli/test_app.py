@@ -216,8 +216,12 @@ def test_train_leaves_a_summary_pictures_a_policy_and_a_finished_mlflow_run(fini
         assert (run_dir / name).is_file(), name
     assert "mlflow ui --backend-store-uri sqlite:///" in result.stdout
     assert "draw (composition)" in result.stdout and "step 2/2" in result.stdout
+    assert {"first_ratio", "skipped_updates", "wide_interval"} <= set(summary["health"]["checked"])
+    sick = sorted(name for name, one in summary["health"]["sick"].items() if one["at_end"])
     run = mlflow_run(run_dir)
     assert run.info.status == "FINISHED"
+    assert run.data.tags["health"] == (f"sick: {', '.join(sick)}" if sick else "healthy")
+    assert run.data.metrics["health/wide_interval"] == float("wide_interval" in sick)
     assert run.data.params["learner.algorithm.mu"] == "2"
     assert {"val/text/score", "val/draw/composition", "actor/kl_loss", "critic/rewards/mean"} <= run.data.metrics.keys()
 

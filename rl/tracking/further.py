@@ -1,0 +1,30 @@
+"""Trackers beside MLflow and the run's folder, by name: ``tracking.also``. A package brings one by an entry point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rl.protocols import Tracker
+from rl.registry import Registry, Takes
+
+MakeTracker = Callable[[Path, float], Tracker]
+"""(the run's folder, the last step of an earlier process that belongs to this run; below 0: none, inf: all) -> its tracker."""
+
+TRACKERS: Registry[MakeTracker] = Registry(
+    "tracker",
+    {"tensorboard": "rl.tracking.tensorboard:TensorBoardTracker"},
+    group="unigrpo.trackers",
+    member=Takes(2),
+)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises ConfigError."""
+    for name in names:
+        TRACKERS.require("tracking.also", name)
+
+
+def load_trackers(names: Sequence[str]) -> list[MakeTracker]:
+    """Raises ConfigError for one whose package is not on this machine."""
+    return [TRACKERS[name] for name in names]
