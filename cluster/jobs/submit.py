@@ -134,11 +134,11 @@ def welcome(config: Config, address: str, job_id: str) -> str:
 
 
 def mlflow_link(config: Config) -> str:
-    """The tracking server, or the store in the run folder."""
+    """The tracking server, or the store in the output folder."""
     if not config.tracking.mlflow:
         return "off (tracking.mlflow=false)"
     if config.tracking.uri is None:
-        return f"{config.run_dir}/mlflow.db (on the cluster; tracking.uri=http://... for a server)"
+        return f"{config.output_dir}/mlflow.db (on the cluster; tracking.uri=http://... for a server)"
     return without_login(config.tracking.uri)
 
 

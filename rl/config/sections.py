@@ -148,10 +148,13 @@ class SftConfig:
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """uri: an MLflow server; null keeps a SQLite store in the run folder. samples_freq: steps between sample tables.
+    """uri: an MLflow server; null keeps a SQLite store in output_dir, which all its runs share. samples_freq: steps between
+    sample tables.
 
     password_env  name of the environment variable with the password of a database: ``postgresql://USER@HOST/DATABASE``. A
                   server's login is MLflow's own: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD
+    traces        groups of a step, and prompts of an evaluation, whose rollouts become MLflow traces; 0 is off
+    machine_s     seconds between two readings of what a node does (processor, memory, GPUs); 0 is off
     """
 
     mlflow: bool = True
@@ -159,6 +162,8 @@ class TrackingConfig:
     password_env: str | None = None
     experiment: str = "unigrpo"
     samples_freq: int = 10
+    traces: int = 2
+    machine_s: float = 10.0
 
 
 @dataclass(frozen=True)

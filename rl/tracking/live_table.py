@@ -79,6 +79,8 @@ class LiveTable:
     def samples(self, step: int, groups: Sequence[Group], name: str) -> None:
         """Texts and pictures go where they can be looked at."""
 
+    def rollouts(self, step: int, groups: Sequence[Group]) -> None: ...
+
     def close(self, status: str) -> None:
         self._phase, self._closed = status.lower(), True
         if self._live is not None:

@@ -58,6 +58,17 @@ class Trackers:
     def samples(self, step: int, groups: Sequence[Group], name: str) -> None:
         self._each("samples", step, groups, name)
 
+    def rollouts(self, step: int, groups: Sequence[Group]) -> None:
+        self._each("rollouts", step, groups)
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Tags of the run, for trackers that have such."""
+        self._each("tags", values)
+
+    def attach(self, files: Sequence[Path]) -> None:
+        """Files of a run that has ended, for trackers that keep such."""
+        self._each("attach", files)
+
     def phase(self, text: str) -> None:
         self._each("phase", text)
 
@@ -69,7 +80,8 @@ class Trackers:
     def _each(self, method: str, *args: object) -> None:
         for index, tracker in enumerate(self._trackers):
             try:
-                getattr(tracker, method)(*args)
+                if (call := getattr(tracker, method, None)) is not None:  # a tracker need not have all of them
+                    call(*args)
             except Exception as error:
                 if index not in self._complained:
                     self._complained.add(index)
@@ -102,6 +114,9 @@ class JsonlTracker:
 
     def samples(self, step: int, groups: Sequence[Group], name: str) -> None:
         save_samples(self._samples / f"{name}-{step:06d}", groups)
+
+    def rollouts(self, step: int, groups: Sequence[Group]) -> None:
+        """Every rollout would be gigabytes."""
 
     def phase(self, text: str) -> None:
         """Phases are for the person in front of the run; the file has no use for them."""

@@ -63,6 +63,8 @@ class Recorder:
     def samples(self, step: int, groups: Sequence[Group], name: str) -> None:
         self.shown.append((step, name))
 
+    def rollouts(self, step: int, groups: Sequence[Group]) -> None: ...
+
     def phase(self, text: str) -> None: ...
 
     def close(self, status: str) -> None:

@@ -82,7 +82,7 @@ REFUSED = {
     "gs://b": "no scheme 'gs'",
     "oracle://u@h/d": "no scheme 'oracle'",
     ":5000": "http://HOST:PORT of a server",
-    "none": "null for a store in the run folder",
+    "none": "null for a store in output_dir",
     "http://h:5000\t": "without blanks",
     "postgresql:/x": "postgresql://USER@HOST/DATABASE",
 }
