@@ -12,6 +12,7 @@ import numpy as np
 from cluster import console
 from cluster.cli.dry_run import dry_run
 from cluster.run import cache_gate, preflight
+from cluster.run.about import about
 from cluster.run.folder import already_finished, check_output, open_run
 from cluster.run.objective import announce
 from cluster.run.status import StatusBoard
@@ -42,7 +43,9 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     if dry:
         return dry_run(config, "train", inputs)
     board = StatusBoard(config)
-    with tracked(Trackers(open_run(config, "train", screen, config.steps), board)) as tracker:
+    with tracked(
+        Trackers(open_run(config, about(config, "train", recipe, inputs), screen, config.steps), board)
+    ) as tracker:
         announce(screen, config, inputs.train)
         tracker.phase(_starting(config))
         from cluster.run.session import session
@@ -69,7 +72,8 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
         steps=result.steps,
         weights_digest=sha256(weights),
     )
-    report.finish(screen, config, {"command": "train", "train_seconds": round(result.seconds, 1), **summary})
+    files = report.finish(screen, config, {"command": "train", "train_seconds": round(result.seconds, 1), **summary})
+    tracker.attach(files)
     return console.OK
 
 
@@ -91,13 +95,13 @@ def sft(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     if dry:
         return dry_run(config, "sft", inputs)
     steps = config.sft.steps
-    with tracked(open_run(config, "sft", screen, steps)) as tracker:
+    with tracked(open_run(config, about(config, "sft", recipe, inputs), screen, steps)) as tracker:
         before, digest = _fine_tune(config, inputs, tracker)
         after = _held_out(_tuned(config), inputs.val, tracker, steps)[0].metrics if config.val_after_train else {}
     summary = report.summarise(
         config, before, after, seconds=time.monotonic() - began, steps=steps, weights_digest=digest
     )
-    report.finish(screen, config, {"command": "sft", **summary})
+    tracker.attach(report.finish(screen, config, {"command": "sft", **summary}))
     return console.OK
 
 
@@ -111,12 +115,12 @@ def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     inputs = preflight.check(config, needs_train=False, needs_val=True)
     if dry:
         return dry_run(config, "eval", inputs)
-    with tracked(open_run(config, "eval", screen, 0)) as tracker:
+    with tracked(open_run(config, about(config, "eval", recipe, inputs), screen, 0)) as tracker:
         evaluation, digest = _held_out(config, inputs.val, tracker, 0)
     rows, metrics, seconds = save_rows(config.run_dir, evaluation.groups), evaluation.metrics, time.monotonic() - began
     sure = intervals(evaluation.groups)
     summary = report.summarise(config, metrics, metrics, seconds=seconds, steps=0, weights_digest=digest, sure=sure)
-    report.finish(screen, config, {"command": "eval", "note": SAME_TWICE, **summary}, rows)
+    tracker.attach(report.finish(screen, config, {"command": "eval", "note": SAME_TWICE, **summary}, rows))
     return console.OK
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from rl.protocols import Tracker
 from rl.tracking.metrics_file import METRICS_FILE, SAMPLES_FOLDER, set_aside
@@ -24,11 +25,13 @@ __all__ = ["FAILED", "FINISHED", "KILLED", "JsonlTracker", "MlflowTracker", "Tra
 
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 
+T = TypeVar("T", bound=Tracker)
+
 _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def tracked(tracker: Tracker) -> Iterator[Tracker]:
+def tracked(tracker: T) -> Iterator[T]:
     """Closes the tracker with the status that the block ends in: FINISHED, FAILED, or KILLED on Ctrl-C and SIGTERM."""
     status = FAILED
     try:

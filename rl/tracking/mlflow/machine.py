@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import platform
 import re
 import socket
@@ -41,8 +42,7 @@ class Node:
 def _gpus() -> list[Any]:
     """Handles of the GPUs; none where there is no driver, or no library that asks it."""
     try:
-        import pynvml
-
+        pynvml = importlib.import_module("pynvml")
         pynvml.nvmlInit()
         return [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
     except Exception:  # the library has an error class a cause; without GPUs there is nothing to show
@@ -50,8 +50,7 @@ def _gpus() -> list[Any]:
 
 
 def _gpu(handle: Any) -> dict[str, float]:
-    import pynvml
-
+    pynvml = importlib.import_module("pynvml")
     try:
         memory, rates = pynvml.nvmlDeviceGetMemoryInfo(handle), pynvml.nvmlDeviceGetUtilizationRates(handle)
         return {

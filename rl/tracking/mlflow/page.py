@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import getpass
 import hashlib
 import importlib.metadata
 import json
@@ -19,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rl.config import Config
 from rl.config.checks import flatten
 from rl.output.secrets import redact
@@ -32,7 +35,7 @@ _ALWAYS = ("seed", "policy.path", "steps", "learner.lr", "rollout.batch_size", "
 _VERBS = {"train": "Post-trains", "sft": "Fine-tunes", "eval": "Evaluates"}
 _LOOK = """1. **Model metrics**: groups are in the order of the questions: held-out scores, rewards, health, policy, speed.
 2. **Traces**: what the policy wrote and drew, and how each reward judged it. A filter such as `format = 0` finds failures.
-3. **Artifacts**: `samples/followed_*.json` have the same held-out prompts over time; `images/` the drawings; `log`, `config.yaml`.
+3. **Artifacts**: `samples/followed_*.json` have the same held-out prompts over time; `images/` the drawings; the `log`.
 4. **System metrics**: what each node did."""
 
 
@@ -68,7 +71,9 @@ def description(about: About) -> str:
     """The text on top of the run's page, in Markdown."""
     config = about.config
     verb = _VERBS.get(about.command, about.command)
-    trained = [f"* {_inline(each.name)}: {len(each.rows)} rows ({_inline(each.source)})" for each in about.data if each.trains]
+    trained = [
+        f"* {_inline(each.name)}: {len(each.rows)} rows ({_inline(each.source)})" for each in about.data if each.trains
+    ]
     held_out = [f"* {_inline(each.name)}: {len(each.rows)} rows held out" for each in about.data if not each.trains]
     steps = config.sft.steps if about.command == "sft" else config.steps
     length = "" if about.command == "eval" else f", {steps} steps"
@@ -103,6 +108,7 @@ def tags(about: About) -> dict[str, str]:
         **_job(about.config),
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
         "mlflow.source.name": redact(shlex.join(["unigrpo", *about.argv[1:]])),
+        "mlflow.user": getpass.getuser(),
         "mlflow.source.type": "JOB" if os.environ.get("RAY_JOB_ID") else "LOCAL",
     }
     return {key: redact(shown.line(value, 4000)) for key, value in found.items() if value}
@@ -148,7 +154,9 @@ def digest(rows: Iterable[Prompt]) -> str:
     by their path or pixels."""
     sum_ = hashlib.sha256()
     for row in rows:
-        image = row.image if isinstance(row.image, str) or row.image is None else hashlib.sha256(row.image).hexdigest()
+        image = row.image
+        if isinstance(image, np.ndarray):
+            image = hashlib.sha256(image.tobytes()).hexdigest()
         said = [row.id, str(row.task), [(each.role, each.content) for each in row.messages], image, row.reference]
         sum_.update(json.dumps(said).encode())
     return sum_.hexdigest()[:32]

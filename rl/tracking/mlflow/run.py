@@ -177,9 +177,7 @@ class Run:
         known = self._client.get_run(self.run_id).data.params
         new = [Param(key, value) for key, value in self._params.items() if key not in known]
         changed = {
-            f"resumed/{key}"[:LONGEST]: value
-            for key, value in self._params.items()
-            if known.get(key, value) != value
+            f"resumed/{key}"[:LONGEST]: value for key, value in self._params.items() if known.get(key, value) != value
         }
         for some in _batches(new, _BATCH):
             self._client.log_batch(self.run_id, params=some)

@@ -30,6 +30,7 @@ HOST = "127.0.0.1"
 START_S = 180.0
 GRACE_S = 10.0
 _RUN_FILE, _CONFIG_FILE = "mlflow_run.json", "config.yaml"
+_VIEW = "workflowType=machine_learning"  # else the pages are those of chat applications
 _LOOK = """Look at first, on the run's page:
   Overview          what trains on what, the command, how to go on
   Model metrics     1 held out, 2 reward, 3 health, 4 policy, 5 speed
@@ -47,7 +48,7 @@ def main(words: Sequence[str] | None = None) -> int:
         port = _port(given.port)
         uri, page = where(Path(given.run))
         if uri.startswith(("http://", "https://")):
-            _say(f"The numbers of {given.run} are on a server: {uri}{page}\n{_LOOK}")
+            _say(f"The numbers of {given.run} are on a server: {uri.rstrip('/')}/{page}\n{_LOOK}")
             return 0
         return serve(uri, page, port)
     except UniGRPOError as error:
@@ -60,7 +61,8 @@ def where(run: Path) -> tuple[str, str]:
     uri = _setting(run) or store_uri(run if _is_run(run) else run / "run")
     file = sqlite_file(uri)
     if file is not None and not file.is_file():
-        uri, file = store_uri(run), sqlite_file(store_uri(run))
+        uri = store_uri(run)
+        file = sqlite_file(uri)
     if file is not None and not file.is_file():
         raise ConfigError(f"RUN={run}: no MLflow store there or beside it ({file}); give a run's folder: RUN=runs/NAME")
     return uri, _page(run)
@@ -85,10 +87,14 @@ def serve(uri: str, page: str, port: int) -> int:
         address = f"http://{HOST}:{port}"
         _say("starting MLflow ...")
         _wait(server, f"{address}/health")
-        _say(f"MLflow: {address}/{page}\n{_LOOK}\nCtrl-C ends it. From elsewhere: ssh -L {port}:{HOST}:{port} THIS_MACHINE")
+        _say(
+            f"MLflow: {address}/{page}\n{_LOOK}\nCtrl-C ends it. From elsewhere: ssh -L {port}:{HOST}:{port} THIS_MACHINE"
+        )
         while server.poll() is None:
             _drain(server)
-        raise ConfigError(f"MLflow's server ended by itself, with {server.returncode}; the port may be taken: PORT=5001")
+        raise ConfigError(
+            f"MLflow's server ended by itself, with {server.returncode}; the port may be taken: PORT=5001"
+        )
     except KeyboardInterrupt:
         return 0
     finally:
@@ -104,7 +110,9 @@ def _port(text: str) -> int:
         try:
             probe.bind((HOST, int(text)))
         except OSError as error:
-            raise ConfigError(f"PORT={text}: {error.strerror} on {HOST}; give another, e.g. PORT={int(text) % 65535 + 1}") from error
+            raise ConfigError(
+                f"PORT={text}: {error.strerror} on {HOST}; give another, e.g. PORT={int(text) % 65535 + 1}"
+            ) from error
     return int(text)
 
 
@@ -125,9 +133,9 @@ def _setting(run: Path) -> str | None:
 def _page(run: Path) -> str:
     try:
         known = json.loads((run / _RUN_FILE).read_text("utf-8"))
-        return f"#/experiments/{known['experiment_id']}/runs/{known['run_id']}"
+        return f"#/experiments/{known['experiment_id']}/runs/{known['run_id']}?{_VIEW}"
     except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        return f"#/experiments?{_VIEW}"
 
 
 def _wait(server: subprocess.Popen[bytes], url: str) -> None:

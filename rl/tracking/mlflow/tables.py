@@ -9,7 +9,7 @@ from rl.tracking.contact_sheet import sheet
 from rl.tracking.mlflow import shown
 from rl.tracking.mlflow.events import Sheet, Table
 from rl.tracking.samples import MAX_TEXTS, drawings
-from rl.types import Group, Score
+from rl.types import Group
 
 FOLLOWED = 12  # held-out prompts of each table whose answers are followed over time
 TEXTS, LOOKS, DRAWN = "texts", "pictures", "drawn"

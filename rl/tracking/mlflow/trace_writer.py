@@ -1,4 +1,4 @@
-"""A trace into MLflow's store. Its ids come from the run, the step and the prompt, so that writing it twice is writing it once."""
+"""A trace into MLflow's store. Its ids come from the run, the step and the prompt: writing it twice is writing it once."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ def _span(whole: bytes, span: Mapping[str, Any], links: Mapping[str, str]) -> An
             "end_time_unix_nano": stop * 1_000_000,
             "status": {"code": "STATUS_CODE_OK", "message": ""},
             "attributes": {
-                key: json.dumps(value, ensure_ascii=False) for key, value in attributes.items() if value not in (None, "")
+                key: json.dumps(value, ensure_ascii=False)
+                for key, value in attributes.items()
+                if value not in (None, "")
             },
             "events": [],
         }
