@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from rl.checkpoints.files import write_whole
-from rl.tracking.mlflow.events import Close, Event, Files, from_text, kind_of, to_text
+from rl.tracking.mlflow.events import Close, Event, from_text, kind_of, to_text
 
 FOLDER = "mlflow_spool"
 MOST_BYTES = 256 * 1024 * 1024
@@ -75,9 +75,20 @@ class Spool:
             except OSError:
                 return  # somebody put a file there
 
+    def end(self) -> str | None:
+        """The status that an earlier process ended the run with, where that waits as well."""
+        for path in reversed(self._files):
+            if _kind(path) == "close":
+                try:
+                    event = from_text(path.read_text("utf-8"))
+                except (OSError, ValueError, KeyError, TypeError):
+                    return None
+                return event.status if isinstance(event, Close) else None
+        return None
+
     def forget_ends(self) -> None:
         """An earlier process's end is not this one's."""
-        for path in [path for path in self._files if _kind(path) in (kind_of(Close("")), kind_of(Files(())))]:
+        for path in [path for path in self._files if _kind(path) in ("close", "files")]:
             self._remove(path)
 
     def _bound(self) -> None:
