@@ -19,13 +19,16 @@ LONGEST_SIDE = 512
 
 
 def text(words: object, limit: int = LONGEST_TEXT) -> str:
-    """No secrets, nothing that a terminal would obey, at most ``limit`` characters and a count of the rest."""
-    return said(words, lines=True, limit=limit)
+    """No secrets, nothing that a terminal would obey, at most ``limit`` characters and a count of the rest. What is far
+    beyond the limit is not even looked at: secrets are searched for in all that is."""
+    whole = str(words)
+    looked_at = said(whole[: 2 * limit], lines=True, limit=None)
+    return looked_at if len(whole) <= limit else f"{looked_at[:limit]}... ({len(whole) - limit} more characters)"
 
 
 def line(words: object, limit: int = LONGEST_DETAIL) -> str:
     """The same, as one line."""
-    return said(" ".join(str(words).split()), limit=limit)
+    return text(" ".join(str(words)[: 4 * limit].split()), limit)
 
 
 def number(value: float) -> float | int | None:
