@@ -48,6 +48,7 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     ) as tracker:
         announce(screen, config, inputs.train)
         tracker.phase(_starting(config))
+        from cluster.actors.nodes import nodes_watched
         from cluster.run.session import session
         from cluster.run.sigterm import stopping
         from cluster.weights.digest import sha256
@@ -58,7 +59,11 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
 
         cache_gate.check(config, inputs.train, tracker)
         stream = PromptStream(config.data.train, config.seed, inputs.train)
-        with session(config) as parts, stopping(config.cluster.grace_s) as stop:
+        with (
+            session(config) as parts,
+            nodes_watched(config.tracking.machine_s, tracker.machine),
+            stopping(config.cluster.grace_s) as stop,
+        ):
             board.watch(parts)
             saved = FolderCheckpoints(config)
             result = loop(Parts(config, stream, inputs.val, parts.workers, parts.learner, tracker, saved), stop)

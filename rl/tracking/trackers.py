@@ -68,6 +68,10 @@ class Trackers:
         """Tags of the run, for trackers that have such."""
         self._each("tags", values)
 
+    def machine(self, values: Mapping[str, float]) -> None:
+        """What a node does, for trackers that show such."""
+        self._each("machine", values)
+
     def attach(self, files: Sequence[Path]) -> None:
         """Files of a run that has ended, for trackers that keep such."""
         self._each("attach", files)

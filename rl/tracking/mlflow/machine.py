@@ -16,10 +16,10 @@ _DRIVER = Path("/proc/driver/nvidia/version")
 
 
 class Node:
-    """This node. ``sample`` gives ``system/{node}/...``; shares are since the last call."""
+    """This node, under its host's name or another. ``sample`` gives ``system/{node}/...``; shares are since the last call."""
 
-    def __init__(self) -> None:
-        self.name = re.sub(r"[^\w.-]", "-", socket.gethostname()) or "node"
+    def __init__(self, name: str = "") -> None:
+        self.name = re.sub(r"[^\w.-]", "-", name or socket.gethostname()) or "node"
         self._gpus = _gpus()
         psutil.cpu_percent(None)
 

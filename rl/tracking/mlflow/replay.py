@@ -57,7 +57,9 @@ def replay(run_dir: Path) -> int:
     )
     tracker.close(status)
     left = len(Spool(run_dir.absolute(), keep=True))
-    print(f"{run_dir}: {count - left} of {count} waiting events written, and every number of metrics.jsonl; run {status}")
+    print(
+        f"{run_dir}: {count - left} of {count} waiting events written, and every number of metrics.jsonl; run {status}"
+    )
     return 2 if left else 0
 
 

@@ -131,7 +131,16 @@ def _rewards(members: Sequence[tuple[Rollout, Score]], began: int) -> Iterator[d
         seconds = max((row["seconds"] or 0.0 for row in rows), default=0.0)
         failed = [row for row in rows if row["status"] not in (ScoreStatus.OK, ScoreStatus.WRONG_FORMAT)]
         times = (began, began + int(1000 * seconds))
-        yield _span(f"reward {shown.line(name, 200)}", REWARDS, shown.line(name, 200), "EVALUATOR", times, None, rows, failed=len(failed))
+        yield _span(
+            f"reward {shown.line(name, 200)}",
+            REWARDS,
+            shown.line(name, 200),
+            "EVALUATOR",
+            times,
+            None,
+            rows,
+            failed=len(failed),
+        )
 
 
 def _judgement(rollout: Rollout, score: Score, name: str) -> dict[str, Any]:
