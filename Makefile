@@ -12,6 +12,7 @@ PYTHON ?= python3.11 python3 python3.12 python3.13
 RECIPE ?= tiny
 ARGS ?=
 RUN ?= runs/$(RECIPE)
+PORT ?= 5000
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -87,8 +88,9 @@ judge: $(JUDGE)/.installed ## a real vLLM on CPU judges short runs, and is kille
 
 .PHONY: mlflow
 mlflow: export RUN := $(RUN)
-mlflow: $(STAMP) ## open MLflow on a run (RUN=runs/NAME)
-	$(BIN)/mlflow ui --backend-store-uri "$$($(BIN)/python -m rl.tracking.mlflow_address "$$RUN")"
+mlflow: export PORT := $(PORT)
+mlflow: $(STAMP) ## MLflow's pages of a run and its neighbours, until Ctrl-C (RUN=runs/NAME PORT=5000)
+	@exec $(BIN)/python -m rl.tracking.mlflow.server "$$RUN" --port "$$PORT"
 
 .PHONY: wheel
 wheel: $(STAMP) ## build dist/unigrpo-*.whl

@@ -197,6 +197,7 @@ class _Run(Parts):
 
     def _show(self, step: int, groups: Sequence[Group], weights: WeightRef) -> None:
         """Samples of training, and held-out scores on the way; at the last step ``val_after_train`` may give them."""
+        self.tracker.rollouts(step, groups)
         if step % self.config.tracking.samples_freq == 0 or step == self.config.steps:
             self.tracker.samples(step, groups, "train")
         evaluated_later = step == self.config.steps and self.config.val_after_train

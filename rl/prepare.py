@@ -58,7 +58,7 @@ def prepare(groups: Sequence[Group], config: Config, step: int, *, weight_versio
     return TrainBatch(
         token_ids=tuple(rollout.token_ids for rollout in rollouts),
         response_mask=tuple(rollout.response_mask for rollout in rollouts),
-        advantages=_advantages(usable, config.learner).astype(np.float32),
+        advantages=advantages_of(usable, config.learner).astype(np.float32),
         mask_draws=tuple(tuple(draw[n] for draw in draws) for n in range(algorithm.mu)),
         tasks=tuple(group.prompt.task for group in usable for _ in group.rollouts),
         step_maps=tuple(rollout.step_map[rollout.response_mask] for rollout in rollouts),
@@ -104,7 +104,8 @@ def rollout_weights(groups: Sequence[Group], learner: LearnerConfig) -> np.ndarr
     return np.array(weights, dtype=np.float32)
 
 
-def _advantages(groups: Sequence[Group], learner: LearnerConfig) -> np.ndarray:
+def advantages_of(groups: Sequence[Group], learner: LearnerConfig) -> np.ndarray:
+    """[B] float64: of all rollouts of usable groups, in order, as the objective uses them."""
     options = {"scale_by_std": learner.scale_advantages_by_std, "baseline": learner.advantage_baseline}
     change = resolve(OBJECTIVES[learner.algorithm.objective].advantages)
     if change is not None:

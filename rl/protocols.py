@@ -105,6 +105,10 @@ class Tracker(Protocol):
         """Texts as a table, drawings as images. The loop calls it as ``train`` and ``val``."""
         ...
 
+    def rollouts(self, step: int, groups: Sequence[Group]) -> None:
+        """All groups of a training step, at every step: what looks at single rollouts picks its own from them."""
+        ...
+
     def phase(self, text: str) -> None:
         """What the run does now, for the person in front of it. Example: ``evaluating before training``."""
         ...

@@ -33,6 +33,7 @@ from rl.learner.update import UniGRPOLearner
 from rl.loop import Parts, train
 from rl.output.tables import Screen
 from rl.tracking.metrics_file import read_metrics
+from rl.tracking.mlflow.page import About
 from rl.tracking.trackers import tracked
 
 REWARDS = Path(__file__).with_name("health_rewards.py")
@@ -174,7 +175,7 @@ def run_case(name: str, case: Case, out: Path) -> dict[str, Any]:
 def _train(config: Config, faults: FaultPlan | None) -> None:
     evaluates = config.val_before_train or config.val_after_train or config.test_freq > 0
     inputs = preflight.check(config, needs_train=True, needs_val=evaluates)
-    with tracked(open_run(config, "train", Screen(), config.steps)) as tracker:
+    with tracked(open_run(config, About(config, "train"), Screen(), config.steps)) as tracker:
         stream = PromptStream(config.data.train, config.seed, inputs.train)
         with session(config, faults=faults) as parts:
             saved = FolderCheckpoints(config)

@@ -90,6 +90,9 @@ class Meter:
     def samples(self, step: int, groups: Sequence[Group], name: str) -> None:
         """Not kept."""
 
+    def rollouts(self, step: int, groups: Sequence[Group]) -> None:
+        """Not kept."""
+
     def close(self, status: str) -> None:
         """Nothing is open."""
 

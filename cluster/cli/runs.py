@@ -15,6 +15,7 @@ from cluster.cli.dry_run import dry_run
 from cluster.evaluate.suite import for_evaluation, held_out, make_layout
 from cluster.plan.family import with_family
 from cluster.run import cache_gate, preflight
+from cluster.run.about import about
 from cluster.run.checkpoint import with_policy
 from cluster.run.folder import already_finished, check_output, open_run
 from cluster.run.hub import pinned, recorded
@@ -52,9 +53,12 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     if dry:
         return dry_run(config, "train", inputs, on_gpu(recipe, overrides))
     board = StatusBoard(config)
-    with tracked(Trackers(open_run(config, "train", screen, config.steps), board)) as tracker:
+    with tracked(
+        Trackers(open_run(config, about(config, "train", recipe, inputs), screen, config.steps), board)
+    ) as tracker:
         announce(screen, config, inputs.train)
         tracker.phase(_starting(config))
+        from cluster.actors.nodes import nodes_watched
         from cluster.run.session import session
         from cluster.run.sigterm import stopping
         from cluster.weights.digest import sha256
@@ -65,7 +69,11 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
 
         cache_gate.check(config, inputs.train, tracker)
         stream = PromptStream(config.data.train, config.seed, inputs.train)
-        with session(config) as parts, stopping(config.cluster.grace_s) as stop:
+        with (
+            session(config) as parts,
+            nodes_watched(config.tracking.machine_s, tracker.machine),
+            stopping(config.cluster.grace_s) as stop,
+        ):
             board.watch(parts)
             saved = FolderCheckpoints(config)
             result = loop(Parts(config, stream, inputs.val, parts.workers, parts.learner, tracker, saved), stop)
@@ -81,7 +89,8 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     )
     health = {"health": health_of(config)} if config.health.on else {}
     facts = {**_from_hub(config), **provenance(config, inputs.val), **health}
-    report.finish(screen, config, {"command": "train", "train_seconds": round(result.seconds, 1), **summary, **facts})
+    seconds = round(result.seconds, 1)
+    tracker.attach(report.finish(screen, config, {"command": "train", "train_seconds": seconds, **summary, **facts}))
     return console.OK
 
 
@@ -105,14 +114,14 @@ def sft(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     if dry:
         return dry_run(config, "sft", inputs, on_gpu(recipe, overrides))
     steps = config.sft.steps
-    with tracked(open_run(config, "sft", screen, steps)) as tracker:
+    with tracked(open_run(config, about(config, "sft", recipe, inputs), screen, steps)) as tracker:
         before, digest = _fine_tune(config, inputs, tracker)
         after = _held_out(_tuned(config), inputs.val, tracker, steps)[0].metrics if config.val_after_train else {}
     summary = report.summarise(
         config, before, after, seconds=time.monotonic() - began, steps=steps, weights_digest=digest
     )
     facts = {**_from_hub(config), **provenance(config, inputs.val)}
-    report.finish(screen, config, {"command": "sft", **summary, **facts})
+    tracker.attach(report.finish(screen, config, {"command": "sft", **summary, **facts}))
     return console.OK
 
 
@@ -130,15 +139,15 @@ def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     tell(screen, notes)
     if dry:
         return dry_run(config, "eval", inputs, on_gpu(recipe, overrides))
-    with tracked(open_run(config, "eval", screen, 0)) as tracker:
+    with tracked(open_run(config, about(config, "eval", recipe, inputs), screen, 0)) as tracker:
         tracker.phase(_starting(config))
         held = held_out(config, inputs.val, tracker)
     seconds = time.monotonic() - began
     summary = report.summarise(
         config, held.metrics, held.metrics, seconds=seconds, steps=0, weights_digest=held.digest, sure=held.sure
     )
-    facts = {**_from_hub(config), **held.facts}
-    report.finish(screen, config, {"command": "eval", "note": SAME_TWICE, **summary, **facts}, held.rows, held.notes)
+    facts = {"command": "eval", "note": SAME_TWICE, **summary, **_from_hub(config), **held.facts}
+    tracker.attach(report.finish(screen, config, facts, held.rows, held.notes))
     return console.OK
 
 

@@ -21,7 +21,8 @@ from cluster.run import preflight
 from cluster.run.checkpoint import with_policy
 from cluster.run.folder import check_output, open_run
 from cluster.run.provenance import provenance
-from rl.config import Config, load_config
+from cluster.run.settings import load
+from rl.config import Config
 from rl.config.rewards import CustomRewardConfig, JudgeConfig, RewardsConfig
 from rl.errors import ConfigError, UniGRPOError, one_line
 from rl.output.printable import escaped_in_json
@@ -30,6 +31,7 @@ from rl.protocols import Tracker
 from rl.registry import close_to
 from rl.tracking import report
 from rl.tracking.intervals import Interval, of_prompts
+from rl.tracking.mlflow.page import About
 from rl.tracking.rows import RowsWriter
 from rl.tracking.trackers import tracked
 
@@ -58,7 +60,7 @@ def evaluate(recipe: str, overrides: Sequence[str], asked: Asked, dry: bool = Fa
     """The harness's own report, and our summary.json and rows beside it. Raises ConfigError, PolicyError, one line each."""
     began = time.monotonic()
     _check(asked)
-    config, screen = _alone(with_policy(load_config(recipe, overrides))), Screen()
+    config, screen = _alone(with_policy(load(recipe, overrides)[0])), Screen()
     if not any(override.strip().startswith("name=") for override in overrides):
         config = replace(config, name=f"{config.name}-{HARNESS}")
     check_output(config)
@@ -67,7 +69,7 @@ def evaluate(recipe: str, overrides: Sequence[str], asked: Asked, dry: bool = Fa
     if dry:
         screen.print(f"{HARNESS}: {', '.join(asked.tasks)} on {folder}; every check passed, and nothing was started.")
         return console.OK
-    with tracked(open_run(config, "eval", screen, 0)) as tracker:
+    with tracked(open_run(config, About(config, "eval", recipe), screen, 0)) as tracker:
         _log.info("%s: tasks %s", HARNESS, ", ".join(asked.tasks))
         model, results = _run(config, folder, asked, _typed(overrides), manager, tracker)
         summary = _written(config, model, results, asked, time.monotonic() - began)

@@ -74,7 +74,12 @@ def submit(address: str, recipe: str, overrides: Sequence[str], options: Options
         def start(server: JobServer) -> str:
             job_id = f"{shipment.config.name}-{secrets.token_hex(4)}"
             metadata = {"unigrpo": options.command, "run": shipment.config.name}
-            server.submit(job_id, f"{PYTHON} -m cluster.jobs.entry {options.command}", dict(runtime_env), metadata)
+            where = {"UNIGRPO_JOB_ID": job_id, "UNIGRPO_DASHBOARD": without_login(f"{server.address}/#/jobs/{job_id}")}
+            sent = {
+                **runtime_env,
+                "env_vars": {**runtime_env.get("env_vars", {}), **where},
+            }  # for the run's page in MLflow
+            server.submit(job_id, f"{PYTHON} -m cluster.jobs.entry {options.command}", sent, metadata)
             return job_id
 
         job_id = start(server)
@@ -135,11 +140,11 @@ def welcome(config: Config, address: str, job_id: str) -> str:
 
 
 def mlflow_link(config: Config) -> str:
-    """The tracking server, or the store in the run folder."""
+    """The tracking server, or the store in the output folder."""
     if not config.tracking.mlflow:
         return "off (tracking.mlflow=false)"
     if config.tracking.uri is None:
-        return f"{config.run_dir}/mlflow.db (on the cluster; tracking.uri=http://... for a server)"
+        return f"{config.output_dir}/mlflow.db (on the cluster; tracking.uri=http://... for a server)"
     return without_login(config.tracking.uri)
 
 

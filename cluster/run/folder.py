@@ -14,6 +14,7 @@ from typing import IO
 from rich.console import Console
 
 from cluster import console
+from cluster.console import LOG_FILE
 from cluster.run.writable import folder_problem, reason
 from rl.checkpoints.folder import steps_in
 from rl.checkpoints.manifest import MANIFEST
@@ -22,13 +23,16 @@ from rl.config.flat import flatten
 from rl.errors import ConfigError, UniGRPOError
 from rl.health.tracker import HealthTracker
 from rl.health.watch import Watch
+from rl.prepare import advantages_of
 from rl.protocols import Tracker
 from rl.registry import taken_names
 from rl.tracking import report
 from rl.tracking.further import load_trackers
 from rl.tracking.live_table import LiveTable
 from rl.tracking.metrics_file import read_metrics
+from rl.tracking.mlflow.page import About, parameters
 from rl.tracking.mlflow_store import check_store
+from rl.tracking.mlflow_tracker import Sampled
 from rl.tracking.trackers import JsonlTracker, MlflowTracker, Trackers
 
 COMMAND_FILE = "command"
@@ -62,12 +66,13 @@ def check_run(config: Config, command: str) -> None:
         )
 
 
-def open_run(config: Config, command: str, screen: Console, steps: int) -> Trackers:
-    """The folder with its log and whole config, and the trackers of the run.
+def open_run(config: Config, about: About, screen: Console, steps: int) -> Trackers:
+    """The folder with its log and whole config, and the trackers of the run. about: what its page in MLflow says.
 
     Raises ConfigError where the folder holds a run of another command: an evaluation must not write over training; where
     it cannot be written to; and where MLflow's store cannot take the run.
     """
+    command = about.command
     check_run(config, command)
     keep_until = _history(config) if command in ("train", "sft") else -1.0
     try:
@@ -81,11 +86,17 @@ def open_run(config: Config, command: str, screen: Console, steps: int) -> Track
             MlflowTracker(
                 config.run_dir,
                 name=config.name,
-                params={"command": command, **dataclasses.asdict(config)},
+                params={"command": command, **parameters(config)},
                 experiment=config.tracking.experiment,
                 uri=config.tracking.uri,
                 password_env=config.tracking.password_env,
                 resume=math.isinf(keep_until),
+                about=about,
+                sampled=Sampled(
+                    config.seed, config.tracking.traces, lambda group: advantages_of([group], config.learner).tolist()
+                ),
+                machine_s=config.tracking.machine_s,
+                files=(CONFIG_FILE, LOG_FILE),
             )
         )
     if command != "train" or not config.health.on:

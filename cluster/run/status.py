@@ -102,6 +102,8 @@ class StatusBoard:
     def samples(self, step: int, groups: Sequence[Group], name: str) -> None:
         """Not of interest here."""
 
+    def rollouts(self, step: int, groups: Sequence[Group]) -> None: ...
+
     def phase(self, text: str) -> None:
         self._phase = text
 

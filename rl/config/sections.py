@@ -193,12 +193,14 @@ class TrackingConfig:
     """Where a run is watched; its folder has metrics and samples as files in any case.
 
     mlflow        also log to MLflow
-    uri           an MLflow server; null keeps a SQLite store in the run folder
+    uri           an MLflow server; null keeps a SQLite store in output_dir, which all its runs share
     experiment    the name under which MLflow lists the run
     samples_freq  steps between tables of samples
     password_env  name of the environment variable with the password of a database: ``postgresql://USER@HOST/DATABASE``. A
                   server's login is MLflow's own: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD
     also          further trackers by name: tensorboard, or one of an installed package
+    traces        groups of a step, and prompts of an evaluation, whose rollouts become MLflow traces; 0 is off
+    machine_s     seconds between two readings of what a node does (processor, memory, GPUs); 0 is off
     """
 
     mlflow: bool = True
@@ -207,6 +209,8 @@ class TrackingConfig:
     experiment: str = "unigrpo"
     samples_freq: int = 10
     also: list[str] = field(default_factory=list)
+    traces: int = 2
+    machine_s: float = 10.0
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rl.config.checks import flatten
+from rl.config.flat import flatten
 from rl.data.files import Row, check_text
 from rl.data.values import is_missing, listed, shown, text_of, too_deep
 from rl.errors import DataError

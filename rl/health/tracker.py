@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from rl.errors import one_line
 from rl.health.watch import Change, Watch
 from rl.protocols import Tracker
-from rl.types import Group
+from rl.tracking.trackers import Trackers
 
 EVERY = 10  # steps between points of what does not change
 TAG = "health"
@@ -17,39 +17,28 @@ _MOST = 6  # lines about one rule in a run
 _log = logging.getLogger(__name__)
 
 
-class HealthTracker:
-    """Implements ``rl.protocols.Tracker``: hands everything on, and adds what the rules say.
+class HealthTracker(Trackers):
+    """Hands everything on, and adds what the rules say.
 
     watch   with the run's history, where it is resumed
     tell    shows a line to the person in front of the run
     """
 
     def __init__(self, inner: Tracker, watch: Watch, tell: Callable[[str], None]) -> None:
-        self._inner, self._watch, self._tell = inner, watch, tell
+        super().__init__(inner)
+        self._watch, self._tell = watch, tell
         self._tagged: str | None = None
         self._failed = False
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         changes, numbers = self._ask(step, metrics)
-        self._inner.log(step, {**metrics, **numbers})
+        super().log(step, {**metrics, **numbers})
         for change in changes:
             if line := told(self._watch, change):
                 self._tell(line)
         if numbers and (text := tag_of(self._watch)) != self._tagged:
             self._tagged = text
-            self._inner.tag(TAG, text)
-
-    def samples(self, step: int, groups: Sequence[Group], name: str) -> None:
-        self._inner.samples(step, groups, name)
-
-    def phase(self, text: str) -> None:
-        self._inner.phase(text)
-
-    def tag(self, name: str, value: str) -> None:
-        self._inner.tag(name, value)
-
-    def close(self, status: str) -> None:
-        self._inner.close(status)
+            self.tag(TAG, text)
 
     def _ask(self, step: int, metrics: Mapping[str, float]) -> tuple[list[Change], dict[str, float]]:
         if self._failed:

@@ -79,6 +79,8 @@ class LiveTable:
     def samples(self, step: int, groups: Sequence[Group], name: str) -> None:
         """Texts and pictures go where they can be looked at."""
 
+    def rollouts(self, step: int, groups: Sequence[Group]) -> None: ...
+
     def tag(self, name: str, value: str) -> None:
         """Whoever sets a tag says it in a ``note`` as well."""
 

@@ -1,7 +1,7 @@
 """Addresses of MLflow stores: which ones MLflow 3 takes. Nothing is contacted or looked up here.
 
 What a machine lacks for an address (a driver, a folder, a server that answers) is found by ``rl.tracking.mlflow_store``.
-``python -m rl.tracking.mlflow_address RUN_FOLDER`` prints the address of a run's own store.
+``python -m rl.tracking.mlflow_address RUN_FOLDER`` prints the address of a run's default store.
 """
 
 from __future__ import annotations
@@ -17,16 +17,20 @@ from rl.output.secrets import Secret, know, redact
 
 DATABASES = ("postgresql", "mysql", "mssql")
 LONGEST_EXPERIMENT = 500
-_ALLOWED = "http://HOST:PORT, sqlite:////FOLDER/mlflow.db, or null for a store in the run folder"
+STORE_FILE = "mlflow.db"
+_ALLOWED = "http://HOST:PORT, sqlite:////FOLDER/mlflow.db, or null for a store in output_dir"
 
 
 def store_uri(run_dir: Path) -> str:
-    """Where a run keeps its numbers unless ``tracking.uri`` says otherwise. Example: ``sqlite:////runs/a/mlflow.db``.
+    """Where a run keeps its numbers unless ``tracking.uri`` says otherwise: ``mlflow.db`` in the folder of its run folder, so
+    that all runs of an ``output_dir`` can be compared. Example: ``sqlite:////runs/mlflow.db`` for ``/runs/a``. A store in the
+    run folder itself is taken where it is there.
 
     A path with ``%`` or ``?`` is quoted, as SQLAlchemy reads it. The driver's name is then given as well: without it
     MLflow makes a folder with the quoted name.
     """
-    path = str(run_dir.absolute() / "mlflow.db")
+    own = run_dir.absolute() / STORE_FILE
+    path = str(own if own.is_file() else own.parent.parent / STORE_FILE)
     quoted = path.replace("%", "%25").replace("?", "%3F")
     return f"sqlite:///{path}" if quoted == path else f"sqlite+pysqlite:///{quoted}"
 
@@ -133,7 +137,7 @@ def _folder_problem(uri: str, parts: SplitResult) -> str:
     path = Path(unquote(parts.path) if parts.scheme == "file" else uri).expanduser()
     return (
         f"MLflow 3 no longer writes into folders; give sqlite:///{path / 'mlflow.db'}, http://HOST:PORT of a server, or "
-        "null for a store in the run folder"
+        "null for a store in output_dir"
     )
 
 

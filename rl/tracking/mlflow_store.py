@@ -39,8 +39,11 @@ def check_store(
     """
     place = uri or store_uri(run_dir)
     full = with_password(place, password_env)
-    if uri is not None and (problem := lacking(uri)):
-        raise ConfigError(f"tracking.uri={redact(uri)!r}: {problem}")
+    if problem := lacking(place):
+        if uri is not None:
+            raise ConfigError(f"tracking.uri={redact(uri)!r}: {problem}")
+        warn(f"MLflow: {problem}; the run goes on, and logs there once it can")
+        return
     try:
         stage = _stage(full, experiment)
     except (OSError, sqlite3.Error, RuntimeError) as error:
@@ -49,7 +52,7 @@ def check_store(
             warn(f"{text}; the run goes on, and logs there once it answers")
             return
         raise ConfigError(
-            f"{text}; start it, correct tracking.uri, or set it to null: a store in the run folder"
+            f"{text}; start it, correct tracking.uri, or set it to null: a store in output_dir"
         ) from error
     if stage == "deleted":
         raise ConfigError(
@@ -142,6 +145,7 @@ def patient_for_seconds() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 def within(seconds: float, ask: Callable[[], str | None]) -> str | None:

@@ -42,8 +42,9 @@ _log = logging.getLogger(__name__)
 
 def finish(
     console: Console, config: Config, summary: Mapping[str, Any], rows: Path | None = None, notes: Sequence[str] = ()
-) -> None:
-    """Write summary.json and the pictures into the run folder; print what came of the run, also into its log.
+) -> list[Path]:
+    """Write summary.json and the pictures into the run folder; print what came of the run, also into its log. Returns the
+    files.
 
     rows: the file with every row of an evaluation. notes: lines to print before the files
     """
@@ -64,6 +65,7 @@ def finish(
         style = "yellow" if index < len(failed) else None
         console.print(said(line), style=style, soft_wrap=True, highlight=False, markup=False)
         _log.info("%s", line)
+    return [file for file in files if file is not None]
 
 
 def _as_text(table: PlainTable) -> str:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from rl.protocols import Tracker
 from rl.tracking.metrics_file import METRICS_FILE, SAMPLES_FOLDER, set_aside
@@ -24,11 +25,13 @@ __all__ = ["FAILED", "FINISHED", "KILLED", "JsonlTracker", "MlflowTracker", "Tra
 
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 
+T = TypeVar("T", bound=Tracker)
+
 _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def tracked(tracker: Tracker) -> Iterator[Tracker]:
+def tracked(tracker: T) -> Iterator[T]:
     """Closes the tracker with the status that the block ends in: FINISHED, FAILED, or KILLED on Ctrl-C and SIGTERM."""
     status = FAILED
     try:
@@ -58,6 +61,21 @@ class Trackers:
     def samples(self, step: int, groups: Sequence[Group], name: str) -> None:
         self._each("samples", step, groups, name)
 
+    def rollouts(self, step: int, groups: Sequence[Group]) -> None:
+        self._each("rollouts", step, groups)
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Tags of the run, for trackers that have such."""
+        self._each("tags", values)
+
+    def machine(self, values: Mapping[str, float]) -> None:
+        """What a node does, for trackers that show such."""
+        self._each("machine", values)
+
+    def attach(self, files: Sequence[Path]) -> None:
+        """Files of a run that has ended, for trackers that keep such."""
+        self._each("attach", files)
+
     def phase(self, text: str) -> None:
         self._each("phase", text)
 
@@ -72,7 +90,8 @@ class Trackers:
     def _each(self, method: str, *args: object) -> None:
         for index, tracker in enumerate(self._trackers):
             try:
-                getattr(tracker, method)(*args)
+                if (call := getattr(tracker, method, None)) is not None:  # a tracker need not have all of them
+                    call(*args)
             except Exception as error:
                 if index not in self._complained:
                     self._complained.add(index)
@@ -105,6 +124,9 @@ class JsonlTracker:
 
     def samples(self, step: int, groups: Sequence[Group], name: str) -> None:
         save_samples(self._samples / f"{name}-{step:06d}", groups)
+
+    def rollouts(self, step: int, groups: Sequence[Group]) -> None:
+        """Every rollout would be gigabytes."""
 
     def phase(self, text: str) -> None:
         """Phases are for the person in front of the run; the file has no use for them."""

@@ -19,6 +19,7 @@ from rl.errors import TrainingError
 from rl.health.watch import Watch, summarise
 from rl.loop import Parts, train
 from rl.tracking.metrics_file import read_metrics
+from rl.tracking.mlflow.page import About
 from rl.tracking.trackers import tracked
 from tests.cluster.runs import HELD_OUT, MAKERS, make_config
 
@@ -28,7 +29,7 @@ def run(config: Config) -> tuple[str, str]:
     screen = Console(file=io.StringIO(), width=300)
     rows = [[make(index) for index in range(4)] for make in MAKERS]
     stream = PromptStream([SourceConfig(make.__name__) for make in MAKERS], config.seed, rows)
-    with tracked(open_run(config, "train", screen, config.steps)) as tracker, session(config) as parts:
+    with tracked(open_run(config, About(config, "train"), screen, config.steps)) as tracker, session(config) as parts:
         saved = FolderCheckpoints(config)
         train(Parts(config, stream, HELD_OUT, parts.workers, parts.learner, tracker, saved))
         digest = sha256(parts.learner.weights())

@@ -13,6 +13,7 @@ from cluster.run.folder import check_run, open_run
 from rl.config import build_config
 from rl.errors import ConfigError
 from rl.tracking.further import TRACKERS
+from rl.tracking.mlflow.page import About
 from tests.rl.examples import Recorder
 
 
@@ -28,7 +29,7 @@ def test_a_further_tracker_hears_what_the_others_hear(tmp_path: Path, monkeypatc
     monkeypatch.setitem(TRACKERS._targets, "kept", Kept)
     config = build_config([], [f"output_dir={tmp_path}", "tracking.mlflow=false", "tracking.also=[kept]"])
     Kept.made.clear()
-    tracker = open_run(config, "train", Console(file=io.StringIO()), 2)
+    tracker = open_run(config, About(config, "train"), Console(file=io.StringIO()), 2)
     for step in range(1, 3):
         tracker.log(step, {"actor/kl_loss": 0.5 * step, "actor/skipped_updates": 0.0})
     tracker.close("FINISHED")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import sqlite3
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,8 @@ from rl.config import build_config
 from rl.errors import ConfigError
 from rl.output.secrets import redact
 from rl.tracking import mlflow_store
-from rl.tracking.mlflow_address import check_uri, store_uri, with_password
+from rl.tracking.mlflow.server import where
+from rl.tracking.mlflow_address import check_uri, sqlite_file, store_uri, with_password
 from rl.tracking.mlflow_store import check_store
 
 ROOT = Path(__file__).parents[3]
@@ -82,7 +82,7 @@ REFUSED = {
     "gs://b": "no scheme 'gs'",
     "oracle://u@h/d": "no scheme 'oracle'",
     ":5000": "http://HOST:PORT of a server",
-    "none": "null for a store in the run folder",
+    "none": "null for a store in output_dir",
     "http://h:5000\t": "without blanks",
     "postgresql:/x": "postgresql://USER@HOST/DATABASE",
 }
@@ -286,20 +286,30 @@ NAMES = (
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What stands for the environment that make sets up: its Python, and an ``mlflow`` that says what it is given."""
+    """What stands for the environment that make sets up: a Python that says what it is given."""
     folder = tmp_path_factory.mktemp("bin")
-    (folder / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    (folder / "mlflow").write_text('#!/bin/sh\nfor word in "$@"; do echo "[$word]"; done\n')
-    for program in folder.iterdir():
-        program.chmod(0o755)
+    (folder / "python").write_text('#!/bin/sh\nfor word in "$@"; do echo "[$word]"; done\n')
+    (folder / "python").chmod(0o755)
     (folder / "installed").touch()
     return folder
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_make_mlflow_opens_the_runs_own_store(name: str, programs: Path) -> None:
-    """The same address that a run writes to, whatever its name is made of."""
-    run = ["make", "-s", "mlflow", f"RUN=runs/{name}", f"BIN={programs}", f"STAMP={programs / 'installed'}"]
+def test_make_mlflow_is_given_the_run_whatever_its_name(name: str, programs: Path, tmp_path: Path) -> None:
+    """And the server that it starts shows the same store that the run writes to."""
+    run = [
+        "make",
+        "-s",
+        "mlflow",
+        f"RUN=runs/{name}",
+        f"BIN={programs}",
+        f"STAMP={programs / 'installed'}",
+        "PORT=5007",
+    ]
     done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["[ui]", "[--backend-store-uri]", f"[{store_uri(ROOT / 'runs' / name)}]"]
+    assert done.stdout.splitlines() == ["[-m]", "[rl.tracking.mlflow.server]", f"[runs/{name}]", "[--port]", "[5007]"]
+    folder = tmp_path / name / "run"
+    folder.mkdir(parents=True)
+    (tmp_path / name / "mlflow.db").touch()
+    assert where(folder)[0] == store_uri(folder) and sqlite_file(where(folder)[0]) == tmp_path / name / "mlflow.db"

@@ -75,7 +75,7 @@ def test_mlflow_has_drawings_as_an_image_and_texts_as_one_table_a_step(run_dir: 
 
 def test_a_resumed_run_is_the_same_run_without_doubled_points(tmp_path: Path):
     for first_step in (1, 2):  # the second process starts from a checkpoint of step 1, and repeats step 2
-        tracker = MlflowTracker(tmp_path, name="run", params={"lr": 0.1 * first_step, "mu": 4}, resume=first_step > 1)
+        tracker = MlflowTracker(tmp_path, name="once", params={"lr": 0.1 * first_step, "mu": 4}, resume=first_step > 1)
         for step in (first_step, first_step + 1):
             tracker.log(step, {"reward": float(step)})
             tracker.samples(step, GROUPS, "train")
@@ -88,7 +88,7 @@ def test_a_resumed_run_is_the_same_run_without_doubled_points(tmp_path: Path):
     pictures = [file.path for file in client.list_artifacts(run.info.run_id, "images") if file.path.endswith(".png")]
     assert len(pictures) == 3
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    assert len(client.search_runs(experiments)) == 1
+    assert len(client.search_runs(experiments, "attributes.run_name = 'once'")) == 1
 
 
 def test_what_the_store_missed_is_logged_on_resume(tmp_path: Path):
