@@ -25,6 +25,8 @@ MODE, TOKEN, TOKEN_FILE = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PAT
 # workers listen on is bound there. `_node_ip_address` alone is not enough: Ray looks up another address for a loopback one.
 ONE_MACHINE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 MEETING = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")  # where ranks listen for each other
+# Ray lowers its workers' priority by 15: beside one busy process of the user's, they would get a thirtieth of a processor.
+NICENESS = "RAY_worker_niceness"
 LONGEST_BASE = 40  # of the folder's path: a socket's path may have 107 characters, and Ray's own part takes 65
 
 
@@ -32,11 +34,11 @@ LONGEST_BASE = 40  # of the folder's path: a socket's path may have 107 characte
 def private_ray() -> Iterator[dict[str, Any]]:
     """What ``ray.init(address="local")`` is to be called with, while this process and its children are set to it.
 
-    A mode or token that the user has set is kept.
+    A mode, token or priority that the user has set is kept.
     """
     folder = private_folder()
     token = folder / f"token-{os.getpid()}-{secrets.token_hex(4)}"
-    wanted = {MODE: "token", **dict.fromkeys(MEETING, "lo" if sys.platform == "linux" else "")}
+    wanted = {MODE: "token", NICENESS: "0", **dict.fromkeys(MEETING, "lo" if sys.platform == "linux" else "")}
     changed = {ONE_MACHINE: "0", **{name: value for name, value in wanted.items() if value and name not in os.environ}}
     if TOKEN not in os.environ and TOKEN_FILE not in os.environ:
         changed[TOKEN_FILE] = str(token)

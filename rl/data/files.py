@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -166,19 +167,28 @@ def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     from rl.data.arrow import batch_rows
 
+    with _readable_as("Parquet", path), pq.ParquetFile(path) as file:
+        first = 1
+        for batch in file.iter_batches(batch_size=1024):
+            yield from batch_rows(str(path), batch, first)
+            first += batch.num_rows
+
+
+@contextmanager
+def _readable_as(kind: str, path: Path) -> Iterator[None]:
+    """What Arrow raises for damaged bytes is not its own errors alone: a name of a column may be no UTF-8."""
+    import pyarrow as pa
+
     try:
-        with pq.ParquetFile(path) as file:
-            first = 1
-            for batch in file.iter_batches(batch_size=1024):
-                yield from batch_rows(str(path), batch, first)
-                first += batch.num_rows
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: not a readable Parquet file: {first_line(error)}") from error
+        yield
+    except DataError:
+        raise
+    except (OSError, ValueError, LookupError, ArithmeticError, MemoryError, pa.ArrowException) as error:
+        raise DataError(f"{path}: not a readable {kind} file: {first_line(error)}") from error
 
 
 def _folder_rows(path: Path, split: str) -> Iterator[Row]:
@@ -221,13 +231,10 @@ def _arrow_rows(path: Path, label: str, first: int) -> Iterator[Row]:
 
     from rl.data.arrow import batch_rows
 
-    try:
-        with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
-            for batch in stream:
-                yield from batch_rows(label, batch, first)
-                first += batch.num_rows
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: not a readable Arrow file: {first_line(error)}") from error
+    with _readable_as("Arrow", path), pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
+        for batch in stream:
+            yield from batch_rows(label, batch, first)
+            first += batch.num_rows
 
 
 def _read_json(path: Path) -> dict[str, Any]:

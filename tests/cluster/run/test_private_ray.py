@@ -75,8 +75,12 @@ def test_all_that_listens_is_on_loopback_and_known(local_ray: None) -> None:
         def address(self) -> str:
             return ray.util.get_node_ip_address()
 
+        def niceness(self) -> int:
+            return os.nice(0)
+
     actor = Here.remote()  # pyright: ignore[reportAttributeAccessIssue]
     assert ray.get(actor.address.remote()) == "127.0.0.1"
+    assert ray.get(actor.niceness.remote()) == os.nice(0), "workers have the priority of the run"
     ends, found = time.monotonic() + 30, listeners()
     while "agent" not in {kind for kind, *_ in found} and time.monotonic() < ends:
         time.sleep(0.2)  # Ray starts its agent after the first actor can run

@@ -64,7 +64,7 @@ def test_one_sequence_holds_the_plan_and_its_image():
         assert rollout.step_map[image.start : image.stop].min() >= SAMPLING.think.steps > rollout.step_map[plan.start]
         assert rollout.text == POLICY.tokenizer.decode(ids[plan.start : plan.stop].tolist())
         codes = ids[image.start : image.stop] - VOCABULARY.image_offset
-        assert POLICY.image_tokenizer is not None
+        assert POLICY.image_tokenizer is not None and rollout.image is not None
         # decoded alone, sums have another order than in its group: a value between two levels may round to either
         alone = POLICY.image_tokenizer.decode(codes[None])[0]
         np.testing.assert_allclose(rollout.image.astype(int), alone.astype(int), rtol=0, atol=1)
