@@ -107,7 +107,9 @@ def test_truncated_missing_and_pickled_weights(folder):
 
 
 def test_missing_folder_names_what_is_allowed():
-    with pytest.raises(PolicyError, match="no such folder; allowed: a Hugging Face-layout folder, one of tiny, or a name on a hub"):
+    with pytest.raises(
+        PolicyError, match="no such folder; allowed: a Hugging Face-layout folder, one of tiny, or a name on a hub"
+    ):
         check_policy("no/such/folder")
 
 
