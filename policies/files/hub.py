@@ -79,8 +79,10 @@ def _download(name: HubName, files: Sequence[str], bars: bool = False) -> Path:
     if all(os.path.isfile(folder / file) for file in files) and _cached_tree(name) is not None:
         return folder
     patterns = [glob.escape(file) for file in files]
-    shown = {} if bars else {"tqdm_class": _silent()}
-    return Path(snapshot_download(name.name, revision=name.revision, allow_patterns=patterns, **shown))
+    shown = None if bars else _silent()
+    return Path(
+        snapshot_download(name.name, revision=name.revision, allow_patterns=patterns, tqdm_class=shown)  # pyright: ignore
+    )
 
 
 def _silent() -> type:

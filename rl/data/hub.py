@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -126,7 +126,7 @@ def _builder(where: str, name: HubName, config: str | None) -> Any:
     from datasets import load_dataset_builder
 
     prepared = _prepared(name)
-    if config in prepared:
+    if config is not None and config in prepared:
         return prepared[config]()
     why: Exception = ConnectionError("it is not in the cache of datasets")
     if not is_offline():
@@ -167,7 +167,7 @@ def _wrong(config: str | None) -> str:
     return "has several configs" if config is None else f"has no config {config!r}"
 
 
-def _only(where: str, config: str | None, known: list[str]) -> str:
+def _only(where: str, config: str | None, known: Sequence[str]) -> str:
     """The config that is meant, of those in the cache. Raises DataError."""
     chosen = config or ("default" if "default" in known else known[0])
     if chosen not in known or (config is None and chosen != "default" and len(known) > 1):
@@ -175,7 +175,7 @@ def _only(where: str, config: str | None, known: list[str]) -> str:
     return chosen
 
 
-def _prepared(name: HubName) -> dict[str | None, Callable[[], Any]]:
+def _prepared(name: HubName) -> dict[str, Callable[[], Any]]:
     """Config -> what opens the Arrow files that ``datasets`` made of it at this commit."""
     from datasets import config as settings
     from datasets.naming import camelcase_to_snakecase
