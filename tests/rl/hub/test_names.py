@@ -22,7 +22,8 @@ NAMES = {
 OTHERS = [
     "", "gsm8k", "a/b/c", "/a/b", "./b", "../b", "~/b", "a/", "/b", "a//b", "a/-b", "a/b-", "a/.b", "a/b.", "-a/b", "a b/c",
     "a/b c", "a/b--c", "a/b..c", "a/b.git", "a/" + "b" * 95, "ä/b", "a/b\n", "a/b@", "a/b@..", "a/b@../x", "a/b@-x", "a/b@/x",
-    "a/b@x y", "a@x/b", "https://huggingface.co/a/b", "hf://datasets/a/b", "runs/train.jsonl", "data/rows.PARQUET", "a/model.safetensors",
+    "a/b@x y", "a@x/b", "https://huggingface.co/a/b", "hf://datasets/a/b", "runs/train.jsonl", "data/rows.PARQUET",
+    "a/model.safetensors",
 ]  # fmt: skip
 
 
