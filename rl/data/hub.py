@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,27 +119,41 @@ def _open(where: str, name: HubName, config: str | None, split: str) -> HubRows:
 
 
 def _builder(where: str, name: HubName, config: str | None) -> Any:
-    """Of the hub; where that cannot be reached, of what was prepared before, else of a downloaded copy.
+    """Of what was prepared before from this commit, else of the hub; where that cannot be reached, of what is there.
 
     Raises DataError for a wrong config, and what ``datasets`` raises.
     """
     from datasets import load_dataset_builder
 
-    try:
-        if not is_offline():
-            made = load_dataset_builder(name.name, config, revision=name.revision)
-            if not _is_prepared(made):  # what it finds in its cache by itself may be of another commit
-                return made
-        why: Exception = ConnectionError("it is not in the cache of datasets")
-    except Exception as error:
-        _require_config(where, config, error)
-        if not is_unreachable(error):
+    prepared = _prepared(name)
+    if config is not None and config in prepared:
+        return prepared[config]()
+    why: Exception = ConnectionError("it is not in the cache of datasets")
+    if not is_offline():
+        try:
+            _reach(name)
+            return load_dataset_builder(name.name, config, revision=name.revision)
+        except Exception as error:
+            _require_config(where, config, error)
+            if not is_unreachable(error):
+                raise
+            why = error
+    if prepared:
+        return prepared[_only(where, config, list(prepared))]()
+    if _copy(name).is_dir():
+        try:
+            return load_dataset_builder(str(_copy(name)), config)
+        except ValueError as error:
+            _require_config(where, config, error)
             raise
-        why = error
-    local = _prepared(where, name, config) or _copied(where, name, config)
-    if local is None:
-        raise DataError(f"{where}: {unreachable(why, name, DATASET)}")
-    return local
+    raise DataError(f"{where}: {unreachable(why, name, DATASET)}")
+
+
+def _reach(name: HubName) -> None:
+    """One question without repetitions: ``datasets`` would ask ten times before it says that there is no network."""
+    from huggingface_hub import HfApi
+
+    HfApi().repo_info(name.name, repo_type=DATASET, revision=name.revision)
 
 
 def _require_config(where: str, config: str | None, error: Exception) -> None:
@@ -152,39 +167,28 @@ def _wrong(config: str | None) -> str:
     return "has several configs" if config is None else f"has no config {config!r}"
 
 
-def _is_prepared(builder: Any) -> bool:
-    return type(builder).__module__.endswith(".cache")
+def _only(where: str, config: str | None, known: Sequence[str]) -> str:
+    """The config that is meant, of those in the cache. Raises DataError."""
+    chosen = config or ("default" if "default" in known else known[0])
+    if chosen not in known or (config is None and chosen != "default" and len(known) > 1):
+        raise DataError(f"{where}: {_wrong(config)}; give config=NAME, one of those in the cache: {listed(known)}")
+    return chosen
 
 
-def _prepared(where: str, name: HubName, config: str | None) -> Any:
-    """Of the Arrow files that ``datasets`` made of this commit; None without such."""
+def _prepared(name: HubName) -> dict[str, Callable[[], Any]]:
+    """Config -> what opens the Arrow files that ``datasets`` made of it at this commit."""
     from datasets import config as settings
+    from datasets.naming import camelcase_to_snakecase
     from datasets.packaged_modules.cache.cache import Cache
 
     owner, _, own = name.name.partition("/")
-    root = Path(settings.HF_DATASETS_CACHE).expanduser() / f"{owner}___{_snake(own)}"
-    found = {folder.parts[-3]: folder for folder in sorted(root.glob(f"*/*/{name.revision}")) if folder.is_dir()}
-    if not found:
-        return None
-    chosen = config or ("default" if "default" in found else next(iter(found)))
-    if chosen not in found or (config is None and chosen != "default" and len(found) > 1):
-        raise DataError(f"{where}: {_wrong(config)}; give config=NAME, one of those in the cache: {listed(found)}")
-    version, commit = found[chosen].parts[-2:]
-    return Cache(dataset_name=own, repo_id=name.name, config_name=chosen, version=version, hash=commit)
-
-
-def _copied(where: str, name: HubName, config: str | None) -> Any:
-    """Of what ``hf download`` left in the cache of this commit; None without such."""
-    from datasets import load_dataset_builder
-
-    folder = _copy(name)
-    if not folder.is_dir():
-        return None
-    try:
-        return load_dataset_builder(str(folder), config)
-    except ValueError as error:
-        _require_config(where, config, error)
-        raise
+    root = Path(settings.HF_DATASETS_CACHE).expanduser() / f"{owner}___{camelcase_to_snakecase(own)}"
+    found = {}
+    for folder in sorted(root.glob(f"*/*/{name.revision}")):
+        config, version, commit = folder.parts[-3:]
+        given = {"dataset_name": own, "repo_id": name.name, "config_name": config, "version": version, "hash": commit}
+        found[config] = partial(Cache, **given)
+    return found
 
 
 def _copy(name: HubName) -> Path:
@@ -194,12 +198,6 @@ def _copy(name: HubName) -> Path:
 def _repository(name: HubName) -> Path:
     """The data set's place in the cache of ``huggingface_hub``."""
     return Path(cache_folder()) / f"datasets--{name.name.replace('/', '--')}"
-
-
-def _snake(name: str) -> str:
-    from datasets.naming import camelcase_to_snakecase
-
-    return camelcase_to_snakecase(name)
 
 
 def _split(where: str, asked: str, known: list[str]) -> str:

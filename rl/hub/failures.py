@@ -49,8 +49,8 @@ def told(error: BaseException, where: str, name: HubName, kind: str) -> str:
         )
     if isinstance(answer, errors.RevisionNotFoundError):
         return f"{where}: no revision {name.revision!r} of {name.name}; allowed: a branch, tag or commit: {page}/commits/main"
-    if isinstance(error, errors.EntryNotFoundError) and answer is error:
-        return f"{where}: a file of {name.name} is not there: {one_line(answer)}; see {page}"
+    if isinstance(error, errors.RemoteEntryNotFoundError):
+        return f"{where}: a file of {name.name} is not there: {one_line(error)}; see {page}"
     if _status(answer) == 403:
         return f"{where}: {gated(403, page)}"
     if is_unreachable(error) or _status(answer) >= 500:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -159,7 +161,7 @@ def test_no_network(tmp_path, monkeypatch):
 def test_a_hub_that_is_down(hub, released, status, monkeypatch):
     import huggingface_hub.utils._http as client
 
-    monkeypatch.setattr(client.time, "sleep", lambda _: None)
+    monkeypatch.setattr(client, "time", SimpleNamespace(**{**vars(time), "sleep": lambda _: None}))
     hub.add("models", NAME, released)
     hub.down = status
     text = line_of(NAME)
@@ -271,7 +273,8 @@ def test_a_disk_that_fills_up(hub, released, monkeypatch):
     "name",
     [
         "someone/a/b", "https://huggingface.co/GSAI-ML/LLaDA-8B-Instruct", "some one/x", "someone/x--y", "someone/x.git", "/a/b",
-        "someone/" + "x" * 96, "someone/x@../../etc", "someone/x@", "-x/y", "../x", "./some/x", "~/x", "someone/weights.bin", "tinny",
+        "someone/" + "x" * 96, "someone/x@../../etc", "someone/x@", "-x/y", "../x", "./some/x", "~/x", "someone/weights.bin",
+        "tinny",
     ],
 )  # fmt: skip
 def test_a_name_that_is_none(hub, name):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -282,9 +283,10 @@ def test_a_folder_goes_before_a_name(hub, tmp_path):
 
 def test_settings_of_a_hub_are_not_for_files(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(jsonl(gsm8k(1)))
-    for settings in ({"config": "main"}, {"revision": "main"}):
+    file = SourceConfig(str(tmp_path / "a.jsonl"))
+    for source in (replace(file, config="main"), replace(file, revision="main")):
         with pytest.raises(ConfigError, match="of a data set on a hub alone"):
-            load_rows(SourceConfig(str(tmp_path / "a.jsonl"), **settings))
+            load_rows(source)
     with pytest.raises(ConfigError, match="a file is taken whole"):
         load_rows(SourceConfig(str(tmp_path / "a.jsonl"), split="test"))
     with pytest.raises(ConfigError, match="allowed for sudoku4x4: train, val"):
