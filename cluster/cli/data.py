@@ -14,7 +14,6 @@ from cluster import console
 if TYPE_CHECKING:
     from policies.room import Room
     from rl.config import Config, SourceConfig
-    from rl.data.presets import Preset
     from rl.types import Prompt
 
 _LONGEST = 4_000  # characters of a text that is shown

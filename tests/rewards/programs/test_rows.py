@@ -21,7 +21,14 @@ MBPP = {
     ],
     "test_setup_code": "",
 }
-STARTER = "from typing import List\n\ndef twice(x):\n    return 2 * x\n\ndef total(xs: List[int]) -> int:\n    '''Twice the sum.'''\n"
+STARTER = """from typing import List
+
+def twice(x):
+    return 2 * x
+
+def total(xs: List[int]) -> int:
+    '''Twice the sum.'''
+"""
 HUMAN_EVAL = {
     "starter": STARTER,
     "entry_point": "total",
@@ -125,7 +132,7 @@ def test_a_wrong_program_has_its_share():
         "    try: os.pwrite(number, verdict.encode(), 0)\n    except OSError: pass\nos._exit(0)",
         "import os, json\nverdict = json.dumps({'passed': 3, 'total': 3, 'detail': ''})\n"
         "try: open(f'/proc/{os.getppid()}/fd/3', 'w').write(verdict)\nexcept OSError: pass\nos._exit(0)",
-        "import os, json, signal\nprint(json.dumps({'passed': 3, 'total': 3, 'detail': ''}))\nos.kill(os.getppid(), signal.SIGKILL)",
+        "import os, json, signal\nprint(json.dumps({'passed': 3, 'total': 3, 'detail': ''}))\nos.kill(os.getppid(), 9)",
         "open('examiner.py', 'w').write('x')\nopen('program.py', 'w').write('x')\ndef shared(a, b): return ()",
     ],
     ids=["exit", "equal-tuple", "equal-object", "exit-in-call", "built-in", "descriptors", "proc", "kill", "files"],
