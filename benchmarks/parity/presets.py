@@ -13,6 +13,7 @@ import itertools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from rewards import load_reward
@@ -79,9 +80,7 @@ def scored(
     for place, item in enumerate(items):
         own = {name: scores[name][place] for name in mix}
         share = sum(mix[name] * score.value for name, score in own.items()) / total
-        why = "; ".join(
-            f"{name} {score.value:g} {score.detail}".strip() for name, score in own.items() if score.value != 1
-        )
+        why = "; ".join(f"{name} {score.value:g} {score.detail}" for name, score in own.items() if score.value != 1)
         yield item, share, why
 
 
@@ -97,28 +96,24 @@ def answer_of(preset: Preset, prompt: Prompt) -> str | None:
 
 def reach(numbers: Sequence[int], target: int) -> str | None:
     """An expression with the value ``target`` that uses each number once, by trying all; None: there is none."""
-    for order in sorted(set(itertools.permutations(numbers))):
-        for text in _trees(tuple(map(str, order)), target):
-            return text
-    return None
+    return _combined([(Fraction(number), str(number)) for number in numbers], Fraction(target))
 
 
-def _trees(parts: tuple[str, ...], target: int) -> Iterator[str]:
-    for operators in itertools.product("+-*/", repeat=len(parts) - 1):
-        for text in _bracketed(parts, operators):
-            if not problem(text, [int(part) for part in parts], target):
-                yield text
-
-
-def _bracketed(parts: tuple[str, ...], operators: tuple[str, ...]) -> Iterator[str]:
-    """Every way to bracket operands with operators between them."""
+def _combined(parts: list[tuple[Fraction, str]], target: Fraction) -> str | None:
+    """Two parts become one, in every way, until one is left."""
     if len(parts) == 1:
-        yield parts[0]
-        return
-    for cut in range(1, len(parts)):
-        for left in _bracketed(parts[:cut], operators[: cut - 1]):
-            for right in _bracketed(parts[cut:], operators[cut:]):
-                yield f"({left}{operators[cut - 1]}{right})"
+        return parts[0][1] if parts[0][0] == target else None
+    for first, second in itertools.permutations(range(len(parts)), 2):
+        rest = [part for place, part in enumerate(parts) if place not in (first, second)]
+        (left, this), (right, that) = parts[first], parts[second]
+        made = [(left - right, "-"), *([(left / right, "/")] if right else [])]
+        if first < second:
+            made += [(left + right, "+"), (left * right, "*")]
+        for value, sign in made:
+            found = _combined([*rest, (value, f"({this}{sign}{that})")], target)
+            if found is not None:
+                return found
+    return None
 
 
 def _also_right(prompt: Prompt, answer: str) -> bool:

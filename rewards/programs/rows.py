@@ -70,7 +70,7 @@ class Suite:
 Tests = list[Mapping[str, Any]] | Suite
 
 
-def tests_of(item: RewardItem) -> Tests | str | None:
+def row_tests(item: RewardItem) -> Tests | str | None:
     """The row's tests, None where it has none, or what is wrong with them."""
     prompt, row = item.prompt, item.prompt.metadata
     extra = row.get("extra_info")

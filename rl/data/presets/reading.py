@@ -18,6 +18,7 @@ from rl.errors import ConfigError, DataError
 from rl.tasks import GENERATORS
 
 ARGS = ("prompt", "template", "name", "lengths", "check_images", ROOT)
+_ALL_LENGTHS = "args: {{lengths: {{}}}} keeps them"  # in a note, which is formatted once more
 _SAVED = ("dataset_dict.json", "state.json")  # of datasets.save_to_disk
 
 
@@ -90,7 +91,7 @@ def open_preset(preset: Preset, source: SourceConfig, counts: Counter[str]) -> O
         label, folder = str(path), path if path.is_dir() else path.parent
         rows = _of_files(preset, _files(preset, path, split, part.files), source.split)
     lengths = _lengths(preset, source.args.get("lengths", preset.lengths))
-    renamed = _of_length(_renamed(preset, rows), lengths, counts)
+    renamed = _kept(_renamed(preset, rows), preset.needs, lengths, counts)
     return Opened(label, str(args["name"]), ImagePlaces.of(folder / "rows", args), told, renamed)
 
 
@@ -180,18 +181,20 @@ def _renamed(preset: Preset, rows: Iterable[tuple[str, str, Row]]) -> Iterator[t
         yield where, identity, told
 
 
-def _of_length(
-    rows: Iterable[tuple[str, str, Row]], lengths: Mapping[str, int], counts: Counter[str]
+def _kept(
+    rows: Iterable[tuple[str, str, Row]], needs: Iterable[str], lengths: Mapping[str, int], counts: Counter[str]
 ) -> Iterator[tuple[str, str, Row]]:
-    """Rows whose lists have the lengths."""
+    """Rows that have what the preset needs. Others are counted."""
     for where, identity, row in rows:
+        missing = next((name for name in needs if is_missing(row.get(name))), None)
+        if missing is not None:
+            counts[f"{{count}} rows were left out: they have no {missing}"] += 1
+            continue
         wrong = next((name for name, count in lengths.items() if _count(where, name, row.get(name)) != count), None)
         if wrong is None:
             yield where, identity, row
-        else:
-            counts[
-                f"{{count}} rows were left out: {wrong} has not {lengths[wrong]} items there; args: {{{{lengths: {{{{}}}}}}}} keeps them"
-            ] += 1
+            continue
+        counts[f"{{count}} rows were left out: {wrong} has not {lengths[wrong]} items there; {_ALL_LENGTHS}"] += 1
 
 
 def _at(row: Any, name: str) -> Any:
