@@ -111,5 +111,3 @@ def write_sparse(config: dict[str, Any], file: Path) -> None:
     with file.open("wb") as out:
         out.write(len(text).to_bytes(8, "little") + text)
         out.truncate(8 + len(text) + end)
-
-

@@ -33,7 +33,11 @@ def row(preset: str, index: int, folder: Path) -> dict[str, object]:
     if preset in ("clevr", "geoqa"):
         file = folder / f"{index}.png"
         Image.new("RGB", (32, 32), (40 * index, 90, 20)).save(file)
-        return {"image": file.name, "problem": f"How many of the {index} are red?", "solution": f"<answer> {index} </answer>"}
+        return {
+            "image": file.name,
+            "problem": f"How many of the {index} are red?",
+            "solution": f"<answer> {index} </answer>",
+        }
     if preset == "kodcode":
         return {
             "question": f"Write a function add{index}(a) that adds {index} to a.",
@@ -64,7 +68,12 @@ def source_of(source: SourceConfig, root: Path, held_out: bool) -> dict[str, obj
     file = folder / (val_file if held_out else train_file)
     whole = json.dumps(rows) if file.suffix == ".json" else "".join(json.dumps(each) + "\n" for each in rows)
     file.write_text(whole)
-    found: dict[str, object] = {"source": source.source, "path": str(folder), "split": source.split, "args": source.args}
+    found: dict[str, object] = {
+        "source": source.source,
+        "path": str(folder),
+        "split": source.split,
+        "args": source.args,
+    }
     if held_out:
         found["limit"] = 2
     return found
