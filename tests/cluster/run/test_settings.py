@@ -63,8 +63,8 @@ def test_a_learner_of_an_unresolved_config_is_on_this_machine() -> None:
 
 def test_nodes_with_gpus_make_auto_a_gpu() -> None:
     config = load_config("tiny")
-    assert nodes_for(config, gpus_per_node=8, cpus_per_node=64).gpus_per_node == 8
-    assert nodes_for(config, gpus_per_node=0, cpus_per_node=64).gpus_per_node == 0
+    assert nodes_for(config, gpus_per_node=8, cpus_per_node=64).gpus == 8
+    assert nodes_for(config, gpus_per_node=0, cpus_per_node=64).gpus == 0
 
 
 def test_what_is_resolved_is_shown_and_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
