@@ -116,5 +116,7 @@ def test_the_notes_say_what_came_and_warn_of_a_rate_far_from_published_ones(tmp_
     assert "the card of family llada" in note and "rollout.text.steps=128" in note and "learner.lr=5e-07" in note
     config, layers = with_family(recipe(tmp_path), [path, "learner.lr=1e-3"])
     assert "learner.lr=0.001: published runs of family llada have 5e-07 to 1e-06" in family_notes(config, layers)[1]
+    config, layers = with_family(recipe(tmp_path), ["policy.path=/only/on/the/cluster"])
+    assert "/only/on/the/cluster: cannot be read here" in family_notes(config, layers)[0]
     config, layers = with_family("tiny", [])
     assert family_notes(config, layers) == []
