@@ -55,6 +55,13 @@ def test_a_run_has_what_its_machine_has(monkeypatch: pytest.MonkeyPatch, gpu: bo
     assert on_gpu("tiny", []).policy.dtype == "bfloat16"
 
 
+def test_what_a_gpu_forbids_is_found_once_there_is_one() -> None:
+    config = load_config("tiny", ["cluster.take_turns=true", "cluster.placement=disaggregated"])
+    assert resolved(config, gpu=False).policy.device == "cpu"
+    with pytest.raises(ConfigError, match="set cluster.placement=colocated"):
+        resolved(config, gpu=True)
+
+
 def test_a_learner_of_an_unresolved_config_is_on_this_machine() -> None:
     learner = make_learner(load_config("tiny", [f"policy.path={toy_folder()}", "learner.engine=torch"]))
     weight = next(learner.policy.module.parameters())
