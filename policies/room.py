@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import groupby
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -115,6 +116,21 @@ class Room:
     def tokens_at_most(self, text: str) -> int:
         return _bytes(text) if self._counting.bounds else _UNKNOWN
 
+    def preview(self, prompt: Prompt) -> tuple[str, int]:
+        """What the policy reads before it writes: as text, special tokens and all, with a picture's codes counted; and its
+        tokens. Raises as ``too_long``."""
+        exact = _StandIn(**{**vars(self._stand_in), "tokenizer": self._exact})
+        read = self._parts(prompt, exact)[0]
+        ids = [*read.prefix, *(() if read.is_image else read.suffix)]
+        runs = groupby(ids, key=lambda index: int(index) < len(self._exact))
+        texts = [
+            self._raw.decode([int(each) for each in run], skip_special_tokens=False)
+            if written
+            else f"[{sum(1 for _ in run)} codes of a picture]"
+            for written, run in runs
+        ]
+        return "".join(texts), len(ids)
+
     def longest(self, prompts: Sequence[Prompt], written: Callable[[Prompt], int]) -> int:
         """Tokens of the longest prompt with its response; 0 where there is none. Raises as ``too_long``."""
         bounds = [sum(map(_length, self._parts(prompt))) + written(prompt) for prompt in prompts]
@@ -173,13 +189,13 @@ class Room:
             for parts in layouts
         ]
 
-    def _parts(self, prompt: Prompt) -> list[EncodedPrompt]:
+    def _parts(self, prompt: Prompt, stand_in: _StandIn | None = None) -> list[EncodedPrompt]:
         """The layout, with ids that mean nothing; a plan's drawing is a part of its own."""
         codes = self._stand_in.image_tokenizer
         if prompt.image is not None and codes is not None:
             prompt = replace(prompt, image=np.zeros((codes.image_size, codes.image_size, 3), np.uint8))
         try:
-            encoded = self._layout(self._stand_in, prompt)
+            encoded = self._layout(stand_in or self._stand_in, prompt)
         except DataError as error:
             text = str(error)
             raise DataError(text if prompt.id in text else f"prompt {short(prompt.id)}: {text}") from error

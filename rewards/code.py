@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rewards.base import absent, failed, invalid
-from rewards.programs.rows import Suite, tests_of
+from rewards.programs.rows import Suite, row_tests
 from rewards.response import final_answer
 from rewards.sandbox.parent import Isolated
 from rewards.sandbox.values import same_as_json
@@ -89,7 +89,7 @@ class CodeReward:
             return failed(ScoreStatus.CRASHED, f"row {item.prompt.id}: {one_line(error)}")
 
     def _one(self, item: RewardItem) -> Score:
-        tests = tests_of(item)
+        tests = row_tests(item)
         if tests is None:
             return absent()
         if isinstance(tests, str):

@@ -54,7 +54,8 @@ class LoopbackHub:
 
     def add(self, kind: str, name: str, files: Files, ref: str = "main", **access: bool) -> str:
         """kind: models or datasets. The commit."""
-        known = self.repositories.setdefault((kind, name), Repository(kind, name, **access))
+        known = self.repositories.setdefault((kind, name), Repository(kind, name))
+        known.gated, known.private = access.get("gated", known.gated), access.get("private", known.private)
         return known.commit(files, ref)
 
     def sent(self, ending: str) -> int:

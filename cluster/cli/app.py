@@ -9,6 +9,7 @@ import typer
 
 from cluster import console
 from cluster.cli import config, jobs, status
+from cluster.cli.data import data
 
 app = typer.Typer(
     help="UniGRPO: reinforcement learning for masked-diffusion models that reason, see and draw.",
@@ -244,6 +245,7 @@ config.register(app)
 app.command("submit")(jobs.submit)
 app.add_typer(jobs.jobs, name="jobs")
 app.add_typer(jobs.manifest, name="manifest")
+app.add_typer(data, name="data")
 
 
 def main() -> None:

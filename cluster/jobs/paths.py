@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rewards.registry import BUILT_IN
+from rl.data.presets import preset_names
 from rl.hub.names import hub_name
 from rl.tasks import GENERATORS
 
@@ -62,7 +63,9 @@ def settings(tree: Tree) -> Iterator[Setting]:
         yield _setting("learner.lora.path", tree["learner"]["lora"], "path", Kind.FILE)
     for which in ("train", "val"):
         for index, source in enumerate(tree["data"][which]):
-            if hub_name(source["source"], source["revision"]) is not None:
+            if source["path"] is not None:
+                yield _setting(f"data.{which}[{index}].path", source, "path", Kind.FILE)
+            if source["source"] in preset_names() or hub_name(source["source"], source["revision"]) is not None:
                 continue  # the job looks it up
             if source["source"] not in GENERATORS:
                 yield _setting(f"data.{which}[{index}].source", source, "source", Kind.FILE)

@@ -18,6 +18,7 @@ from rl.data.files import LIST_KEYS, Row, read_rows
 from rl.data.pictures import COLUMNS as IMAGES
 from rl.data.pictures import is_named, looks_like_picture
 from rl.data.places import ImagePlaces
+from rl.data.presets import preset_of, preset_rows
 from rl.errors import DataError
 from rl.pixels import require_image
 
@@ -46,7 +47,9 @@ def names_in_rows(key: str, path: Path, source: SourceConfig, shared: Sequence[P
     places = ImagePlaces.of(path, source.args, shared)
     folder = places.folder
     found, elsewhere = RowNames(), set()
-    for where, row in islice(read_rows(path, source.split), source.limit):
+    preset = preset_of(source)
+    rows = read_rows(path, source.split) if preset is None else preset_rows(preset, source)
+    for where, row in islice(rows, source.limit):
         rewards = row.get("rewards")
         names = rewards.split(",") if isinstance(rewards, str) else rewards if isinstance(rewards, list) else ()
         found.rewards.update(dict.fromkeys(name.strip() for name in names if isinstance(name, str)))

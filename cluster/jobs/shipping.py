@@ -35,9 +35,9 @@ from policies.files.copies import copy_policy
 from rewards.registry import require_named
 from rl.config import Config, SourceConfig, build_config, to_yaml
 from rl.data.places import ROOT, image_roots
+from rl.data.presets import rows_path
 from rl.errors import ConfigError
 from rl.output.secrets import know
-from rl.tasks import GENERATORS
 
 CODE = ("rl", "rewards", "policies", "cluster")
 FILES = "files"
@@ -145,13 +145,15 @@ class _Load:
 
     def take_rows(self, tree: Tree, key: str, source: SourceConfig) -> None:
         """What rows that are sent name: images. Rewards of their own are the recipe's, which are sent anyway."""
-        path = Path(source.source)
-        if source.source in GENERATORS:
+        path = rows_path(source)
+        if path is None:
             return
         roots = [_located(root) for root in image_roots(source.args)]
         # Images that are sent lie elsewhere in the job, and those on a shared disk where they were.
         moved = [at for root in roots for at in (_place(root), str(root))]
         _allow(tree, key, moved)
+        if source.path is not None and path.is_dir():
+            return  # a folder in its published layout goes as a whole
         if not _exists(path) or (rows := _place(_located(path))) not in self.files:
             return
         shared = [_located(folder) for folder in self._shipping.shared]

@@ -27,6 +27,7 @@ from cluster.plan.sizes import Adapter, parameters
 from policies.network.transformer import TransformerConfig
 from rl.config import Config
 from rl.config.device import resolved
+from rl.data.presets import preset_of
 from rl.types import Task
 
 
@@ -148,7 +149,9 @@ def samplers(config: Config, assumed: Assumed, images: bool = True) -> list[Samp
     out the tasks that need them, unless there is no other."""
     weights: dict[Task, float] = {}
     for source in config.data.train:
-        task = TASK_OF.get(source.source) or Task(source.task or Task.TEXT)
+        preset = preset_of(source)
+        made = TASK_OF.get(source.source) if preset is None else None
+        task = made or Task(source.task or (Task.TEXT if preset is None else preset.task))
         weights[task] = weights.get(task, 0.0) + source.weight
     if not images:
         weights = {Task.TEXT: weights.get(Task.TEXT, 1.0)}

@@ -9,8 +9,9 @@ from typing import Any
 from cluster import console
 from policies.files.folders import shipped_names
 from rl.config import Config, SourceConfig
+from rl.data.presets import preset_of
 from rl.errors import ConfigError, PolicyError
-from rl.hub.names import hub_name, is_written_as_name
+from rl.hub.names import HubName, hub_name, is_written_as_name
 from rl.output.secrets import Secret
 from rl.tasks import GENERATORS
 
@@ -41,9 +42,17 @@ def recorded(config: Config) -> dict[str, str]:
     given = {"policy.path": config.policy.path}
     for which in ("train", "val"):
         for index, source in enumerate(getattr(config.data, which)):
-            given[f"data.{which}[{index}].source"] = source.source
+            given[f"data.{which}[{index}].source"] = _repository(source)
     names = {setting: hub_name(text) for setting, text in given.items()}
     return {setting: str(name) for setting, name in names.items() if name is not None and name.pinned}
+
+
+def _repository(source: SourceConfig) -> str:
+    """``org/name@commit`` of a pinned source; what it says where it has none."""
+    preset = preset_of(source)
+    if preset is None or preset.hub is None or source.path is not None:
+        return source.source
+    return f"{preset.hub}@{source.revision}" if source.revision else preset.hub
 
 
 def fetch_on_nodes(config: Config) -> None:
@@ -108,13 +117,21 @@ def _policy(path: str, revision: str | None) -> str:
 
 
 def _source(where: str, source: SourceConfig) -> SourceConfig:
+    preset = preset_of(source)
+    if preset is not None:
+        name = None if preset.hub is None or source.path is not None else hub_name(preset.hub, source.revision)
+        return source if name is None else replace(source, revision=_resolved(name).revision)
     name = None if source.source in GENERATORS else hub_name(source.source, source.revision)
     if name is None:
         _tell(f"{where}.source", source.source)
         return source
+    return replace(source, source=str(_resolved(name)), revision=None)
+
+
+def _resolved(name: HubName) -> HubName:
     from rl.data.hub import resolve
 
-    return replace(source, source=str(resolve(name)), revision=None)
+    return resolve(name)
 
 
 def _tell(setting: str, path: str) -> None:

@@ -13,6 +13,7 @@ from rewards.math.references import alternatives
 from rewards.registry import settings_of
 from rl.config import Config, EvaluationConfig, RolloutConfig, SourceConfig
 from rl.data.overlap import check_disjoint, shared_with
+from rl.data.presets import preset_of
 from rl.data.rows import load_rows
 from rl.data.values import shown
 from rl.errors import ConfigError, DataError
@@ -65,6 +66,8 @@ def load(config: Config, needs_train: bool, needs_val: bool, notes: list[str]) -
             raise ConfigError(f"data.{name}=[]: must have at least one source, e.g. [{{source: sudoku4x4}}]{way_out}")
         compared = _compared_tasks(mix, config.rewards.settings)
         wanted += [(f"data.{name}[{index}]", source, compared) for index, source in enumerate(sources) if needed]
+    for where, source, _ in wanted:
+        _check_held_out(where, source)
     found: dict[str, Loaded] = {}
     for where, source, compared in sorted(wanted, key=lambda item: item[1].source in GENERATORS):
         loaded = Loaded(where, source, tuple(enumerate(load_rows(source, frozenset(compared), notes), 1)))
@@ -76,6 +79,15 @@ def load(config: Config, needs_train: bool, needs_val: bool, notes: list[str]) -
     sources = [found[where] for where, _, _ in wanted]
     _check_ids(sources)
     return _disjoint(config, sources, notes)
+
+
+def _check_held_out(where: str, source: SourceConfig) -> None:
+    """Raises ConfigError where a preset that is only evaluated on is trained on."""
+    preset = preset_of(source)
+    if preset is not None and where.startswith("data.train") and "train" not in preset.parts:
+        raise ConfigError(
+            f"{where}: source {preset.name} has held-out rows alone; list it under data.val, or name a file of your own as source"
+        )
 
 
 def fit(

@@ -65,8 +65,8 @@ class ChatTokenizer:
     def chat(self, messages: Sequence[Message]) -> list[int]:
         """The template's text, up to where the assistant begins to speak, as ids.
 
-        Users' text cannot write special tokens: the library would parse them, so they are broken up first. Raises
-        DataError where the template refuses the turns.
+        Users' text cannot write special tokens: the library would parse them, so they are broken up first. A thought's marks
+        stay, since prompts say how to use them. Raises DataError where the template refuses the turns.
         """
         turns = [{"role": turn.role, "content": self._plain(turn.content)} for turn in messages]
         return self.encode(self.render(turns))
@@ -102,7 +102,7 @@ class ChatTokenizer:
 
     def _plain(self, text: str) -> str:
         for token in self._tokenizer.get_added_tokens_decoder().values():
-            if token.special and token.content in text:
+            if token.special and token.content in text and token.content not in KEPT:
                 text = text.replace(token.content, token.content[:1] + " " + token.content[1:])
         return text
 

@@ -70,7 +70,7 @@ class Suite:
 Tests = list[Mapping[str, Any]] | Suite
 
 
-def tests_of(item: RewardItem) -> Tests | str | None:
+def row_tests(item: RewardItem) -> Tests | str | None:
     """The row's tests, None where it has none, or what is wrong with them."""
     prompt, row = item.prompt, item.prompt.metadata
     extra = row.get("extra_info")
@@ -108,8 +108,11 @@ def _mbpp(row: Mapping[str, Any]) -> Suite | str:
     ):
         return f"test_list: expected a list of 1 to {MAX_TESTS} assertions"
     imports = row.get("test_imports") or []
-    setup = "\n".join([*(imports if isinstance(imports, list) else [imports]), row.get("test_setup_code") or ""])
-    names = _defined(row.get("code") or "") or _called([setup, *cases])
+    code = row.get("code") or ""
+    setup = "\n".join(
+        [*_imported(code), *(imports if isinstance(imports, list) else [imports]), row.get("test_setup_code") or ""]
+    )
+    names = _defined(code) or _called([setup, *cases])
     return Suite(names=names, setup=setup, cases=tuple(cases))
 
 
@@ -132,25 +135,28 @@ def _human_eval(prompt: Prompt, row: Mapping[str, Any]) -> Suite | str:
 
 
 def _defined(code: str) -> tuple[str, ...]:
-    """Functions and classes at the top level of some code; none where it is no Python."""
-    try:
-        tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ()
+    """Functions and classes at the top level of some code."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return tuple(dict.fromkeys(node.name for node in tree.body if isinstance(node, kinds)))
+    return tuple(dict.fromkeys(node.name for node in _statements(code) if isinstance(node, kinds)))
+
+
+def _imported(code: str) -> list[str]:
+    """Import statements at the top level of the reference's code: some tests use its modules."""
+    return [ast.unparse(node) for node in _statements(code) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+def _statements(code: str) -> list[ast.stmt]:
+    """None where it is no Python."""
+    try:
+        return ast.parse(code).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
 
 
 def _called(codes: Iterable[str]) -> tuple[str, ...]:
     """Names that some code reads and Python does not have."""
-    found: dict[str, None] = {}
-    for code in codes:
-        try:
-            nodes = ast.walk(ast.parse(code))
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
-        found |= {node.id: None for node in nodes if isinstance(node, ast.Name) and not hasattr(builtins, node.id)}
-    return tuple(found)
+    nodes = (node for code in codes for statement in _statements(code) for node in ast.walk(statement))
+    return tuple({node.id: None for node in nodes if isinstance(node, ast.Name) and not hasattr(builtins, node.id)})
 
 
 @cache

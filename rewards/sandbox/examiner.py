@@ -1,9 +1,10 @@
 """Runs a data set's test code against a program that lives in another process. A script of its own, inside the sandbox.
 
 The request comes as JSON on the standard input: ``{"program", "names", "setup", "source", "cases", "examinee", "forms"}``.
-``names`` of the program are known to the tests. Without ``cases``, each of pytest's tests in ``source`` is one. The verdict goes to descriptor 3, which the program's process does not have: ``{"passed", "total", "detail"}``. It is written anew
-after each case. The tests and what they expect are in this process alone. A value of the program's is compared here, as data
-of Python's own classes, so that no class of the program's has a say in whether it is right.
+``names`` of the program are known to the tests. Without ``cases``, each of pytest's tests in ``source`` is one. The verdict,
+``{"passed", "total", "detail"}``, goes to descriptor 3, which the program's process does not have. It is written anew after
+each case. The tests and what they expect are in this process alone. A value of the program's is compared here, as data of
+Python's own classes, so that no class of the program's has a say in whether it is right.
 """
 
 from __future__ import annotations

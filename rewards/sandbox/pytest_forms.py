@@ -1,4 +1,4 @@
-"""What data sets' tests use of pytest, for a sandbox that has none: raises, approx, fixtures, parametrize, and which tests there are.
+"""What data sets' tests use of pytest, for a sandbox without it: raises, approx, fixtures, parametrize; and a module's tests.
 
 The examiner runs this text as the module ``pytest``. Standard library alone.
 """

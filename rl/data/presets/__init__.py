@@ -1,7 +1,7 @@
 """Published data sets by name: one YAML file each, beside this one."""
 
 from rl.data.presets.preset import Part, Preset, load_preset, preset_names
-from rl.data.presets.reading import ARGS, Opened, numbered, open_preset, preset_of, rows_path
+from rl.data.presets.reading import ARGS, Opened, numbered, open_preset, preset_of, preset_rows, rows_path
 
 __all__ = [
     "ARGS",
@@ -13,5 +13,6 @@ __all__ = [
     "open_preset",
     "preset_names",
     "preset_of",
+    "preset_rows",
     "rows_path",
 ]

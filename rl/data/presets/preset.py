@@ -47,7 +47,8 @@ class Preset:
     parts    ``train``, ``val``, or one of them
     columns  our name of a column -> the names that files give it, nested ones with dots; the first that has a value counts
     drop     columns that are left out
-    lengths  column -> how many items a row must have there; other rows are left out
+    needs    columns that a row must have a value in; other rows are left out, and counted in a note
+    lengths  column -> how many items a row must have there; other rows are left out, and counted
     prompts  name -> the message as a template of columns; None: the row's own message. The first is the default
     rewards  reward -> weight: a mix that fits. ``settings``: of these rewards
     lines    columns with a list of texts that becomes one text, a line each
@@ -67,6 +68,7 @@ class Preset:
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     drop: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
     lengths: Mapping[str, int] = field(default_factory=dict)
     rewards: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -134,6 +136,7 @@ def _preset(where: str, name: str, given: Mapping[str, Any]) -> Preset:
         columns={key: _texts(value) for key, value in (given.get("columns") or {}).items()},
         drop=_texts(given.get("drop") or ()),
         lines=_texts(given.get("lines") or ()),
+        needs=_texts(given.get("needs") or ()),
         lengths={key: int(value) for key, value in (given.get("lengths") or {}).items()},
         rewards={key: float(value) for key, value in (given.get("rewards") or {}).items()},
         settings=given.get("settings") or {},

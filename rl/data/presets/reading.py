@@ -18,6 +18,7 @@ from rl.errors import ConfigError, DataError
 from rl.tasks import GENERATORS
 
 ARGS = ("prompt", "template", "name", "lengths", "check_images", ROOT)
+_ALL_LENGTHS = "args: {{lengths: {{}}}} keeps them"  # in a note, which is formatted once more
 _SAVED = ("dataset_dict.json", "state.json")  # of datasets.save_to_disk
 
 
@@ -75,8 +76,12 @@ def open_preset(preset: Preset, source: SourceConfig, counts: Counter[str]) -> O
     if source.path is None:
         label, rows, folder = _of_hub(preset, source)
     else:
-        split, part = preset.part(source.split)
         path = Path(source.path)
+        split, part = preset.part(source.split)
+        if source.split not in SPLITS and not _is_saved(path):
+            raise ConfigError(
+                f"data preset {preset.name}: split={shown(source.split)}; allowed: {', '.join(preset.parts)}"
+            )
         if source.config is not None or source.revision is not None:
             raise ConfigError(
                 f"data preset {preset.name}: config={source.config}, revision={source.revision}: of the hub's rows, and "
@@ -84,10 +89,15 @@ def open_preset(preset: Preset, source: SourceConfig, counts: Counter[str]) -> O
             )
         require_path(path)
         label, folder = str(path), path if path.is_dir() else path.parent
-        rows = _of_files(preset, _files(preset, path, split, part.files), split)
+        rows = _of_files(preset, _files(preset, path, split, part.files), source.split)
     lengths = _lengths(preset, source.args.get("lengths", preset.lengths))
-    renamed = _of_length(_renamed(preset, rows), lengths, counts)
+    renamed = _kept(_renamed(preset, rows), preset.needs, lengths, counts)
     return Opened(label, str(args["name"]), ImagePlaces.of(folder / "rows", args), told, renamed)
+
+
+def preset_rows(preset: Preset, source: SourceConfig) -> Iterator[tuple[str, Row]]:
+    """(where, row) of a source, with the preset's columns. Raises ConfigError, DataError."""
+    return ((where, row) for where, _, row in open_preset(preset, source, Counter()).rows)
 
 
 def _lengths(preset: Preset, given: Any) -> Mapping[str, int]:
@@ -100,7 +110,7 @@ def _lengths(preset: Preset, given: Any) -> Mapping[str, int]:
 
 def _files(preset: Preset, path: Path, split: str, patterns: Iterable[str]) -> list[Path]:
     """A file; a folder of datasets.save_to_disk; or the files of a split in the published layout."""
-    if path.is_file() or any((path / name).is_file() for name in _SAVED):
+    if path.is_file() or _is_saved(path):
         return [path]
     for pattern in patterns:
         found = sorted(file for file in path.glob(pattern) if file.is_file())
@@ -115,6 +125,10 @@ def _files(preset: Preset, path: Path, split: str, patterns: Iterable[str]) -> l
 def numbered(base: str, rows: Iterable[tuple[str, Row]]) -> Iterator[tuple[str, str, Row]]:
     """(where, id, row) of (where, row)."""
     return ((where, f"{base}/{number}", row) for number, (where, row) in enumerate(rows))
+
+
+def _is_saved(path: Path) -> bool:
+    return any((path / name).is_file() for name in _SAVED)
 
 
 def _of_files(preset: Preset, files: Iterable[Path], split: str) -> Iterator[tuple[str, str, Row]]:
@@ -167,18 +181,20 @@ def _renamed(preset: Preset, rows: Iterable[tuple[str, str, Row]]) -> Iterator[t
         yield where, identity, told
 
 
-def _of_length(
-    rows: Iterable[tuple[str, str, Row]], lengths: Mapping[str, int], counts: Counter[str]
+def _kept(
+    rows: Iterable[tuple[str, str, Row]], needs: Iterable[str], lengths: Mapping[str, int], counts: Counter[str]
 ) -> Iterator[tuple[str, str, Row]]:
-    """Rows whose lists have the lengths."""
+    """Rows that have what the preset needs. Others are counted."""
     for where, identity, row in rows:
+        missing = next((name for name in needs if is_missing(row.get(name))), None)
+        if missing is not None:
+            counts[f"{{count}} rows were left out: they have no {missing}"] += 1
+            continue
         wrong = next((name for name, count in lengths.items() if _count(where, name, row.get(name)) != count), None)
         if wrong is None:
             yield where, identity, row
-        else:
-            counts[
-                f"{{count}} rows were left out: {wrong} has not {lengths[wrong]} items there; args: {{{{lengths: {{{{}}}}}}}} keeps them"
-            ] += 1
+            continue
+        counts[f"{{count}} rows were left out: {wrong} has not {lengths[wrong]} items there; {_ALL_LENGTHS}"] += 1
 
 
 def _at(row: Any, name: str) -> Any:

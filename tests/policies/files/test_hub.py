@@ -271,7 +271,8 @@ def test_a_disk_that_fills_up(hub, released, monkeypatch):
     "name",
     [
         "someone/a/b", "https://huggingface.co/GSAI-ML/LLaDA-8B-Instruct", "some one/x", "someone/x--y", "someone/x.git", "/a/b",
-        "someone/" + "x" * 96, "someone/x@../../etc", "someone/x@", "-x/y", "../x", "./some/x", "~/x", "someone/weights.bin", "tinny",
+        "someone/" + "x" * 96, "someone/x@../../etc", "someone/x@", "-x/y", "../x", "./some/x", "~/x", "someone/weights.bin",
+        "tinny",
     ],
 )  # fmt: skip
 def test_a_name_that_is_none(hub, name):

@@ -216,7 +216,7 @@ def test_empty_parquet_and_strange_folders(tmp_path: Path) -> None:
 
 
 def test_unknown_sources_and_arguments(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such generator or path; allowed: sudoku4x4"):
+    with pytest.raises(ConfigError, match="no such preset, generator or path; allowed: clevr, .*sudoku4x4"):
         rows_of("sudoku9x9")
     for template in (5, True, ["{question}"], {"text": "{question}"}):
         with pytest.raises(ConfigError, match="template=.*: expected a text"):
