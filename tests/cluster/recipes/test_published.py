@@ -25,7 +25,9 @@ FOLDERS = {"SDAR-1.7B-Chat": "SDAR-1dot7B-Chat"}  # where the folder has another
 DATA = {"gsm8k": "gsm8k", "math": "math", "math500": "math", "countdown": "countdown", "sudoku4x4": "sudoku4x4"}
 QUICK = ("llada-8b-gsm8k",)
 RECIPES = [
-    name for name in OURS if model_of(name) in LAYOUTS and {"gsm8k", "math", "countdown", "sudoku"} & set(name.split("-"))
+    name
+    for name in OURS
+    if model_of(name) in LAYOUTS and {"gsm8k", "math", "countdown", "sudoku"} & set(name.split("-"))
 ]
 
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="the published files are not beside the checkout")
