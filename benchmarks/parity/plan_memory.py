@@ -129,10 +129,11 @@ def _give_back() -> None:
 
 
 def _config(layout: Layout, folder: Path) -> Any:
+    from cluster.actors.device import on_this_machine
     from rl.config import load_config
 
     fixed = ("learner.threads=1", f"output_dir={folder}", f"cluster.learner_ranks={layout.ranks}")
-    return load_config("tiny", [*fixed, *layout.overrides])
+    return on_this_machine(load_config("tiny", [*fixed, *layout.overrides]))
 
 
 def _batch(rollouts: int) -> Any:

@@ -14,6 +14,10 @@ from rl.config.flat import flatten
 from rl.errors import PolicyError
 
 SAMPLED = ("rollout", "evaluation")
+UNREAD = (
+    "policy.path={path}: cannot be read here, and so neither can its family's card: what nobody says, learner.lr for one, has "
+    "this project's defaults; `unigrpo config` shows which"
+)
 
 
 def with_family(recipe: str, overrides: Sequence[str]) -> tuple[Config, list[Layer]]:
@@ -43,7 +47,7 @@ def family_notes(config: Config, layers: Sequence[Layer]) -> list[str]:
         notes.append(f"defaults  from {layers[0].where}: {words}")
     found = card_of(layers)
     if found is None:
-        return notes
+        return [*notes, UNREAD.format(path=config.policy.path)] if _is_elsewhere(config) else notes
     family, _, card = found
     kind = "lora_lr" if config.learner.lora.on else "lr"
     low, high = getattr(card, kind)
@@ -70,6 +74,15 @@ def card_of(layers: Sequence[Layer]) -> tuple[str, int, Card] | None:
         )
     except (PolicyError, KeyError, TypeError, ValueError):
         return None
+
+
+def _is_elsewhere(config: Config) -> bool:
+    """Whether the policy lies on another machine, as it may for a job that is submitted."""
+    try:
+        find_policy(config.policy.path, Part.SIZES)
+    except PolicyError:
+        return True
+    return False
 
 
 def _trains_adapter(layers: Sequence[Layer]) -> bool:

@@ -26,6 +26,7 @@ from cluster.plan.seconds import (
 from cluster.plan.sizes import Adapter, parameters
 from policies.network.transformer import TransformerConfig
 from rl.config import Config
+from rl.config.device import resolved
 from rl.data.presets import preset_of
 from rl.types import Task
 
@@ -89,6 +90,7 @@ class Plan:
 
 def make_plan(config: Config, model: Model, device: Device, assumed: Assumed, gpus: int | None = None) -> Plan:
     """The config as it stands, on ``gpus`` devices (None: as many as it asks for). Raises ConfigError."""
+    config = resolved(config, gpu=True)
     config = replace(config, policy=replace(config.policy, device="cuda"))
     sizes, dtype = model.sizes, config.policy.dtype
     kinds = samplers(config, assumed, model.images)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rl.config.checks import validate
 from rl.config.sections import Config
 
 AUTO = "auto"
@@ -11,13 +12,18 @@ DTYPE_ON = {"cpu": "float32", "cuda": "bfloat16"}
 
 
 def resolved(config: Config, gpu: bool) -> Config:
-    """What stands for ``auto``. gpu: whether there is one where the policy will run. What was said explicitly stays."""
+    """What stands for ``auto``. gpu: whether there is one where the policy will run. What was said explicitly stays.
+
+    Raises ConfigError where other settings do not go with it.
+    """
     policy = config.policy
     device = ("cuda" if gpu else "cpu") if policy.device == AUTO else policy.device
     dtype = DTYPE_ON.get(device.partition(":")[0], "float32") if policy.dtype == AUTO else policy.dtype
     if (device, dtype) == (policy.device, policy.dtype):
         return config
-    return replace(config, policy=replace(policy, device=device, dtype=dtype))
+    found = replace(config, policy=replace(policy, device=device, dtype=dtype))
+    validate(found)
+    return found
 
 
 def is_open(config: Config) -> bool:

@@ -24,7 +24,7 @@ MODELS = {  # how a recipe's name begins -> whose layout its policy has
     "llada2-mini": "LLaDA2.0-mini",
 }
 OURS = [name for name in recipe_names() if not name.startswith("tiny")]
-QUICK = ("llada-8b-gsm8k-lora", "mmada-8b-mixed", "dream-7b-math-tracerl", "trado-4b-gsm8k", "llada2-mini-gsm8k-lora")
+QUICK = ("llada-8b-gsm8k-lora", "mmada-8b-mixed", "trado-4b-gsm8k")
 ALONE = (
     "cluster.mode=inline", "cluster.address=null", "cluster.learner_ranks=1", "cluster.rollout_workers=1",
     "cluster.reward_workers=1", "cluster.placement=auto", "cluster.take_turns=false", "learner.engine=torch",
