@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from cluster.plan.layout import Layout, layout
 from cluster.plan.memory import RESERVE, Training, learner_memory, on_device, rollout_memory, weight_bytes
 from cluster.plan.seconds import (
@@ -26,7 +28,8 @@ from cluster.plan.seconds import (
 from cluster.plan.sizes import Adapter, parameters
 from policies.network.transformer import TransformerConfig
 from rl.config import Config
-from rl.types import Task
+from rl.estimators import ESTIMATORS
+from rl.types import MaskDraw, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,7 @@ def step_seconds(
         * update_seconds(
             sizes, device, dtype, kind, mu=learner.algorithm.mu, kl=learner.algorithm.kl_coef > 0,
             checkpointing=learner.activation_checkpointing, frozen=model.adapter is not None,
+            passes=passes_of(config, kind),
         )
         for kind in kinds
     )  # fmt: skip
@@ -169,13 +173,26 @@ def _sampler(config: Config, assumed: Assumed, task: Task, share: float) -> Samp
     return Sampler(task, share, prompt + seen + text.max_new_tokens, text.block_length, text.steps, text.max_new_tokens)
 
 
+def passes_of(config: Config, kind: Sampler) -> int:
+    """Forward passes of one estimate of a response's likelihood, as the estimator itself makes them."""
+    algorithm = config.learner.algorithm
+    length = kind.codes or kind.scored
+    steps = min(length, max(1, kind.passes))
+    revealed = (np.arange(length) * steps // length).astype(np.int32)
+    draw = MaskDraw(0, 0.5, algorithm.spg_block_length.get(kind.task))
+    return len(ESTIMATORS[algorithm.estimator].views(draw, revealed, algorithm).hidden)
+
+
 def training_of(config: Config, model: Model, longest: Sampler) -> Training:
-    learner = config.learner
+    """A rank has no more rollouts than its share of a mini-batch, however large a micro-batch may be."""
+    learner, ranks = config.learner, config.cluster.learner_ranks
+    rollouts = config.rollout.batch_size * config.rollout.n_samples_per_prompt
+    share = rounds(min(rollouts, learner.mini_batch_size or rollouts), ranks)
     return Training(
         dtype=config.policy.dtype,
         zero_stage=learner.zero_stage,
-        ranks=config.cluster.learner_ranks,
-        micro_batch=learner.micro_batch_size_per_gpu,
+        ranks=ranks,
+        micro_batch=min(learner.micro_batch_size_per_gpu, share),
         length=longest.length,
         scored=longest.codes or longest.scored,
         checkpointing=learner.activation_checkpointing,
@@ -185,4 +202,5 @@ def training_of(config: Config, model: Model, longest: Sampler) -> Training:
         adapter=model.adapter,
         offload=learner.offload_optimizer,
         deepspeed=learner.engine == "deepspeed",
+        passes=passes_of(config, longest),
     )
