@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from cluster.plan.seconds import (
 )
 from cluster.plan.sizes import Adapter, parameters
 from policies.network.transformer import TransformerConfig
-from rl.config import Config
+from rl.config import Config, UniGRPOConfig
 from rl.estimators import ESTIMATORS
 from rl.types import MaskDraw, Task
 
@@ -176,11 +177,17 @@ def _sampler(config: Config, assumed: Assumed, task: Task, share: float) -> Samp
 def passes_of(config: Config, kind: Sampler) -> int:
     """Forward passes of one estimate of a response's likelihood, as the estimator itself makes them."""
     algorithm = config.learner.algorithm
-    length = kind.codes or kind.scored
-    steps = min(length, max(1, kind.passes))
-    revealed = (np.arange(length) * steps // length).astype(np.int32)
-    draw = MaskDraw(0, 0.5, algorithm.spg_block_length.get(kind.task))
-    return len(ESTIMATORS[algorithm.estimator].views(draw, revealed, algorithm).hidden)
+    block = algorithm.spg_block_length.get(kind.task)
+    chosen = (algorithm.estimator, algorithm.estimator_samples, algorithm.trajectory_shrink)
+    return _passes(*chosen, block, kind.codes or kind.scored, kind.passes)
+
+
+@cache
+def _passes(estimator: str, samples: int | None, shrink: int, block: int | None, length: int, steps: int) -> int:
+    """A search asks for the same again and again."""
+    algorithm = UniGRPOConfig(estimator=estimator, estimator_samples=samples, trajectory_shrink=shrink)
+    revealed = (np.arange(length) * min(length, max(1, steps)) // length).astype(np.int32)
+    return len(ESTIMATORS[estimator].views(MaskDraw(0, 0.5, block), revealed, algorithm).hidden)
 
 
 def training_of(config: Config, model: Model, longest: Sampler) -> Training:
