@@ -24,9 +24,7 @@ STYLES = {State.OK: "green", State.RED: "bold red", State.SKIPPED: "dim"}
 _WIDTH = 9  # of a state and a blank
 
 
-def doctor(
-    overrides: Sequence[str], policy: str | None, recipe: str | None, out: Path | None, as_json: bool
-) -> int:
+def doctor(overrides: Sequence[str], policy: str | None, recipe: str | None, out: Path | None, as_json: bool) -> int:
     """0, or 2 where a check is red. Raises ConfigError for settings that make no sense."""
     config = load_config(recipe or "tiny", overrides)
     if policy is None:
@@ -42,7 +40,9 @@ def doctor(
     return console.REFUSED if counts[State.RED] else console.OK
 
 
-def case_of(config: Config, policy: str, recipe: str | None, out: Path | None, typed: frozenset[str] | set[str]) -> Case:
+def case_of(
+    config: Config, policy: str, recipe: str | None, out: Path | None, typed: frozenset[str] | set[str]
+) -> Case:
     """On a GPU in bfloat16 where there is one, on the CPU in float32 where there is none, unless settings say otherwise.
 
     typed: the settings that the recipe or the user gives
@@ -99,7 +99,9 @@ def _progress(screen: Console, count: int) -> Iterator[Any]:
 
 
 def _tell(screen: Console, result: Result, width: int) -> None:
-    head = plain(f"{result.state.upper() if result.state is State.RED else result.state:{_WIDTH}}", style=STYLES[result.state])
+    head = plain(
+        f"{result.state.upper() if result.state is State.RED else result.state:{_WIDTH}}", style=STYLES[result.state]
+    )
     text = result.found + (f"; remedy: {result.remedy}" if result.remedy else "")
     line = plain(f"{result.name:{width}}  {text}", style="dim" if result.state is State.SKIPPED else "")
     screen.print(head + line, highlight=False, soft_wrap=True)

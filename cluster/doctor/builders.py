@@ -14,7 +14,9 @@ from cluster.doctor.check import Result, ok, red
 def compiler(machine: Machine) -> Result:
     path = shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++")
     if path is None:
-        return red("none on the PATH", "install your system's build tools (DeepSpeed needs them), or learner.engine=torch")
+        return red(
+            "none on the PATH", "install your system's build tools (DeepSpeed needs them), or learner.engine=torch"
+        )
     answer = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=True)
     return ok(answer.stdout.splitlines()[0])
 

@@ -65,9 +65,7 @@ class Check(Generic[C]):
     remedy: str = "open an issue with the output of unigrpo doctor --json"
 
 
-def examine(
-    checks: Sequence[Check[C]], case: C, begin: Callable[[str], None] = lambda name: None
-) -> Iterator[Result]:
+def examine(checks: Sequence[Check[C]], case: C, begin: Callable[[str], None] = lambda name: None) -> Iterator[Result]:
     """The results, as they come. begin: called with a check's name before it works. Raises KeyboardInterrupt alone."""
     found: dict[str, Result] = {}
     causes: dict[str, str] = {}  # a check that is not ok -> the one that is to blame

@@ -87,7 +87,10 @@ def template(case: Case) -> Result:
     assert case.tokenizer is not None
     text = case.tokenizer.render([{"role": "user", "content": QUESTION}])
     if QUESTION not in text:
-        return red(f"{case.tokenizer.template_name}: a user's question is not in what it writes", "mend the template, or copy it from the original checkpoint")
+        return red(
+            f"{case.tokenizer.template_name}: a user's question is not in what it writes",
+            "mend the template, or copy it from the original checkpoint",
+        )
     broken = [mark for mark in dict.fromkeys(_MARKER.findall(text)) if len(case.tokenizer.encode(mark)) > 1]
     if broken:
         ids = len(case.tokenizer.encode(broken[0]))
@@ -109,7 +112,10 @@ def special_ids(case: Case) -> Result:
         return red(f"{case.folder / 'config.json'}: {name}={value}: {problem}", COPY)
     rows, tokens = vocabulary.size - vocabulary.codebook_size, len(case.tokenizer)
     if rows - tokens > max(MOST_IDLE * rows, ALWAYS_IDLE):
-        return red(f"the tokenizer has {tokens:,} tokens, and the embedding {rows:,} rows for text: they are of two models", COPY)
+        return red(
+            f"the tokenizer has {tokens:,} tokens, and the embedding {rows:,} rows for text: they are of two models",
+            COPY,
+        )
     return ok(
         f"mask {vocabulary.mask_id} {case.tokenizer.piece(vocabulary.mask_id)!r}, end {vocabulary.eos_id} "
         f"{case.tokenizer.piece(vocabulary.eos_id)!r}; {len(case.tokenizer):,} "
@@ -149,11 +155,16 @@ def images(case: Case) -> Result:
     if made is None:
         raise PolicyError(f"{folder}: cannot be loaded; copy it from the original checkpoint")
     side = made.image_size
-    return ok(f"{side} x {side} pixels as {made.codes_per_image:,} codes of {made.codebook_size:,}", codes=made.codes_per_image)
+    return ok(
+        f"{side} x {side} pixels as {made.codes_per_image:,} codes of {made.codebook_size:,}",
+        codes=made.codes_per_image,
+    )
 
 
 def draws(case: Case) -> bool:
     """Whether it sees and draws."""
-    return case.vocabulary is not None and case.vocabulary.codebook_size > 0 and Path(case.folder / IMAGE_TOKENIZER).is_dir()
-
-
+    return (
+        case.vocabulary is not None
+        and case.vocabulary.codebook_size > 0
+        and Path(case.folder / IMAGE_TOKENIZER).is_dir()
+    )

@@ -60,5 +60,8 @@ def judge(version: str, name: str, cuda: str | None, usable: bool) -> Result:
             f"update the driver to {wanted} or newer, or install torch for an older CUDA, see {OTHER_TORCH}",
         )
     if not usable:
-        return red(f"{text} fits CUDA {cuda}, but torch finds no GPU", "look at CUDA_VISIBLE_DEVICES, and in a container at --gpus all")
+        return red(
+            f"{text} fits CUDA {cuda}, but torch finds no GPU",
+            "look at CUDA_VISIBLE_DEVICES, and in a container at --gpus all",
+        )
     return ok(f"{text} fits CUDA {cuda}", driver=version, cuda=cuda)

@@ -34,13 +34,17 @@ def device(case: Case) -> Result:
             "leave policy.dtype out here (float32), or ask on a GPU",
         )
     if where.type == "cuda" and case.dtype == "bfloat16" and torch.cuda.get_device_capability(where) < (8, 0):
-        return red(f"{case.device}{name}: has no bfloat16", "policy.dtype=float32, or a GPU from 2020 on (A100 or newer)")
+        return red(
+            f"{case.device}{name}: has no bfloat16", "policy.dtype=float32, or a GPU from 2020 on (A100 or newer)"
+        )
     return ok(f"{case.device}{name}, {case.dtype}", device=case.device, dtype=case.dtype)
 
 
 def output(case: Case) -> Result:
     if problem := folder_problem(case.out):
-        return red(f"--out {case.out}: cannot be written: {problem}", "give a folder that you may write to: --out FOLDER")
+        return red(
+            f"--out {case.out}: cannot be written: {problem}", "give a folder that you may write to: --out FOLDER"
+        )
     return ok(f"pictures go to {case.out}")
 
 

@@ -100,7 +100,9 @@ def shared_memory(machine: Machine) -> Result:
     text = f"{in_units(found.free)} free of {in_units(found.total)} in {SHARED}"
     if found.free >= LEAST_SHARED:
         return ok(text, free=found.free, total=found.total)
-    return red(text, "in Docker: --shm-size=8g; elsewhere: mount -o remount,size=8G /dev/shm, or remove old files in it")
+    return red(
+        text, "in Docker: --shm-size=8g; elsewhere: mount -o remount,size=8G /dev/shm, or remove old files in it"
+    )
 
 
 def open_files(machine: Machine) -> Result:

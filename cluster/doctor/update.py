@@ -60,7 +60,10 @@ def update(case: Case) -> Result:
     case.peak = _peak(case)
     seconds = case.report.metrics["timing_s/learner"]
     what = ", ".join(tasks)
-    return ok(f"{case.trained}, {settings.algorithm.mu} steps on {len(batch)} rollouts ({what}) in {seconds:.1f} s", seconds=seconds)
+    return ok(
+        f"{case.trained}, {settings.algorithm.mu} steps on {len(batch)} rollouts ({what}) in {seconds:.1f} s",
+        seconds=seconds,
+    )
 
 
 def _settings(case: Case, longest: int) -> tuple[LearnerConfig, Training]:
@@ -91,7 +94,9 @@ def first_ratios(case: Case) -> Result:
     text = f"at most {error:.1e} off 1 ({limit:g} allowed in {case.dtype})"
     if error <= limit:
         return ok(text, error=error, allowed=limit)
-    return red(text, "policy.dtype=float32; if it is that, a module is random (dropout) or a kernel is not deterministic")
+    return red(
+        text, "policy.dtype=float32; if it is that, a module is random (dropout) or a kernel is not deterministic"
+    )
 
 
 def gradient(case: Case) -> Result:
@@ -127,7 +132,9 @@ def recipe(case: Case) -> Result:
     text = f"{case.recipe}: {', '.join(parts)}; {in_units(made.device_memory)} of {case.device} may be used"
     if made.used <= made.device_memory:
         return ok(text, used=made.used, device=made.device_memory)
-    return red(text, f"unigrpo plan --recipe {case.recipe} policy.path={case.path} gpus=N gpu=NAME proposes settings that fit")
+    return red(
+        text, f"unigrpo plan --recipe {case.recipe} policy.path={case.path} gpus=N gpu=NAME proposes settings that fit"
+    )
 
 
 def _with(case: Case) -> Config:

@@ -18,7 +18,15 @@ from policies.families.registry import Family, family_of
 from policies.families.settings import COPY
 from policies.families.tensor_names import Tensors
 from policies.files.copies import IMAGE_TOKENIZER, copy_companions
-from policies.files.folders import INDEX, SINGLE, check_files, is_shipped, present_weight_files, read_config, weight_files
+from policies.files.folders import (
+    INDEX,
+    SINGLE,
+    check_files,
+    is_shipped,
+    present_weight_files,
+    read_config,
+    weight_files,
+)
 from policies.files.shards import Redundant, check_weights, count_tensors, read_weights
 from policies.files.tokenizer import ChatTokenizer
 from policies.files.trial import try_tokenizer

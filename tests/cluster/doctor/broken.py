@@ -85,7 +85,9 @@ def smaller_tokenizer(folder: Path) -> None:
     content = json.loads((folder / "config.json").read_text())
     edit(folder, **{name: content[name] + 700 for name in ("vocab_size", "llm_vocab_size")})
     tables = (EMBEDDING, "model.transformer.ff_out.weight")
-    weights(lambda found: found.update({name: torch.cat([found[name], torch.ones(700, 32)]) for name in tables}))(folder)
+    weights(lambda found: found.update({name: torch.cat([found[name], torch.ones(700, 32)]) for name in tables}))(
+        folder
+    )
 
 
 def other_order(folder: Path) -> None:

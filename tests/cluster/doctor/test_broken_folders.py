@@ -29,7 +29,16 @@ def folder(tmp_path: Path) -> Path:
 
 def results(folder: Path, **asked: Any) -> dict[str, Result]:
     config = build_config([("test", {"output_dir": str(folder.parent / "runs")})])
-    case = Case(**{"path": str(folder), "config": config, "device": "cpu", "dtype": "float32", "out": folder.parent / "out", **asked})
+    case = Case(
+        **{
+            "path": str(folder),
+            "config": config,
+            "device": "cpu",
+            "dtype": "float32",
+            "out": folder.parent / "out",
+            **asked,
+        }
+    )
     return {result.name: result for result in examine(POLICY, case)}
 
 
@@ -75,10 +84,20 @@ def test_a_broken_folder_is_one_red_line(kind: Kind, folder: Path) -> None:
 def test_the_command_says_red_and_ends_with_2(folder: Path) -> None:
     run = CliRunner().invoke
     (folder / "chat_template.jinja").write_text("Hello!")
-    words = ["doctor", "--policy", str(folder), "--out", str(folder.parent / "out"), f"output_dir={folder.parent / 'runs'}"]
+    words = [
+        "doctor",
+        "--policy",
+        str(folder),
+        "--out",
+        str(folder.parent / "out"),
+        f"output_dir={folder.parent / 'runs'}",
+    ]
     shown = run(app, words)
     assert shown.exit_code == 2
-    assert any(line.startswith("RED") and "chat template" in line and "; remedy: " in line for line in shown.stdout.splitlines())
+    assert any(
+        line.startswith("RED") and "chat template" in line and "; remedy: " in line
+        for line in shown.stdout.splitlines()
+    )
     assert "needs chat template, which is red" in shown.stdout and "1 red" in shown.stdout
     assert "checking 5 of" in shown.stderr and "Traceback" not in shown.output
     told = run(app, [*words, "--json"])

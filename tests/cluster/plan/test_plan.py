@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from cluster.cli.app import app
-from cluster.plan.memory import HOST, LARGEST, Training, activations, learner_memory, logits, on_device, one_layer, rollout_memory
+from cluster.plan.memory import (
+    HOST,
+    LARGEST,
+    Training,
+    activations,
+    learner_memory,
+    logits,
+    on_device,
+    one_layer,
+    rollout_memory,
+)
 from cluster.plan.plan import Assumed, Model, make_plan, samplers
 from cluster.plan.search import MICRO, OFFLOAD, OPTIMIZER, RANKS, STAGE, apply, divide, propose, read
 from cluster.plan.seconds import DEVICES, Efficiency, Sampler, group_seconds, reduce_seconds, update_seconds
@@ -119,7 +129,9 @@ def test_memory_of_eight_billion_parameters() -> None:
     beside = learner_memory(LLADA_8B, training(adapter=adapter(LLADA_8B, 128, TARGETS)))
     assert round(beside[LARGEST] / 1e9, 2) == round(3.5 * 64 * 2**20 / 1e9, 2)
     short = training(scored=4, micro_batch=1, logits_mib=64.0)
-    assert logits(LLADA_8B, short) == 4 * 126_464 * (2 + 3 * 4)  # all of them: the product, log-probs, and for the entropy
+    assert logits(LLADA_8B, short) == 4 * 126_464 * (
+        2 + 3 * 4
+    )  # all of them: the product, log-probs, and for the entropy
     eight = learner_memory(LLADA_8B, training(zero_stage=2, ranks=8, reference=False))
     assert round(eight["gradients"] / 1e9, 2) == 4.01 and round(eight["AdamW"] / 1e9, 2) == 12.02
     assert round(eight["weights"] / 1e9, 2) == 16.03 and eight["reference"] == 0
@@ -318,7 +330,7 @@ def test_the_command(tmp_path: Path) -> None:
         and "Does not fit. Nothing that was tried" in bad.stdout
         and "learner.lora.rank" in bad.stdout
     )
-    for wrong, told in (("gpu=h900", "gpu=h900: allowed: a100"), ("gpus=many", "gpus=many: expected a number")):
+    for wrong, told in (("gpu=h900", "gpu=h900: allowed: a100"), ("gpus=many", "gpus=many: expected a whole number")):
         refused = run(app, ["plan", "--recipe", "tiny", wrong])
         assert refused.exit_code == 2 and told in refused.stderr and refused.stderr.count("\n") == 1
 

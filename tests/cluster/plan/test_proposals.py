@@ -26,7 +26,9 @@ MODELS = {
     "mmada": MMADA_8B,
     "dream": DREAM,
     "1.7B": TransformerConfig(151_936, 2048, 28, 16, 6144, n_kv_heads=8),
-    "experts": TransformerConfig(157_184, 2048, 20, 16, 5120, n_kv_heads=4, experts=replace(EXPERTS, count=64, hidden_size=512)),
+    "experts": TransformerConfig(
+        157_184, 2048, 20, 16, 5120, n_kv_heads=4, experts=replace(EXPERTS, count=64, hidden_size=512)
+    ),
     "tiny": TransformerConfig(1792, 128, 6, 4, 384),
 }
 # A setting that a user may type, and its values.
@@ -171,7 +173,10 @@ def test_an_estimators_passes_count(settings: list[str], passes: int) -> None:
     sizes = training_of(config, Model(LLADA_8B), kind), training_of(plain, Model(LLADA_8B), kind)
     kept, once = (activations(LLADA_8B, training) for training in sizes)
     assert kept == passes * once
-    seconds = [make_plan(each, Model(LLADA_8B), DEVICES["h100"], Assumed()).seconds["log-probs and updates"] for each in (config, plain)]
+    seconds = [
+        make_plan(each, Model(LLADA_8B), DEVICES["h100"], Assumed()).seconds["log-probs and updates"]
+        for each in (config, plain)
+    ]
     assert seconds[0] == pytest.approx(passes * seconds[1])
 
 
@@ -212,5 +217,3 @@ def test_a_proposal_after_our_own_division_names_it(tmp_path: Path) -> None:
     assert not first["fits"] and {RANKS, WORKERS} <= {word.partition("=")[0] for word in first["proposal"]}
     pasted = CliRunner().invoke(app, [*words, *first["proposal"], "--json"])
     assert pasted.exit_code == 0 and json.loads(pasted.stdout)["fits"]
-
-
