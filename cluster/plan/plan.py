@@ -193,7 +193,8 @@ def _passes(estimator: str, samples: int | None, shrink: int, block: int | None,
 def training_of(config: Config, model: Model, longest: Sampler) -> Training:
     """A rank has no more rollouts than its share of a mini-batch, however large a micro-batch may be."""
     learner, ranks = config.learner, config.cluster.learner_ranks
-    rollouts = config.rollout.batch_size * config.rollout.n_samples_per_prompt
+    rollout = config.rollout
+    rollouts = rollout.batch_size * max(rollout.n_samples_per_prompt, *rollout.n_samples_by_task.values(), 1)
     share = rounds(min(rollouts, learner.mini_batch_size or rollouts), ranks)
     return Training(
         dtype=config.policy.dtype,
