@@ -88,7 +88,7 @@ def planned(layout: Layout) -> float:
     return sum(learner_memory(sizes, training_of(config, model, longest)).values())
 
 
-def measure(layout: Layout, deadline_s: float = 600.0) -> float:
+def measure(layout: Layout, deadline_s: float = 1800.0) -> float:
     """Bytes of the fullest rank at its peak."""
     with tempfile.TemporaryDirectory() as folder:
         fork_ranks(layout.ranks, lambda rank: _rank(layout, rank, Path(folder)), deadline_s)
@@ -163,6 +163,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=[], help="layouts whose name has one of these in it")
     parser.add_argument("--out", type=Path, help="where the JSON goes; what it has already is kept")
+    parser.add_argument("--deadline", type=float, default=1800.0, help="seconds for one layout")
     options = parser.parse_args()
     if any(os.environ.get(name) != value for name, value in ALLOCATOR.items()):
         os.execve(
@@ -176,7 +177,7 @@ def main() -> None:
     for layout in layouts():
         if layout.name in found or (options.only and not any(part in layout.name for part in options.only)):
             continue
-        plan, peak = planned(layout), measure(layout)
+        plan, peak = planned(layout), measure(layout, options.deadline)
         found[layout.name] = {"plan": plan, "peak": peak}
         print(f"{layout.name:30} {layout.ranks:5} {plan / MIB:9.1f} {peak / MIB:9.1f} {plan / peak:9.2f}", flush=True)
         if options.out:

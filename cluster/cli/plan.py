@@ -15,7 +15,7 @@ from cluster.plan.layout import rewards_apart, scorer_gpus, scorers
 from cluster.plan.memory import HOST, on_device
 from cluster.plan.model import model_of
 from cluster.plan.plan import Assumed, Model, Plan, make_plan, samplers
-from cluster.plan.search import RANKS, WORKERS, Proposal, divide, propose
+from cluster.plan.search import DIVISION, Proposal, divide, propose
 from cluster.plan.seconds import DEVICES, Device, Efficiency
 from cluster.plan.sizes import parameters
 from cluster.run.hub import pinned
@@ -27,13 +27,13 @@ from rl.config import Config, settings_given
 from rl.errors import ConfigError
 from rl.output.tables import PlainTable, Screen
 
-OWN = ("gpus", "gpu", "prompt_tokens", "image_codes", "reward_s", "sampler_efficiency", "learner_efficiency")
 BETTER = 1.05  # so many times as fast, and another layout is worth a line
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Asked:
-    """What is planned, and on what. gpus: without those of scorers; None: as many as the config asks for."""
+    """What is planned, and on what. gpus: without those of scorers; None: as many as the config asks for. given: the user's
+    config, where ``config`` is that with a division of ours; else the same."""
 
     config: Config
     model: Model
@@ -41,6 +41,7 @@ class Asked:
     assumed: Assumed
     gpus: int | None
     typed: frozenset[str]
+    given: Config
 
 
 def plan(recipe: str, words: Sequence[str], calibration: Path | None, as_json: bool = False) -> int:
@@ -48,7 +49,7 @@ def plan(recipe: str, words: Sequence[str], calibration: Path | None, as_json: b
     asked = _asked(recipe, words, calibration)
     config, model, gpus = asked.config, asked.model, asked.gpus
     made = make_plan(config, model, asked.device, asked.assumed, gpus)
-    proposal = propose(config, asked.typed, model, asked.device, asked.assumed, gpus or made.layout.gpus)
+    proposal = propose(config, asked.typed, model, asked.device, asked.assumed, gpus or made.layout.gpus, asked.given)
     if proposal is not None and made.fits and proposal.plan.samples_per_hour < BETTER * made.samples_per_hour:
         proposal = None
     if as_json:
@@ -73,11 +74,11 @@ def _asked(recipe: str, words: Sequence[str], calibration: Path | None) -> Asked
     efficiency = Efficiency(own.get("sampler_efficiency", 0.4), own.get("learner_efficiency", 0.4))
     codes = int(own.get("image_codes", folder.get("num_vq_tokens", 1024)))
     assumed = Assumed(int(own.get("prompt_tokens", 256)), codes, float(own.get("reward_s", 0)), efficiency)
-    gpus = _for_the_run(config, own)
-    if gpus is not None and not {RANKS, WORKERS} & settings_given(recipe, overrides):
+    gpus, given = _for_the_run(config, own), config
+    if gpus is not None and not {*DIVISION} & settings_given(recipe, overrides):
         config = divide(config, model, device, assumed, gpus)
-    typed = frozenset(word.partition("=")[0] for word in overrides)
-    return Asked(config, model, device, assumed, gpus, typed)
+    typed = frozenset(word.partition("=")[0].strip() for word in overrides)
+    return Asked(config, model, device, assumed, gpus, typed, given)
 
 
 def _for_the_run(config: Config, own: dict[str, Any]) -> int | None:
@@ -174,25 +175,42 @@ def _best(work: Any, device: str, seconds: float) -> float:
     return best
 
 
+# Word -> least and most of its value, and whether it is a whole number.
+BOUNDS: dict[str, tuple[float, float, bool]] = {
+    "gpus": (1, 1_000_000, True),
+    "prompt_tokens": (1, 10_000_000, True),
+    "image_codes": (1, 1_000_000, True),
+    "reward_s": (0, 1e6, False),
+    "sampler_efficiency": (1e-6, 1, False),
+    "learner_efficiency": (1e-6, 1, False),
+}
+
+
 def _own(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """``gpus=64 gpu=h100`` and the like are the plan's; the rest are the config's."""
+    """``gpus=64 gpu=h100`` and the like are the plan's; the rest are the config's. Raises ConfigError."""
     own: dict[str, Any] = {}
     rest = []
     for word in words:
         key, _, value = word.partition("=")
-        if key not in OWN:
-            rest.append(word)
-            continue
         if key == "gpu":
-            own[key] = value.lower()
-            continue
-        try:
-            own[key] = float(value)
-        except ValueError as error:
-            raise ConfigError(f"{key}={value}: expected a number") from error
-        if own[key] <= 0 and key != "reward_s":
-            raise ConfigError(f"{key}={value}: must be above 0")
+            own[key] = value.strip().lower()
+        elif key in BOUNDS:
+            own[key] = _number(key, value)
+        else:
+            rest.append(word)
     return own, rest
+
+
+def _number(key: str, value: str) -> float:
+    least, most, whole = BOUNDS[key]
+    kind = "a whole number" if whole else "a number"
+    try:
+        found = float(value)
+    except ValueError as error:
+        raise ConfigError(f"{key}={value}: expected {kind}, {least:g} to {most:,g}") from error
+    if not least <= found <= most or (whole and found != int(found)):
+        raise ConfigError(f"{key}={value}: must be {kind}, {least:g} to {most:,g}")
+    return found
 
 
 def _device(name: str, calibration: Path | None) -> Device:

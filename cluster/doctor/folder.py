@@ -116,10 +116,11 @@ def special_ids(case: Case) -> Result:
             f"the tokenizer has {tokens:,} tokens, and the embedding {rows:,} rows for text: they are of two models",
             COPY,
         )
+    codes = f", image codes from {vocabulary.image_offset:,}" if vocabulary.codebook_size else ""
     return ok(
         f"mask {vocabulary.mask_id} {case.tokenizer.piece(vocabulary.mask_id)!r}, end {vocabulary.eos_id} "
         f"{case.tokenizer.piece(vocabulary.eos_id)!r}; {len(case.tokenizer):,} "
-        f"tokens in {vocabulary.size:,} rows{f', image codes from {vocabulary.image_offset:,}' if vocabulary.codebook_size else ''}",
+        f"tokens in {vocabulary.size:,} rows{codes}",
         mask=vocabulary.mask_id, eos=vocabulary.eos_id, rows=vocabulary.size,
     )  # fmt: skip
 

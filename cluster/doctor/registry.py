@@ -21,7 +21,12 @@ MACHINE: tuple[Check[Machine], ...] = (
     Check("C++ compiler", builders.compiler),
     Check("ninja", builders.ninja),
     Check("ports", services.ports),
-    Check("Ray", services.starts_ray, needs=("ray", "ports")),
+    Check(
+        "Ray",
+        services.starts_ray,
+        needs=("ray", "ports"),
+        remedy="start the head, or correct cluster.address; null starts a Ray of the run's own",
+    ),
     Check("Ray's token", services.token),
     Check("MLflow", services.mlflow, needs=("mlflow",)),
 )

@@ -16,9 +16,10 @@ from cluster.run.writable import folder_problem
 from rl.errors import ConfigError, first_line
 from rl.output.secrets import redact
 from rl.tracking.mlflow_address import store_uri, with_password
-from rl.tracking.mlflow_store import ANSWER_S, check_store, patient_for_seconds, within
+from rl.tracking.mlflow_store import check_store, patient_for_seconds, within
 
 RAY_S = 60.0  # for a trivial task on a Ray that has started
+WRITE_S = 120.0  # for one run in MLflow, which may have to make its tables first
 DASHBOARD = 8265  # Ray's own, which jobs are submitted to
 
 
@@ -110,7 +111,7 @@ def mlflow(machine: Machine) -> Result:
     )  # fmt: skip
     where = with_password(tracking.uri or store_uri(config.run_dir), tracking.password_env)
     try:
-        within(ANSWER_S, lambda: _log_one(where, tracking.experiment))
+        within(WRITE_S, lambda: _log_one(where, tracking.experiment))
     except RuntimeError as error:
         raise ConfigError(
             f"tracking.uri={redact(tracking.uri)!r}: answers, but takes no run: {first_line(error)}; ask its owner for the "

@@ -17,13 +17,15 @@ from rl.learner.adamw8bit import BLOCK
 RESERVE = 0.08  # of a device: CUDA context, NCCL buffers, fragments
 WIDTHS: Mapping[str, int] = {"float32": 4, "bfloat16": 2}
 HOST = "on the host"  # the part that is not the device's
+LARGEST = "logits, or one layer's gradient"  # which are not there at the same time
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
     """What of the config decides a rank's memory. length: tokens of the longest sequence, prompt and response.
 
-    adapter: None where all weights are trained. deepspeed: False for ``learner.engine=torch``
+    adapter: None where all weights are trained. deepspeed: False for ``learner.engine=torch``. passes: of the network over
+    one sequence whose states are kept at once, which an estimator of several passes has
     """
 
     dtype: str
@@ -39,6 +41,7 @@ class Training:
     adapter: Adapter | None = None
     offload: bool = False
     deepspeed: bool = True
+    passes: int = 1
 
     @property
     def stage(self) -> int:
@@ -79,7 +82,7 @@ def learner_memory(config: TransformerConfig, training: Training) -> dict[str, f
         "reference": float(count * width) if whole else 0.0,
         "buffers": _buffers(config, training, trained),
         "activations": activations(config, training),
-        "logits or a layer's gradient": max(logits(config, training), layer_gradient(config, training)),
+        LARGEST: max(logits(config, training), one_layer(config, training)),
         HOST: (states + (gradients if stage >= 2 else 0.0)) if offloaded else 0.0,
     }
 
@@ -100,23 +103,35 @@ def _buffers(config: TransformerConfig, training: Training, trained: int) -> flo
 
 
 def activations(config: TransformerConfig, training: Training) -> float:
-    """Of one micro-batch. With checkpointing: every layer's input, and one layer whole while it is run again."""
-    tokens, width = training.micro_batch * training.length, WIDTHS[training.dtype]
-    saved = saved_numbers(config, training.adapter)
-    if training.checkpointing:
-        return tokens * width * float(config.n_layers * config.d_model + saved)
-    return tokens * width * float(config.n_layers * saved)
+    """What is kept of one micro-batch for its gradient; with checkpointing every layer's input alone."""
+    kept = config.d_model if training.checkpointing else saved_numbers(config, training.adapter)
+    return _numbers(training) * training.passes * config.n_layers * kept
 
 
-def layer_gradient(config: TransformerConfig, training: Training) -> float:
-    """What the backward pass of one layer holds beside what was kept for it."""
-    return training.micro_batch * training.length * WIDTHS[training.dtype] * float(backward_numbers(config))
+def one_layer(config: TransformerConfig, training: Training) -> float:
+    """What the backward pass of one layer holds beside what was kept; with checkpointing the layer is run again first."""
+    again = saved_numbers(config, training.adapter) if training.checkpointing else 0
+    return _numbers(training) * (backward_numbers(config) + again)
+
+
+def _numbers(training: Training) -> float:
+    """Bytes of one number for each token of a micro-batch."""
+    return float(training.micro_batch * training.length * WIDTHS[training.dtype])
 
 
 def logits(config: TransformerConfig, training: Training) -> float:
-    """A chunk of logits in float32 and its gradient; never more than ``learner.logits_mib`` each."""
-    rows = training.micro_batch * training.scored
-    return 2 * min(rows * config.vocab_size * 4.0, training.logits_mib * 2**20)
+    """What is there at once of the logits of the scored tokens (``rl.learner.likelihood``).
+
+    Whole: the product, its log-probs, and for the entropy the probabilities and their product with these; log-probs of an
+    estimator's other passes stay. Where the float32 logits would take more than ``learner.logits_mib``, a chunk: log-probs
+    and their gradient in float32, with bfloat16 weights that gradient twice more, and the gradient of the head in float32.
+    """
+    width, limit = WIDTHS[training.dtype], training.logits_mib * 2**20
+    numbers = float(training.micro_batch * training.scored * config.vocab_size)
+    if 4 * numbers <= limit:
+        return numbers * (width + 3 * 4) + (training.passes - 1) * numbers * 4
+    head = 0.0 if training.adapter else config.vocab_size * config.d_model * 4.0
+    return limit / 4 * (4 + 4 + (width + 4 if width < 4 else 0)) + head
 
 
 def rollout_memory(

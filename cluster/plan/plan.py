@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
+
+import numpy as np
 
 from cluster.plan.layout import Layout, layout
 from cluster.plan.memory import RESERVE, Training, learner_memory, on_device, rollout_memory, weight_bytes
@@ -25,10 +28,11 @@ from cluster.plan.seconds import (
 )
 from cluster.plan.sizes import Adapter, parameters
 from policies.network.transformer import TransformerConfig
-from rl.config import Config
+from rl.config import Config, UniGRPOConfig
 from rl.config.device import resolved
 from rl.data.presets import preset_of
-from rl.types import Task
+from rl.estimators import ESTIMATORS
+from rl.types import MaskDraw, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,7 @@ def step_seconds(
         * update_seconds(
             sizes, device, dtype, kind, mu=learner.algorithm.mu, kl=learner.algorithm.kl_coef > 0,
             checkpointing=learner.activation_checkpointing, frozen=model.adapter is not None,
+            passes=passes_of(config, kind),
         )
         for kind in kinds
     )  # fmt: skip
@@ -174,13 +179,33 @@ def _sampler(config: Config, assumed: Assumed, task: Task, share: float) -> Samp
     return Sampler(task, share, prompt + seen + text.max_new_tokens, text.block_length, text.steps, text.max_new_tokens)
 
 
+def passes_of(config: Config, kind: Sampler) -> int:
+    """Forward passes of one estimate of a response's likelihood, as the estimator itself makes them."""
+    algorithm = config.learner.algorithm
+    block = algorithm.spg_block_length.get(kind.task)
+    chosen = (algorithm.estimator, algorithm.estimator_samples, algorithm.trajectory_shrink)
+    return _passes(*chosen, block, kind.codes or kind.scored, kind.passes)
+
+
+@cache
+def _passes(estimator: str, samples: int | None, shrink: int, block: int | None, length: int, steps: int) -> int:
+    """A search asks for the same again and again."""
+    algorithm = UniGRPOConfig(estimator=estimator, estimator_samples=samples, trajectory_shrink=shrink)
+    revealed = (np.arange(length) * min(length, max(1, steps)) // length).astype(np.int32)
+    return len(ESTIMATORS[estimator].views(MaskDraw(0, 0.5, block), revealed, algorithm).hidden)
+
+
 def training_of(config: Config, model: Model, longest: Sampler) -> Training:
-    learner = config.learner
+    """A rank has no more rollouts than its share of a mini-batch, however large a micro-batch may be."""
+    learner, ranks = config.learner, config.cluster.learner_ranks
+    rollout = config.rollout
+    rollouts = rollout.batch_size * max(rollout.n_samples_per_prompt, *rollout.n_samples_by_task.values(), 1)
+    share = rounds(min(rollouts, learner.mini_batch_size or rollouts), ranks)
     return Training(
         dtype=config.policy.dtype,
         zero_stage=learner.zero_stage,
-        ranks=config.cluster.learner_ranks,
-        micro_batch=learner.micro_batch_size_per_gpu,
+        ranks=ranks,
+        micro_batch=min(learner.micro_batch_size_per_gpu, share),
         length=longest.length,
         scored=longest.codes or longest.scored,
         checkpointing=learner.activation_checkpointing,
@@ -190,4 +215,5 @@ def training_of(config: Config, model: Model, longest: Sampler) -> Training:
         adapter=model.adapter,
         offload=learner.offload_optimizer,
         deepspeed=learner.engine == "deepspeed",
+        passes=passes_of(config, longest),
     )

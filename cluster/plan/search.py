@@ -22,6 +22,7 @@ PLACEMENT, TURNS = "cluster.placement", "cluster.take_turns"
 OPTIMIZER, OFFLOAD = "learner.optimizer", "learner.offload_optimizer"
 STAGE, MICRO = "learner.zero_stage", "learner.micro_batch_size_per_gpu"
 CHECKPOINTING, DTYPE = "learner.activation_checkpointing", "policy.dtype"
+DIVISION = (RANKS, WORKERS)
 TIERS = ((("adamw", False),), (("adamw8bit", False),), (("adamw", True), ("adamw8bit", True)))
 
 
@@ -48,14 +49,23 @@ def divide(config: Config, model: Model, device: Device, assumed: Assumed, gpus:
 
 
 def propose(
-    config: Config, typed: Collection[str], model: Model, device: Device, assumed: Assumed, gpus: int
+    config: Config,
+    typed: Collection[str],
+    model: Model,
+    device: Device,
+    assumed: Assumed,
+    gpus: int,
+    given: Config | None = None,
 ) -> Proposal | None:
-    """The fastest settings that fit on ``gpus`` devices; among equals those that change least. None where none fit."""
+    """The fastest settings that fit on ``gpus`` devices; among equals those that change least. None where none fit.
+
+    given: what the user has, where ``config`` is that with a division of ours: the proposal names all that differs from it
+    """
     for tier in TIERS:
         best: tuple[tuple[float, int], Proposal] | None = None
         for optimizer, offload in tier:
             for changes in _candidates(config, gpus, typed, {OPTIMIZER: optimizer, OFFLOAD: offload}):
-                proposal = _try(config, changes, model, device, assumed, gpus)
+                proposal = _try(config, changes, model, device, assumed, gpus, given or config)
                 if proposal is None:
                     continue
                 rank = (round(proposal.plan.samples_per_hour, 3), -len(proposal.settings))
@@ -66,7 +76,13 @@ def propose(
 
 
 def _try(
-    config: Config, changes: Mapping[str, Any], model: Model, device: Device, assumed: Assumed, gpus: int
+    config: Config,
+    changes: Mapping[str, Any],
+    model: Model,
+    device: Device,
+    assumed: Assumed,
+    gpus: int,
+    given: Config,
 ) -> Proposal | None:
     try:
         plan = make_plan(apply(config, changes), model, device, assumed, gpus)
@@ -74,7 +90,10 @@ def _try(
         return None
     if not plan.fits:
         return None
-    settings = tuple(f"{key}={_word(value)}" for key, value in changes.items() if value != read(config, key))
+    named = DIVISION if given is not config else ()  # else a plan with these settings would be divided anew
+    settings = tuple(
+        f"{key}={_word(value)}" for key, value in changes.items() if key in named or value != read(given, key)
+    )
     return Proposal(settings, plan)
 
 

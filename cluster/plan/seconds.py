@@ -87,16 +87,17 @@ def update_seconds(
     kl: bool,
     checkpointing: bool,
     frozen: bool = False,
+    passes: int = 1,
 ) -> float:
     """One rollout on one rank, over all mu inner updates, at the roofline: old and reference log-probabilities are a
     forward pass each, an update is three (four with checkpointing). Half of the response is masked on average.
 
-    frozen: weights beside an adapter, whose own gradient, one of the three, is not made
+    frozen: weights beside an adapter, whose own gradient, one of the three, is not made. passes: of one estimate
     """
     peak = device.flops * 2 / WIDTHS[dtype]
     forward = forward_flops(config, sampler.length, sampler.codes / 2 or sampler.scored / 2) / peak
     once = (mu > 1) + kl
-    return mu * forward * (3 - frozen + checkpointing + once)
+    return mu * passes * forward * (3 - frozen + checkpointing + once)
 
 
 def reduce_seconds(trained: int, device: Device, ranks: int, updates: int) -> float:

@@ -116,12 +116,15 @@ def _check_adapter(config: Config) -> None:
 
 def _check_lora(settings: LoraConfig, folder: Path) -> None:
     """That the policy has the layers of the adapter to start from, or of a new one."""
+    from cluster.plan.model import check_rank
+    from policies.files.checkpoints import own_sizes
     from policies.lora import check_adapter, check_targets
 
     if settings.path is not None:
         check_adapter(Path(settings.path), folder)
     elif settings.rank:
         check_targets(settings.target, folder)
+        check_rank(settings.rank, own_sizes(folder))
 
 
 def check_messages(prompts: Iterable[Prompt]) -> None:

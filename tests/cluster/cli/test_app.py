@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import signal
 import subprocess
 import sys
@@ -360,11 +361,19 @@ def test_sft_needs_worked_answers(tmp_path: Path):
     assert result.exit_code == 2 and "worked answer" in result.stderr
 
 
-def test_doctor_names_what_is_installed_and_what_is_missing(monkeypatch: pytest.MonkeyPatch):
-    healthy = unigrpo("doctor")
-    assert healthy.exit_code == 0, healthy.output
-    for name in ("Python", "torch", "ray", "deepspeed", "cores", "memory", "GPU", "C++ compiler"):
-        assert name in healthy.stdout
+def test_doctor_names_what_is_installed_and_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    healthy = unigrpo("doctor", f"output_dir={tmp_path}")
+    names = ("Python", "torch", "ray", "deepspeed", "cores", "memory", "GPU", "C++ compiler", "Ray's token", "MLflow")
+    for name in names:
+        assert re.search(rf"^(ok|RED|skipped) +{re.escape(name)} ", healthy.stdout, re.MULTILINE), healthy.output
+    assert re.search(r"^ok +Ray +a Ray of its own: ready in .*, 1 nodes", healthy.stdout, re.MULTILINE), healthy.output
     monkeypatch.setenv("PATH", "")
-    sick = unigrpo("doctor")
-    assert sick.exit_code == 1 and "MISSING" in sick.stdout
+    sick = unigrpo("doctor", f"output_dir={tmp_path}", "tracking.uri=http://127.0.0.1:1", "cluster.address=127.0.0.1:1")
+    assert sick.exit_code == 2
+    for name, remedy in (
+        ("C\\+\\+ compiler", "build tools"),
+        ("MLflow", "tracking.uri"),
+        ("Ray", "Ray head"),
+        ("Ray's token", "RAY_AUTH"),
+    ):
+        assert re.search(rf"^RED +{name} .*{remedy}", sick.stdout, re.MULTILINE), sick.output

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from cluster.cli import doctor
 from cluster.cli.app import app
+from cluster.doctor import machine
+from cluster.doctor.check import State
 from tests.cluster.recipe import write_recipe
 
 BROKEN = {
@@ -164,6 +165,6 @@ def test_doctor_tests_what_transformers_needs(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
-    found, healthy = doctor.together()
-    assert healthy == good and said in found
-    assert "pip install -c constraints.txt torch torchvision transformers" in found
+    result = machine.together()
+    assert (result.state is State.OK) == good and said in result.found
+    assert "pip install -c constraints.txt torch torchvision transformers" in result.found + result.remedy

@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from cluster.cli.app import app
-from cluster.plan.memory import HOST, Training, activations, learner_memory, on_device, rollout_memory
+from cluster.plan.memory import (
+    HOST,
+    LARGEST,
+    Training,
+    activations,
+    learner_memory,
+    logits,
+    on_device,
+    one_layer,
+    rollout_memory,
+)
 from cluster.plan.plan import Assumed, Model, make_plan, samplers
 from cluster.plan.search import MICRO, OFFLOAD, OPTIMIZER, RANKS, STAGE, apply, divide, propose, read
 from cluster.plan.seconds import DEVICES, Efficiency, Sampler, group_seconds, reduce_seconds, update_seconds
@@ -113,8 +123,15 @@ def test_memory_of_eight_billion_parameters() -> None:
     memory = {part: round(size / 1e9, 2) for part, size in learner_memory(LLADA_8B, training()).items()}
     assert memory["weights"] == 16.03 and memory["gradients"] == 32.06
     assert memory["AdamW"] == 96.19 and memory["reference"] == 16.03
-    working = memory["logits or a layer's gradient"]
-    assert working == round(4 * 512 * 2 * (2 * 4096 + 3 * 12288) / 1e9, 2)  # above a chunk of logits, 2 x 64 MiB
+    # Above a layer's gradient, 4 x 512 x 2 x (2 x 4096 + 3 x 12288): chunks of 64 MiB, two in float32 and three halves
+    # more, and the head's gradient in float32
+    assert memory[LARGEST] == round((2 + 1.5) * 64 * 2**20 / 1e9 + 126_464 * 4096 * 4 / 1e9, 2)
+    beside = learner_memory(LLADA_8B, training(adapter=adapter(LLADA_8B, 128, TARGETS)))
+    assert round(beside[LARGEST] / 1e9, 2) == round(3.5 * 64 * 2**20 / 1e9, 2)
+    short = training(scored=4, micro_batch=1, logits_mib=64.0)
+    assert logits(LLADA_8B, short) == 4 * 126_464 * (
+        2 + 3 * 4
+    )  # all of them: the product, log-probs, and for the entropy
     eight = learner_memory(LLADA_8B, training(zero_stage=2, ranks=8, reference=False))
     assert round(eight["gradients"] / 1e9, 2) == 4.01 and round(eight["AdamW"] / 1e9, 2) == 12.02
     assert round(eight["weights"] / 1e9, 2) == 16.03 and eight["reference"] == 0
@@ -125,7 +142,9 @@ def test_memory_of_eight_billion_parameters() -> None:
     # 4 x 512 tokens, 32 layers of 69,632 numbers (4 d + 2 d + 2 d + 3 * 12,288), 2 bytes
     assert saved_numbers(LLADA_8B) == 69_632
     assert activations(LLADA_8B, training()) == 4 * 512 * 32 * 69_632 * 2
-    assert activations(LLADA_8B, training(checkpointing=True)) == 4 * 512 * (32 * 4096 + 69_632) * 2
+    assert activations(LLADA_8B, training(checkpointing=True)) == 4 * 512 * 32 * 4096 * 2
+    assert one_layer(LLADA_8B, training(checkpointing=True)) == 4 * 512 * (69_632 + 2 * 4096 + 3 * 12_288) * 2
+    assert activations(LLADA_8B, training(passes=3)) == 3 * activations(LLADA_8B, training())
     assert round(rollout_memory(LLADA_8B, "bfloat16", 8, 512, 32)["weights"] / 1e9, 2) == 16.03
 
 
@@ -311,7 +330,7 @@ def test_the_command(tmp_path: Path) -> None:
         and "Does not fit. Nothing that was tried" in bad.stdout
         and "learner.lora.rank" in bad.stdout
     )
-    for wrong, told in (("gpu=h900", "gpu=h900: allowed: a100"), ("gpus=many", "gpus=many: expected a number")):
+    for wrong, told in (("gpu=h900", "gpu=h900: allowed: a100"), ("gpus=many", "gpus=many: expected a whole number")):
         refused = run(app, ["plan", "--recipe", "tiny", wrong])
         assert refused.exit_code == 2 and told in refused.stderr and refused.stderr.count("\n") == 1
 
