@@ -129,8 +129,9 @@ def test_users_functions_get_pixels() -> None:
     shown = Prompt("a", Task.UNDERSTAND, (Message("user", "?"),), image=data)
     drawn = Prompt("b", Task.DRAW, (Message("user", "red"),), metadata={"target_image": data, "x": 1})
     expected = np.asarray(open_image(data))
-    assert (with_pixels(shown).image == expected).all()
-    assert (with_pixels(drawn).metadata["target_image"] == expected).all() and with_pixels(drawn).metadata["x"] == 1
+    assert np.array_equal(np.asarray(with_pixels(shown).image), expected)
+    assert np.array_equal(with_pixels(drawn).metadata["target_image"], expected)
+    assert with_pixels(drawn).metadata["x"] == 1
     on_disk = Prompt("c", Task.UNDERSTAND, (), image="some/file.png")
     assert with_pixels(on_disk) is on_disk
 

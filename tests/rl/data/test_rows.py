@@ -121,7 +121,7 @@ def test_saved_data_set_with_images(tmp_path: Path) -> None:
     for path, split in (("one", "train"), ("two", "train"), ("two", "val")):
         (prompt,) = rows_of(tmp_path / path, split=split)
         assert prompt.task is Task.UNDERSTAND and prompt.reference == "red"
-        assert prompt.image == row["image"]["bytes"]
+        assert prompt.image == png()
     datasets.DatasetDict({"extra": data}).save_to_disk(tmp_path / "three")
     assert "split=val" in refusal(tmp_path / "three", split="val")
 
