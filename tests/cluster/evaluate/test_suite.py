@@ -25,7 +25,7 @@ from tests.cluster.cli.test_app import HELD_OUT, ROWS, make_run, unigrpo, write_
 from tests.toys import toy_folder, toy_policy
 
 DRAWINGS = [
-    {"id": str(n), "prompt": f"a {colour} circle", "task": "draw", "tag": "colors", "include": [{"class": "circle"}]}
+    {"id": f"d{n}", "prompt": f"a {colour} circle", "task": "draw", "tag": "colors", "include": [{"class": "circle"}]}
     for n, colour in enumerate(("red", "blue"))
 ]
 
@@ -172,7 +172,7 @@ def test_runs_and_checkpoints_are_policies_too_and_other_paths_stay(tmp_path: Pa
 
 
 def test_a_digest_is_of_what_is_asked_and_a_commit_is_of_a_checkout(tmp_path: Path) -> None:
-    prompt = Prompt("v0", Task.TEXT, (Message("user", "1 + 1 ="),), "2", source="s")
+    prompt = Prompt("v0", Task.TEXT, (Message("user", "1 + 1 ="),), reference="2", source="s")
     same, other = asked([prompt]), asked([replace(prompt, reference="3")])
     assert same == asked([prompt]) and same["s"]["rows"] == 1 and same != other
     assert commit(tmp_path) == {"commit": None, "dirty": None}
