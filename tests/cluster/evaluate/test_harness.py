@@ -172,7 +172,8 @@ def test_every_answer_is_kept_and_stands_for_what_was_written(evaluated: tuple[s
     ]
     first = json.loads((SHARED / "test.jsonl").read_text("utf-8").splitlines()[0])
     assert first["question"] in answers[0]["prompt"] and answers[0]["reference"] == first["answer"]
-    assert all(row["response"].count("[") == 1 for row in rows if row["source"] == "sums_choice")  # (log p, is greedy)
+    choices = [json.loads(row["response"]) for row in rows if row["source"] == "sums_choice"]
+    assert len(choices) == 3 and all(len(pairs) == 2 and len(pairs[0]) == 2 for pairs in choices)  # (log p, is greedy)
 
 
 @needs_harness
