@@ -20,6 +20,10 @@ MCNEMAR, BOOTSTRAP = "McNemar, exact", "paired bootstrap"
 # What two evaluations must share, so that their difference is the policies'.
 SAME = ("device", "dtype", "versions", "commit", "sampling", "data")
 _LONGEST = 60
+_CAPTION = (
+    "Scores in percent. The interval is a bootstrap over prompts. p: McNemar's exact test where it says how many prompts one "
+    "side alone has right, else a paired bootstrap"
+)
 
 
 def compared(first: Path, second: Path) -> dict[str, Any]:
@@ -79,18 +83,18 @@ def warnings(found: Mapping[str, Any]) -> list[str]:
 def show(found: Mapping[str, Any], most: int) -> None:
     """A table, and the prompts that changed sides. most: so many of them are printed."""
     screen = Screen(soft_wrap=True)
-    table = PlainTable(title=f"A: {found['a']}\nB: {found['b']}", title_justify="left")
-    for name in ("", "n", "A", "B", "B - A", "95% interval", "p", "only A", "only B", "test"):
-        table.add_column(name, justify="left" if name in ("", "test") else "right", no_wrap=True)
+    for side in ("a", "b"):
+        screen.print(f"{side.upper()}: {found[side]}")
+    table = PlainTable(caption=_CAPTION, caption_justify="left")
+    for name in ("", "n", "A", "B", "B - A", "95% interval", "p", "only A : B"):
+        table.add_column(name, justify="right" if name else "left", overflow="fold")
     for task, one in found["tasks"].items():
         between = "-" if one["low"] is None else f"{_shown(one, 'low')} to {_shown(one, 'high')}"
         table.add_row(
             task, f"{one['n']:,}", _shown(one, "a"), _shown(one, "b"), f"{_scaled(one, 'difference'):+.1f}", between,
-            "-" if one["p"] is None else f"{one['p']:.3g}", *(str(one.get(side, "")) for side in ("only_a", "only_b")),
-            one["test"] or "-",
+            "-" if one["p"] is None else f"{one['p']:.3g}", f"{one['only_a']} : {one['only_b']}" if one["right"] else "",
         )  # fmt: skip
     screen.print(table)
-    screen.print("scores in percent; the interval is a bootstrap over prompts", highlight=False)
     for each in found["changed"][:most]:
         sides = "right in B alone" if each["b"] > each["a"] else "right in A alone"
         screen.print(printable(f"{sides}: {each['id']}: {each['prompt']}"), highlight=False, markup=False)

@@ -261,13 +261,15 @@ def _rows(
     name, found = _scores(samples)[0], []
     for sample in {int(each["doc_id"]): each for each in reversed(samples)}.values():
         number, responses = int(sample["doc_id"]), [each for of in sample["resps"] for each in of]
+        if not all(isinstance(each, str) for each in responses):  # log-likelihoods, e.g. of all choices
+            responses = [json.dumps(responses, default=str)]
         facts = generated.get((task, number), [])
         for index, response in enumerate(responses):
             own = facts[index] if index < len(facts) else {}
             found.append({
                 "id": f"{task}/{number}", "sample": index, "task": "text", "source": task,
                 "prompt": str(sample["arguments"][0][0]),
-                "response": response if isinstance(response, str) else json.dumps(response, default=str),
+                "response": response,
                 "reference": str(sample["target"]), "score": parts[number].get(name), "status": "ok",
                 "parts": parts[number], "detail": "", "seed": own.get("seed"), "tokens": own.get("tokens"),
                 "ended": own.get("ended"), "image": None,

@@ -63,11 +63,13 @@ def _scored(policy: Policy, clean: Tensor, hidden: np.ndarray, weights: np.ndarr
 
 def is_greedy(policy: Policy, prefix: Sequence[int], ids: Sequence[int]) -> bool:
     """Whether the greedy sampler, one token a step, writes exactly ``ids`` after the prefix: as many passes as tokens."""
+    if not ids:
+        return True
     block = policy.block_length or len(ids)
     canvas = -(-len(ids) // block) * block
     kept = list(prefix)[-(policy.max_length - canvas) :] if canvas < policy.max_length else list(prefix)
-    if not ids or len(kept) + canvas > policy.max_length:
-        return not ids
+    if len(kept) + canvas > policy.max_length:
+        return False
     sampling = TextSampling(max_new_tokens=canvas, block_length=block, steps=canvas, temperature=0.0)
     (sample,) = sample_text(policy, kept, sampling, [0])
     return sample.token_ids[: len(ids)].tolist() == list(ids)

@@ -14,6 +14,7 @@ from typing import Any
 
 from rl.config import Config
 from rl.data.overlap import image_digest
+from rl.errors import DataError
 from rl.types import Prompt
 
 PACKAGES = (
@@ -55,10 +56,17 @@ def asked(prompts: Iterable[Prompt]) -> dict[str, dict[str, Any]]:
     counts: dict[str, int] = {}
     for prompt in prompts:
         turns = [(turn.role, turn.content) for turn in prompt.messages]
-        row = json.dumps([prompt.id, str(prompt.task), turns, prompt.reference, image_digest(prompt)])
+        row = json.dumps([prompt.id, str(prompt.task), turns, prompt.reference, _picture(prompt)])
         hashes.setdefault(prompt.source, hashlib.sha256()).update(row.encode("utf-8", "surrogatepass") + b"\n")
         counts[prompt.source] = counts.get(prompt.source, 0) + 1
     return {source: {"rows": counts[source], "sha256": each.hexdigest()} for source, each in hashes.items()}
+
+
+def _picture(prompt: Prompt) -> str:
+    try:
+        return image_digest(prompt)
+    except DataError:
+        return "unreadable"  # it may be gone by the end of a run, whose summary must be written all the same
 
 
 def versions() -> dict[str, str]:

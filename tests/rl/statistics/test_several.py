@@ -35,7 +35,7 @@ def test_pass_at_k_keeps_its_digits_where_binomials_overflow() -> None:
 def test_pass_at_k_is_unbiased_for_what_it_estimates() -> None:
     chance, p, k = np.random.default_rng(0), 0.3, 4
     found = [pass_at_k(10, int(right), k) for right in chance.binomial(10, p, 20_000)]
-    assert np.mean(found) == pytest.approx(1 - (1 - p) ** k, abs=4 * np.std(found) / math.sqrt(len(found)))
+    assert np.mean(found) == pytest.approx(1 - (1 - p) ** k, abs=4 * float(np.std(found)) / math.sqrt(len(found)))
 
 
 def majority(votes: list[int | None], right: list[float], k: int) -> float:
