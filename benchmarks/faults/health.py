@@ -143,8 +143,7 @@ CASES: Mapping[str, Case] = {
 
 def healthy(seed: int, steps: int) -> Case:
     overrides = (
-        f"seed={seed}", f"steps={steps}", f"test_freq={steps // 2}", "rollout.batch_size=6", "val_before_train=true",
-        "val_after_train=true", _held_out(64),
+        f"seed={seed}", f"steps={steps}", "val_before_train=true", "val_after_train=true", _held_out(64),
     )  # fmt: skip
     return Case(f"healthy, seed {seed}", (), overrides)
 
