@@ -1,6 +1,6 @@
 """Runs of the tiny policy made sick on purpose, and healthy ones: which health rules fire.
 
-    python -m benchmarks.faults.health [--out runs/health] [--only greedy ...] [--seeds 5] [--steps 40]
+    python -m benchmarks.faults.health [--out runs/health] [--only greedy ...] [--seeds 5] [--steps 24]
 
 Each run is real: the recipe ``tiny`` with smaller batches, in this process (the killed worker over Ray). A run that has ended is
 not run again: the rules read its metrics. Prints a table of all runs and writes ``health.json``.
@@ -144,8 +144,7 @@ CASES: Mapping[str, Case] = {
 
 def healthy(seed: int, steps: int) -> Case:
     overrides = (
-        f"seed={seed}", f"steps={steps}", f"test_freq={steps // 2}", "rollout.batch_size=6", "val_before_train=true",
-        "val_after_train=true", _held_out(64),
+        f"seed={seed}", f"steps={steps}", "val_before_train=true", "val_after_train=true", _held_out(64),
     )  # fmt: skip
     return Case(f"healthy, seed {seed}", (), overrides)
 
@@ -211,7 +210,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/health"))
     parser.add_argument("--only", nargs="*", default=(), choices=[*CASES, "healthy"])
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=24)
     arguments = parser.parse_args()
     logging.getLogger("unigrpo").setLevel(logging.ERROR)
     arguments.out.mkdir(parents=True, exist_ok=True)

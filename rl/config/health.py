@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from rl.errors import ConfigError
@@ -29,5 +28,5 @@ def check_health(config: HealthConfig) -> None:
         RULES.require("health.off", name)
     for name, limit in config.limits.items():
         RULES.require("health.limits", name)
-        if not (math.isfinite(limit) and limit >= 0):
+        if limit < 0:
             raise ConfigError(f"health.limits.{name}={limit}: must be a number, 0 or more")

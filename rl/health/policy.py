@@ -8,6 +8,7 @@ from rl.health.history import History
 from rl.health.rule import FEW, WINDOW, Reading, Rule, mean_of
 
 _RATIO, _KL, _ENTROPY, _CLIPPED = "actor/first_ratio_error", "actor/kl_loss", "actor/entropy", "actor/pg_clipfrac"
+_SHORT = 5
 
 
 def first_ratio(history: History) -> Reading | None:
@@ -22,10 +23,11 @@ def kl(history: History) -> Reading | None:
 
 
 def entropy(history: History) -> Reading | None:
-    if history.count(_ENTROPY) < 2 * WINDOW:
+    """Of five steps: a policy that collapses soon has no groups to learn from, and so few values."""
+    if history.count(_ENTROPY) < 2 * _SHORT:
         return None
-    start = statistics.median(history.first(_ENTROPY, WINDOW))
-    return Reading(statistics.median(history.last(_ENTROPY, WINDOW)) / start) if start > 0 else None
+    start = statistics.median(history.first(_ENTROPY, _SHORT))
+    return Reading(statistics.median(history.last(_ENTROPY, _SHORT)) / start) if start > 0 else None
 
 
 FIRST_RATIO = Rule(
@@ -51,7 +53,7 @@ ENTROPY = Rule(
     (_ENTROPY,),
     limit=0.2,
     below=True,
-    value="median entropy of 10 steps, as a share of that of the first 10",
+    value="median entropy of 5 steps, as a share of that of the first 5",
     means="the policy has stopped exploring: a group's rollouts become alike, and nothing is left to compare",
     do="lower learner.lr, set learner.algorithm.entropy_coef above 0, raise the rollouts' temperature or clip_high",
 )

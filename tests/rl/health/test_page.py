@@ -41,7 +41,7 @@ def test_limits_and_rules_by_name() -> None:
         ("health.limits.kll=2", "health.limits='kll': allowed: first_ratio, kl, .*; did you mean 'kl'?"),
         ("health.off=[hackin]", "health.off='hackin': allowed: .*; did you mean 'hacking'?"),
         ("health.limits.kl=-1", r"health.limits.kl=-1.0: must be a number, 0 or more"),
-        ("health.limits.kl=.nan", "health.limits.kl=nan: must be a number, 0 or more"),
+        ("health.limits.kl=.nan", "health.limits.kl=nan: must be a finite number"),
         ("health.limits.kl=low", "expected a number, got 'low'"),
         ("health.onn=false", "unknown setting 'health.onn'"),
     ],
