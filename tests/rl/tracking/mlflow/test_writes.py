@@ -95,8 +95,9 @@ def test_the_page_says_what_trains_on_what_and_how_to_go_on(run_dir: Path) -> No
     assert "torch" in run.data.tags["versions"] and run.data.tags["device"]
     assert run.data.params["steps"] == "3" and "learner.weight_decay" not in run.data.params
     assert run.data.params["learner.lr"] == "0.00015" and run.data.params["data.train.0.source"] == "sudoku4x4"
+    assert run.inputs is not None
     (data,) = run.inputs.dataset_inputs
-    assert json.loads(data.dataset.profile) == {"num_rows": 4} and data.dataset.digest == digest(
+    assert json.loads(str(data.dataset.profile)) == {"num_rows": 4} and data.dataset.digest == digest(
         group.prompt for group in GROUPS
     )
 
