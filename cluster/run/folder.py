@@ -91,7 +91,7 @@ def open_run(config: Config, about: About, screen: Console, steps: int) -> Track
                 uri=config.tracking.uri,
                 password_env=config.tracking.password_env,
                 resume=math.isinf(keep_until),
-                about=about,
+                about=dataclasses.replace(about, resumes=_resumes(config)),
                 sampled=Sampled(
                     config.seed, config.tracking.traces, lambda group: advantages_of([group], config.learner).tolist()
                 ),
@@ -207,6 +207,14 @@ def _check_command(run_dir: Path, command: str) -> None:
     other = file.read_text("utf-8").strip() if file.is_file() else command
     if other != command:
         raise ConfigError(f"{run_dir}: holds a run of `unigrpo {other}`; give this one another name, e.g. name=new")
+
+
+def _resumes(config: Config) -> str:
+    """The checkpoint that a run goes on from; empty for a new run."""
+    if config.resume_mode == "path":
+        return str(config.resume_path)
+    saved = [step for step, folder in steps_in(config.run_dir / "checkpoints") if (folder / MANIFEST).is_file()]
+    return f"global_step_{max(saved)}" if saved and config.resume_mode == "auto" else ""
 
 
 def _history(config: Config) -> float:

@@ -51,13 +51,15 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a run's page is made from. recipe: its name or path, as it was given; argv: the command."""
+    """What a run's page is made from. recipe: its name or path, as it was given; argv: the command; resumes: the checkpoint
+    that a run goes on from, "" for a new one."""
 
     config: Config
     command: str
     recipe: str = ""
     argv: Sequence[str] = field(default_factory=lambda: tuple(sys.argv))
     data: Sequence[Data] = ()
+    resumes: str = ""
 
 
 def parameters(config: Config) -> dict[str, Any]:
@@ -71,10 +73,8 @@ def description(about: About) -> str:
     """The text on top of the run's page, in Markdown."""
     config = about.config
     verb = _VERBS.get(about.command, about.command)
-    trained = [
-        f"* {_inline(each.name)}: {len(each.rows)} rows ({_inline(each.source)})" for each in about.data if each.trains
-    ]
-    held_out = [f"* {_inline(each.name)}: {len(each.rows)} rows held out" for each in about.data if not each.trains]
+    trained = [f"* {_inline(each.name)}: {len(each.rows)} rows" for each in about.data if each.trains]
+    held_out = [f"* {_inline(each.name)}: {len(each.rows)} rows" for each in about.data if not each.trains]
     steps = config.sft.steps if about.command == "sft" else config.steps
     length = "" if about.command == "eval" else f", {steps} steps"
     lines = [
@@ -102,6 +102,7 @@ def tags(about: About) -> dict[str, str]:
         "command": about.command,
         "recipe": about.recipe or "-",
         "host": socket.gethostname(),
+        "resumed from": f"{about.resumes}, {_now()}" if about.resumes else "",
         "run folder": str(about.config.run_dir.absolute()),
         **_git(Path(__file__).parent),
         **machine.device(),
@@ -123,12 +124,6 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def resumed(step: int, where: Path) -> dict[str, str]:
-    """The tag of a run that goes on."""
-    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-    return {"resumed from": f"step {step} of {where}, on {socket.gethostname()}, {when}"}
 
 
 def inputs(data: Iterable[Data]) -> list[tuple[dict[str, Any], str]]:
@@ -160,6 +155,10 @@ def digest(rows: Iterable[Prompt]) -> str:
         said = [row.id, str(row.task), [(each.role, each.content) for each in row.messages], image, row.reference]
         sum_.update(json.dumps(said).encode())
     return sum_.hexdigest()[:32]
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
 
 
 def _mixes(config: Config) -> list[str]:

@@ -198,8 +198,6 @@ class Run:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         values = {page.NOTE: page.description(self._about), **page.tags(self._about)}
-        if self._resume and (points := read_metrics(self._run_dir)):
-            values |= page.resumed(points[-1].step, self._run_dir)
         self._set_tags(values)
         data = [
             DatasetInput(Dataset(**each), [InputTag("mlflow.data.context", context)])

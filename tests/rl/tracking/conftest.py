@@ -5,12 +5,10 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from rl.tracking.mlflow_address import store_uri
-
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of a store without runs: making one takes seconds."""
     folder = tmp_path_factory.mktemp("empty")
-    MlflowClient(store_uri(folder))
+    MlflowClient(f"sqlite:///{folder}/mlflow.db")
     return folder / "mlflow.db"

@@ -63,13 +63,13 @@ def test_the_store_and_its_files_are_in_the_run_folder_whatever_its_name(
 
 
 @pytest.mark.parametrize("name", ["plain", "a?b%20c"])
-def test_a_new_store_is_made_in_the_run_folder(tmp_path: Path, name: str) -> None:
-    folder = tmp_path / name
-    folder.mkdir()
+def test_a_new_store_is_made_beside_the_run_folder(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name / "run"
+    folder.mkdir(parents=True)
     tracker = MlflowTracker(folder, name="run")
     tracker.log(1, {"reward": 0.5})
     tracker.close("FINISHED")
-    with sqlite3.connect(folder / "mlflow.db") as store:
+    with sqlite3.connect(tmp_path / name / "mlflow.db") as store:
         assert store.execute("SELECT key, value FROM metrics").fetchall() == [("reward", 0.5)]
     assert [path.name for path in tmp_path.iterdir()] == [name]
 

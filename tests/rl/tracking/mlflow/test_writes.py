@@ -73,6 +73,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path
     about = About(config, "train", "tiny", ("unigrpo", "train", "--recipe", "tiny", "name=`run` <b>"), [
         Data("sums (data.train[0])", "sums", True, [group.prompt for group in GROUPS])])  # fmt: skip
     for steps, status in (((1, 2), "KILLED"), ((2, 3), "FINISHED")):
+        about = dataclasses.replace(about, resumes="global_step_1" if status == "FINISHED" else "")
         more = {"about": about, "params": parameters(config), "machine_s": 30.0, "files": ("config.yaml",)}
         one = tracker(folder, resume=status == "FINISHED", **more)
         for step in steps:
@@ -90,12 +91,13 @@ def test_the_page_says_what_trains_on_what_and_how_to_go_on(run_dir: Path) -> No
     note = run.data.tags[NOTE]
     assert "Post-trains `tiny`, 3 steps, seed 0." in note and "`sums (data.train[0])`: 4 rows" in note
     assert "    unigrpo train --recipe tiny 'name=`run` <b>'" in note and "the same command" in note
-    assert run.data.tags["recipe"] == "tiny" and run.data.tags["resumed from"].startswith("step 2 of ")
+    assert run.data.tags["recipe"] == "tiny" and run.data.tags["resumed from"].startswith("global_step_1, ")
     assert "torch" in run.data.tags["versions"] and run.data.tags["device"]
     assert run.data.params["steps"] == "3" and "learner.weight_decay" not in run.data.params
     assert run.data.params["learner.lr"] == "0.00015" and run.data.params["data.train.0.source"] == "sudoku4x4"
+    assert run.inputs is not None
     (data,) = run.inputs.dataset_inputs
-    assert json.loads(data.dataset.profile) == {"num_rows": 4} and data.dataset.digest == digest(
+    assert json.loads(str(data.dataset.profile)) == {"num_rows": 4} and data.dataset.digest == digest(
         group.prompt for group in GROUPS
     )
 
