@@ -112,7 +112,7 @@ def generate(
         if prompts is not None:
             words = settings if prompt is None else [prompt, *settings]
             generate.check_alone(words, {"--image": image, "--given": given, "--mask": mask, "--trace": trace}, out)
-            from cluster.cli.answers import FileRequest, answer_file
+            from cluster.evaluate.answers import FileRequest, answer_file
 
             return answer_file(recipe, words, FileRequest(prompts, out or Path(), task, n))
         request = generate.Request(

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from cluster.cli import answers
 from cluster.cli.app import app
+from cluster.evaluate import answers
 from tests.toys import toy_folder
 
 SMALL = {"max_new_tokens": 8, "block_length": 4, "steps": 4}
