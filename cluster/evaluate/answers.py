@@ -14,11 +14,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from cluster import console
+from cluster.run.hub import pinned
 from cluster.run.inputs import Loaded, fit, say, uncollected
 from cluster.run.preflight import check_abilities, check_device, check_messages
+from cluster.run.settings import load
 from cluster.run.writable import file_problem, folder_problem
 from policies.files.folders import check_files
-from rl.config import Config, SourceConfig, load_config
+from rl.config import Config, SourceConfig
 from rl.data.rows import load_rows
 from rl.data.values import shown
 from rl.errors import ConfigError, DataError
@@ -52,7 +54,7 @@ def answer_file(recipe: str, overrides: Sequence[str], request: FileRequest) -> 
     A prompt's samples are one batch, as in a run: an answer does not depend on the rows around it. Rows that ``out`` has
     already are passed over. Raises ConfigError, DataError, PolicyError.
     """
-    config = load_config(recipe, overrides)
+    config = pinned(load(recipe, overrides)[0], data=False)
     _check_out(request)
     folder = check_files(config.policy.path)
     check_device(config.policy)
