@@ -143,5 +143,5 @@ $(STAMP): pyproject.toml constraints.txt
 	echo "make: installing into $(VENV): some minutes, once"; \
 	$(BIN)/python -c '' 2> /dev/null || $$python -m venv $(VENV); \
 	$(PIP) setuptools wheel torch; \
-	DS_BUILD_OPS=0 $(PIP) --no-build-isolation --editable ".[dev,tiny]"; \
+	DS_BUILD_OPS=0 $(PIP) --no-build-isolation --editable ".[dev,eval,tensorboard,tiny]"; \
 	touch $@
