@@ -29,7 +29,9 @@ def test_the_list_has_every_preset_with_its_licence() -> None:
     assert code == 0
     for name in preset_names():
         preset = load_preset(name)
-        assert re.search(rf"^{re.escape(name)}\s", said, re.MULTILINE) and preset.licence in said and preset.about in said
+        assert (
+            re.search(rf"^{re.escape(name)}\s", said, re.MULTILINE) and preset.licence in said and preset.about in said
+        )
 
 
 def test_rows_are_shown_as_the_policy_sees_them(tmp_path: Path) -> None:
