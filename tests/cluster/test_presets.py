@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.loopback_hub import point_at, serving
 from tests.rl.data.test_presets import write
 
 
-def config_of(**data: list[dict[str, object]]) -> Config:
+def config_of(**data: Any) -> Config:
     return build_config([("test", {"data": data})])
 
 
