@@ -139,7 +139,7 @@ def _recipe(name: str) -> str | None:
 def _source(name: str, words: Sequence[str]) -> SourceConfig:
     """Of ``path=FOLDER args.prompt=plain``. Raises ConfigError."""
     from rl.config import SourceConfig, build_config
-    from rl.errors import ConfigError
+    from rl.errors import ConfigError, first_line
     from rl.registry import close_to
 
     known = [field.name for field in fields(SourceConfig) if field.name not in ("source", "weight")]
@@ -150,12 +150,11 @@ def _source(name: str, words: Sequence[str]) -> SourceConfig:
         if not equals or top not in known:
             raise ConfigError(f"{word!r}: allowed: {', '.join(f'{each}=...' for each in known)}{close_to(top, known)}")
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     try:
         given |= dict(OmegaConf.to_container(OmegaConf.from_dotlist(list(words))))  # pyright: ignore
-    except (OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(f"{' '.join(words)!r}: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # YAML errors have many classes; all are the user's words
+        raise ConfigError(f"{' '.join(words)!r}: {first_line(error)}; expected e.g. args.prompt=published") from error
     return build_config([("data show", {"data": {"val": [given]}})]).data.val[0]
 
 

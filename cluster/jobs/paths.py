@@ -66,9 +66,10 @@ def settings(tree: Tree) -> Iterator[Setting]:
         for index, source in enumerate(tree["data"][which]):
             if source["path"] is not None:
                 yield _setting(f"data.{which}[{index}].path", source, "path", Kind.FILE)
-            if source["source"] in preset_names() or f"data.{which}[{index}].source" in on_hub:
+            name = source["source"]
+            if (name in preset_names() and name not in GENERATORS) or f"data.{which}[{index}].source" in on_hub:
                 continue  # the job looks it up
-            if source["source"] not in GENERATORS:
+            if name not in GENERATORS:
                 yield _setting(f"data.{which}[{index}].source", source, "source", Kind.FILE)
             else:  # the arguments of a file are a name, a template and a switch
                 yield from _texts(f"data.{which}[{index}].args", source["args"], Kind.TEXT)
