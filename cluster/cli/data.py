@@ -195,9 +195,12 @@ def _cut(text: str, width: int) -> str:
 
 def _picture(image: Any, out: Path, number: int) -> str:
     """Its size; what is no file of its own is saved."""
+    import numpy as np
+    from PIL import Image
+
     from rl.pixels import open_image
 
-    picture = open_image(image)
+    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else open_image(image)
     size = f"{picture.width} x {picture.height}"
     if isinstance(image, str):
         return f"{image}, {size}"

@@ -57,7 +57,8 @@ def settings(tree: Tree) -> Iterator[Setting]:
     """Every setting of ``dataclasses.asdict(config)`` that names, or may name, a file that a job reads."""
     from policies.files.folders import shipped_names
 
-    if tree["policy"]["path"] not in shipped_names() and hub_name(tree["policy"]["path"]) is None:
+    on_hub = names_on_hub(tree)
+    if tree["policy"]["path"] not in shipped_names() and "policy.path" not in on_hub:
         yield _setting("policy.path", tree["policy"], "path", Kind.FILE)
     if tree["learner"]["lora"]["path"] is not None:
         yield _setting("learner.lora.path", tree["learner"]["lora"], "path", Kind.FILE)
@@ -65,9 +66,10 @@ def settings(tree: Tree) -> Iterator[Setting]:
         for index, source in enumerate(tree["data"][which]):
             if source["path"] is not None:
                 yield _setting(f"data.{which}[{index}].path", source, "path", Kind.FILE)
-            if source["source"] in preset_names() or hub_name(source["source"], source["revision"]) is not None:
+            name = source["source"]
+            if (name in preset_names() and name not in GENERATORS) or f"data.{which}[{index}].source" in on_hub:
                 continue  # the job looks it up
-            if source["source"] not in GENERATORS:
+            if name not in GENERATORS:
                 yield _setting(f"data.{which}[{index}].source", source, "source", Kind.FILE)
             else:  # the arguments of a file are a name, a template and a switch
                 yield from _texts(f"data.{which}[{index}].args", source["args"], Kind.TEXT)
@@ -85,6 +87,16 @@ def settings(tree: Tree) -> Iterator[Setting]:
     yield from _judge(tree["judge"])
     if tree["resume_mode"] == "path" and not _is_output(tree["resume_path"], tree["output_dir"]):
         yield _setting("resume_path", tree, "resume_path", Kind.FILE)
+
+
+def names_on_hub(tree: Tree) -> dict[str, str]:
+    """Setting -> name, of what the job looks for on a hub itself."""
+    given = {"policy.path": tree["policy"]["path"]}
+    for which in ("train", "val"):
+        for index, source in enumerate(tree["data"][which]):
+            if source["source"] not in GENERATORS:
+                given[f"data.{which}[{index}].source"] = source["source"]
+    return {key: text for key, text in given.items() if hub_name(text) is not None}
 
 
 def reward_file(tree: Tree, key: str, name: str) -> Iterator[Setting]:

@@ -26,6 +26,7 @@ from cluster.jobs.paths import (
     is_missing,
     keep_outputs,
     named_here,
+    names_on_hub,
     settings,
     split_prefix,
 )
@@ -110,6 +111,8 @@ def collect(config: Config, shipping: Shipping) -> Shipment:
         for index, source in enumerate(getattr(config.data, which)):
             load.take_rows(tree, f"data.{which}[{index}].source", source)
     load.check_size()
+    for key, name in names_on_hub(tree).items():
+        load.notes.append(f"{key}={name} names nothing here: the job looks for it on a hub")
     return Shipment(build_config([("job", tree)]), load.files, load.renamed, load.notes, load.closed)
 
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from policies.files.parts import CONFIG, INDEX, MOST_BYTES, SINGLE, Part, weight_map
 from rl.errors import PolicyError, UniGRPOError
@@ -46,7 +47,7 @@ def fetch(name: HubName, part: Part = Part.ALL) -> Path:
         if part is Part.ALL:
             wanted += _pieces(where, folder, listing)
             _announce(where, commit, folder, {file: listing[file] for file in wanted})
-            _download(commit, wanted)
+            _download(commit, wanted, bars=True)
         _require_whole(where, commit, folder, wanted)
         return folder
     except UniGRPOError:
@@ -70,15 +71,29 @@ def _resolved(name: HubName) -> str:
     return HfApi().resolve_revision(name.name, revision=name.revision).resolved
 
 
-def _download(name: HubName, files: Sequence[str]) -> Path:
-    """These files and no others, with the client's own progress bars where there are any to fetch."""
+def _download(name: HubName, files: Sequence[str], bars: bool = False) -> Path:
+    """These files and no others. bars: with the client's own progress bars where there are any to fetch."""
     from huggingface_hub import snapshot_download
 
     folder = Path(cache_folder(), f"models--{name.name.replace('/', '--')}", "snapshots", str(name.revision))
     if all(os.path.isfile(folder / file) for file in files) and _cached_tree(name) is not None:
         return folder
     patterns = [glob.escape(file) for file in files]
-    return Path(snapshot_download(name.name, revision=name.revision, allow_patterns=patterns))
+    shown = None if bars else _silent()
+    return Path(
+        snapshot_download(name.name, revision=name.revision, allow_patterns=patterns, tqdm_class=shown)  # pyright: ignore
+    )
+
+
+def _silent() -> type:
+    """The client's progress bar, switched off: for files of some KB."""
+    from huggingface_hub.utils import tqdm
+
+    class Silent(tqdm):
+        def __init__(self, *args: Any, **settings: Any) -> None:
+            super().__init__(*args, **{**settings, "disable": True})
+
+    return Silent
 
 
 def _cached_tree(name: HubName) -> dict[str, int] | None:
@@ -164,5 +179,5 @@ def _announce(where: str, name: HubName, folder: Path, sizes: Mapping[str, int])
 def _require_whole(where: str, name: HubName, folder: Path, files: Sequence[str]) -> None:
     absent = next((file for file in files if not os.path.isfile(folder / file)), None)
     if absent is not None:
-        why = unreachable([FileNotFoundError(f"{absent} is missing")], name, MODEL)
+        why = unreachable(FileNotFoundError(f"{absent} is missing"), name, MODEL)
         raise PolicyError(f"{where}: {why}")

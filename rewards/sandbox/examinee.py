@@ -32,6 +32,7 @@ SPECIAL = {
     "enter": lambda value: value.__enter__(),
     "exit": lambda value: value.__exit__(None, None, None),
 }
+CONTAINERS: Any = (list, tuple, set, frozenset)
 
 
 class Quiet:
@@ -93,9 +94,9 @@ class Examinee:
         """Data as tagged JSON, in its own classes: what a class of the program's says of equality counts nowhere."""
         if value is None or isinstance(value, int | float | str):
             return value  # JSON writes a class derived from these as the plain value
-        for kind, tag in ((list, "list"), (tuple, "tuple"), (set, "set"), (frozenset, "frozenset")):
+        for kind in CONTAINERS:
             if isinstance(value, kind):
-                return [tag, [self.encoded(each) for each in kind.__iter__(value)]]
+                return [kind.__name__, [self.encoded(each) for each in kind.__iter__(value)]]
         if isinstance(value, dict):
             return ["dict", [[self.encoded(key), self.encoded(each)] for key, each in dict.items(value)]]
         if isinstance(value, bytes | bytearray):

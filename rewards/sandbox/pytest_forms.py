@@ -23,6 +23,11 @@ class Skipped(Exception):
 class raises:  # noqa: N801  (pytest's name)
     """``with pytest.raises(ValueError, match="negative") as info``; also ``pytest.raises(ValueError, function, ...)``."""
 
+    expected: Any
+    match: str | None
+    value: Any
+    type: Any
+
     def __new__(cls, expected: Any, *called: Any, match: str | None = None, **keywords: Any) -> Any:
         self = object.__new__(cls)
         self.expected, self.match, self.value, self.type = expected, match, None, None

@@ -366,10 +366,6 @@ def _validate_source(where: str, source: SourceConfig) -> None:
         raise ConfigError(f"{where}.task={source.task!r}: allowed: {', '.join(Task)}")
     if source.source in GENERATORS and source.split not in ("train", "val"):
         raise ConfigError(f"{where}.split={source.split!r}: allowed for {source.source}: train, val")
-    if not source.split.strip():
-        raise ConfigError(
-            f"{where}.split={source.split!r}: allowed: train, val, or a split of a folder or of a data set on a hub"
-        )
     _require(source.weight > 0, f"{where}.weight", source.weight, "a number above 0")
     _require(source.limit is None or source.limit > 0, f"{where}.limit", source.limit, "a number above 0")
 

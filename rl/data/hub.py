@@ -6,23 +6,36 @@ readers those are allowed that READERS names.
 
 from __future__ import annotations
 
+import errno
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rl.data.arrow import batch_rows
 from rl.data.files import SPLIT_NAMES, Row
 from rl.data.values import listed, shown
-from rl.errors import DataError, first_line
-from rl.hub.failures import DATASET, cache_folder, prepare_client, told, unreachable
+from rl.errors import DataError
+from rl.hub.failures import (
+    DATASET,
+    cache_folder,
+    gated,
+    is_offline,
+    is_unreachable,
+    page_of,
+    prepare_client,
+    told,
+    unreachable,
+)
 from rl.hub.names import HOW, HubName, hub_name, problem
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 READERS = ("parquet", "json", "csv", "text", "arrow", "imagefolder", "webdataset")
+HOW_FILES = "some hubs keep one in Parquet at revision refs/convert/parquet"
 _BATCH = 1024  # rows in memory at a time
 _SLICE = re.compile(r"([^\[\]]+)(\[[^\[\]]*\])?")
 
@@ -73,7 +86,7 @@ def rows(name: str, config: str | None = None, split: str = "train", revision: s
     except DataError:
         raise
     except Exception as error:  # of the client, of ``datasets``, of a dozen readers
-        raise DataError(told(_as_answered(error, commit), where, commit, DATASET)) from error
+        raise DataError(_told(error, where, commit)) from error
 
 
 def resolve(name: HubName) -> HubName:
@@ -100,37 +113,91 @@ def _open(where: str, name: HubName, config: str | None, split: str) -> HubRows:
     chosen = _split(where, split, splits)
     builder.download_and_prepare()
     made = builder.as_dataset(split=chosen)
-    _require_commit(where, name, builder)
     if not made.num_rows:
         raise DataError(f"{where}: split {chosen} has no rows")
-    folder = Path(cache_folder()) / f"datasets--{name.name.replace('/', '--')}"
-    return HubRows(name, builder.config.name, chosen, folder, made.data.table)
+    return HubRows(name, builder.config.name, chosen, _repository(name), made.data.table)
 
 
 def _builder(where: str, name: HubName, config: str | None) -> Any:
-    """Of the hub, else of what was prepared before, else of a downloaded copy. Raises DataError for a wrong config."""
+    """Of what was prepared before from this commit, else of the hub; where that cannot be reached, of what is there.
+
+    Raises DataError for a wrong config, and what ``datasets`` raises.
+    """
     from datasets import load_dataset_builder
 
-    try:
+    prepared = _prepared(name)
+    if config is not None and config in prepared:
+        return prepared[config]()
+    why: Exception = ConnectionError("it is not in the cache of datasets")
+    if not is_offline():
         try:
+            _reach(name)
             return load_dataset_builder(name.name, config, revision=name.revision)
-        except (ConnectionError, FileNotFoundError):
-            copy = _copy(name)
-            if copy is None:
+        except Exception as error:
+            _require_config(where, config, error)
+            if not is_unreachable(error):
                 raise
-            return load_dataset_builder(str(copy), config)
-    except ValueError as error:
-        configs = re.search(r"(?:available configs: |Available: )(\[.*\])", str(error))
-        if configs is None:
+            why = error
+    if prepared:
+        return prepared[_only(where, config, list(prepared))]()
+    if _copy(name).is_dir():
+        try:
+            return load_dataset_builder(str(_copy(name)), config)
+        except ValueError as error:
+            _require_config(where, config, error)
             raise
-        wrong = "has several configs" if config is None else f"has no config {config!r}"
-        raise DataError(f"{where}: {wrong}; give config=NAME, one of {configs[1]}") from error
+    raise DataError(f"{where}: {unreachable(why, name, DATASET)}")
 
 
-def _copy(name: HubName) -> Path | None:
-    """What ``hf download`` left in the cache of this commit."""
-    folder = Path(cache_folder(), f"datasets--{name.name.replace('/', '--')}", "snapshots", str(name.revision))
-    return folder if folder.is_dir() else None
+def _reach(name: HubName) -> None:
+    """One question without repetitions: ``datasets`` would ask ten times before it says that there is no network."""
+    from huggingface_hub import HfApi
+
+    HfApi().repo_info(name.name, repo_type=DATASET, revision=name.revision)
+
+
+def _require_config(where: str, config: str | None, error: Exception) -> None:
+    """Raises DataError with the names of the configs where the error is about them."""
+    configs = re.search(r"(?:available configs: |Available: )(\[.*\])", str(error))
+    if configs is not None:
+        raise DataError(f"{where}: {_wrong(config)}; give config=NAME, one of {configs[1]}") from error
+
+
+def _wrong(config: str | None) -> str:
+    return "has several configs" if config is None else f"has no config {config!r}"
+
+
+def _only(where: str, config: str | None, known: Sequence[str]) -> str:
+    """The config that is meant, of those in the cache. Raises DataError."""
+    chosen = config or ("default" if "default" in known else known[0])
+    if chosen not in known or (config is None and chosen != "default" and len(known) > 1):
+        raise DataError(f"{where}: {_wrong(config)}; give config=NAME, one of those in the cache: {listed(known)}")
+    return chosen
+
+
+def _prepared(name: HubName) -> dict[str, Callable[[], Any]]:
+    """Config -> what opens the Arrow files that ``datasets`` made of it at this commit."""
+    from datasets import config as settings
+    from datasets.naming import camelcase_to_snakecase
+    from datasets.packaged_modules.cache.cache import Cache
+
+    owner, _, own = name.name.partition("/")
+    root = Path(settings.HF_DATASETS_CACHE).expanduser() / f"{owner}___{camelcase_to_snakecase(own)}"
+    found = {}
+    for folder in sorted(root.glob(f"*/*/{name.revision}")):
+        config, version, commit = folder.parts[-3:]
+        given = {"dataset_name": own, "repo_id": name.name, "config_name": config, "version": version, "hash": commit}
+        found[config] = partial(Cache, **given)
+    return found
+
+
+def _copy(name: HubName) -> Path:
+    return _repository(name) / "snapshots" / str(name.revision)
+
+
+def _repository(name: HubName) -> Path:
+    """The data set's place in the cache of ``huggingface_hub``."""
+    return Path(cache_folder()) / f"datasets--{name.name.replace('/', '--')}"
 
 
 def _split(where: str, asked: str, known: list[str]) -> str:
@@ -148,25 +215,30 @@ def _split(where: str, asked: str, known: list[str]) -> str:
 def _require_inside(where: str, name: HubName, files: Mapping[Any, Any]) -> None:
     """A repository's README chooses its files, and must not choose others: of this machine, or anywhere on the net."""
     copy = _copy(name)
-    roots = [f"hf://datasets/{name.name}@{name.revision}/", *([f"{copy}/", f"{copy.resolve()}/"] if copy else [])]
+    roots = [f"hf://datasets/{name.name}@{name.revision}/", f"{copy}/", f"{copy.resolve()}/"]
     for path in (str(path) for paths in files.values() for path in paths):
         if not any(path.startswith(root) for root in roots) or ".." in path.split("/"):
             raise DataError(f"{where}: its README names {shown(path)}, which is not of this repository; refused")
 
 
-def _require_commit(where: str, name: HubName, builder: Any) -> None:
-    """What was prepared before, without the hub, may be of another commit."""
-    made_of = [url for url in builder.info.download_checksums or {} if url.startswith("hf://datasets/")]
-    if type(builder).__module__.endswith(".cache") and not any(f"@{name.revision}/" in url for url in made_of):
-        raise DataError(f"{where}: {unreachable([ConnectionError('another revision is cached')], name, DATASET)}")
-
-
-def _as_answered(error: Exception, name: HubName) -> Exception:
-    """``datasets`` drops the hub's own answer; its text has what is needed."""
-    text = first_line(error)
-    if isinstance(error, OSError) and "Not enough disk space" in text:
-        return OSError(28, text)
-    return error
+def _told(error: Exception, where: str, name: HubName) -> str:
+    """``datasets`` drops the hub's own answer, and the number of the system's error: their texts say which they were."""
+    text = " ".join(str(error).split())
+    if "is a gated dataset" in text:
+        return f"{where}: {gated(401 if 'must be authenticated' in text else 403, page_of(name, DATASET))}"
+    if "Not enough disk space" in text:
+        return told(OSError(errno.ENOSPC, text), where, name, DATASET)
+    if "scripts are no longer supported" in text:
+        return f"{where}: made by scripts, which are code and never run; take a copy of it as files: {HOW_FILES}"
+    if type(error).__name__ in ("EmptyDatasetError", "DataFilesNotFoundError"):
+        return f"{where}: no files of rows in it; allowed: {', '.join(READERS)}"
+    if "Data files don't belong to" in text:
+        return f"{where}: its README names files that are not of this repository; refused"
+    named = re.search(r"Unable to find '(.*?)'", text)
+    if named is not None:
+        return f"{where}: its README names {shown(named[1])}, which is no file of rows in it; allowed: {', '.join(READERS)}"
+    made = error.__cause__ if type(error).__name__ == "DatasetGenerationError" and error.__cause__ else error
+    return told(made, where, name, DATASET)
 
 
 def _quieten() -> None:

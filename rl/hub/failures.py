@@ -31,14 +31,16 @@ def told(error: BaseException, where: str, name: HubName, kind: str) -> str:
     from huggingface_hub import errors
 
     chain = list(_chain(error))
-    answer = next((each for each in chain if isinstance(each, errors.HfHubHTTPError)), None)
-    page = f"{hub_address()}/{'datasets/' if kind == DATASET else ''}{name.name}"
+    said = [each for each in chain if isinstance(each, errors.HfHubHTTPError)]
+    # Files that a repository need not have are asked for on the way.
+    answer = next((each for each in said if each is error or not isinstance(each, errors.EntryNotFoundError)), None)
+    page = page_of(name, kind)
     if isinstance(error, SecretError):
         return f"{where}: {str(error).partition(': ')[2]}"
     if any(isinstance(each, OSError) and each.errno in (errno.ENOSPC, errno.EDQUOT) for each in chain):
         return f"{where}: the disk of the cache is full ({cache_folder()}); make room, or set HF_HOME to another disk"
     if isinstance(answer, errors.GatedRepoError):
-        return f"{where}: {_gated(_status(answer), page)}"
+        return f"{where}: {gated(_status(answer), page)}"
     if isinstance(answer, errors.RepositoryNotFoundError) or _status(answer) == 401:
         token = "" if _has_token() else ", and no token is set"
         return (
@@ -47,29 +49,37 @@ def told(error: BaseException, where: str, name: HubName, kind: str) -> str:
         )
     if isinstance(answer, errors.RevisionNotFoundError):
         return f"{where}: no revision {name.revision!r} of {name.name}; allowed: a branch, tag or commit: {page}/commits/main"
-    if isinstance(answer, errors.EntryNotFoundError):
-        return f"{where}: a file of {name.name} is not there: {one_line(answer)}; see {page}"
+    if isinstance(error, errors.RemoteEntryNotFoundError):
+        return f"{where}: a file of {name.name} is not there: {one_line(error)}; see {page}"
     if _status(answer) == 403:
-        return f"{where}: {_gated(403, page)}"
-    if any(_unreachable(each) for each in chain) or _status(answer) >= 500:
-        return f"{where}: {unreachable(chain, name, kind)}"
+        return f"{where}: {gated(403, page)}"
+    if is_unreachable(error) or _status(answer) >= 500:
+        return f"{where}: {unreachable(error, name, kind)}"
     return f"{where}: {one_line(error)}"
 
 
-def unreachable(chain: list[BaseException], name: HubName, kind: str) -> str:
-    """Why there is no network, and the command that downloads it where there is one."""
-    from huggingface_hub import constants
+def is_unreachable(error: BaseException) -> bool:
+    """Whether it says that there is no network, or none is allowed, and the cache does not have it."""
+    return any(_unreachable(each) for each in _chain(error))
 
+
+def unreachable(error: BaseException, name: HubName, kind: str) -> str:
+    """Why there is no network, and the command that downloads it where there is one."""
     options = ("" if kind == MODEL else " --repo-type dataset") + (
         f" --revision {name.revision}" if name.revision else ""
     )
-    why = f"{hub_address()} cannot be reached ({one_line(chain[-1], 120)})"
-    if constants.HF_HUB_OFFLINE:
+    deepest = ([each for each in _chain(error) if _unreachable(each)] or [error])[-1]
+    why = f"{hub_address()} cannot be reached ({one_line(deepest, 120)})"
+    if is_offline():
         why = "HF_HUB_OFFLINE is set"
     return (
         f"not whole in the cache {cache_folder()}, and {why}; run `hf download {name.name}{options}` where there is a network, "
         "and set HF_HOME to a copy of that cache"
     )
+
+
+def page_of(name: HubName, kind: str) -> str:
+    return f"{hub_address()}/{'datasets/' if kind == DATASET else ''}{name.name}"
 
 
 def hub_address() -> str:
@@ -79,13 +89,21 @@ def hub_address() -> str:
     return without_login(constants.ENDPOINT)
 
 
+def is_offline() -> bool:
+    """HF_HUB_OFFLINE."""
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
 def cache_folder() -> str:
     from huggingface_hub import constants
 
     return str(constants.HF_HUB_CACHE)
 
 
-def _gated(status: int, page: str) -> str:
+def gated(status: int, page: str) -> str:
+    """status: 401 without a token that the hub knows, 403 with one whose account has no access."""
     if status == 403 or _has_token():
         return f"gated, and the account of your token has no access; ask for it at {page}"
     return f"gated: accept its terms at {page}, and set HF_TOKEN to a token of that account"

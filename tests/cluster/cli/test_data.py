@@ -21,7 +21,7 @@ from tests.rl.data.test_presets import write
 
 def run(*arguments: str) -> tuple[int, str]:
     result = CliRunner().invoke(app, ["data", *arguments], env={"COLUMNS": "200"})
-    return result.exit_code, result.output + (result.stderr if result.stderr_bytes else "")
+    return result.exit_code, result.output
 
 
 def test_the_list_has_every_preset_with_its_licence() -> None:

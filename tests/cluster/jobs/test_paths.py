@@ -19,7 +19,7 @@ from tests.cluster.recipe import write_recipe
 SENT = """policy.path data.train data.val learner.lora.path custom_reward_function.path custom_reward_function.reward_kwargs
 rewards.settings rewards.mix evaluation.mix judge.serve judge.command judge.args resume_path""".split()
 KEPT_ABSOLUTE = "output_dir resume_path tracking.uri".split()
-NO_PATH = """name rewards.sandbox judge.env tracking.password_env
+NO_PATH = """name policy.revision rewards.sandbox judge.env tracking.password_env
 data.filter_overlong data.on_overlap policy.device policy.dtype rollout.text.remasking rollout.text.schedule
 rollout.text.confidence rollout.text.cache rollout.understand.schedule rollout.understand.confidence
 rollout.understand.remasking rollout.understand.cache rollout.draw.schedule rollout.draw.remasking
@@ -79,7 +79,7 @@ MISSING: Sequence[tuple[str, Any, str]] = (
     ("policy.path", "", "policy.path="),
     ("policy.path", "~/nope", "policy.path=~/nope"),
     ("data.train", [SourceConfig("nope.jsonl")], "data.train[0].source=nope.jsonl"),
-    ("data.val", [SourceConfig("val.jsonl"), SourceConfig("rows/nope")], "data.val[1].source=rows/nope"),
+    ("data.val", [SourceConfig("val.jsonl"), SourceConfig("rows/more/nope")], "data.val[1].source=rows/more/nope"),
     ("learner.lora.path", "nope", "learner.lora.path=nope"),
     ("learner.lora.path", "../nope/adapter", "learner.lora.path=../nope/adapter"),
     ("custom_reward_function.path", "nope.py", "custom_reward_function.path=nope.py"),
@@ -199,3 +199,17 @@ def test_words_about_paths(home: Path) -> None:
     assert split_prefix("local-dir:a/b") == ("local-dir:", "a/b") and split_prefix("--x.y=a=b") == ("--x.y=", "a=b")
     assert split_prefix("a=b.txt") == ("", "a=b.txt")
     assert named_here("words.txt") == Path("words.txt") and named_here("x" * 300) is None and named_here("a\0b") is None
+
+
+def test_a_name_on_a_hub_stays_one_and_a_note_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_recipe(tmp_path)
+    given = {
+        "policy.path": "GSAI-ML/LLaDA-8B-Instruct",
+        "data.train": [SourceConfig("openai/gsm8k@main", config="main")],
+    }
+    shipment = sends(given)
+    assert shipment.config.policy.path == given["policy.path"] and shipment.config.data.train == given["data.train"]
+    assert not any("openai" in place or "GSAI" in place for place in shipment.files)
+    for key, name in (("policy.path", given["policy.path"]), ("data.train[0].source", "openai/gsm8k@main")):
+        assert f"{key}={name} names nothing here: the job looks for it on a hub" in shipment.notes

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -159,7 +161,7 @@ def test_no_network(tmp_path, monkeypatch):
 def test_a_hub_that_is_down(hub, released, status, monkeypatch):
     import huggingface_hub.utils._http as client
 
-    monkeypatch.setattr(client.time, "sleep", lambda _: None)
+    monkeypatch.setattr(client, "time", SimpleNamespace(**{**vars(time), "sleep": lambda _: None}))
     hub.add("models", NAME, released)
     hub.down = status
     text = line_of(NAME)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewards.base import is_absent
-from rewards.puzzles.countdown import problem, puzzle_of, read_expression
+from rewards.puzzles.countdown import CountdownSettings, problem, puzzle_of, read_expression
 from rewards.registry import load_reward
 from rl.errors import RewardError
 from rl.types import Message, Prompt, RewardItem, ScoreStatus, Task
@@ -93,7 +93,7 @@ def test_published_columns(row):
 
 def test_rows_without_a_puzzle_and_with_a_broken_one():
     assert is_absent(score("2*4-3", reference="5"))
-    rules = load_reward("countdown").Settings
+    rules = CountdownSettings
     assert "expected whole numbers" in rules.refuses(prompt(numbers=[2, "x"], target=5))
     assert "expected whole numbers" in rules.refuses(prompt(numbers=[2, 3]))
     assert rules.refuses(prompt(numbers=[2, 3], target=5)) == "" == rules.refuses(prompt())
