@@ -23,13 +23,15 @@ EMBEDDING = "model.transformer.wte.weight"
 
 @dataclass(frozen=True)
 class Kind:
-    """check: which is red. said: a part of its line. spoil: breaks the folder. asked: fields of the case that differ."""
+    """check: which is red. said: a part of its line. spoil: breaks the folder. asked: fields of the case that differ.
+    also: checks that are red with it"""
 
     name: str
     check: str
     said: str
     spoil: Callable[[Path], object] = lambda folder: None
     asked: Mapping[str, Any] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
 
 
 def config(**changes: Any) -> Callable[[Path], None]:
@@ -192,7 +194,8 @@ KINDS = [
     Kind("a matrix of zeros", "numbers", "are 0", put(EMBEDDING, 0.0)),
     Kind("weights that overflow", "forward pass", "NaN or infinite", put("model.transformer.ff_out.weight", 3e38)),
     Kind("no room for an answer", "rollout: text", "max_new_tokens", config(max_sequence_length=16)),
-    Kind("weights of a terabyte", "disk", "are free", enormous),
+    Kind("weights of a terabyte", "disk", "are free", enormous,
+         also=("memory to load", "special ids")),
     Kind("a device that is not there", "device", "no GPU", asked={"device": "cuda"}),
     Kind("a device that is none", "device", "allowed", asked={"device": "gpu please"}),
     Kind("bfloat16 on a CPU", "device", "bfloat16 on a CPU", asked={"dtype": "bfloat16"}),

@@ -76,7 +76,7 @@ def test_a_broken_folder_is_one_red_line(kind: Kind, folder: Path) -> None:
     for check in POLICY:
         if any(found[need].state is not State.OK for need in check.needs):
             assert found[check.name].state is State.SKIPPED and found[check.name].found.startswith("needs ")
-    alone = {kind.check} if kind.name != "weights of a terabyte" else {kind.check, "memory to load"}
+    alone = {kind.check, *kind.also}
     alone |= {name for name in found if name.startswith("rollout: ")} if kind.check.startswith("rollout") else set()
     assert set(reds(found)) <= alone
 

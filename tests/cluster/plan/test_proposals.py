@@ -160,7 +160,7 @@ def test_a_micro_batch_is_no_larger_than_a_ranks_share() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "passes"),
-    [([], 1), (["learner.algorithm.estimator=coupled"], 2), (["learner.algorithm.estimator=left_to_right"], 128),
+    [([], 1), (["learner.algorithm.estimator=coupled"], 3), (["learner.algorithm.estimator=left_to_right"], 128),
      (["learner.algorithm.estimator=elbo_stratified", "learner.algorithm.estimator_samples=3"], 3),
      (["learner.algorithm.estimator=trajectory"], 64)],
 )  # fmt: skip
