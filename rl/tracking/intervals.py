@@ -16,8 +16,8 @@ WILSON, NORMAL, BOOTSTRAP = "wilson", "normal", "bootstrap"
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """n usable scores. method: ``wilson`` where all of them are 0 or 1, one a prompt; ``normal`` of other means; ``bootstrap``
-    of what has one number a prompt that is no score, such as pass@k."""
+    """n usable scores. method: ``wilson`` where all of them are 0 or 1, one a prompt or all alike; ``normal`` of other means;
+    ``bootstrap`` of what has one number a prompt that is no score, such as pass@k."""
 
     n: int
     low: float
@@ -36,8 +36,10 @@ def interval(by_prompt: Sequence[Sequence[float]]) -> Interval | None:
     if not values:
         return None
     n, mean = len(values), math.fsum(values) / len(values)
-    if len(prompts) == n and all(value in (0.0, 1.0) for value in values):
-        return Interval(n, *_wilson(mean, n), WILSON)
+    if all(value in (0.0, 1.0) for value in values) and (len(prompts) == n or mean in (0.0, 1.0)):
+        return Interval(
+            n, *_wilson(mean, len(prompts)), WILSON
+        )  # all alike, several a prompt, leave no spread to estimate
     if len(prompts) < 2:
         return None
     squares = math.fsum(math.fsum(value - mean for value in scores) ** 2 for scores in prompts)

@@ -85,9 +85,7 @@ def test_drawings_lie_where_the_scorer_looks(evaluated: tuple[str, Path]) -> Non
 
 def test_examples_are_training_rows_and_never_held_out_ones() -> None:
     pool = [
-        Prompt(
-            f"t{n}", Task.TEXT, (Message("user", f"{n} + 1 ="),), str(n + 1), f"<think>{n}</think>{n + 1}", source="s"
-        )
+        Prompt(f"t{n}", Task.TEXT, (Message("user", f"{n} + 1 ="),), solution=f"<think>{n}</think>{n + 1}", source="s")
         for n in range(6)
     ]
     held_out = [

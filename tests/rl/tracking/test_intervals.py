@@ -51,6 +51,12 @@ def test_samples_of_one_prompt_do_not_count_as_prompts() -> None:
     assert (one.n, four.n, four.method) == (3, 12, NORMAL)
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_several_samples_that_are_all_wrong_or_right_are_as_many_prompts(value: float) -> None:
+    several, one = interval([[value] * 3] * 20), interval([[value]] * 20)
+    assert several is not None and one is not None and several == Interval(60, one.low, one.high, WILSON)
+
+
 def test_where_nothing_can_be_said_there_is_no_interval() -> None:
     assert interval([]) is interval([[]]) is interval([[0.5]]) is interval([[0.5, 0.7]]) is None
     assert interval([[1.0]]) == Interval(1, pytest.approx(0.2065, abs=1e-4), 1.0, WILSON)  # pyright: ignore
