@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from mlflow import MlflowClient
 
 from rl.tracking.mlflow.store import ARTIFACTS, BESIDE, KIND, TRAINING, follow
@@ -42,6 +43,7 @@ def logged(output: Path, name: str) -> str:
     return json.loads((folder / RUN_FILE).read_text())["run_id"]
 
 
+@pytest.mark.long
 def test_three_runs_at_once_share_one_store_that_none_of_them_made_before(tmp_path: Path) -> None:
     output = tmp_path / "runs"
     output.mkdir()
