@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from rl.errors import first_line
+from rl.output.printable import said
 from rl.tracking.mlflow.events import Close, Event, Files, Machine, Metrics, Tags, Text, kind_of
 from rl.tracking.mlflow.machine import Node
 from rl.tracking.mlflow.page import About
@@ -159,7 +160,7 @@ class MlflowTracker:
         if self._closing.is_set():
             return
         if status == "FAILED" and sys.exc_info()[0] is not None:
-            self._queue.put(Text("traceback.txt", traceback.format_exc()))
+            self._queue.put(Text("traceback.txt", said(traceback.format_exc(), lines=True, limit=None)))
         if self._files:
             self._queue.put(Files(self._files))
         self._queue.put(Close(status))

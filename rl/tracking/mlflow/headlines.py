@@ -58,7 +58,8 @@ class Still:
         """(name, value, time, step) of what is to be written now; the same again until ``written`` is told."""
         points: list[tuple[str, float, int, int]] = []
         for name, value in metrics.items():
-            if value == 0 and name not in self._moved and not name.startswith(_ASKED):
+            asked = name in _NAMED or name.startswith(_ASKED)
+            if value == 0 and name not in self._moved and not asked:
                 self._held.setdefault(name, {}).setdefault(step, time_ms)
                 continue
             self._moved.add(name)
