@@ -142,6 +142,7 @@ def _run(
 ) -> tuple[Any, dict[str, Any]]:
     import lm_eval  # pyright: ignore[reportMissingImports]
 
+    evaluate_with: Any = lm_eval.simple_evaluate  # a decorator of theirs hides what it takes
     from cluster.evaluate.lm_eval_model import HarnessModel
 
     out = config.run_dir / FOLDER
@@ -152,7 +153,7 @@ def _run(
     tracker.phase(f"{HARNESS}: loading {', '.join(asked.tasks)}")
     limit = asked.limit if asked.limit is None or asked.limit < 1 else int(asked.limit)
     try:
-        results = lm_eval.simple_evaluate(
+        results = evaluate_with(
             model=model,
             tasks=manager.match_tasks(list(asked.tasks)),
             num_fewshot=asked.shots,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from rl.errors import DataError
 from rl.output.printable import said
+from rl.pixels import open_image
 from rl.types import Prompt, Score
 
 LONGEST_TEXT = 8000  # characters of one text of a model or of a row
@@ -54,10 +55,8 @@ def prompt_png(prompt: Prompt, at_least: int = 0) -> bytes | None:
     if isinstance(prompt.image, np.ndarray):
         return png(prompt.image, at_least)
     try:
-        with Image.open(Path(prompt.image)) as picture:
-            picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-            return _enlarged(picture.convert("RGB"), at_least)
-    except (OSError, ValueError, Image.DecompressionBombError):
+        return _enlarged(open_image(prompt.image), at_least)
+    except DataError:
         return None
 
 

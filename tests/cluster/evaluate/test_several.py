@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from cluster.evaluate.several import SeveralSamples, ks, votes_of
-from rl.types import Group, Score
+from rl.types import Group, Score, ScoreStatus
 from tests.rl.examples import draw_group, failed, score, text_group
 
 
@@ -18,7 +18,7 @@ def said(name: str, *answers: tuple[str, Score]) -> Group:
 
 
 def right(value: float, **parts: float) -> Score:
-    return score(value, correctness=value, **parts)
+    return score(value, ScoreStatus.OK, correctness=value, **parts)
 
 
 def test_ks_are_powers_of_two_and_all_samples() -> None:
