@@ -73,7 +73,7 @@ def merge(layers: Sequence[Layer]) -> Config:
         try:
             for whole in _given_whole(layer.settings, layer.key):
                 OmegaConf.update(merged, whole, {}, merge=False)
-            merged.merge_with(layer.settings)  # in place: OmegaConf.merge copies the whole config first
+            merged = OmegaConf.merge(merged, layer.settings)
         except OmegaConfBaseException as error:
             raise ConfigError(_explain(layer.where, error)) from error
         except TypeError as error:  # OmegaConf's own for a list in the place of a mapping
