@@ -62,8 +62,6 @@ def generate(recipe: str, overrides: Sequence[str], request: Request) -> int:
     if request.trace is not None:
         _check_writable("--trace", request.trace, (".html",))
 
-    say(note for note in notes if not note.startswith(DEVICE))
-
     import torch
 
     from cluster.cli.trace import page
@@ -80,6 +78,7 @@ def generate(recipe: str, overrides: Sequence[str], request: Request) -> int:
     seeds = [derive_seed(config.seed, prompt.id, index) for index in range(request.count)]
     sampling = sampling_for(config.evaluation, prompt)
     rollouts = rollout_group(policy, prompt, sampling, seeds, weight_version=0, given=_given(policy, request))
+    say(note for note in notes if not note.startswith(DEVICE))
     for rollout in rollouts:
         if rollout.text or rollout.image is None:
             console.show(rollout.text)

@@ -49,13 +49,14 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config), part=_part(dry))
     preflight.check_messages(inputs.all)
     preflight.check_resume(config, "train", inputs)
-    tell(screen, notes)
     if dry:
+        tell(screen, notes)
         return dry_run(config, "train", inputs, on_gpu(recipe, overrides))
     board = StatusBoard(config)
     with tracked(
         Trackers(open_run(config, about(config, "train", recipe, inputs), screen, config.steps), board)
     ) as tracker:
+        tell(screen, notes)
         announce(screen, config, inputs.train)
         tracker.phase(_starting(config))
         from cluster.actors.nodes import nodes_watched
@@ -110,11 +111,12 @@ def sft(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     preflight.check_solutions(inputs)
     preflight.check_messages(inputs.val)
     preflight.check_resume(config, "sft", inputs)
-    tell(screen, notes)
     if dry:
+        tell(screen, notes)
         return dry_run(config, "sft", inputs, on_gpu(recipe, overrides))
     steps = config.sft.steps
     with tracked(open_run(config, about(config, "sft", recipe, inputs), screen, steps)) as tracker:
+        tell(screen, notes)
         before, digest = _fine_tune(config, inputs, tracker)
         after = _held_out(_tuned(config), inputs.val, tracker, steps)[0].metrics if config.val_after_train else {}
     summary = report.summarise(
@@ -136,10 +138,11 @@ def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     config = pinned(config)
     inputs = preflight.check(config, needs_train=False, needs_val=True, part=_part(dry))
     make_layout(config, inputs.val)
-    tell(screen, notes)
     if dry:
+        tell(screen, notes)
         return dry_run(config, "eval", inputs, on_gpu(recipe, overrides))
     with tracked(open_run(config, about(config, "eval", recipe, inputs), screen, 0)) as tracker:
+        tell(screen, notes)
         tracker.phase(_starting(config))
         held = held_out(config, inputs.val, tracker)
     seconds = time.monotonic() - began

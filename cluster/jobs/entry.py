@@ -21,8 +21,10 @@ ANCESTORS = 6  # a shell or two lie between this process and Ray's
 
 # Import names of the packages in pyproject.toml.
 MODULES: Mapping[str, str] = {
+    "datasets": "datasets",
     "deepspeed": "deepspeed",
     "httpx2": "httpx2",
+    "huggingface-hub": "huggingface_hub",
     "jinja2": "jinja2",
     "math-verify": "math_verify",
     "matplotlib": "matplotlib",

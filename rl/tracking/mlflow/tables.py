@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rl.tracking.contact_sheet import sheet
-from rl.tracking.mlflow import shown
-from rl.tracking.mlflow.events import Sheet, Table
+from rl.tracking.mlflow import events, shown
+from rl.tracking.mlflow.events import Sheet
 from rl.tracking.samples import MAX_TEXTS, drawings
 from rl.types import Group
 
@@ -19,7 +19,7 @@ _SHEET_COLUMNS = 6
 
 def sample_tables(
     step: int, name: str, groups: Sequence[Group], worth: Mapping[int, Sequence[float]]
-) -> Iterator[Table]:
+) -> Iterator[events.Table]:
     """The first rollout of each prompt, sources in turn: answers in words, and answers about a picture beside that picture.
     MLflow takes a column of pictures only where every row has one. Of held-out prompts, what follows them as well.
 
@@ -36,9 +36,9 @@ def sample_tables(
         rows = [_row(groups[index], worth.get(index), parts, kind, pictures) for index in chosen[:MAX_TEXTS]]
         shown_ = {key: pictures[key] for row in rows for key in _keys(row)}
         if kind != DRAWN:
-            yield Table(step, f"{name}_{kind}", rows, shown_)
+            yield events.Table(step, f"{name}_{kind}", rows, shown_)
         if name == "val":
-            yield Table(step, kind, [_followed(step, row) for row in rows[:FOLLOWED]], shown_, follows=True)
+            yield events.Table(step, kind, [_followed(step, row) for row in rows[:FOLLOWED]], shown_, follows=True)
 
 
 def drawing_sheet(step: int, name: str, groups: Sequence[Group]) -> Sheet | None:

@@ -18,6 +18,7 @@ from cluster.plan.seconds import DEVICES
 from cluster.plan.sizes import adapter
 from policies.network.transformer import TransformerConfig
 from rl.config import Config, build_config
+from rl.config.device import resolved
 from rl.config.lora import TARGETS
 from tests.cluster.plan.test_plan import DREAM, EXPERTS, LLADA_8B, MMADA_8B
 
@@ -166,8 +167,8 @@ def test_a_micro_batch_is_no_larger_than_a_ranks_share() -> None:
 )  # fmt: skip
 def test_an_estimators_passes_count(settings: list[str], passes: int) -> None:
     """128 tokens in 64 steps. Their states are kept at once, and each of them takes its time."""
-    config = build_config([("test", {})], [DATA, *settings])
-    plain = build_config([("test", {})], [DATA])
+    config = resolved(build_config([("test", {})], [DATA, *settings]), gpu=True)
+    plain = resolved(build_config([("test", {})], [DATA]), gpu=True)
     kind = samplers(config, Assumed())[0]
     assert passes_of(config, kind) == passes
     sizes = training_of(config, Model(LLADA_8B), kind), training_of(plain, Model(LLADA_8B), kind)

@@ -34,7 +34,7 @@ KINDS = {
 
 def saved(folder: Path, kind: str) -> Config:
     """A real learner's checkpoint after step 1 of a run over one source of 3 rows."""
-    config = make_config(folder, *KINDS[kind], "data.train=[{source: rows.jsonl}]")
+    config = make_config(folder, *KINDS[kind], "policy.dtype=float32", "data.train=[{source: rows.jsonl}]")
     stream = PromptStream(config.data.train, config.seed, [[toy_text_prompt(index) for index in range(3)]])
     learner = make_learner(config)
     state = {"data": stream.state(), "weight_version": 1, "before": {}}
