@@ -19,7 +19,8 @@ from tests.cluster.recipe import write_recipe
 SENT = """policy.path data.train data.val learner.lora.path custom_reward_function.path custom_reward_function.reward_kwargs
 rewards.settings rewards.mix evaluation.mix judge.serve judge.command judge.args resume_path""".split()
 KEPT_ABSOLUTE = "output_dir resume_path tracking.uri".split()
-NO_PATH = """name policy.revision evaluation.layout health.limits health.off tracking.also rewards.sandbox judge.env tracking.password_env
+NO_PATH = """name policy.revision evaluation.layout health.limits health.off tracking.also
+rewards.sandbox judge.env tracking.password_env
 data.filter_overlong data.on_overlap policy.device policy.dtype rollout.text.remasking rollout.text.schedule
 rollout.text.confidence rollout.text.cache rollout.understand.schedule rollout.understand.confidence
 rollout.understand.remasking rollout.understand.cache rollout.draw.schedule rollout.draw.remasking
