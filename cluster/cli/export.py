@@ -11,6 +11,7 @@ from cluster.run.checkpoint import ADAPTER_FOLDER, POLICY_FOLDER, find
 from cluster.run.writable import folder_problem, reason
 from policies.files.folders import read_config
 from rl.checkpoints.manifest import STATE
+from rl.config.device import AUTO
 from rl.errors import CheckpointError, ConfigError
 
 
@@ -92,7 +93,8 @@ def _merge(checkpoint: Path, folder: Path, dtype: str | None) -> None:
     from policies import load_policy, lora
 
     policy_settings = json.loads((checkpoint / STATE).read_text())["config"]["policy"]
-    base, adapted = (load_policy(policy_settings["path"], dtype=dtype or policy_settings["dtype"]) for _ in range(2))
+    dtype = dtype or (None if policy_settings["dtype"] == AUTO else policy_settings["dtype"])
+    base, adapted = (load_policy(policy_settings["path"], dtype=dtype) for _ in range(2))
     lora.load_adapter(adapted, checkpoint / ADAPTER_FOLDER)
     base.module.load_state_dict(lora.merged_state(adapted.module))
     base.save(folder)

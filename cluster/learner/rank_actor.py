@@ -10,7 +10,7 @@ import numpy as np
 import ray
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
-from cluster.actors.device import Device, this_device
+from cluster.actors.device import Device, on_this_machine, this_device
 from cluster.actors.heartbeat import HasHeartbeat
 from cluster.actors.process import enter
 from cluster.learner.batch_wire import WireBatch, from_wire
@@ -30,6 +30,7 @@ class RankActor(HasHeartbeat):
     def __init__(self, config: Config, rank: int, folder: str, own_device: bool = False) -> None:
         """own_device: this rank has a GPU to itself."""
         enter(folder, config.run_dir, f"learner rank {rank}")
+        config = on_this_machine(config)
         self._config, self._rank, self._own_device = config, rank, own_device
         self._store: TCPStore | None = None
         self._learner: UniGRPOLearner | None = None

@@ -10,10 +10,11 @@ RUN = """
 import io
 from rich.console import Console
 from cluster.run.folder import open_run
+from rl.tracking.mlflow.page import About
 from rl.config import build_config
 
 config = build_config([], ["tracking.mlflow=false", "tracking.also=[lines]"])
-tracker = open_run(config, "train", Console(file=io.StringIO()), 1)
+tracker = open_run(config, About(config, "train"), Console(file=io.StringIO()), 1)
 tracker.log(1, {"actor/skipped_updates": 0.0})
 tracker.close("FINISHED")
 """

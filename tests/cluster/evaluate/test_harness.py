@@ -147,7 +147,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data")
 def test_the_harness_asks_judges_and_reports(evaluated: tuple[str, Path]) -> None:
     shown, run_dir = evaluated
-    assert "|gsm8k_local|" in shown and "strict-match" in shown and "our verifier calls" in shown
+    assert "|gsm8k_local" in shown and "strict-match" in shown and "our verifier calls" in shown
     summary = json.loads((run_dir / "summary.json").read_text())
     assert set(summary["tasks"]) == {"gsm8k_local", "sums_choice", "sums_rolling"}
     results = json.loads((run_dir / "lm_eval" / "results.json").read_text())["results"]

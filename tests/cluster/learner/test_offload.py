@@ -146,6 +146,7 @@ def test_nothing_of_an_engine_stays_behind(tmp_path: Path, name: str) -> None:
     offloaded_between(lambda: ENGINES[name](tmp_path))
 
 
+@pytest.mark.long
 def test_nothing_of_two_ranks_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is another rank, ZeRO partitions, gathers and reduces."""
     if sys.platform == "linux":

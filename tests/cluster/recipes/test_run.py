@@ -50,6 +50,7 @@ def overrides(recipe: str, root: Path) -> list[str]:
     shape = f"{{max_new_tokens: {2 * block}, block_length: {block}, steps: 8}}"
     small = [f"{part}.{task}={shape}" for part in ("rollout", "evaluation") for task in ("text", "understand")]
     small += ["rollout.draw.steps=2", "evaluation.draw.steps=2"]
+    small += ["learner.lora.rank=8"] if config.learner.lora.on else []  # the width of these models is 32
     for part in ("rewards", "evaluation"):
         if "imagereward" in getattr(config, part).mix.get("draw", {}):  # whose weights no package brings
             small.append(f"{part}.mix.draw={{clip: 0.1}}")

@@ -142,6 +142,7 @@ def test_mistakes_are_found_before_anything_starts(config):
         check_judge(nowhere)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("local_ray")
 def test_on_ray_an_actor_supervises_it_and_is_started_again_with_it(config, home):
     """The judge's own actor is killed: Ray starts it again, and it starts the server again at the same address."""

@@ -199,8 +199,8 @@ def test_an_experiment_that_was_deleted_on_the_server_is_one_line(tmp_path: Path
 def test_names_of_all_alphabets_keep_their_values(tmp_path: Path, place: str | None) -> None:
     names = "точность скорость 准确率 召回率 größe gräße acc@1 acc#1 acc_1 acc:1".split()
     tracker = MlflowTracker(tmp_path, name="run", uri=place, experiment="names")
-    tracker.log(1, {name: float(index) for index, name in enumerate(names)})
+    tracker.log(1, {name: float(index) for index, name in enumerate(names, 1)})
     tracker.close("FINISHED")
     kept = MlflowClient(place or store_uri(tmp_path)).get_run(run_of(tmp_path)).data.metrics
-    assert sorted(kept.values()) == [float(index) for index in range(len(names))]
+    assert sorted(kept.values()) == [float(index) for index in range(1, len(names) + 1)]
     assert {"точность", "召回率", "größe", "acc_1", "acc:1", "acc_U0040_1"} <= kept.keys()
