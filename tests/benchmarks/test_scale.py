@@ -34,6 +34,7 @@ def test_a_group_takes_the_same_time_wherever_it_is_asked() -> None:
 
 
 @pytest.mark.usefixtures("local_ray")
+@pytest.mark.long
 def test_a_small_simulation() -> None:
     row = measure(3, SHAPE)
     assert row["workers"] == 3 and row["processes"] == 2 and row["groups_a_step"] == 6

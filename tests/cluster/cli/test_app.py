@@ -361,6 +361,7 @@ def test_sft_needs_worked_answers(tmp_path: Path):
     assert result.exit_code == 2 and "worked answer" in result.stderr
 
 
+@pytest.mark.long
 def test_doctor_names_what_is_installed_and_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     healthy = unigrpo("doctor", f"output_dir={tmp_path}")
     names = ("Python", "torch", "ray", "deepspeed", "cores", "memory", "GPU", "C++ compiler", "Ray's token", "MLflow")

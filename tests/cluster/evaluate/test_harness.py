@@ -145,6 +145,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
 
 @needs_harness
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data")
+@pytest.mark.long
 def test_the_harness_asks_judges_and_reports(evaluated: tuple[str, Path]) -> None:
     shown, run_dir = evaluated
     assert "|gsm8k_local" in shown and "strict-match" in shown and "our verifier calls" in shown
@@ -177,6 +178,7 @@ def test_every_answer_is_kept_and_stands_for_what_was_written(evaluated: tuple[s
 
 
 @needs_harness
+@pytest.mark.long
 def test_a_task_that_the_harness_does_not_know_is_one_line() -> None:
     result = unigrpo("eval", "--harness", "lm-eval", "--tasks", "gsm9k")
     assert result.exit_code == 2 and result.stderr.splitlines()[-1].startswith(

@@ -96,6 +96,7 @@ def test_a_run_by_names_and_again_without_the_hub(hub, tmp_path, monkeypatch):
     assert summary(tmp_path, "offline")["from_hub"] == expected(hub)
 
 
+@pytest.mark.long
 def test_over_ray_every_node_fetches_once(hub, tmp_path):
     found = invoke("train", "--recipe", recipe(tmp_path, "ray"), "steps=1")
     assert found.exit_code == 0, found.output

@@ -36,6 +36,7 @@ def test_the_arithmetic_by_hand() -> None:
 
 
 @pytest.mark.usefixtures("local_ray")
+@pytest.mark.long
 def test_groups_are_scored_side_by_side_and_the_metrics_say_how_long(home: Path, tmp_path: Path) -> None:
     """Six groups of four, two workers, 0.2 s an item. Intervals are written down by the reward itself."""
     (tmp_path / "slow.py").write_text(REWARD)

@@ -114,6 +114,7 @@ def test_three_workers_two_of_them_killed_give_the_same(
     assert "rollout worker 2 was lost" in caplog.text and "reward worker 0 was lost" in caplog.text
 
 
+@pytest.mark.long
 def test_rewards_on_model_reward_workers_give_the_same_also_where_one_is_killed(
     home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -149,6 +150,7 @@ class OneCall(CallSizes):
         return [tuple(range(len(prompts)))] if prompts else []
 
 
+@pytest.mark.long
 def test_a_function_that_never_returns_costs_its_group_and_not_the_run(home: Path, expected: list[Group]) -> None:
     """Unisolated, it keeps its worker: the deadline ends that one. Groups that were in one call with it are scored one by
     one after that; alone it keeps one worker more, its scores are ``timeout``, and the next group is scored by a new one."""
@@ -252,6 +254,7 @@ def test_two_ranks_learn_as_one_and_end_together(
     "settings",
     [("cluster.take_turns=true",), pytest.param(("cluster.weight_sync=ipc",), marks=pytest.mark.long)],
 )
+@pytest.mark.long
 def test_on_one_device_in_turn_or_from_each_others_memory_with_a_worker_killed(
     home: Path, settings: tuple[str, ...]
 ) -> None:
