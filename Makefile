@@ -34,8 +34,8 @@ help: ## list the targets
 train: $(STAMP) ## set up, then post-train the tiny policy on all three tasks (RECIPE=..., ARGS="key=value ...")
 	$(BIN)/unigrpo train --recipe $(RECIPE) $(ARGS)
 
-# Test processes: three on two cores, since tests of runs wait a third of their time. WORKERS=0 is one, and takes a debugger.
-WORKERS ?= 3
+# Test processes: two, since a test of a run starts processes of its own. WORKERS=0 is one, and takes a debugger.
+WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: test

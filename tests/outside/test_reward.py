@@ -58,6 +58,7 @@ def test_the_reward_is_checked_by_its_name_and_its_mistakes_are_one_line(unigrpo
     assert "6 numbers from 0 to 1" in said and "the same scores twice" in said
 
 
+@pytest.mark.long
 def test_a_run_trains_with_the_reward(unigrpo, tmp_path: Path) -> None:
     recipe = write_recipe(
         tmp_path,

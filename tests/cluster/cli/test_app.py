@@ -282,6 +282,7 @@ def test_a_finished_run_can_go_on_in_the_same_mlflow_run(tmp_path: Path):
     }
 
 
+@pytest.mark.long
 def test_ctrl_c_is_exit_130_a_killed_run_and_a_whole_checkpoint(tmp_path: Path):
     quick = {"samples_freq": 100_000}  # MLflow takes longer over a table than a step takes
     recipe = make_run(tmp_path, steps=100_000, val_before_train=False, tracking=quick)

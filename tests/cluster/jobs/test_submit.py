@@ -297,6 +297,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
         yield address, token
 
 
+@pytest.mark.long
 def test_a_job_on_a_real_cluster(cluster: tuple[str, str], tmp_path: Path) -> None:
     """It succeeds the first time, its log is followed, its exit code is ours; a secret reaches the reward and no log."""
     address, token = cluster

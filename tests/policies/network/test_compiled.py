@@ -21,6 +21,7 @@ QUICK = {"cpp.vec_isa_ok": True, "compile_threads": 1}
 SMALL = Shape(d_model=32, n_layers=4, n_heads=2, mlp_hidden_size=64, codebook=0)
 
 
+@pytest.mark.long
 def test_compiled_layers_give_the_same_states() -> None:
     policy = bench_policy(SMALL, 64)
     ids = torch.randint(0, 64, (3, 12), generator=torch.Generator().manual_seed(0))

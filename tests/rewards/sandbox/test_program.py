@@ -156,9 +156,10 @@ def test_a_program_sees_no_expected_value_no_neighbour_and_no_mark():
         "    for number in range(64):\n"
         "        try: seen += os.read(number, 9999).decode()\n        except OSError: pass\n"
         "    found = glob.glob('/proc/*') + glob.glob('/tmp/*') + glob.glob('/var/*')\n"
-        "    return [found, ''.join(['2718', '28']) in seen, len(os.listdir('/tmp'))]"
+        "    found = [path for path in found if not sys.prefix.startswith(path)]\n"  # where Python itself lies
+        "    return [found, ''.join(['2718', '28']) in seen]"
     )
     (score,) = scores([look], [{"function": "f", "args": [1], "expected": 271828}])
     assert score.value == 0.0
-    (score,) = scores([look], [{"function": "f", "args": [1], "expected": [["/tmp/program.py"], False, 1]}])
+    (score,) = scores([look], [{"function": "f", "args": [1], "expected": [["/tmp/program.py"], False]}])
     assert score.value == 1.0, score.detail
