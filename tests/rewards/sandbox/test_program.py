@@ -157,9 +157,10 @@ def test_a_program_sees_no_expected_value_no_neighbour_and_no_mark():
         "        try: seen += os.read(number, 9999).decode()\n        except OSError: pass\n"
         "    found = glob.glob('/proc/*') + glob.glob('/tmp/*') + glob.glob('/var/*')\n"
         "    found = [path for path in found if not sys.prefix.startswith(path)]\n"  # where Python itself lies
-        "    return [found, ''.join(['2718', '28']) in seen]"
+        "    names = [name for name in os.listdir('/tmp') if not sys.prefix.startswith('/tmp/' + name)]\n"
+        "    return [found, ''.join(['2718', '28']) in seen, len(names)]"
     )
     (score,) = scores([look], [{"function": "f", "args": [1], "expected": 271828}])
     assert score.value == 0.0
-    (score,) = scores([look], [{"function": "f", "args": [1], "expected": [["/tmp/program.py"], False]}])
+    (score,) = scores([look], [{"function": "f", "args": [1], "expected": [["/tmp/program.py"], False, 1]}])
     assert score.value == 1.0, score.detail
