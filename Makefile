@@ -38,23 +38,34 @@ train: $(STAMP) ## set up, then post-train the tiny policy on all three tasks (R
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
+# The types are checked beside the tests: both leave cores idle now and then.
 .PHONY: test
-test: lint ## set up, then lint, type check and test: what CI runs (ARGS="-k name ...")
-	$(PYTEST) -m "not long" $(ARGS)
+test: style ## set up, then lint, type check and test: what CI runs (ARGS="-k name ...")
+	$(MAKE) --no-print-directory -j 2 types run-tests SELECTED='-m "not long"'
 
 .PHONY: test-all
-test-all: lint ## the same, with dry runs of benchmarks and wide matrices
-	$(PYTEST) $(ARGS)
+test-all: style ## the same, with dry runs of benchmarks and wide matrices
+	$(MAKE) --no-print-directory -j 2 types run-tests
+
+.PHONY: run-tests
+run-tests: $(STAMP)
+	$(PYTEST) $(SELECTED) $(ARGS)
 
 .PHONY: faults
 faults: $(STAMP) ## kill, stop and cut off every process of a run: one table, minutes (ARGS="rollout judge" picks)
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.faults $(ARGS)
 
 .PHONY: lint
-lint: $(STAMP) ## style, import directions and types
+lint: style types ## style, import directions and types
+
+.PHONY: style
+style: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+
+.PHONY: types
+types: $(STAMP)
 	$(BIN)/basedpyright
 
 .PHONY: format

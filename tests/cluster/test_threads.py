@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests.wide import wide
+
 
 def policy_when_torch_is_imported(module: str, **variables: str) -> str:
     """OpenMP reads the variable when torch is imported, once."""
@@ -28,7 +30,7 @@ def policy_when_torch_is_imported(module: str, **variables: str) -> str:
     return run.stdout.split()[-1]
 
 
-@pytest.mark.parametrize("module", ["cluster.cli.app", "cluster.workers.actors", "cluster.learner.rank_group"])
+@pytest.mark.parametrize("module", wide(["cluster.workers.actors", "cluster.cli.app", "cluster.learner.rank_group"], 3))
 def test_no_thread_spins_while_it_waits(module: str) -> None:
     assert policy_when_torch_is_imported(module) == "PASSIVE"
 

@@ -59,7 +59,7 @@ def test_a_prompt_that_just_fits(make, policy) -> None:
     assert room.too_long([prompt], written) == [TooLong(0, room.limit + 1, 8)]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(TEXTS, min_size=1, max_size=4), st.integers(20, 120))
 def test_it_counts_as_the_policy_does(texts: list[str], limit: int) -> None:
     policy, room = toy_policy(), Room(toy_folder())
@@ -73,7 +73,7 @@ def test_it_counts_as_the_policy_does(texts: list[str], limit: int) -> None:
     assert room.too_long(prompts, written) == expected
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(TEXTS, st.integers(30, 200), st.sampled_from(MAKERS))
 def test_a_prompt_is_cut_to_fit_and_keeps_its_end(text: str, repeats: int, make) -> None:
     policy, room = toy_policy(), Room(toy_folder())

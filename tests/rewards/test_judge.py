@@ -41,7 +41,7 @@ def test_scores_are_mapped_to_0_1_and_keep_their_order(server):
     )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.text(max_size=300))
 def test_no_response_can_close_its_own_quotation(text):
     reward = JudgeReward(NOWHERE)

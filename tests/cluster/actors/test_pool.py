@@ -97,6 +97,7 @@ def test_a_worker_that_died_idle_is_replaced_by_prepare(make_pool: Any) -> None:
     assert pool.restarts == 1
 
 
+@pytest.mark.long  # a shorter one: a call that says what stands instead
 def test_a_hung_worker_is_replaced_at_its_deadline(make_pool: Any) -> None:
     pool = make_pool(deadline_s=4.0)
     assert squares(pool, range(4), lambda n: ("hang",) if n == 2 else ()) == {n: n * n for n in range(4)}
@@ -128,6 +129,7 @@ def test_calls_at_two_units_each_get_their_own(make_pool: Any) -> None:
     assert found == {n: (5, 7)[n % 2] * n * n for n in range(12)}
 
 
+@pytest.mark.long  # the same
 def test_a_call_that_kills_every_worker_ends_with_its_name(make_pool: Any) -> None:
     pool = make_pool(size=1)
     with pytest.raises(WorkerError, match=rf"squarer 0 was lost, squaring 7: .*\(attempt {ATTEMPTS} of {ATTEMPTS}\)"):
@@ -135,6 +137,7 @@ def test_a_call_that_kills_every_worker_ends_with_its_name(make_pool: Any) -> No
     assert pool.restarts == ATTEMPTS - 1
 
 
+@pytest.mark.long
 def test_a_call_that_waits_behind_one_that_kills_is_not_to_blame(make_pool: Any) -> None:
     """One worker has two calls: the first ends it each time, the second is done by the one that comes after those."""
     pool = make_pool(size=1)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from cluster.cli.app import app
 from tests.cluster.recipe import write_recipe
+from tests.wide import wide
 
 LENGTH = "    return [len(c) / 100 for c in completions]\n"
 GOOD = {
@@ -74,7 +75,7 @@ def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return run
 
 
-@pytest.mark.parametrize("name", [*GOOD, *BAD])
+@pytest.mark.parametrize("name", wide([*GOOD, *BAD], 3))
 def test_what_passes_the_check_scores_a_run_and_what_does_not_ends_it(both, tmp_path: Path, name: str) -> None:
     place = [*GOOD, *BAD].index(name)
     checked, ran = both({**GOOD, **BAD}[name], isolate=place % 4 == 0)

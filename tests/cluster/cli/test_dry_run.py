@@ -63,8 +63,8 @@ def test_the_longest_row_is_counted_with_its_response(rows):
 
 @pytest.mark.parametrize("command", ["sft", "eval"])
 def test_the_other_commands(tmp_path, command):
-    held_out = "data.val=[{source: sudoku4x4, split: val, limit: 5}]"
-    found = invoke(command, "--dry-run", f"output_dir={tmp_path}/runs", "policy.path=tiny", held_out)
+    rows = [f"data.{split}=[{{source: sudoku4x4, split: {split}, limit: 5}}]" for split in ("train", "val")]
+    found = invoke(command, "--dry-run", f"output_dir={tmp_path}/runs", "policy.path=tiny", *rows)
     assert found.exit_code == 0 and "Every check passed" in found.stdout, found.output
     assert not (tmp_path / "runs").exists()
 

@@ -20,6 +20,7 @@ from cluster.run.folder import way_on
 from rl.checkpoints.manifest import MANIFEST
 from rl.config import Config, load_config
 from tests.cluster.cli.test_app import make_run, unigrpo
+from tests.wide import wide
 
 QUIET = ("tracking.mlflow=false", "val_before_train=false", "val_after_train=false")
 
@@ -110,7 +111,7 @@ def interrupt(recipe: str, run_dir: Path, *settings: str, command: str = "train"
     return told
 
 
-@pytest.mark.parametrize("command", ["train", "sft"])
+@pytest.mark.parametrize("command", wide(["train", "sft"], 2))
 def test_ctrl_c_saves_and_says_from_where_the_run_goes_on(tmp_path: Path, command: str) -> None:
     recipe = make_run(tmp_path, steps=100_000, save_freq=0, sft={"steps": 100_000, "batch_size": 4})
     run_dir, texts = tmp_path / "runs" / "run", f"data.train=[{{source: {tmp_path / 'sums.jsonl'}}}]"

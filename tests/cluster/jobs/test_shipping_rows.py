@@ -16,6 +16,7 @@ from rl.data.rows import load_rows
 from rl.errors import DataError
 from tests.cluster.jobs.sending import sends
 from tests.cluster.jobs.shipments import level, moved, picture
+from tests.wide import wide
 
 
 def _rows(kind: str, rows: list[dict[str, Any]], folder: str = ".") -> str:
@@ -148,7 +149,7 @@ PLACES: Mapping[str, Callable[[str], dict[str, Any]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", wide(PLACES, 2))
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 def test_an_image_is_sent_from_every_place_that_is_read(
     home: Path, monkeypatch: pytest.MonkeyPatch, kind: str, place: str

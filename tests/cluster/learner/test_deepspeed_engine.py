@@ -15,6 +15,7 @@ from policies.network.transformer import Transformer, TransformerConfig
 from rl.config import LearnerConfig
 from rl.errors import CheckpointError
 from rl.learner.engine import Engine, StepResult, TorchEngine
+from tests.wide import wide
 
 SETTINGS = LearnerConfig(lr=1e-2, warmup_steps=3, lr_schedule="cosine", weight_decay=0.1, max_grad_norm=0.5)
 STAGES = (0, 1, 2, 3)
@@ -74,7 +75,7 @@ def test_the_same_steps_as_plain_adamw(tmp_path: Path, stage: int, capfd: pytest
     assert capfd.readouterr() == ("", "")  # DeepSpeed talks to its file
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", wide(STAGES, 3))
 def test_micro_batches_do_not_change_the_step(tmp_path: Path, stage: int) -> None:
     one, many = deepspeed_engine(tmp_path, stage), deepspeed_engine(tmp_path, stage)
     train(one, 0, 2, parts=1)
@@ -92,7 +93,7 @@ def test_a_poisoned_step_leaves_no_trace(tmp_path: Path, stage: int) -> None:
 
 
 @pytest.mark.parametrize("done", [0, 4])
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", wide(STAGES, 3))
 def test_resume_bit_for_bit_and_in_another_engine(tmp_path: Path, stage: int, done: int) -> None:
     straight = deepspeed_engine(tmp_path, stage)
     train(straight, 0, 6)
@@ -116,7 +117,7 @@ def test_resume_bit_for_bit_and_in_another_engine(tmp_path: Path, stage: int, do
         torch.testing.assert_close(weights(engine), weights(straight), rtol=0, atol=0 if same_arithmetic else 1e-6)
 
 
-@pytest.mark.parametrize("stage", [1, 2, 3])
+@pytest.mark.parametrize("stage", wide([1, 2, 3], 2))
 def test_an_offloaded_optimizer_takes_the_same_steps(tmp_path: Path, stage: int) -> None:
     plain, offloaded = deepspeed_engine(tmp_path, stage), deepspeed_engine(tmp_path, stage, offload=True)
     expected, found = train(plain, 0, 5), train(offloaded, 0, 5)

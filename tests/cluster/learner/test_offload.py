@@ -30,6 +30,7 @@ from rl.types import WeightRef
 from tests.cluster.learner.test_deepspeed_engine import SETTINGS, deepspeed_engine, network, train, weights
 from tests.cluster.runs import PROMPTS, make_config
 from tests.toys import toy_text_prompt
+from tests.wide import wide
 
 EIGHT_BITS = replace(SETTINGS, optimizer="adamw8bit")
 STAGES = range(4)
@@ -94,7 +95,7 @@ def accumulate(engine: Engine) -> None:
     engine.backward(engine.module(rows.to(dtype)).pow(2).sum() / 12)
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", wide(ENGINES, 3))
 def test_an_engine_that_was_offloaded_between_steps_goes_on_as_if_it_had_not(tmp_path: Path, name: str) -> None:
     straight, moved = ENGINES[name](tmp_path), ENGINES[name](tmp_path)
     train(straight, 0, 6)
@@ -140,7 +141,7 @@ def offloaded_between(make: Callable[[], Engine]) -> None:
         assert steps(there_and_back) == expected
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", wide(ENGINES, 3))
 def test_nothing_of_an_engine_stays_behind(tmp_path: Path, name: str) -> None:
     """The garbage collector knows every tensor, also one that a newer DeepSpeed keeps where ours does not look."""
     offloaded_between(lambda: ENGINES[name](tmp_path))

@@ -21,6 +21,7 @@ from rl.config import Config, build_config
 from rl.config.device import resolved
 from rl.config.lora import TARGETS
 from tests.cluster.plan.test_plan import DREAM, EXPERTS, LLADA_8B, MMADA_8B
+from tests.wide import wide
 
 MODELS = {
     "llada": LLADA_8B,
@@ -78,7 +79,7 @@ def planned(words: list[str], config: Config, name: str, device: str, gpus: int)
     return model, divided
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", wide(range(16), 4))
 def test_what_is_proposed_fits_when_it_is_pasted(seed: int) -> None:
     words, name, device, gpus = asked(random.Random(seed))
     config = built(words)
@@ -101,14 +102,14 @@ def test_what_is_proposed_fits_when_it_is_pasted(seed: int) -> None:
 def test_some_of_those_are_proposals() -> None:
     """The test above would pass if nothing were ever proposed."""
     found = 0
-    for seed in range(8):
+    for seed in range(0, 16, 4):
         words, name, device, gpus = asked(random.Random(seed))
         config = built(words)
         if config is not None:
             model, divided = planned(words, config, name, device, gpus)
             typed = {word.partition("=")[0] for word in words}
             found += propose(divided, typed, model, DEVICES[device], Assumed(), gpus, config) is not None
-    assert found >= 3
+    assert found >= 2
 
 
 WRONG = [  # words, and what the one line says

@@ -25,6 +25,7 @@ from rl.tracking.mlflow_store import check_store
 from rl.tracking.mlflow_tracker import RUN_FILE
 from rl.tracking.trackers import JsonlTracker, MlflowTracker, Trackers
 from tests.rl.examples import draw_group, score, text_group
+from tests.wide import wide
 
 GROUPS = [text_group("a", score(1.0, correctness=1.0)), draw_group("c", score(1.0, composition=1.0))]
 NAMES = [
@@ -124,7 +125,7 @@ def wait_for(uri: str, process: subprocess.Popen[bytes], seconds: float = 240) -
     pytest.fail("the server did not start")
 
 
-@pytest.fixture(params=["file", "server"])
+@pytest.fixture(params=wide(["file", "server"], 2))
 def place(request: pytest.FixtureRequest, tmp_path: Path, empty_store: Path) -> str | None:
     """``tracking.uri``: the run's own store, or a server's."""
     if request.param == "server":
@@ -187,6 +188,7 @@ def test_a_run_that_is_deleted_while_it_runs_goes_on_as_a_new_one(
     assert caplog.text.count("was deleted there") == 1 and "refused" not in caplog.text
 
 
+@pytest.mark.long
 def test_an_experiment_that_was_deleted_on_the_server_is_one_line(tmp_path: Path, server: str) -> None:
     client = MlflowClient(server)
     client.delete_experiment(client.create_experiment("gone"))
