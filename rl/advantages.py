@@ -84,6 +84,23 @@ def best_and_worst(group: Group) -> Group:
     )
 
 
+def most_varied(group: Group, count: int) -> Group:
+    """The ``count`` members whose scores have the largest variance, in their order; all of them where there are no more.
+
+    These are some of the lowest and some of the highest (PODS, arXiv 2504.13818, section 3.2); of equal choices the one with
+    fewest of the lowest. Comparing them with their own mean is biased: a rare success weighs more than its share.
+    """
+    values = _values(group)
+    if count >= len(values):
+        return group
+    order = np.argsort(values, kind="stable")
+    choices = [np.concatenate([order[:low], order[len(order) - count + low :]]) for low in range(count + 1)]
+    chosen = np.sort(choices[int(np.argmax([np.var(values[choice]) for choice in choices]))])
+    return replace(
+        group, rollouts=tuple(group.rollouts[i] for i in chosen), scores=tuple(group.scores[i] for i in chosen)
+    )
+
+
 def scores_differ(group: Group) -> bool:
     return bool(np.std(_values(group)) > ZERO_STD)
 

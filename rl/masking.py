@@ -2,6 +2,9 @@
 
 A response is masked at another ratio in each of the mu inner updates (arXiv 2505.15809, section 3.3 "UniGRPO" with its
 algorithm 1, and section 5.2). A new schedule is one function and one registration.
+
+Where a schedule is spread, many share its points: the prompts of a step, or the members of a group. Each update then covers
+all ratios evenly, and so does each of those that share.
 """
 
 from __future__ import annotations
@@ -14,20 +17,45 @@ import numpy as np
 
 from rl.errors import ConfigError
 from rl.registry import Registry
-from rl.seeds import shuffled
+from rl.seeds import shuffled, uniforms
 from rl.types import MaskDraw
+
+NOBODY, PROMPTS, MEMBERS = "nobody", "prompts", "members"
+FINE = 2**20  # timesteps where a response of any length has each of its counts about as often
 
 # (mu, total, start or None, generator) -> mu timesteps, each 1..total
 Timesteps = Callable[[int, int, int | None, np.random.Generator], list[int]]
 
 
 @dataclass(frozen=True, slots=True)
+class States:
+    """How a mask takes the form of the states that the sampler went through (``rl.estimators.matched``).
+
+    levels   as many tokens are hidden as at one of its steps; else any number is
+    blocks   the mask lies in one of its blocks, what comes after that is hidden and not scored; else all is one block
+    sampled  the hidden ones are those that the sampler revealed from that step on; else a random choice of as many
+    """
+
+    levels: bool = True
+    blocks: bool = True
+    sampled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
-    """uniform: ratios are independent and uniform over (0, 1], so that an average over them estimates the evidence lower
-    bound, and each count of hidden tokens must be equally likely (LLaDA, arXiv 2502.09992, equation 6)."""
+    """uniform  ratios are independent and uniform over (0, 1], so that an average over them estimates the evidence lower
+             bound, and each count of hidden tokens must be equally likely (LLaDA, arXiv 2502.09992, equation 6)
+    spread   who shares the points of one circle: nobody (each prompt draws its start), the prompts of a step, or the
+             members of a group
+    states   masks are states of the sampler; None: any tokens of the response
+    total    timesteps of the circle
+    """
 
     timesteps: Timesteps
     uniform: bool = False
+    spread: str = NOBODY
+    states: States | None = None
+    total: int = 1000
 
 
 def _stratified(mu: int, total: int, start: int | None, generator: np.random.Generator) -> list[int]:
@@ -56,6 +84,12 @@ def _middle(mu: int, total: int, start: int | None, generator: np.random.Generat
     return [int(t) for t in generator.integers(max(1, total // 5), max(1, total * 4 // 5) + 1, size=mu)]
 
 
+def _stratified_middle(mu: int, total: int, start: int | None, generator: np.random.Generator) -> list[int]:
+    """``_stratified``, squeezed into 0.2 to 0.8."""
+    low, width = total // 5, total * 3 // 5
+    return [max(1, low + -(-t * width // total)) for t in _stratified(mu, total, start, generator)]
+
+
 def _full(mu: int, total: int, start: int | None, generator: np.random.Generator) -> list[int]:
     """Everything masked: d1's one-step estimate (arXiv 2504.12216), with the prompt left unmasked."""
     _refuse_start("full", start)
@@ -70,6 +104,12 @@ SCHEDULES: Registry[Schedule] = Registry(
         "random": Schedule(_random, uniform=True),
         "middle": Schedule(_middle),
         "full": Schedule(_full),
+        "group": Schedule(_stratified, spread=MEMBERS),
+        "group_middle": Schedule(_stratified_middle, spread=MEMBERS),
+        "matched": Schedule(_stratified, spread=PROMPTS, states=States(), total=FINE),
+        "matched_order": Schedule(_stratified, spread=PROMPTS, states=States(sampled=True), total=FINE),
+        "matched_levels": Schedule(_stratified, spread=PROMPTS, states=States(blocks=False), total=FINE),
+        "matched_blocks": Schedule(_stratified, spread=PROMPTS, states=States(levels=False), total=FINE),
     },
     group="unigrpo.schedules",
     member=Schedule,
@@ -97,6 +137,20 @@ def timesteps(schedule: str, mu: int, seed: int, *, total: int = 1000, start: in
 def mask_ratios(schedule: str, mu: int, seed: int, *, total: int = 1000, start: int | None = None) -> list[float]:
     """``timesteps`` as ratios t/T: how much of the response each inner update masks, 0 < ratio <= 1."""
     return [t / total for t in timesteps(schedule, mu, seed, total=total, start=start)]
+
+
+def spread_starts(schedule: str, count: int, mu: int, seed: int) -> list[int | None]:
+    """A starting point for each of ``count`` that share a spread schedule, in a random order; None where it is not spread.
+
+    Point j is u + j / (count * mu) + (j mod mu) / mu on the circle, with one random u. Inner update n moves each by n / mu:
+    all points of all updates together are a lattice of count * mu, and those of one update are spread over the whole circle.
+    """
+    chosen = SCHEDULES[schedule]
+    if chosen.spread == NOBODY:
+        return [None] * count
+    where, bits = uniforms(seed, 1)
+    points = [(where[0] + (j / count + j % mu) / mu) % 1.0 for j in range(count)]
+    return [min(chosen.total, 1 + int(points[j] * chosen.total)) for j in shuffled(bits, count)]
 
 
 def ratio_for(schedule: str, ratio: float, length: int) -> float:

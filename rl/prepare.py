@@ -13,12 +13,13 @@ from rl.advantages import (
     frac_identical,
     frac_reward_zero_std,
     group_advantages,
+    most_varied,
     scores_differ,
 )
-from rl.config import Config, LearnerConfig, UniGRPOConfig
+from rl.config import Config, LearnerConfig
 from rl.config.rewards import FailureConfig
 from rl.errors import RewardError
-from rl.masking import mask_ratios, ratio_for
+from rl.masking import MEMBERS, PROMPTS, SCHEDULES, mask_ratios, ratio_for, spread_starts
 from rl.objectives import OBJECTIVES
 from rl.objectives.normalizers import NORMALIZERS
 from rl.registry import resolve
@@ -46,6 +47,8 @@ def prepare(groups: Sequence[Group], config: Config, step: int, *, weight_versio
         usable = [group for group in usable if scores_differ(group)]
     if pairs:
         usable = [best_and_worst(group) for group in usable]
+    if config.learner.n_trained_per_prompt is not None:
+        usable = [most_varied(group, config.learner.n_trained_per_prompt) for group in usable]
     weights = rollout_weights(usable, config.learner)
     if weights is not None and not weights.any():
         usable, weights = [], None
@@ -53,7 +56,7 @@ def prepare(groups: Sequence[Group], config: Config, step: int, *, weight_versio
     for rollout in rollouts:
         if not rollout.response_mask.any():
             raise ValueError(f"rollout {rollout.index} of prompt {rollout.prompt_id!r}: no response token to train on")
-    draws = [draw for group in usable for draw in group_mask_draws(group, algorithm, config.seed, step)]
+    draws = mask_draws(usable, config, step)
     versions = {rollout.weight_version for rollout in rollouts}
     return TrainBatch(
         token_ids=tuple(rollout.token_ids for rollout in rollouts),
@@ -114,23 +117,63 @@ def advantages_of(groups: Sequence[Group], learner: LearnerConfig) -> np.ndarray
     return group_advantages(groups, **options)
 
 
-def group_mask_draws(group: Group, algorithm: UniGRPOConfig, seed: int, step: int) -> list[list[MaskDraw]]:
-    """G rows (rollouts) of mu draws.
+def mask_draws(groups: Sequence[Group], config: Config, step: int) -> list[list[MaskDraw]]:
+    """B rows (rollouts) of mu draws, for all groups in order.
 
-    The schedule starts at a point of its own for each prompt, so that a step covers all ratios at once; the group's
-    members share it, so that they are compared at equal ratios. Which tokens are masked is each rollout's own draw.
+    By default a schedule starts at a point of its own for each prompt, so that a step covers all ratios at once; the group's
+    members share it, so that they are compared at equal ratios. Where it is spread over the prompts, those of a task share a
+    circle; where it is spread over the members, they do. Which tokens are masked is each rollout's own draw.
     """
-    where, block = (step, group.prompt.id), algorithm.spg_block_length.get(group.prompt.task)
-    ratios = mask_ratios(algorithm.schedule, algorithm.mu, derive_seed(seed, "mask ratios", *where))
-    patterns = SeedPath(seed, "mask pattern", *where)
-    lengths = [int(rollout.response_mask.sum()) for rollout in group.rollouts]
-    return [
-        [
-            MaskDraw(patterns.derive(rollout.index, n), ratio_for(algorithm.schedule, ratio, length), block)
-            for n, ratio in enumerate(ratios)
-        ]
-        for rollout, length in zip(group.rollouts, lengths, strict=True)
-    ]
+    by_prompt = _starts(groups, config, step)
+    return [row for group in groups for row in _group_draws(group, config, step, by_prompt.get(group.prompt.id))]
+
+
+def _starts(groups: Sequence[Group], config: Config, step: int) -> dict[str, int | None]:
+    """Prompt id -> its starting point, where the schedule is spread over the prompts of a task."""
+    algorithm = config.learner.algorithm
+    if SCHEDULES[algorithm.schedule].spread != PROMPTS:
+        return {}
+    found: dict[str, int | None] = {}
+    for task in Task:
+        ids = [group.prompt.id for group in groups if group.prompt.task is task]
+        seed = derive_seed(config.seed, "mask starts", step, task)
+        found |= zip(ids, spread_starts(algorithm.schedule, len(ids), algorithm.mu, seed), strict=True)
+    return found
+
+
+def _group_draws(group: Group, config: Config, step: int, start: int | None) -> list[list[MaskDraw]]:
+    algorithm, where = config.learner.algorithm, (step, group.prompt.id)
+    schedule, mu, seed = SCHEDULES[algorithm.schedule], algorithm.mu, derive_seed(config.seed, "mask ratios", *where)
+    starts = [start] * len(group.rollouts)
+    if schedule.spread == MEMBERS:
+        starts = spread_starts(algorithm.schedule, len(starts), mu, seed)
+    patterns, block = SeedPath(config.seed, "mask pattern", *where), algorithm.spg_block_length.get(group.prompt.task)
+    rows = []
+    for rollout, first in zip(group.rollouts, starts, strict=True):
+        length = int(rollout.response_mask.sum())
+        blocks = () if schedule.states is None else sampled_blocks(rollout, group.prompt.task, config)
+        ratios = mask_ratios(algorithm.schedule, mu, seed, total=schedule.total, start=first)
+        rows.append(
+            [
+                MaskDraw(patterns.derive(rollout.index, n), ratio_for(algorithm.schedule, ratio, length), block, blocks)
+                for n, ratio in enumerate(ratios)
+            ]
+        )
+    return rows
+
+
+def sampled_blocks(rollout: Rollout, task: Task, config: Config) -> tuple[int, ...]:
+    """Response tokens in each block that the sampler filled, in order: text by its block length, the last one cut at the end of
+    the text; an image is one block."""
+    total = int(rollout.response_mask.sum())
+    if task is Task.DRAW:
+        return (total,)
+    sampling, plan = getattr(config.rollout, task), total
+    if task is Task.THINK_DRAW:
+        sampling, plan = sampling.think, rollout.spans[0].stop - rollout.spans[0].start
+    size = sampling.block_length
+    text = [min(size, plan - first) for first in range(0, plan, size)]
+    return (*text, *([total - plan] if total > plan else []))
 
 
 def canvases(config: Config) -> dict[str, int]:

@@ -311,11 +311,15 @@ class MaskDraw:
     """Recipe of one mask pattern: the pattern itself is recomputed from it, never shipped.
 
     Example: ``MaskDraw(seed=12345, ratio=0.3)`` masks 30% of a response, the same 30% wherever it is recomputed.
+
+    block_length  where an estimator hides a response block by block
+    blocks        response tokens in each block that the sampler filled, in order, where masks are its states
     """
 
     seed: int
     ratio: float
-    block_length: int | None = None  # where an estimator hides a response block by block
+    block_length: int | None = None
+    blocks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

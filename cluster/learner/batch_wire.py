@@ -20,6 +20,7 @@ class WireBatch:
     """rest: the batch without what the other fields hold. Each array of arrays is one array and the lengths of its parts.
 
     draws   N x B rows: seeds as int64, ratios as float64, block lengths
+    blocks  the sampler's blocks that any draw has, and which of these each has
     """
 
     rest: TrainBatch
@@ -27,12 +28,14 @@ class WireBatch:
     seeds: np.ndarray
     ratios: np.ndarray
     block_lengths: np.ndarray
+    blocks: tuple[tuple[tuple[int, ...], ...], np.ndarray]
 
 
 def to_wire(batch: TrainBatch) -> WireBatch:
     draws = batch.mask_draws
     shape = (len(draws), len(batch))
     flat = [draw for row in draws for draw in row]
+    kinds = {blocks: place for place, blocks in enumerate(dict.fromkeys(draw.blocks for draw in flat))}
     return WireBatch(
         rest=replace(batch, token_ids=(), response_mask=(), step_maps=(), mask_draws=()),
         arrays=tuple(_joined(parts) for parts in (batch.token_ids, batch.response_mask, batch.step_maps)),
@@ -41,14 +44,20 @@ def to_wire(batch: TrainBatch) -> WireBatch:
         block_lengths=np.array(
             [NONE if draw.block_length is None else draw.block_length for draw in flat], np.int64
         ).reshape(shape),
+        blocks=(tuple(kinds), np.array([kinds[draw.blocks] for draw in flat], np.int32)),
     )
 
 
 def from_wire(sent: WireBatch) -> TrainBatch:
     token_ids, response_mask, step_maps = (_split(*array) for array in sent.arrays)
     rows = zip(sent.seeds.tolist(), sent.ratios.tolist(), sent.block_lengths.tolist(), strict=True)
+    kinds, places = sent.blocks
+    blocks = (kinds[place] for place in places.tolist())
     draws = tuple(
-        tuple(MaskDraw(seed, ratio, None if block == NONE else block) for seed, ratio, block in zip(*row, strict=True))
+        tuple(
+            MaskDraw(seed, ratio, None if block == NONE else block, next(blocks))
+            for seed, ratio, block in zip(*row, strict=True)
+        )
         for row in rows
     )
     return replace(sent.rest, token_ids=token_ids, response_mask=response_mask, step_maps=step_maps, mask_draws=draws)

@@ -135,7 +135,7 @@ def step_seconds(
         )
         for kind in kinds
     )  # fmt: skip
-    rollouts = groups * group
+    rollouts = groups * (learner.n_trained_per_prompt or group)
     updates = learner.algorithm.mu * rounds(rollouts, learner.mini_batch_size or rollouts)
     scoring = rounds(groups, cluster.reward_workers) * assumed.reward_s
     offload = learner.offload_optimizer and learner.engine == "deepspeed"
@@ -199,7 +199,8 @@ def training_of(config: Config, model: Model, longest: Sampler) -> Training:
     """A rank has no more rollouts than its share of a mini-batch, however large a micro-batch may be."""
     learner, ranks = config.learner, config.cluster.learner_ranks
     rollout = config.rollout
-    rollouts = rollout.batch_size * max(rollout.n_samples_per_prompt, *rollout.n_samples_by_task.values(), 1)
+    most = max(rollout.n_samples_per_prompt, *rollout.n_samples_by_task.values(), 1)
+    rollouts = rollout.batch_size * min(most, learner.n_trained_per_prompt or most)
     share = rounds(min(rollouts, learner.mini_batch_size or rollouts), ranks)
     return Training(
         dtype=config.policy.dtype,

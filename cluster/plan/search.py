@@ -129,7 +129,8 @@ def _makes_sense(changes: Mapping[str, Any]) -> bool:
 
 def _divisions(config: Config, gpus: int, typed: Collection[str]) -> list[dict[str, Any]]:
     """Ranks, workers, and where they live. Ranks are powers of two, which batches divide by, or all GPUs."""
-    rollouts, cluster = config.rollout.batch_size * config.rollout.n_samples_per_prompt, config.cluster
+    cluster, trained = config.cluster, config.learner.n_trained_per_prompt
+    rollouts = config.rollout.batch_size * (trained or config.rollout.n_samples_per_prompt)
     powers = [2**power for power in range(gpus.bit_length())]
     counts = [ranks for ranks in dict.fromkeys([*powers, gpus]) if ranks <= min(gpus, rollouts)]
     ranks = [cluster.learner_ranks] if RANKS in typed else counts

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from policies.samplers import AUTO, CACHES, CONFIDENCES, REMASKING, TEXT_SCHEDULES, UNMASKING
-from rl.config.evaluation import check_evaluation
+from rl.config.algorithm import check_algorithm
 from rl.config.flat import flatten
 from rl.config.lora import TARGETS
 from rl.config.private import check_secrets
 from rl.config.run_name import check_name
-from rl.config.sections import Config, SourceConfig
+from rl.config.sections import Config, EvaluationConfig, SourceConfig
+from rl.config.wording import require, require_choice
 from rl.errors import ConfigError
 from rl.estimators import ESTIMATORS
+from rl.layouts import LAYOUTS
 from rl.masking import SCHEDULES
 from rl.objectives import OBJECTIVES
 from rl.objectives.kl import KL_ESTIMATORS
@@ -87,19 +89,19 @@ def validate(config: Config) -> None:
     check_secrets(settings)
     flat = dict(flatten(settings))
     check_name(config.name)
-    check_evaluation(config.evaluation)
+    _validate_evaluation(config.evaluation)
     for key, registry in REGISTRIES.items():
         registry.require(key, flat[key])
     for key, allowed in CHOICES.items():
-        _require_choice(key, flat[key], allowed)
+        require_choice(key, flat[key], allowed)
     for key in POSITIVE:
-        _require(flat[key] is None or flat[key] > 0, key, flat[key], "a number above 0")
+        require(flat[key] is None or flat[key] > 0, key, flat[key], "a number above 0")
     for key in NOT_NEGATIVE:
-        _require(flat[key] >= 0, key, flat[key], "0 or more")
-    _require(config.seed < 1 << 63, "seed", config.seed, "a number below 2**63")
+        require(flat[key] >= 0, key, flat[key], "0 or more")
+    require(config.seed < 1 << 63, "seed", config.seed, "a number below 2**63")
     for key, value in flat.items():
         if isinstance(value, float):
-            _require(math.isfinite(value), key, value, "a finite number")
+            require(math.isfinite(value), key, value, "a finite number")
     _validate_group_sizes(config)
     for section, part in (("rollout", config.rollout), ("evaluation", config.evaluation)):
         for name in ("text", "understand"):
@@ -118,16 +120,16 @@ def validate(config: Config) -> None:
         "sft.semi_autoregressive_prob",
         "sft.prompt_dropout",
     ):
-        _require(0 <= flat[probability] <= 1, probability, flat[probability], "a probability, 0 to 1")
+        require(0 <= flat[probability] <= 1, probability, flat[probability], "a probability, 0 to 1")
     share = config.rewards.on_failure.max_failed_share
-    _require(0 <= share < 1, "rewards.on_failure.max_failed_share", share, "a share, from 0 to below 1")
+    require(0 <= share < 1, "rewards.on_failure.max_failed_share", share, "a share, from 0 to below 1")
     for which in ("train", "val"):
         for index, source in enumerate(getattr(config.data, which)):
             _validate_source(f"data.{which}[{index}]", source)
     if config.resume_mode == "path" and not config.resume_path:
         raise ConfigError("resume_mode=path: also give resume_path=FOLDER (a global_step_N folder)")
     decay = config.sft.lr_decay_steps
-    _require(
+    require(
         decay is None or decay >= config.sft.steps,
         "sft.lr_decay_steps",
         decay,
@@ -187,13 +189,13 @@ def _validate_sharing(config: Config) -> None:
 
 def _validate_text(where: str, sampling: TextSampling) -> None:
     for name in ("max_new_tokens", "block_length", "steps"):
-        _require(getattr(sampling, name) > 0, f"{where}.{name}", getattr(sampling, name), "a number above 0")
-    _require(sampling.temperature >= 0, f"{where}.temperature", sampling.temperature, "0 (greedy) or more")
+        require(getattr(sampling, name) > 0, f"{where}.{name}", getattr(sampling, name), "a number above 0")
+    require(sampling.temperature >= 0, f"{where}.temperature", sampling.temperature, "0 (greedy) or more")
     for name in ("remask_temperature", "cfg_scale"):
-        _require(getattr(sampling, name) >= 0, f"{where}.{name}", getattr(sampling, name), "0 (off) or more")
+        require(getattr(sampling, name) >= 0, f"{where}.{name}", getattr(sampling, name), "0 (off) or more")
     TEXT_SCHEDULES.require(f"{where}.schedule", sampling.schedule, AUTO)
     confidences = ", ".join(CONFIDENCES)
-    _require(sampling.confidence in CONFIDENCES, f"{where}.confidence", sampling.confidence, f"one of {confidences}")
+    require(sampling.confidence in CONFIDENCES, f"{where}.confidence", sampling.confidence, f"one of {confidences}")
     if sampling.max_new_tokens % sampling.block_length:
         raise ConfigError(
             f"{where}.block_length={sampling.block_length}: must divide max_new_tokens={sampling.max_new_tokens}"
@@ -202,7 +204,7 @@ def _validate_text(where: str, sampling: TextSampling) -> None:
     CACHES.require(f"{where}.cache", sampling.cache)
     _validate_tail(where, sampling)
     threshold = sampling.confidence_threshold
-    _require(
+    require(
         threshold is None or 0 < threshold <= 1,
         f"{where}.confidence_threshold",
         threshold,
@@ -212,7 +214,7 @@ def _validate_text(where: str, sampling: TextSampling) -> None:
         raise ConfigError(
             f"{where}.confidence_threshold={threshold}: a random order is never sure; set {where}.remasking=low_confidence"
         )
-    _require(
+    require(
         sampling.repetition_penalty > 0,
         f"{where}.repetition_penalty",
         sampling.repetition_penalty,
@@ -224,9 +226,9 @@ def _validate_text(where: str, sampling: TextSampling) -> None:
 
 
 def _validate_image(where: str, sampling: ImageSampling) -> None:
-    _require(sampling.steps > 0, f"{where}.steps", sampling.steps, "a number above 0")
+    require(sampling.steps > 0, f"{where}.steps", sampling.steps, "a number above 0")
     for name in ("guidance", "temperature", "remask_temperature"):
-        _require(getattr(sampling, name) >= 0, f"{where}.{name}", getattr(sampling, name), "0 or more")
+        require(getattr(sampling, name) >= 0, f"{where}.{name}", getattr(sampling, name), "0 or more")
     UNMASKING.require(f"{where}.schedule", sampling.schedule)
     REMASKING.require(f"{where}.remasking", sampling.remasking)
     if REMASKING[sampling.remasking].alone:
@@ -238,8 +240,8 @@ def _validate_image(where: str, sampling: ImageSampling) -> None:
 
 
 def _validate_tail(where: str, sampling: TextSampling | ImageSampling) -> None:
-    _require(sampling.top_k >= 0, f"{where}.top_k", sampling.top_k, "0 (all tokens) or more")
-    _require(0 < sampling.top_p <= 1, f"{where}.top_p", sampling.top_p, "above 0, at most 1 (all tokens)")
+    require(sampling.top_k >= 0, f"{where}.top_k", sampling.top_k, "0 (all tokens) or more")
+    require(0 < sampling.top_p <= 1, f"{where}.top_p", sampling.top_p, "above 0, at most 1 (all tokens)")
 
 
 def _validate_rewards(config: Config) -> None:
@@ -248,9 +250,9 @@ def _validate_rewards(config: Config) -> None:
         for task, parts in mix.items():
             if task not in tasks:
                 raise ConfigError(f"{section}.{task}: unknown task; allowed: {', '.join(tasks)}{close_to(task, tasks)}")
-            _require(bool(parts), f"{section}.{task}", parts, "at least one reward, e.g. {correctness: 1.0}")
+            require(bool(parts), f"{section}.{task}", parts, "at least one reward, e.g. {correctness: 1.0}")
             if section == "rewards.mix":
-                _require(
+                require(
                     any(parts.values()), f"{section}.{task}", parts, "at least one weight that is not 0: 0 only records"
                 )
             custom = config.custom_reward_function
@@ -266,9 +268,9 @@ def _validate_scorers(config: Config) -> None:
     mixes = (*config.rewards.mix.values(), *config.evaluation.mix.values())
     known = sorted({name for parts in mixes for name in parts} | set(config.rewards.settings))
     for name in config.rewards.scorers:
-        _require_choice("rewards.scorers", name, known)
+        require_choice("rewards.scorers", name, known)
     gpus = config.cluster.scorer_gpus
-    _require(gpus <= 1 or gpus.is_integer(), "cluster.scorer_gpus", gpus, "a share of a GPU, or a whole number of them")
+    require(gpus <= 1 or gpus.is_integer(), "cluster.scorer_gpus", gpus, "a share of a GPU, or a whole number of them")
 
 
 def _validate_group_sizes(config: Config) -> None:
@@ -279,7 +281,7 @@ def _validate_group_sizes(config: Config) -> None:
             raise ConfigError(f"rollout.n_samples_by_task.{task}: unknown task; allowed: {', '.join(tasks)}")
         sizes[f"n_samples_by_task.{task}"] = size
     for name, size in sizes.items():
-        _require(size >= 2, f"rollout.{name}", size, "2 or more (an advantage compares members of a group)")
+        require(size >= 2, f"rollout.{name}", size, "2 or more (an advantage compares members of a group)")
     if by_task and config.learner.mini_batch_size is not None:
         raise ConfigError(
             f"learner.mini_batch_size={config.learner.mini_batch_size} with rollout.n_samples_by_task: steps would differ "
@@ -288,8 +290,9 @@ def _validate_group_sizes(config: Config) -> None:
 
 
 def _validate_learner(config: Config) -> None:
-    learner, rollouts = config.learner, config.rollout.batch_size * config.rollout.n_samples_per_prompt
-    _require(len(learner.betas) == 2, "learner.betas", learner.betas, "two numbers")
+    learner = config.learner
+    rollouts = config.rollout.batch_size * (learner.n_trained_per_prompt or config.rollout.n_samples_per_prompt)
+    require(len(learner.betas) == 2, "learner.betas", learner.betas, "two numbers")
     if learner.engine == "torch" and config.cluster.learner_ranks > 1:
         raise ConfigError(
             f"learner.engine=torch with cluster.learner_ranks={config.cluster.learner_ranks}: the torch engine has "
@@ -303,7 +306,7 @@ def _validate_learner(config: Config) -> None:
     if learner.lora.rank and not learner.lora.target:
         raise ConfigError("learner.lora.target=[]: name at least one layer, e.g. [q_proj, v_proj]")
     for name in learner.lora.target:
-        _require_choice("learner.lora.target", name, TARGETS)
+        require_choice("learner.lora.target", name, TARGETS)
     if learner.offload_optimizer and (learner.engine != "deepspeed" or learner.zero_stage == 0):
         raise ConfigError(
             f"learner.offload_optimizer=true with learner.engine={learner.engine}, zero_stage={learner.zero_stage}: "
@@ -312,56 +315,18 @@ def _validate_learner(config: Config) -> None:
     if config.cluster.mode == "inline" and config.cluster.learner_ranks > 1:
         raise ConfigError("cluster.mode=inline with cluster.learner_ranks > 1: one process has one rank; use mode=ray")
     for kind in config.cluster.labels:
-        _require_choice("cluster.labels", kind, ("rollout", "reward", "scorer", "learner"))
+        require_choice("cluster.labels", kind, ("rollout", "reward", "scorer", "learner"))
     if config.cluster.learner_ranks > rollouts:
         raise ConfigError(
             f"cluster.learner_ranks={config.cluster.learner_ranks}: more ranks than the {rollouts} rollouts of a step"
         )
-    _validate_algorithm(config)
+    check_algorithm(learner, rollouts=config.rollout.n_samples_per_prompt)
     if learner.mini_batch_size is not None and learner.mini_batch_size > rollouts:
         raise ConfigError(
-            f"learner.mini_batch_size={learner.mini_batch_size}: a step has rollout.batch_size * "
-            f"rollout.n_samples_per_prompt = {rollouts} rollouts"
+            f"learner.mini_batch_size={learner.mini_batch_size}: a step trains on rollout.batch_size * "
+            f"{'rollout.n_samples' if learner.n_trained_per_prompt is None else 'learner.n_trained'}_per_prompt = {rollouts} "
+            "rollouts"
         )
-
-
-def _validate_algorithm(config: Config) -> None:
-    learner, algorithm = config.learner, config.learner.algorithm
-    where = "learner.algorithm"
-    samples = algorithm.estimator_samples
-    estimator, objective = ESTIMATORS[algorithm.estimator], OBJECTIVES[algorithm.objective]
-    if estimator.pairs and samples is not None and samples % 2:
-        raise ConfigError(f"{where}.estimator_samples={samples}: {algorithm.estimator} draws masks in pairs: even")
-    if NORMALIZERS[algorithm.normalizer].needs_length and algorithm.normalizer_length is None:
-        raise ConfigError(
-            f"{where}.normalizer={algorithm.normalizer}: also give {where}.normalizer_length, e.g. the canvas's length"
-        )
-    if algorithm.ratio != "token" and not objective.has_ratio:
-        raise ConfigError(f"{where}.ratio={algorithm.ratio}: objective={algorithm.objective} has no ratio; unigrpo has")
-    if algorithm.importance_cap is not None and not objective.has_ratio:
-        raise ConfigError(
-            f"{where}.importance_cap={algorithm.importance_cap}: objective={algorithm.objective} has no such weights; "
-            "unigrpo has"
-        )
-    if algorithm.dual_clip is not None and algorithm.dual_clip <= 1:
-        raise ConfigError(f"{where}.dual_clip={algorithm.dual_clip}: must be above 1, e.g. 3")
-    named = f"objective={algorithm.objective}"
-    if objective.needs_reference:
-        _require(algorithm.kl_coef > 0, f"{where}.kl_coef", algorithm.kl_coef, f"above 0: it is the beta of {named}")
-    if objective.pairs:
-        for name in ("mini_batch_size", "micro_batch_size_per_gpu"):
-            size = getattr(learner, name)
-            _require(size is None or size % 2 == 0, f"learner.{name}", size, f"even: {named} learns from pairs")
-    tasks = [str(task) for task in Task]
-    for task, length in algorithm.spg_block_length.items():
-        _require_choice(f"{where}.spg_block_length", task, tasks)
-        _require(length >= 1, f"{where}.spg_block_length.{task}", length, "1 or more tokens")
-    if algorithm.spg_block_length and not estimator.blocks:
-        raise ConfigError(f"{where}.spg_block_length: estimator={algorithm.estimator} has no blocks; spg has")
-    for task, weight in learner.task_weights.items():
-        if task not in tasks:
-            raise ConfigError(f"learner.task_weights.{task}: unknown task; allowed: {', '.join(tasks)}")
-        _require(weight >= 0, f"learner.task_weights.{task}", weight, "0 or more")
 
 
 def _validate_source(where: str, source: SourceConfig) -> None:
@@ -369,16 +334,14 @@ def _validate_source(where: str, source: SourceConfig) -> None:
         raise ConfigError(f"{where}.task={source.task!r}: allowed: {', '.join(Task)}")
     if source.source in GENERATORS and source.split not in ("train", "val"):
         raise ConfigError(f"{where}.split={source.split!r}: allowed for {source.source}: train, val")
-    _require(source.weight > 0, f"{where}.weight", source.weight, "a number above 0")
-    _require(source.limit is None or source.limit > 0, f"{where}.limit", source.limit, "a number above 0")
+    require(source.weight > 0, f"{where}.weight", source.weight, "a number above 0")
+    require(source.limit is None or source.limit > 0, f"{where}.limit", source.limit, "a number above 0")
 
 
-def _require_choice(key: str, value: Any, allowed: Sequence[Any]) -> None:
-    if value not in allowed:
-        hint = close_to(str(value), [str(choice) for choice in allowed])
-        raise ConfigError(f"{key}={value!r}: allowed: {', '.join(map(str, allowed))}{hint}")
-
-
-def _require(condition: bool, key: str, value: Any, allowed: str) -> None:
-    if not condition:
-        raise ConfigError(f"{key}={value}: must be {allowed}")
+def _validate_evaluation(settings: EvaluationConfig) -> None:
+    if settings.n_samples is not None and settings.n_samples < 1:
+        raise ConfigError(f"evaluation.n_samples={settings.n_samples}: must be a number above 0, or null")
+    if settings.k_shots < 0:
+        raise ConfigError(f"evaluation.k_shots={settings.k_shots}: must be 0 or more")
+    if settings.layout is not None:
+        LAYOUTS.require("evaluation.layout", settings.layout, "null")

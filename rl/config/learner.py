@@ -15,7 +15,9 @@ class UniGRPOConfig:
     kl_coef               beta; 0 runs without a reference model
     kl_estimator          k1, k2 or k3 (http://joschu.net/blog/kl-approx.html)
     normalizer            ``masked``: 1/M a response (eq. 4); ``length``: 1/|o| (eq. 5); token_mean; constant
-    schedule              how inner updates choose mask ratios: stratified, algorithm1, random, middle or full
+    schedule              how inner updates choose mask ratios: stratified, algorithm1, random, middle, full, group or
+                          group_middle; or masks that are states of the sampler: matched, matched_order, matched_levels or
+                          matched_blocks; see docs/estimators.md
     mu                    inner updates on one batch
     kl_clip               largest KL estimate of one token; null leaves it alone. k3 is heavy-tailed under random masks
     estimator             how a response's log-likelihood is estimated, see docs/estimators.md
@@ -86,6 +88,8 @@ class LearnerConfig:
     packing              sequences of a micro-batch share one stream of tokens: no layer works on padding
     activation_checkpointing  keep a layer's input alone, and run it again for its gradient
     overlong_filtering   leave rollouts that ran out of canvas out of the loss
+    n_trained_per_prompt  train on so many members of each group, chosen so that their scores differ most
+                         (arXiv 2504.13818); advantages compare these alone; null: on all
     drop_equal_groups    leave groups whose scores are all equal out of the update: they teach nothing but the KL term
     """
 
@@ -108,6 +112,7 @@ class LearnerConfig:
     task_weights: dict[str, float] = field(default_factory=dict)
     overlong_filtering: bool = False
     drop_equal_groups: bool = False
+    n_trained_per_prompt: int | None = None
     logits_mib: float = 64.0
     activation_checkpointing: bool = False
     offload_optimizer: bool = False

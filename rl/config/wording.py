@@ -1,8 +1,13 @@
-"""What OmegaConf says of a setting of the wrong type, in words that a user of the settings has."""
+"""The words of a mistake in the settings: of a wrong value, and what OmegaConf says of a wrong type."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import Any
+
+from rl.errors import ConfigError
+from rl.registry import close_to
 
 _KINDS = {
     "Float": "a number",
@@ -32,3 +37,14 @@ def in_words(text: str) -> str:
         if found := pattern.search(text):
             return words.format(**{name: _KINDS.get(value, value) for name, value in found.groupdict().items()})
     return text
+
+
+def require_choice(key: str, value: Any, allowed: Sequence[Any]) -> None:
+    if value not in allowed:
+        hint = close_to(str(value), [str(choice) for choice in allowed])
+        raise ConfigError(f"{key}={value!r}: allowed: {', '.join(map(str, allowed))}{hint}")
+
+
+def require(condition: bool, key: str, value: Any, allowed: str) -> None:
+    if not condition:
+        raise ConfigError(f"{key}={value}: must be {allowed}")

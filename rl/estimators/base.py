@@ -25,6 +25,8 @@ class EstimatorConfig(Protocol):
     """What estimators read of ``rl.config.UniGRPOConfig``."""
 
     @property
+    def schedule(self) -> str: ...
+    @property
     def estimator_samples(self) -> int | None: ...
     @property
     def trajectory_shrink(self) -> int: ...
@@ -85,6 +87,7 @@ class Estimator:
     pairs     masks come in pairs, so that ``estimator_samples`` is even
     blocks    it reads ``spg_block_length``
     ratios    its masks hide the share that ``schedule`` says
+    states    it knows schedules whose masks are states of the sampler
 
     The config's checks read an estimator, so that its file imports no torch.
     """
@@ -94,6 +97,7 @@ class Estimator:
     pairs: bool = False
     blocks: bool = False
     ratios: bool = False
+    states: bool = False
 
     @property
     def combine(self) -> Combine:

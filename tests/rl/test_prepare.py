@@ -208,3 +208,16 @@ def test_groups_of_equals_are_left_out_where_the_config_says_so() -> None:
     batch = prepare(groups, replace(CONFIG, learner=replace(CONFIG.learner, drop_equal_groups=True)), 0)
     assert len(batch) == 4 and (batch.advantages != 0).all()
     assert batch.mask_draws == prepare(some_groups(), CONFIG, 0).mask_draws
+
+
+def test_only_the_members_that_differ_most_are_trained_on() -> None:
+    groups = [text_group("a", *[score(float(n)) for n in (1, 0, 1, 2, 1)]), draw_group("c", score(3.0), score(1.0))]
+    config = replace(CONFIG, learner=replace(CONFIG.learner, n_trained_per_prompt=3, scale_advantages_by_std=False))
+    batch = prepare(groups, config, 0)
+    kept = [groups[0].rollouts[n] for n in (1, 3, 4)] + list(groups[1].rollouts)
+    assert all(ours is theirs.token_ids for ours, theirs in zip(batch.token_ids, kept, strict=True))
+    assert batch.advantages == pytest.approx([-1, 1, 0, 1, -1])
+    seeds = {draw.seed for draw in prepare(groups, CONFIG, 0).mask_draws[0]}
+    assert {draw.seed for draw in batch.mask_draws[0]} < seeds, (
+        "the masks are those of the members, whoever else is there"
+    )

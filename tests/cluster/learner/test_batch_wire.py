@@ -33,8 +33,9 @@ def test_a_batch_is_the_same_on_the_other_side(home: Path) -> None:
     workers = InlineWorkers(config)
     groups = workers.rollout_and_score(PROMPTS, workers.update_weights(FrozenLearner(config), 1), seed=5)
     batch = prepare(groups, config, 0, weight_version=2)
-    block = MaskDraw(2**63 - 1, 0.25, 4)
-    for each in (batch, dataclasses.replace(batch, mask_draws=((block,) * len(batch),))):
+    block, blocks = MaskDraw(2**63 - 1, 0.25, 4), MaskDraw(1, 0.5, None, (4, 4, 2))
+    rows = ((block, *(blocks,) * (len(batch) - 1)), (blocks,) * len(batch))
+    for each in (batch, dataclasses.replace(batch, mask_draws=rows)):
         sent = pickle.dumps(to_wire(each))
         assert_same(from_wire(pickle.loads(sent)), each)
         assert len(sent) < len(pickle.dumps(each))
