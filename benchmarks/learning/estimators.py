@@ -23,7 +23,7 @@ from torch import Tensor
 from policies.files.checkpoints import load_policy
 from policies.generate import rollout_group
 from policies.policy import MaskedDiffusionPolicy
-from rl.config import Config, LearnerConfig, UniGRPOConfig
+from rl.config import Config, LearnerConfig, RolloutConfig, UniGRPOConfig
 from rl.learner.likelihood import token_values
 from rl.learner.microbatches import MicroBatch, collate
 from rl.prepare import prepare
@@ -41,6 +41,12 @@ def estimators(passes: int) -> dict[str, UniGRPOConfig]:
         "UniGRPO, stratified": UniGRPOConfig(mu=passes),
         "UniGRPO, Algorithm 1": UniGRPOConfig(mu=passes, schedule="algorithm1"),
         "random ratios": UniGRPOConfig(mu=passes, schedule="random"),
+        "spread over the group": UniGRPOConfig(mu=passes, schedule="group"),
+        "spread over the group, 0.2 to 0.8": UniGRPOConfig(mu=passes, schedule="group_middle"),
+        "matched to the sampler": UniGRPOConfig(mu=passes, schedule="matched"),
+        "matched, in its order": UniGRPOConfig(mu=passes, schedule="matched_order"),
+        "matched, levels alone": UniGRPOConfig(mu=passes, schedule="matched_levels"),
+        "matched, blocks alone": UniGRPOConfig(mu=passes, schedule="matched_blocks"),
         "full mask (d1), 1 pass": UniGRPOConfig(mu=1, schedule="full"),
         "coupled (DiffuCoder)": UniGRPOConfig(mu=passes // 3, estimator="coupled", schedule="random"),
         "lower bound": replace(one, estimator="elbo"),
@@ -127,7 +133,7 @@ def measure(
     policy: MaskedDiffusionPolicy, group: Group, algorithm: UniGRPOConfig, draws: int, first: int = 0
 ) -> Moments:
     """Estimates under the masks of steps first .. first + draws."""
-    config = Config(learner=LearnerConfig(algorithm))
+    config = Config(rollout=RolloutConfig(text=TEXT, draw=IMAGE), learner=LearnerConfig(algorithm))
     values, total, squares = [], torch.zeros(0), 0.0
     for step in range(first, first + draws):
         value, gradient = estimate(policy, prepare([group], config, step), algorithm)

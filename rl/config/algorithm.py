@@ -40,7 +40,12 @@ def check_algorithm(learner: LearnerConfig, rollouts: int) -> None:
         raise ConfigError(f"{where}.dual_clip={algorithm.dual_clip}: must be above 1, e.g. 3")
     named = f"objective={algorithm.objective}"
     if objective.needs_reference:
-        require(algorithm.kl_coef > 0, f"{where}.kl_coef", algorithm.kl_coef, f"above 0: it is the beta of {named}")
+        require(
+            algorithm.kl_coef > 0,
+            f"{where}.kl_coef",
+            algorithm.kl_coef,
+            f"above 0: {named} compares with the reference",
+        )
     if objective.pairs:
         for name in ("mini_batch_size", "micro_batch_size_per_gpu"):
             size = getattr(learner, name)

@@ -63,6 +63,7 @@ POSITIVE = (
     "steps rollout.batch_size rollout.n_samples_per_prompt rollout.threads learner.algorithm.mu learner.lr "
     "learner.micro_batch_size_per_gpu learner.mini_batch_size learner.max_grad_norm learner.max_skipped_updates "
     "learner.algorithm.estimator_samples learner.algorithm.trajectory_shrink learner.algorithm.spg_beta "
+    "learner.algorithm.residual_scale "
     "rollout.max_gen_batches learner.logits_mib learner.algorithm.dual_clip learner.algorithm.normalizer_length "
     "learner.algorithm.importance_cap learner.algorithm.importance_versions "
     "learner.algorithm.kl_clip learner.lora.alpha learner.threads learner.reference_sync_freq "

@@ -23,7 +23,8 @@ class UniGRPOConfig:
     estimator             how a response's log-likelihood is estimated, see docs/estimators.md
     estimator_samples     forward passes of one estimate, where the estimator has a choice; null: its own default
     trajectory_shrink     trajectory: so many neighbouring denoising steps share a forward pass
-    objective             unigrpo, policy_gradient, wd1 or dpo, see docs/estimators.md
+    objective             unigrpo, policy_gradient, wd1, gdsd, rspo or dpo, see docs/estimators.md
+    residual_scale        gdsd, rspo: psi, the change of log-likelihood a token that an advantage of 1 asks for
     ratio                 token, or sequence: one ratio for a whole response
     dual_clip             bounds the loss of a rollout with a negative advantage by this times it; null: no bound
     entropy_coef          bonus on the entropy of scored tokens
@@ -51,6 +52,7 @@ class UniGRPOConfig:
     spg_beta: float = 1.5
     spg_mixture: float = 0.5
     objective: str = "unigrpo"
+    residual_scale: float = 1.0
     ratio: str = "token"
     dual_clip: float | None = None
     entropy_coef: float = 0.0

@@ -14,6 +14,8 @@ ESTIMATORS: Registry[Estimator] = Registry(
         "elbo": "rl.estimators.elbo:ELBO",
         "elbo_stratified": "rl.estimators.elbo:ELBO_STRATIFIED",
         "elbo_antithetic": "rl.estimators.elbo:ELBO_ANTITHETIC",
+        "quadrature": "rl.estimators.quadrature:QUADRATURE",
+        "strata": "rl.estimators.strata:STRATA",
         "spg": "rl.estimators.spg:SPG",
         "left_to_right": "rl.estimators.left_to_right:LEFT_TO_RIGHT",
     },

@@ -127,7 +127,7 @@ class UniGRPOLearner:
             for n in range(len(batch.mask_draws)):
                 for index, mini in enumerate(minis):
                     deviations = [self._backward(scored, n, tally) for scored in mini]
-                    if n == index == 0 and batch.on_policy and OBJECTIVES[self.config.algorithm.objective].uses_old:
+                    if n == index == 0 and batch.on_policy and OBJECTIVES[self.config.algorithm.objective].has_ratio:
                         metrics["actor/first_ratio_error"] = self._check_first_ratios(deviations)
                     metrics["actor/lr"] = self.engine.lr
                     self._optimizer_step(tally)

@@ -14,6 +14,8 @@ OBJECTIVES: Registry[Objective] = Registry(
         "unigrpo": Objective("rl.objectives.unigrpo:unigrpo", uses_old=True, by_token=True, has_ratio=True),
         "policy_gradient": Objective("rl.objectives.policy_gradient:policy_gradient", by_token=True),
         "wd1": Objective("rl.objectives.policy_gradient:policy_gradient", "rl.advantages:wd1_weights", by_token=True),
+        "gdsd": Objective("rl.objectives.residual:gdsd", uses_old=True),
+        "rspo": Objective("rl.objectives.residual:rspo", needs_reference=True),
         "dpo": Objective("rl.objectives.dpo:dpo", pairs=True, needs_reference=True),
     },
     group="unigrpo.objectives",

@@ -182,6 +182,35 @@ def test_sampled_bounds_are_unbiased(name: str, samples: int, image: bool) -> No
     assert abs(np.mean(found) - exact_elbo(table)) < 4 * error
 
 
+@pytest.mark.parametrize("nodes", [1, 2, 3, 5])
+def test_quadrature_is_the_weighted_mean_over_masks_of_its_sizes(nodes: int) -> None:
+    """Gauss-Legendre nodes of [0, 1] from their definition: the roots of the shifted Legendre polynomial."""
+    table, config = exact(False)[2], replace(CONFIG, estimator_samples=nodes)
+    roots = np.polynomial.legendre.Legendre.basis(nodes, domain=[0, 1]).roots()
+    vandermonde = np.vander(roots, increasing=True).T
+    weights = np.linalg.solve(vandermonde, 1 / np.arange(1, nodes + 1))  # exact for 1, t, ... t^(nodes-1)
+    expected = 0.0
+    for root, weight in zip(roots, weights, strict=True):
+        count = min(L, max(1, round(root * L)))
+        expected += weight * float(np.mean([np.nansum(lookup(table, mask)) * L / count for mask in subsets(count)]))
+    found = [
+        estimate(table, ESTIMATORS["quadrature"].views(MaskDraw(seed, 0.5), STEPS, config)) for seed in range(3000)
+    ]
+    assert abs(np.mean(found) - expected) < 4 * np.std(found) / math.sqrt(len(found)) + 1e-9
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 4, 6, 9])
+def test_strata_score_each_token_once_from_all_other_parts(parts: int) -> None:
+    table, config = exact(False)[2], replace(CONFIG, estimator="strata", estimator_samples=parts)
+    views = ESTIMATORS["strata"].views(MaskDraw(8, 0.5), STEPS, config)
+    assert len(views.hidden) == min(parts, L) and (views.hidden.sum(0) == 1).all()
+    sizes = views.hidden.sum(1)
+    assert sizes.max() - sizes.min() <= 1 and (views.weights == views.hidden).all() and views.scale == 1.0
+    expected = [lookup(table, views.hidden[views.hidden[:, i]][0])[i] for i in range(L)]
+    found = measured("strata", False, 8, 0.5, estimator_samples=parts)
+    np.testing.assert_allclose(found, [*expected, 1.0], rtol=1e-6)
+
+
 def test_fewer_positions_stay_unbiased() -> None:
     table, config = exact(False)[2], replace(CONFIG, estimator_samples=2)
     chain = sum(lookup(table, np.arange(L) >= i)[i] for i in range(L))

@@ -209,7 +209,7 @@ def test_the_learner_trains_with_it(name: str, estimator: str) -> None:
     before = learner.weights()
     metrics = learner.update(prepare(groups(), Config(learner=learner.config), 0)).metrics
     assert all(math.isfinite(value) for value in metrics.values()) and metrics["actor/grad_norm"] > 0
-    assert ("actor/first_ratio_error" in metrics) == OBJECTIVES[name].uses_old
+    assert ("actor/first_ratio_error" in metrics) == OBJECTIVES[name].has_ratio
     assert any(not np.array_equal(before[key], value) for key, value in learner.weights().items())
 
 
@@ -218,6 +218,8 @@ def test_the_learner_trains_with_it(name: str, estimator: str) -> None:
     [
         {"estimator": "elbo_antithetic", "ratio": "sequence"},
         {"objective": "dpo"},
+        {"objective": "gdsd", "estimator": "quadrature"},
+        {"objective": "rspo", "estimator": "strata"},
         {"estimator": "trajectory", "entropy_coef": 0.1},
         {"normalizer": "token_mean"},
     ],
@@ -250,6 +252,54 @@ def test_pairs_stay_together_and_weights_are_shared_out(count: int, micro: int, 
     for rollout, share in entries:
         shares[rollout] += share
     np.testing.assert_allclose(shares, weights / weights.sum(), rtol=1e-5)
+
+
+def change(terms: Terms, i: int, before: Tensor) -> Tensor:
+    """L - L_before of one rollout, written out."""
+    return terms.scales[i] * (terms.logp[i] - before[i])[terms.mask[i]].sum()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([0.0, 0.3]), st.sampled_from([0.5, 1.0, 3.0]))
+def test_gdsd_is_the_public_trainers_loss(seed: int, kl_coef: float, psi: float) -> None:
+    config = UniGRPOConfig(objective="gdsd", kl_coef=kl_coef, kl_estimator="k2", residual_scale=psi, clip_high=0.28)
+    terms = random_terms(seed, spread=0.05)
+    terms = terms if kl_coef else replace(terms, ref_logp=None)
+
+    def rollout(i: int) -> Tensor:
+        assert terms.old_logp is not None
+        clipped = change(terms, i, terms.old_logp).clamp(math.log(0.8), math.log(1.28))
+        loss = (clipped / terms.lengths[i] - psi * terms.advantages[i]) ** 2
+        if terms.ref_logp is not None:
+            loss = loss + kl_coef * change(terms, i, terms.ref_logp) ** 2 / 2 / terms.lengths[i]
+        return loss
+
+    assert_written(terms, config, rollout)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([0.5, 1.0, 3.0]))
+def test_rspo_follows_the_gap_to_the_reference(seed: int, psi: float) -> None:
+    terms = random_terms(seed)
+    ref = terms.ref_logp
+    assert ref is not None
+    config = UniGRPOConfig(objective="rspo", residual_scale=psi)
+    assert_written(terms, config, lambda i: (change(terms, i, ref) / terms.lengths[i] - psi * terms.advantages[i]) ** 2)
+
+
+def test_a_residual_by_hand() -> None:
+    """Two tokens of four scored, so twice their sum; 0.1 and 0.3 more likely: 0.8 in all, 0.2 a token; asked for 0.5."""
+    row = lambda *values: torch.tensor([values], dtype=torch.float64)  # noqa: E731
+    terms = Terms(
+        row(-0.9, -5.0, -0.7, -5.0), row(-1.0, 0.0, -1.0, 0.0), row(-1.0, 0.0, -1.0, 0.0), row(1.0)[0],
+        torch.tensor([[True, False, True, False]]), torch.tensor([4]), row(1.0)[0], row(2.0)[0],
+    )  # fmt: skip
+    config = UniGRPOConfig(residual_scale=0.5)
+    found = {
+        name: loss_of(terms, replace(config, objective=name, kl_coef=0.0)).loss.item() for name in ("gdsd", "rspo")
+    }
+    assert found["rspo"] == pytest.approx(0.3**2)
+    assert found["gdsd"] == pytest.approx((math.log(1.2) / 4 - 0.5) ** 2)  # the change is clipped to log 1.2
 
 
 def test_dpo_learns_from_the_best_and_the_worst_of_groups_that_differ() -> None:
@@ -304,7 +354,7 @@ def test_a_rollout_of_weight_zero_teaches_nothing() -> None:
     ("override", "message"),
     [
         ({"objective": "grpo"}, "learner.algorithm.objective='grpo': allowed: unigrpo"),
-        ({"objective": "dpo", "kl_coef": 0.0}, "above 0: it is the beta of objective=dpo"),
+        ({"objective": "dpo", "kl_coef": 0.0}, "above 0: objective=dpo compares with the reference"),
         ({"normalizer": "constant"}, "also give learner.algorithm.normalizer_length"),
         ({"objective": "wd1", "ratio": "sequence"}, "objective=wd1 has no ratio; unigrpo has"),
         ({"dual_clip": 0.5}, "dual_clip=0.5: must be above 1"),
