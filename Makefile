@@ -97,6 +97,15 @@ $(JUDGE)/.installed: benchmarks/faults/judge_setup.py | $(STAMP)
 judge: $(JUDGE)/.installed ## a real vLLM on CPU judges short runs, and is killed in the middle (ARGS="--only plain")
 	$(BIN)/python -m benchmarks.faults.judge_run --vllm $(JUDGE)/bin/vllm --model $(JUDGE)/smollm2 $(ARGS)
 
+.PHONY: docs
+docs: $(STAMP) ## build the manual as a site in site/; a broken link or anchor is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "make: open site/index.html"
+
+.PHONY: docs-serve
+docs-serve: $(STAMP) ## the manual on loopback, built again when a page changes (PORT=8000)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --dev-addr 127.0.0.1:$(or $(filter-out 5000,$(PORT)),8000)
+
 .PHONY: mlflow
 mlflow: export RUN := $(RUN)
 mlflow: export PORT := $(PORT)
@@ -154,5 +163,5 @@ $(STAMP): pyproject.toml constraints.txt
 	echo "make: installing into $(VENV): some minutes, once"; \
 	$(BIN)/python -c '' 2> /dev/null || $$python -m venv $(VENV); \
 	$(PIP) setuptools wheel torch; \
-	DS_BUILD_OPS=0 $(PIP) --no-build-isolation --editable ".[dev,eval,tensorboard,tiny]"; \
+	DS_BUILD_OPS=0 $(PIP) --no-build-isolation --editable ".[dev,docs,eval,tensorboard,tiny]"; \
 	touch $@

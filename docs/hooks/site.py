@@ -1,0 +1,139 @@
+"""What the site shows beside the pages in ``docs/``: pages that the code itself writes, and the root's own documents.
+
+MkDocs calls ``on_files`` and ``on_page_markdown``. Nothing that is made here is kept in a file, so nothing can drift.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # MkDocs loads a hook by its file
+
+BESIDE = {"CONTRIBUTING.md": "contributing.md", "SECURITY.md": "security.md", "CHANGELOG.md": "changelog.md"}
+_LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
+
+
+def settings_page() -> str:
+    """Every setting by section: its default, its type and its meaning, from the config's own docstrings."""
+    from rl.config.meanings import meanings
+
+    told, defaults = meanings(), _defaults()
+    lines = [
+        "# Settings", "",
+        "For everyone who writes a recipe. `KEY=VALUE` on the command line sets one of them, a recipe's YAML any number. "
+        "`unigrpo config KEY` shows its value in a recipe, and where that comes from.", "",
+    ]  # fmt: skip
+    sections: dict[str, list[str]] = {}
+    for name, meaning in told.items():
+        section, _, short = name.rpartition(".")
+        row = f"| `{short}` | {_cell(defaults.get(name, ''))} | {_text(meaning)} |"
+        sections.setdefault(section or "The run", []).append(row)
+    for section, rows in sections.items():
+        lines += ["", f"## {section}", "", "| setting | default | meaning |", "|---|---|---|", *rows]
+    return "\n".join(lines) + "\n"
+
+
+def _defaults() -> dict[str, str]:
+    """Setting -> its default, as YAML has it."""
+    from omegaconf import OmegaConf
+
+    from rl.config import Config
+    from rl.config.flat import flatten
+
+    values = OmegaConf.to_container(OmegaConf.structured(Config()), enum_to_str=True)
+    assert isinstance(values, dict)
+    return {
+        name: json.dumps(value).strip('"')
+        for name, value in flatten({str(key): value for key, value in values.items()})
+    }
+
+
+def _cell(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def _text(text: str) -> str:
+    """A meaning as a table's cell: its bars and angle brackets are text."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+
+
+def commands_page() -> str:
+    """Every command with what ``--help`` says, from the command line itself."""
+    import typer
+
+    from cluster.cli.app import app
+
+    lines = [
+        "# Commands", "",
+        "For everyone at a terminal. Each command has `--help`. A mistake of yours ends with exit code 2 and one line.", "",
+    ]  # fmt: skip
+    lines += _command(typer.main.get_command(app), "unigrpo")
+    return "\n".join(lines) + "\n"
+
+
+def _command(command: Any, path: str) -> Iterator[str]:
+    yield from (f"## {path}", "", _text(command.help or "").strip(), "")
+    arguments = [each for each in command.params if each.param_type_name == "argument"]
+    options = [each for each in command.params if each.param_type_name == "option" and not each.hidden]
+    words = [
+        path,
+        *(["[OPTIONS]"] if options else []),
+        *(each.metavar or (each.name or "").upper() for each in arguments),
+    ]
+    yield from (f"    {' '.join(words)}", "")
+    if options:
+        yield from ("| option | default | meaning |", "|---|---|---|")
+        for each in options:
+            default = "" if each.default in (None, False, ()) or callable(each.default) else str(each.default)
+            yield f"| `{', '.join(each.opts)}` | {_cell(default)} | {_text(each.help or '')} |"
+        yield ""
+    for name, child in sorted(getattr(command, "commands", {}).items()):
+        yield from _command(child, f"{path} {name}")
+
+
+GENERATED = {"reference/settings.md": settings_page, "reference/commands.md": commands_page}
+
+
+def on_files(files: Any, config: Any) -> Any:
+    from mkdocs.structure.files import File
+
+    for path, page in GENERATED.items():
+        files.append(File.generated(config, path, content=page()))
+    for name, path in BESIDE.items():
+        files.append(File.generated(config, path, content=(ROOT / name).read_text("utf-8")))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    return relinked(markdown, page.file.src_uri)
+
+
+def relinked(markdown: str, source: str) -> str:
+    """Links of a page to files beside ``docs/``: to their pages where they have one, else their path as text."""
+    beside = source in BESIDE.values()
+    folder = ROOT if beside else (ROOT / "docs" / source).parent
+
+    def link(found: re.Match[str]) -> str:
+        text, target = found["text"], found["target"]
+        path, _, anchor = target.partition("#")
+        if not path or "://" in target or target.startswith("mailto:"):
+            return found[0]
+        full = (folder / path).resolve()
+        if not full.is_relative_to(ROOT):
+            return found[0]
+        name = full.relative_to(ROOT).as_posix()
+        page = BESIDE.get(name) or ("index.md" if name == "README.md" else None)
+        if page is None and name.startswith("docs/"):
+            page = name.removeprefix("docs/")
+        if page is None:
+            return f"{text} (`{name}`)"
+        up = "../" * source.count("/")
+        return f"[{text}]({up}{page}{'#' + anchor if anchor else ''})"
+
+    return _LINK.sub(link, markdown)

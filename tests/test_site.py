@@ -1,0 +1,102 @@
+"""The manual as a site: it builds without a broken link, and its reference has everything that the code has."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import typer
+
+from cluster.cli.app import app
+from rl.config import Config
+from rl.config.meanings import meanings
+
+ROOT = Path(__file__).parent.parent
+needs_mkdocs = pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="needs the extra docs")
+
+
+@pytest.fixture(scope="module")
+def hook() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("site_hook", ROOT / "docs" / "hooks" / "site.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def settings_of(section: type, prefix: str = "") -> Iterator[str]:
+    import dataclasses
+    from typing import get_type_hints
+
+    for name, kind in get_type_hints(section).items():
+        if dataclasses.is_dataclass(kind):
+            yield from settings_of(kind, f"{prefix}{name}.")  # pyright: ignore[reportArgumentType]
+        else:
+            yield prefix + name
+
+
+def test_every_setting_has_a_meaning_and_a_row(hook: ModuleType) -> None:
+    page, told = hook.settings_page(), meanings()
+    names = list(settings_of(Config))
+    assert len(names) > 250 and not [name for name in names if not told.get(name, "").strip()]
+    rows = re.findall(r"^\| `([^`]+)` \|", page, re.M)
+    assert sorted(rows) == sorted(name.rpartition(".")[2] for name in told)
+    assert (
+        "| `seed` | `0` |" in page
+        and "| `val_before_train` | `true` |" in page
+        and "| `resume_path` | `null` |" in page
+    )
+
+
+def commands_of(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    yield path, command
+    for name, child in getattr(command, "commands", {}).items():
+        yield from commands_of(child, f"{path} {name}")
+
+
+def test_every_command_and_option_says_what_it_does(hook: ModuleType) -> None:
+    page = hook.commands_page()
+    found = dict(commands_of(typer.main.get_command(app), "unigrpo"))
+    assert len(found) > 15
+    for path, command in found.items():
+        assert f"\n## {path}\n" in page and (command.help or "").strip(), path
+        for option in command.params:
+            if option.param_type_name == "option" and not option.hidden:
+                assert (option.help or "").strip() and option.opts[0] in page, (path, option.name)
+
+
+@pytest.mark.parametrize(
+    ("source", "markdown", "expected"),
+    [
+        ("rewards.md", "[a](../CONTRIBUTING.md#add-a-reward)", "[a](contributing.md#add-a-reward)"),
+        ("rewards.md", "[a](math.md) [b](https://a.b/c) [d](#here)", "[a](math.md) [b](https://a.b/c) [d](#here)"),
+        ("rewards.md", "[the example](../examples/custom_reward.py)", "the example (`examples/custom_reward.py`)"),
+        ("decisions/0013-own-sandbox.md", "[s](../../SECURITY.md)", "[s](../security.md)"),
+        ("contributing.md", "[r](README.md) [d](docs/data.md) [x](rl/loop.py)", "[r](index.md) [d](data.md) x (`rl/loop.py`)"),
+        ("security.md", "[out](../../etc/passwd)", "[out](../../etc/passwd)"),
+    ],
+)  # fmt: skip
+def test_links_to_files_beside_the_manual(hook: ModuleType, source: str, markdown: str, expected: str) -> None:
+    assert hook.relinked(markdown, source) == expected
+
+
+@needs_mkdocs
+def test_it_builds_without_a_warning_and_asks_no_other_host(tmp_path: Path) -> None:
+    from mkdocs.commands.build import build
+    from mkdocs.config import load_config
+
+    config = load_config(str(ROOT / "mkdocs.yml"), site_dir=str(tmp_path), strict=True)
+    config.plugins.on_startup(command="build", dirty=False)
+    build(config)
+    pages = {path.relative_to(tmp_path).as_posix(): path.read_text("utf-8") for path in tmp_path.rglob("*.html")}
+    assert {"index.html", "reference/settings.html", "reference/commands.html", "security.html"} <= set(pages)
+    for name, text in pages.items():
+        loaded = re.findall(r"<(?:script|img|iframe|link)\b[^>]*?(?:src|href)=\"?(https?:[^\">\s]+)", text)
+        assert not loaded, (name, loaded)
+    index = next(tmp_path.rglob("search_index.js*")).read_text("utf-8")
+    assert all(words in index for words in ("own reward", "of memory", "resume"))
