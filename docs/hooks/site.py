@@ -97,7 +97,30 @@ def _command(command: Any, path: str) -> Iterator[str]:
         yield from _command(child, f"{path} {name}")
 
 
-GENERATED = {"reference/settings.md": settings_page, "reference/commands.md": commands_page}
+def metrics_page() -> str:
+    """Every metric by group, from the list that the tests hold against what a run logs."""
+    from rl.tracking.metric_meanings import METRIC_MEANINGS
+
+    groups: dict[str, list[str]] = {}
+    for name, meaning in METRIC_MEANINGS.items():
+        row = f"| `{name.replace('{', '').replace('}', '')}` | {_text(meaning)} |"
+        groups.setdefault(name.partition("/")[0] if "/" in name else "groups", []).append(row)
+    lines = [
+        "# Metrics", "",
+        "For everyone who reads a run's page. `metrics.jsonl` in the run's folder and MLflow have them under these names. In a "
+        "name, `task` is text, understand, draw or think_draw; `reward` a reward's name, or NAME/PART; `source` a data source; "
+        "`rule` a [health rule](../health.md).", "",
+    ]  # fmt: skip
+    for group, rows in groups.items():
+        lines += ["", f"## {group}", "", "| metric | meaning |", "|---|---|", *rows]
+    return "\n".join(lines) + "\n"
+
+
+GENERATED = {
+    "reference/settings.md": settings_page,
+    "reference/commands.md": commands_page,
+    "reference/metrics.md": metrics_page,
+}
 
 
 def on_files(files: Any, config: Any) -> Any:

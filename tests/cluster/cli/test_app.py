@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 from cluster.cli.app import app
 from rl.checkpoints.manifest import damage
 from rl.errors import WorkerError
+from rl.tracking.metric_meanings import meaning_of
 from rl.tracking.mlflow_address import store_uri
 from tests.toys import toy_folder
 
@@ -215,6 +216,8 @@ def test_train_leaves_a_summary_pictures_a_policy_and_a_finished_mlflow_run(fini
     assert summary["steps"] == 2 and summary["seconds"] > 0 and len(summary["weights_digest"]) == 64
     for name in ("curves.png", "drawings.png", "metrics.jsonl", "log", "config.yaml", "policy/model.safetensors"):
         assert (run_dir / name).is_file(), name
+    logged = {name for line in (run_dir / "metrics.jsonl").read_text().splitlines() for name in json.loads(line)}
+    assert [name for name in logged - {"step", "time"} if meaning_of(name) is None] == []
     assert "mlflow ui --backend-store-uri sqlite:///" in result.stdout
     assert "draw (composition)" in result.stdout and "step 2/2" in result.stdout
     assert {"first_ratio", "skipped_updates", "wide_interval"} <= set(summary["health"]["checked"])
