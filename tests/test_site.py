@@ -15,6 +15,7 @@ import typer
 from cluster.cli.app import app
 from rl.config import Config
 from rl.config.meanings import meanings
+from tests.sentences import sentences, words
 
 ROOT = Path(__file__).parent.parent
 needs_mkdocs = pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="needs the extra docs")
@@ -100,3 +101,24 @@ def test_it_builds_without_a_warning_and_asks_no_other_host(tmp_path: Path) -> N
         assert not loaded, (name, loaded)
     index = next(tmp_path.rglob("search_index.js*")).read_text("utf-8")
     assert all(words in index for words in ("own reward", "of memory", "resume"))
+
+
+MANUAL = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+LONGEST, MEAN = 40, 18
+
+
+@pytest.mark.parametrize("page", MANUAL, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_sentences_are_short(page: Path) -> None:
+    found = sentences(page.read_text("utf-8"))
+    assert [sentence for sentence in found if words(sentence) > LONGEST] == []
+    assert not found or sum(map(words, found)) / len(found) <= MEAN
+
+
+def test_what_counts_as_a_sentence() -> None:
+    page = "# Not this\n\nOne two. Three [four five](a-b.md#c) `six seven`\neight!\n\n* Item nine\n* ten. Eleven\n\n"
+    page += "    code here\n\n| a | b |\n"
+    page += "```\nmore code.\n```\nThe end, e.g. this one; it is 1.5x."
+    assert [words(each) for each in sentences(page)] == [2, 5, 2, 1, 1, 8]
