@@ -44,7 +44,9 @@ BUILT_IN: dict[str, str] = {
     "imagereward": "rewards.pictures.imagereward:ImageRewardReward",
     "ocr": "rewards.pictures.ocr:OcrReward",
 }
-REWARDS: Registry[Any] = Registry("reward", BUILT_IN, group=GROUP, error=RewardError, member=Takes())
+REWARDS: Registry[Any] = Registry(
+    "reward", BUILT_IN, group=GROUP, error=RewardError, member=Takes(gives="rewards.base:Reward")
+)
 
 Spec = str | Mapping[str, Any]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rl.errors import ConfigError
-from rl.registry import Registry
+from rl.registry import Registry, Takes, part
 from rl.seeds import shuffled
 from rl.types import MaskDraw
 
@@ -26,7 +26,7 @@ class Schedule:
     """uniform: ratios are independent and uniform over (0, 1], so that an average over them estimates the evidence lower
     bound, and each count of hidden tokens must be equally likely (LLaDA, arXiv 2502.09992, equation 6)."""
 
-    timesteps: Timesteps
+    timesteps: Timesteps = part(Takes(4))
     uniform: bool = False
 
 
@@ -91,7 +91,16 @@ def timesteps(schedule: str, mu: int, seed: int, *, total: int = 1000, start: in
         raise ConfigError(f"total={total}: must be 1 or more timesteps")
     if start is not None and not 1 <= start <= total:
         raise ConfigError(f"start={start}: must be a timestep from 1 to {total}")
-    return SCHEDULES[schedule].timesteps(mu, total, start, np.random.Generator(np.random.Philox(key=seed)))
+    found = SCHEDULES[schedule].timesteps(mu, total, start, np.random.Generator(np.random.Philox(key=seed)))
+    if (
+        not isinstance(found, list)
+        or len(found) != mu
+        or not all(isinstance(t, int | np.integer) and 1 <= t <= total for t in found)
+    ):
+        raise ConfigError(
+            f"schedule {schedule!r}: returned {found!r:.80}; must be a list of {mu} whole numbers, 1 to {total}"
+        )
+    return found
 
 
 def mask_ratios(schedule: str, mu: int, seed: int, *, total: int = 1000, start: int | None = None) -> list[float]:

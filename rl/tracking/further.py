@@ -15,7 +15,7 @@ TRACKERS: Registry[MakeTracker] = Registry(
     "tracker",
     {"tensorboard": "rl.tracking.tensorboard:TensorBoardTracker"},
     group="unigrpo.trackers",
-    member=Takes(2),
+    member=Takes(2, "rl.protocols:Tracker"),
 )
 
 
