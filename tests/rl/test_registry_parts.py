@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +16,10 @@ from policies.images.load import IMAGE_TOKENIZERS
 from policies.samplers import CACHES, REMASKING, TEXT_SCHEDULES
 from policies.samplers.remasking import Remasking
 from policies.samplers.schedules import TextSchedule, uniform_counts
-from rewards.registry import REWARDS
+from rewards.registry import REWARDS, check_reward
+from rewards.settings import RewardSettings, setting
 from rl.config import UniGRPOConfig
-from rl.errors import ConfigError, UniGRPOError
+from rl.errors import ConfigError, RewardError, UniGRPOError
 from rl.estimators import ESTIMATORS
 from rl.estimators.base import Estimator, require_views
 from rl.health import RULES
@@ -28,7 +31,8 @@ from rl.objectives.normalizers import NORMALIZERS, Normalizer
 from rl.objectives.objective import Objective
 from rl.registry import Registry
 from rl.tasks import GENERATORS
-from rl.tracking.further import TRACKERS
+from rl.tracking.further import TRACKERS, open_trackers
+from tests.outside.package import ROOT
 
 
 class OneWay(WeightWire):
@@ -50,6 +54,18 @@ class Whole(OneWay):
 
 class Mute:
     def __init__(self, *given): ...
+
+
+class Scoring:
+    @classmethod
+    def having(cls, **attributes):
+        return type(cls.__name__, (cls,), attributes)
+
+    def score(self, items): ...
+
+
+class Undecorated(RewardSettings):
+    word: str = setting("a word", "please")
 
 
 class Unasked(Mute):
@@ -112,6 +128,14 @@ BROKEN = [
     (CACHES, lambda: Mute, "Mute", "has no method fill(self, stop)"),
     (IMAGE_TOKENIZERS, lambda: Mute, "Mute", "has no method decode(self, codes)"),
     (REWARDS, lambda: Mute, "Mute", "has no method score(self, items)"),
+    (
+        REWARDS,
+        lambda: Scoring.having(Settings=Mute),
+        "Scoring",
+        "must be a subclass of rewards.settings.RewardSettings",
+    ),
+    (REWARDS, lambda: Scoring.having(Settings=Undecorated), "Scoring", "without @dataclass(frozen=True, kw_only=True)"),
+    (REWARDS, lambda: Scoring.having(largest="much"), "Scoring", "has largest='much'; must be a number, or None"),
     (REWARDS, lambda: Unasked, "Unasked", "has a method score that must take 2 arguments by place"),
 ]
 
@@ -129,6 +153,17 @@ def test_what_cannot_be_told_is_let_through(monkeypatch: pytest.MonkeyPatch) -> 
     """A class whose methods are another's, a method with more than it must take, and a function of torch's."""
     for registry, member in ((REWARDS, Proxy), (WIRES, wire(Whole)), (NORMALIZERS, Normalizer(torch.add))):
         lend(registry, "unusual", member, monkeypatch)
+
+
+def test_a_check_that_leaves_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Leaving(RewardSettings):
+        def check(self) -> None:
+            raise SystemExit(4)
+
+    lend(REWARDS, "leaves", Scoring.having(Settings=Leaving), monkeypatch)
+    with pytest.raises(RewardError, match="reward 'leaves': cannot be loaded: SystemExit: 4"):
+        check_reward("leaves")
 
 
 @pytest.mark.parametrize(
@@ -201,3 +236,27 @@ def test_a_task_that_fails_is_one_line(generate, said: str, monkeypatch: pytest.
         GENERATORS["odd"]("train")
     assert str(caught.value).startswith("data source odd: ") and said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_tracker_that_cannot_be_made_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(run_dir, keep_until):
+        raise OSError("no room\nat all")
+
+    lend(TRACKERS, "full", make, monkeypatch)
+    with pytest.raises(
+        ConfigError, match="tracking.also=full: cannot be opened: OSError: no room; fix it, or leave it out"
+    ):
+        open_trackers(["full"], tmp_path, -1)
+
+
+def test_the_contributors_page_names_every_registry() -> None:
+    code = [
+        path.read_text()
+        for folder in ("rl", "policies", "rewards", "cluster")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
+    groups = {
+        group for text in code for group in re.findall(r'\b(?:group=|GROUP = )"(unigrpo\.[a-z_]+)"(?!\)\[)', text)
+    }
+    shown = set(re.findall(r"\bunigrpo\.[a-z_]+\b", (ROOT / "CONTRIBUTING.md").read_text()))
+    assert len(groups) > 12 and groups == shown
