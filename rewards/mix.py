@@ -152,12 +152,16 @@ class RewardMix:
         if not isinstance(scores, list) or len(scores) != len(items):
             count = len(scores) if isinstance(scores, list) else "no list of"
             return [invalid(f"returned {count} scores for {len(items)} items")] * len(items)
-        return scores
+        return [score if _is_score(score) else invalid(f"returned {score!r:.80}, not a Score") for score in scores]
 
     def _load(self, name: str) -> Reward:
         if name not in self.rewards:
             self.rewards[name] = load_reward(self._specs.get(name, name))
         return self.rewards[name]
+
+
+def _is_score(found: object) -> bool:
+    return isinstance(found, Score) and isinstance(found.value, int | float)
 
 
 def combine(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
 from rewards.base import Reward
@@ -44,7 +45,27 @@ BUILT_IN: dict[str, str] = {
     "imagereward": "rewards.pictures.imagereward:ImageRewardReward",
     "ocr": "rewards.pictures.ocr:OcrReward",
 }
-REWARDS: Registry[Any] = Registry("reward", BUILT_IN, group=GROUP, error=RewardError, member=Takes())
+
+
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    """A function, or a class as above."""
+
+    def problem(self, found: object) -> str:
+        wrong = Takes(gives="rewards.base:Reward").problem(found)
+        settings, largest = getattr(found, "Settings", None), getattr(found, "largest", None)
+        if wrong or not inspect.isclass(found):
+            return wrong
+        if settings is not None and not (inspect.isclass(settings) and issubclass(settings, RewardSettings)):
+            return f"has Settings={settings!r:.60}; must be a subclass of rewards.settings.RewardSettings"
+        if settings is not None and "__dataclass_params__" not in vars(settings) and inspect.get_annotations(settings):
+            return f"has Settings={settings.__name__} without @dataclass(frozen=True, kw_only=True)"
+        if not isinstance(largest, int | float | None):
+            return f"has largest={largest!r:.60}; must be a number, or None"
+        return ""
+
+
+REWARDS: Registry[Any] = Registry("reward", BUILT_IN, group=GROUP, error=RewardError, member=_Scores())
 
 Spec = str | Mapping[str, Any]
 
@@ -172,5 +193,5 @@ def _named(name: str) -> Iterator[None]:
         yield
     except RewardError as error:
         raise RewardError(f"reward {name!r}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a package's own code
         raise RewardError(f"reward {name!r}: cannot be loaded: {one_line(error)}") from error

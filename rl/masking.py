@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rl.errors import ConfigError
-from rl.registry import Registry
+from rl.registry import Registry, Takes, part
 from rl.seeds import shuffled, uniforms
 from rl.types import MaskDraw
 
@@ -51,7 +51,7 @@ class Schedule:
     total    timesteps of the circle
     """
 
-    timesteps: Timesteps
+    timesteps: Timesteps = part(Takes(4))
     uniform: bool = False
     spread: str = NOBODY
     states: States | None = None
@@ -131,7 +131,16 @@ def timesteps(schedule: str, mu: int, seed: int, *, total: int = 1000, start: in
         raise ConfigError(f"total={total}: must be 1 or more timesteps")
     if start is not None and not 1 <= start <= total:
         raise ConfigError(f"start={start}: must be a timestep from 1 to {total}")
-    return SCHEDULES[schedule].timesteps(mu, total, start, np.random.Generator(np.random.Philox(key=seed)))
+    found = SCHEDULES[schedule].timesteps(mu, total, start, np.random.Generator(np.random.Philox(key=seed)))
+    if (
+        not isinstance(found, list)
+        or len(found) != mu
+        or not all(isinstance(t, int | np.integer) and 1 <= t <= total for t in found)
+    ):
+        raise ConfigError(
+            f"schedule {schedule!r}: returned {found!r:.80}; must be a list of {mu} whole numbers, 1 to {total}"
+        )
+    return found
 
 
 def mask_ratios(schedule: str, mu: int, seed: int, *, total: int = 1000, start: int | None = None) -> list[float]:

@@ -5,40 +5,99 @@ Each kind has one ``Registry``. The config's checks and their messages read it, 
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from rl.errors import ConfigError, UniGRPOError, first_line, one_line
 
 T = TypeVar("T")
+_PART = "part"  # in a field's metadata: the kind of what it holds
 _SHOWN = 120  # characters of an unknown name that a message quotes
 _ALL: list[Registry[Any]] = []  # of this process, in the order in which they were made
 
 
+class Kind(Protocol):
+    """What members are, where no class says it."""
+
+    def problem(self, found: object) -> str:
+        """Why ``found`` is none, to stand behind its name; empty where it is one."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Takes:
-    """Something to call with so many arguments by place. None: with any. Example: ``Takes(1).problem(math.floor)`` is ``""``."""
+    """Something to call with so many arguments by place. None: with any. Example: ``Takes(1).problem(math.floor)`` is ``""``.
+
+    gives  ``module:class`` that has the methods of what it returns. A class is looked at: it must have them. A function
+           returns whatever it returns
+    """
 
     arguments: int | None = None
+    gives: str = ""
 
     def problem(self, found: object) -> str:
         if not callable(found):
             return "cannot be called"
-        if self.arguments is None:
-            return ""
-        try:
-            inspect.signature(found).bind(*[None] * self.arguments)
-        except ValueError:  # some of C's functions do not say what they take
-            return ""
-        except TypeError:
-            noun = "argument" if self.arguments == 1 else "arguments"
-            return f"must take {self.arguments} {noun} by place; it takes {inspect.signature(found)}"
+        problem = "" if self.arguments is None else _refuses(found, self.arguments)
+        if not problem and self.gives and inspect.isclass(found):
+            problem = _lacks(found, resolve(self.gives))
+        return problem
+
+
+@dataclass(frozen=True, slots=True)
+class Extends:
+    """A subclass of ``module:class`` that is whole, and is made without arguments."""
+
+    base: str
+
+    def problem(self, found: object) -> str:
+        base = resolve(self.base)
+        if not (inspect.isclass(found) and issubclass(found, base)):
+            return f"is not a subclass of {base.__module__}.{base.__name__}"
+        return _lacks(found, base) or _refuses(found, 0)
+
+
+def part(kind: Kind, default: Any = dataclasses.MISSING) -> Any:
+    """A field of a member's class that is of a kind itself, or ``module:attribute`` of one. default None: there may be none."""
+    return dataclasses.field(default=default, metadata={_PART: kind})
+
+
+def _refuses(found: Any, arguments: int) -> str:
+    try:
+        inspect.signature(found).bind(*[None] * arguments)
+    except ValueError:  # some of C's functions do not say what they take
         return ""
+    except TypeError:
+        noun = "argument" if arguments == 1 else "arguments"
+        return f"must take {arguments} {noun} by place; it takes {inspect.signature(found)}"
+    return ""
+
+
+def _lacks(found: type, base: type) -> str:
+    """Which method of ``base`` a class lacks, or has with other arguments."""
+    if hasattr(found, "__getattr__"):  # its methods are another's
+        return ""
+    for name, method in inspect.getmembers(base, inspect.isfunction):
+        own = inspect.getattr_static(found, name, None)
+        if name.startswith("_"):
+            continue
+        if own is None or getattr(own, "__isabstractmethod__", False):
+            return f"has no method {name}({', '.join(inspect.signature(method).parameters)})"
+        if inspect.isfunction(own):
+            takes = inspect.signature(method).parameters.values()
+            by_place = [
+                each for each in takes if each.kind <= each.POSITIONAL_OR_KEYWORD and each.default is each.empty
+            ]
+            problem = _refuses(own, len(by_place))
+            if problem:
+                return f"has a method {name} that {problem}, with self"
+    return ""
 
 
 class Registry(Generic[T], Mapping[str, T]):
@@ -49,7 +108,7 @@ class Registry(Generic[T], Mapping[str, T]):
     group     entry-point group under which an installed package brings its own, e.g. ``unigrpo.estimators``
     error     what an unknown name raises, a ``UniGRPOError``
     member    what every member is: an instance of a class, or of ``module:attribute`` where that is heavy to import; or
-              something to call, ``Takes``; None: anything
+              of a ``Kind``; None: anything. Fields of a class that are made by ``part`` are looked at as well
 
     Example: ``Registry("rounding", {"floor": "math:floor"}, group="unigrpo.roundings")["floor"](2.5)``.
     """
@@ -61,7 +120,7 @@ class Registry(Generic[T], Mapping[str, T]):
         *,
         group: str,
         error: type[UniGRPOError] = ConfigError,
-        member: type | str | Takes | None = None,
+        member: type | str | Kind | None = None,
     ) -> None:
         self.kind, self.group, self._error, self._member = kind, group, error, member
         self._targets: dict[str, str | T] = dict(built_in)
@@ -108,7 +167,7 @@ class Registry(Generic[T], Mapping[str, T]):
 
     def _load(self, name: str) -> T:
         # no isinstance(..., EntryPoint): once the backport importlib_metadata is imported, the points are of its class
-        point = None if name in self._targets else self._entry_points()[name]
+        point = self._point(name)
         target: Any = self._targets.get(name)
         text = target if point is None else point.value
         try:
@@ -139,17 +198,39 @@ class Registry(Generic[T], Mapping[str, T]):
                     "that name; give its entry point another name"
                 )
 
+    def whole(self, name: str) -> T:
+        """The member, once what its parts name by ``module:attribute`` is imported and looked at as well: all that can be
+        wrong with it before it is used. Raises the registry's error."""
+        found = self[name]
+        for field, kind, value in _parts(found):
+            if isinstance(value, str):
+                try:
+                    target = resolve(value)
+                except (Exception, SystemExit) as error:
+                    raise self._unimported(name, f"{field}={value}", one_line(error), self._point(name)) from error
+                self._refuse(name, f"{field}={value}", kind.problem(target))
+        return found
+
     def _check(self, name: str, found: object, shown: str) -> None:
-        """Raises the registry's error where a member is of another kind."""
+        """Raises the registry's error where a member, or a part of it that is no text, is of another kind."""
         wanted = resolve(self._member)
-        if isinstance(wanted, Takes):
-            problem = wanted.problem(found)
-        elif wanted is None or isinstance(found, wanted):
-            problem = ""
-        else:
-            problem = f"is not an instance of {wanted.__module__}.{wanted.__name__}"
+        if inspect.isclass(wanted):
+            instance = isinstance(found, wanted)
+            self._refuse(
+                name, shown, "" if instance else f"is not an instance of {wanted.__module__}.{wanted.__name__}"
+            )
+        elif wanted is not None:
+            self._refuse(name, shown, wanted.problem(found))
+        for field, kind, value in _parts(found):
+            if not isinstance(value, str):
+                self._refuse(name, f"{shown}: {field}={_shown(value)}", kind.problem(value))
+
+    def _refuse(self, name: str, shown: str, problem: str) -> None:
         if problem:
             raise self._error(f"{self.kind} {name!r}: {shown} {problem}; CONTRIBUTING.md shows one")
+
+    def _point(self, name: str) -> EntryPoint | None:
+        return None if name in self._targets else self._entry_points()[name]
 
     def _entry_points(self) -> Mapping[str, EntryPoint]:
         if self._points is None:
@@ -163,6 +244,15 @@ def taken_names() -> list[str]:
     """A line for each entry point of an installed package that is not used, since its name is taken. Reads all packages'."""
     points = entry_points()
     return [line for registry in _ALL for line in registry.taken(points.select(group=registry.group))]
+
+
+def _parts(member: object) -> Iterator[tuple[str, Kind, Any]]:
+    """Name, kind and value of each field that ``part`` made and that is given."""
+    if dataclasses.is_dataclass(member) and not inspect.isclass(member):
+        for field in dataclasses.fields(member):
+            kind, value = field.metadata.get(_PART), getattr(member, field.name)
+            if kind is not None and not (value is None and field.default is None):
+                yield field.name, kind, value
 
 
 def _owner(point: EntryPoint) -> str:

@@ -78,8 +78,15 @@ def test_shipped_weights_are_small() -> None:
     assert 0 < sum(sizes.values()) <= MAX_WEIGHT_BYTES, sizes
 
 
-def imports_of(code: str, modules: Collection[str]) -> set[str]:
-    """The modules that some code imports, also inside functions and for types alone."""
+def imports_of(code: str, modules: Collection[str], name: str = "") -> set[str]:
+    """The modules that the code of module ``name`` imports, also inside functions and for types alone, with the packages that
+    Python imports on the way there."""
+    found = direct_imports(code, modules)
+    on_the_way = {".".join(each.split(".")[:depth]) for each in found for depth in range(1, each.count(".") + 1)}
+    return found | {package for package in on_the_way & set(modules) if not f"{name}.".startswith(f"{package}.")}
+
+
+def direct_imports(code: str, modules: Collection[str]) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
@@ -93,7 +100,7 @@ def imports_of(code: str, modules: Collection[str]) -> set[str]:
 
 def circles(code_of: Mapping[str, str]) -> list[list[str]]:
     """Groups of modules that import each other, directly or through others. code_of: module -> its code."""
-    reaches = {name: imports_of(code, code_of) - {name} for name, code in code_of.items()}
+    reaches = {name: imports_of(code, code_of, name) - {name} for name, code in code_of.items()}
     for middle in reaches:  # Warshall: everything that can be reached
         for name, found in reaches.items():
             if middle in found:
@@ -116,6 +123,17 @@ def test_a_circle_is_found_also_inside_a_function() -> None:
         "b": "def f():\n    import c",
         "c": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from a import x",
         "d": "import a",
+    }
+    assert circles(code_of) == [["a", "b", "c"]]
+
+
+def test_a_circle_through_a_packages_own_file_is_found() -> None:
+    code_of = {
+        "a": "import b.deep",
+        "b": "from c import thing",
+        "b.deep": "",
+        "c": "import a",
+        "b.other": "import b.deep",
     }
     assert circles(code_of) == [["a", "b", "c"]]
 

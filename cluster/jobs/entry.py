@@ -12,42 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cluster.actors.process import take_secrets
+from cluster.jobs.needs import COMMANDS, CONFIG_FILE, MODULES
 
-COMMANDS = ("train", "sft", "eval")
-CONFIG_FILE = "job.yaml"
 REFUSED = 2
 MOVED = "UNIGRPO_IN_RAYS_PYTHON"
 ANCESTORS = 6  # a shell or two lie between this process and Ray's
-
-# Import names of the packages in pyproject.toml.
-MODULES: Mapping[str, str] = {
-    "datasets": "datasets",
-    "deepspeed": "deepspeed",
-    "httpx2": "httpx2",
-    "huggingface-hub": "huggingface_hub",
-    "jinja2": "jinja2",
-    "math-verify": "math_verify",
-    "matplotlib": "matplotlib",
-    "mlflow": "mlflow",
-    "numpy": "numpy",
-    "omegaconf": "omegaconf",
-    "open-clip-torch": "open_clip",
-    "pillow": "PIL",
-    "psutil": "psutil",
-    "pyarrow": "pyarrow",
-    "pyyaml": "yaml",
-    "ray": "ray",
-    "rich": "rich",
-    "safetensors": "safetensors",
-    "scipy": "scipy",
-    "sympy": "sympy",
-    "tokenizers": "tokenizers",
-    "torch": "torch",
-    "torchvision": "torchvision",
-    "transformers": "transformers",
-    "typer": "typer",
-    "xxhash": "xxhash",
-}
 
 
 def main(command: str) -> None:

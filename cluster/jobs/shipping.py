@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster.actors.process import NEVER, SECRETS_FILE
-from cluster.jobs.entry import CONFIG_FILE, MODULES
+from cluster.jobs.needs import CONFIG_FILE, MODULES
 from cluster.jobs.paths import (
     Kind,
     Setting,

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from cluster import console
 from cluster.actors.process import LISTED
-from cluster.jobs.entry import COMMANDS
+from cluster.jobs.needs import COMMANDS
 from cluster.jobs.requirements import packages
 from cluster.jobs.server import KILLED, HeadLostError, Job, JobServer
 from cluster.jobs.shipping import Shipment, Shipping, collect, secrets_of, stage

@@ -27,7 +27,7 @@ from rl.prepare import advantages_of
 from rl.protocols import Tracker
 from rl.registry import taken_names
 from rl.tracking import report
-from rl.tracking.further import load_trackers
+from rl.tracking.further import load_trackers, open_trackers
 from rl.tracking.live_table import LiveTable
 from rl.tracking.metrics_file import read_metrics
 from rl.tracking.mlflow.page import About, parameters
@@ -80,7 +80,7 @@ def open_run(config: Config, about: About, screen: Console, steps: int) -> Track
     except OSError as error:
         raise ConfigError(_unwritable(config, reason(error))) from error
     trackers: list[Tracker] = [file, table]
-    trackers += [make(config.run_dir, keep_until) for make in load_trackers(config.tracking.also)]
+    trackers += open_trackers(config.tracking.also, config.run_dir, keep_until)
     if config.tracking.mlflow:
         trackers.append(
             MlflowTracker(

@@ -11,16 +11,20 @@ from typing import Any
 
 from cluster.run.disk import check_space
 from cluster.run.inputs import Loaded, fit, load, say, uncollected, with_examples
-from cluster.weights.base import check_wire
+from cluster.weights.base import WIRES, check_wire
 from cluster.workers.judge_server import check_judge, pointed_at
 from policies.files.folders import check_files, read_config
 from policies.files.parts import Part
+from policies.samplers import AUTO as FAMILYS
+from policies.samplers import CACHES, REMASKING, TEXT_SCHEDULES, UNMASKING
 from rewards.mix import RewardMix
 from rewards.registry import require_named, settings_of
 from rewards.sandbox.kernel import offers
 from rewards.shaping import Shaping
 from rl.config import Config, LoraConfig, PolicyConfig
+from rl.config.checks import REGISTRIES
 from rl.config.device import AUTO
+from rl.config.flat import flatten
 from rl.errors import ConfigError, DataError, PolicyError
 from rl.types import Prompt, Task
 
@@ -71,6 +75,7 @@ def check(
 
     from policies.files.checkpoints import check_policy
 
+    _check_choices(config)
     check_policy(folder, part)
     _check_lora(config.learner.lora, folder)
     _check_blocks(config, folder, tasks)
@@ -112,6 +117,24 @@ def _check_adapter(config: Config) -> None:
             raise PolicyError(
                 f"learner.lora.path={path}: no {name} in it; give a folder with an adapter as PEFT saves it"
             )
+
+
+def _check_choices(config: Config) -> None:
+    """That the chosen members of registries are whole. Some of their parts import torch."""
+    flat = dict(flatten(dataclasses.asdict(config)))
+    for key, registry in REGISTRIES.items():
+        registry.whole(flat[key])
+    for part in (config.rollout, config.evaluation):
+        for text in (part.text, part.understand, part.think_draw.think):
+            REMASKING.whole(text.remasking)
+            CACHES.whole(text.cache)
+            if text.schedule != FAMILYS:
+                TEXT_SCHEDULES.whole(text.schedule)
+        for image in (part.draw, part.think_draw.draw):
+            REMASKING.whole(image.remasking)
+            UNMASKING.whole(image.schedule)
+    if config.cluster.mode == "ray":
+        WIRES.whole(config.cluster.weight_sync)
 
 
 def _check_lora(settings: LoraConfig, folder: Path) -> None:

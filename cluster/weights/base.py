@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rl.config import Config
 from rl.errors import ConfigError
-from rl.registry import Registry, resolve
+from rl.registry import Extends, Registry, part, resolve
 from rl.types import WeightRef
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Wire:
     shares_device   each rollout worker must be on the device of a learner rank
     """
 
-    transport: type[WeightWire] | str
+    transport: type[WeightWire] | str = part(Extends("cluster.weights.base:WeightWire"))
     keeps_versions: bool
     shares_device: bool = False
 

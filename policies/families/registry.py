@@ -13,7 +13,7 @@ from policies.network.transformer import Transformer, TransformerConfig
 from policies.policy import MaskedDiffusionPolicy
 from policies.samplers.habits import LLADA, Habits
 from rl.errors import PolicyError
-from rl.registry import Registry
+from rl.registry import Registry, Takes, part
 from rl.types import Prompt
 
 
@@ -33,10 +33,10 @@ class Family:
     """
 
     model_type: str
-    sizes: Callable[[Mapping[str, Any]], TransformerConfig]
-    vocabulary: Callable[[Mapping[str, Any], int], Vocabulary]
-    tensors: Callable[[Transformer], Tensors]
-    layout: Callable[[MaskedDiffusionPolicy, Prompt], EncodedPrompt]
+    sizes: Callable[[Mapping[str, Any]], TransformerConfig] = part(Takes(1))
+    vocabulary: Callable[[Mapping[str, Any], int], Vocabulary] = part(Takes(2))
+    tensors: Callable[[Transformer], Tensors] = part(Takes(1))
+    layout: Callable[[MaskedDiffusionPolicy, Prompt], EncodedPrompt] = part(Takes(2))
     aliases: Mapping[str, str] = field(default_factory=dict)
     head: tuple[str, str] | None = None
     habits: Habits = LLADA

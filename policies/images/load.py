@@ -19,7 +19,7 @@ IMAGE_TOKENIZERS: Registry[Callable[..., ImageTokenizer]] = Registry(
     {"lfq": "policies.images.lfq:load_lfq", "MAGVITv2": "policies.images.magvit:load_magvit"},
     group="unigrpo.image_tokenizers",
     error=PolicyError,
-    member=Takes(3),
+    member=Takes(3, "policies.base:ImageTokenizer"),
 )
 
 

@@ -51,5 +51,5 @@ CACHES: Registry[Any] = Registry(
         "dual": "policies.samplers.states.cached:DualStates",
     },
     group="unigrpo.caches",
-    member=Takes(3),
+    member=Takes(3, "policies.samplers.states.base:States"),
 )

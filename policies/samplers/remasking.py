@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rl.registry import Takes, part
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -33,11 +35,11 @@ class Remasking:
     noised      confidence [M] -> what noise on the order of text is added to [M]
     """
 
-    confidence: Callable[[Tensor, Tensor, Tensor], Tensor]
-    of_row: Callable[[RowStatistics, Tensor], Tensor] | None = None
+    confidence: Callable[[Tensor, Tensor, Tensor], Tensor] = part(Takes(3))
+    of_row: Callable[[RowStatistics, Tensor], Tensor] | None = part(Takes(2), None)
     random: bool = False
     alone: bool = False
-    noised: Callable[[Tensor], Tensor] = lambda confidence: confidence
+    noised: Callable[[Tensor], Tensor] = part(Takes(1), lambda confidence: confidence)
 
 
 def _low_confidence(logits: Tensor, probability: Tensor, noise: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from policies.samplers import UNMASKING
+from rl.registry import Takes, part
 from rl.types import ImageSampling
 
 DREAM_EPS = 1e-3
@@ -23,8 +24,8 @@ class TextSchedule:
     shares  steps -> the chance that a step reveals a mask, for a remasking rule that decides on each mask alone
     """
 
-    counts: Callable[[int, int], list[int]]
-    shares: Callable[[int], list[float]]
+    counts: Callable[[int, int], list[int]] = part(Takes(2))
+    shares: Callable[[int], list[float]] = part(Takes(1))
 
 
 def uniform_counts(masks: int, steps: int) -> list[int]:

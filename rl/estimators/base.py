@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from rl.errors import ConfigError
-from rl.registry import resolve
+from rl.registry import Takes, part, resolve
 from rl.types import MaskDraw
 
 if TYPE_CHECKING:
@@ -69,6 +69,13 @@ class Views:
             raise ConfigError(f"{where}weights is not 0 at a token that is shown; only hidden tokens are scored")
 
 
+def require_views(found: object, estimator: str, length: int) -> None:
+    """Raises ConfigError where an estimator of a package gives no ``Views`` of ``length`` tokens."""
+    if not isinstance(found, Views):
+        raise ConfigError(f"estimator {estimator!r}: returned {found!r:.80}; must be rl.estimators.base.Views")
+    found.check(estimator, length)
+
+
 # (draw, step that revealed each response token [L], config) -> views
 MakeViews = Callable[[MaskDraw, np.ndarray, EstimatorConfig], Views]
 # (log-probs [K, b, L], 0 where not scored; weights [K, b, L]; advantages [b]; config) -> each token's value [b, L]
@@ -92,8 +99,8 @@ class Estimator:
     The config's checks read an estimator, so that its file imports no torch.
     """
 
-    views: MakeViews
-    combiner: Combine | str = weighted_sum
+    views: MakeViews = part(Takes(3))
+    combiner: Combine | str = part(Takes(4), weighted_sum)
     pairs: bool = False
     blocks: bool = False
     ratios: bool = False

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from rl.health.history import History
+from rl.registry import Takes, part
 
 WINDOW = 10  # steps that a measure looks back
 FEW = 3  # values without which it says nothing
@@ -36,7 +37,7 @@ class Rule:
     patience  so many readings in a row change the state, in either direction
     """
 
-    measure: Callable[[History], Reading | None]
+    measure: Callable[[History], Reading | None] = part(Takes(1))
     reads: tuple[str, ...]
     limit: float
     value: str

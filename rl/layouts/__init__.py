@@ -16,5 +16,5 @@ LAYOUTS: Registry[type[Layout]] = Registry(
     },
     group="unigrpo.layouts",
     error=ConfigError,
-    member=Takes(2),
+    member=Takes(2, "rl.layouts.base:Layout"),
 )

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rl.config import UniGRPOConfig
 from rl.estimators import ESTIMATORS
+from rl.estimators.base import require_views
 from rl.estimators.prompt import prompt_pattern
 from rl.types import Modality, Task, TrainBatch
 
@@ -159,7 +160,7 @@ def _lay_out(
     ]
     for row in views:
         for view, response in zip(row, responses, strict=True):
-            view.check(algorithm.estimator, len(response))
+            require_views(view, algorithm.estimator, len(response))
     passes = max(len(view.hidden) for row in views for view in row)
     shape = (len(views), passes, len(rollouts), length)
     hidden, term_weights = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=np.float32)

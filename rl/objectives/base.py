@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rl.config.learner import UniGRPOConfig
+from rl.errors import ConfigError
 from rl.objectives import OBJECTIVES
 from rl.types import LossOutput
 
@@ -49,6 +50,8 @@ def entropy_bonus(terms: Terms) -> Tensor:
 def loss_of(terms: Terms, config: UniGRPOConfig) -> LossOutput:
     """The configured objective, less the entropy bonus where that is asked for."""
     output = OBJECTIVES[config.objective].loss(terms, config)
+    if not isinstance(output, LossOutput):
+        raise ConfigError(f"objective {config.objective!r}: returned {output!r:.80}; must be rl.types.LossOutput")
     if terms.entropy is None:
         return output
     return replace(output, loss=output.loss - config.entropy_coef * entropy_bonus(terms))

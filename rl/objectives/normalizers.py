@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rl.registry import Registry
+from rl.registry import Registry, Takes, part
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +19,7 @@ class Normalizer:
     needs_length  it reads ``normalizer_length``
     """
 
-    divisor: Callable[[Tensor, Tensor | None, int | None], Tensor]
+    divisor: Callable[[Tensor, Tensor | None, int | None], Tensor] = part(Takes(3))
     by_tokens: bool = False
     needs_length: bool = False
 

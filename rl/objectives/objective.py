@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rl.registry import resolve
+from rl.registry import Takes, part, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class Objective:
     needs_reference  it needs a reference policy, so that ``kl_coef`` is above 0
     """
 
-    function: Callable[..., Any] | str
-    advantages: Callable[..., Any] | str | None = None
+    function: Callable[..., Any] | str = part(Takes(2))
+    advantages: Callable[..., Any] | str | None = part(Takes(1), None)
     uses_old: bool = False
     pairs: bool = False
     by_token: bool = False

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from rl.errors import ConfigError
+from rl.errors import ConfigError, UniGRPOError, one_line
 from rl.registry import Registry, Takes
 from rl.types import Prompt
 
@@ -31,11 +31,22 @@ class _Generators(Registry[Generator]):
 def _checked(name: str, generate: Generator, split: str, **args: Any) -> list[Prompt]:
     if split not in SPLITS:
         raise ConfigError(f"data source {name}: split={split!r}; allowed: {', '.join(SPLITS)}")
-    allowed = list(inspect.signature(generate).parameters)[1:]
+    parameters = inspect.signature(generate).parameters
+    allowed = list(parameters)[1:]
     for key in args:
-        if key not in allowed:
-            raise ConfigError(f"data source {name}: unknown argument {key!r}; allowed: {', '.join(allowed)}")
-    return generate(split, **args)
+        if key not in allowed and not any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+            raise ConfigError(f"data source {name}: unknown argument {key!r}; allowed: {', '.join(allowed) or 'none'}")
+    try:
+        rows = generate(split, **args)
+    except UniGRPOError:
+        raise
+    except (Exception, SystemExit) as error:  # a package's own code
+        raise ConfigError(f"data source {name}: with split={split!r}, args={args}: {one_line(error)}") from error
+    if not isinstance(rows, list) or not all(isinstance(row, Prompt) for row in rows):
+        raise ConfigError(
+            f"data source {name}: returned {' '.join(repr(rows)[:80].split())}; must be a list of rl.types.Prompt"
+        )
+    return rows
 
 
 GENERATORS: Registry[Generator] = _Generators(

@@ -23,7 +23,8 @@ from typer.testing import CliRunner, Result
 
 from cluster.actors.process import LISTED, SECRETS_FILE, take_secrets
 from cluster.cli.app import app
-from cluster.jobs.entry import MODULES, MOVED, rays_python, why_not
+from cluster.jobs.entry import MOVED, rays_python, why_not
+from cluster.jobs.needs import MODULES
 from cluster.jobs.server import HeadLostError, Job, _told, checked_address
 from cluster.jobs.shipping import Shipping, collect, secrets_of, stage
 from cluster.jobs.submit import Options, _Resumed, mlflow_link, prepare
