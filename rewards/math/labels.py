@@ -18,7 +18,7 @@ OR = (
     "أو|או|या|অথবা|หรือ|ou bien|soit"
 )
 AND = "and|und|et|y|e|и|en|och|og|ve|và|dan|και|ja|és|și|oraz|та"
-CHINESE = "和|或者|或|与|及|및|또는|と|または|や"
+CHINESE = "和|还是|還是|或者|或|与|及|및|또는|と|または|や"
 ENGLISH = re.compile(
     rf"(?<![A-Za-z])(?:(?P<strong>{_STRONG})|(?P<weak>{_WEAK}))(?![A-Za-z])[\"'*_\])}}]{{0,4}}\s{{0,3}}(?:\([^()\n]{{0,40}}\)\s?)?"
     rf"(?:,?\s?(?:to|of|for|in|here|then|thus|therefore|hence|now|as|we|that|from|on|at)\b[^.\n:=$]{{0,60}}?)?"

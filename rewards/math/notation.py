@@ -62,6 +62,7 @@ _REWRITES = tuple(
         ),
         (r"\\ast(?![A-Za-z])", "*"),
         (r"(?<=[0-9.}])(?: |\\ )*\\Omega(?![A-Za-z])", r"\\text{ ohm}"),
+        (r"(?<=[0-9.} ])\\(?:text|mathrm) ?\{ ?([kMGm])? ?\\Omega ?\}", r"\\text{ \1ohm}"),
         (
             r"(?<=[0-9.}]) ?\^ ?(?:\{ ?\\circ ?\}|\\circ) ?(?:\\(?:text|mathrm|textrm) ?\{ ?)?([CFK])(?: ?\})?$",
             r"\\text{ degree \1}",

@@ -71,10 +71,12 @@ _BUT = re.compile(
     re.IGNORECASE,
 )
 _SO = re.compile(r",\s+(?:so|hence|thus)\s+(?=[-$\\(]{0,2}[0-9])", re.IGNORECASE)
-_MONTH = "(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?)"
-_DATE = re.compile(
-    rf"(?:{_MONTH}\.? [0-9]{{1,2}}(?:st|nd|rd|th)?|[0-9]{{1,2}}(?:st|nd|rd|th)? (?:of )?{_MONTH})(?:,? [0-9]{{4}})?(?![0-9A-Za-z])"
+_MONTH = (
+    "(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
+    "|Nov(?:ember)?|Dec(?:ember)?)"
 )
+_DAY = "[0-9]{1,2}(?:st|nd|rd|th)?"
+_DATE = re.compile(rf"(?:{_MONTH}\.? {_DAY}|{_DAY} (?:of )?{_MONTH})(?:,? [0-9]{{4}})?(?![0-9A-Za-z])")
 _CASE = re.compile(
     r"\s+(?:for|if|when|in case)\s[^.\n]{1,40}?(?:[,;]|\s(?:and|or|but))\s+(?:(?:and|or|but|it is|otherwise)\s+)*",
     re.IGNORECASE,
