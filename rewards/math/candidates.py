@@ -46,7 +46,8 @@ _DELIMITERS = re.compile(
     r"\$+|\\[()\[\],;:! ]|\\(?:quad|qquad|text|mathrm|left|right)(?![A-Za-z])|[{}*_\s~]+|\.(?=\s*$)"
 )
 _NAME = re.compile(
-    r"(?:^|(?<=[,; ]))((?:[A-Za-z]|[A-Za-z]_?[0-9A-Za-z])(?:\([a-z]\))?|\([A-Za-z](?:,[A-Za-z])+\)) ?= ?\(?$"
+    r"(?:^|(?<=[,; ]))(?:(?:then|finally)\s+)?"
+    r"((?:[A-Za-z]|[A-Za-z]_?[0-9A-Za-z])(?:\([a-z]\))?|\([A-Za-z](?:,[A-Za-z])+\)) ?= ?\(?$"
 )
 _NAMED_BEFORE = re.compile(  # So Alice is the answer
     r"(?:^|[.!?:,\n]\s*|(?<![A-Za-z])(?:so|thus|hence|therefore|that)\s+)"
@@ -72,9 +73,11 @@ _NEGATED = re.compile(
     rf"|{_VALUE}(?=\s?(?:ではな|じゃな|[이가] 아니|değil|नहीं))|"
     rf"\([^()\n]{{0,12}}(?<![A-Za-z])not {_VALUE}[^()\n]{{0,20}}\)|(?<![A-Za-z])(?:not|cannot be|can not be"
     rf"|rather than|instead of|never|no longer|nor|≠|\w{{2,6}}n't|(?:rul(?:e[ds]?|ing) out|exclud|reject|discard|eliminat|"
-    rf"dismiss)(?:e[ds]?|s|ed|ing)?|except(?: for)?|other than|apart from)\s+(?:equal to |be |the |=\s*|[a-z]\s*=\s*)?{_VALUE}"
+    rf"dismiss)(?:e[ds]?|s|ed|ing)?"
+    r"|(?<!solution )(?<!solutions )(?:except(?: for)?|other than|apart from)|(?:differs?|different) from|unlike|unequal to)"
+    rf"\s+(?:equal to |be |the |=\s*|[a-z]\s*=\s*)?{_VALUE}"
     rf"|(?<![0-9A-Za-z.,]){_VALUE}(?:\s[a-z]{{1,12}})?"
-    r"(?=\s+(?:is|was|are)(?:\s+(?:also |clearly |simply |just |far |much |way )?(?:not|never|wrong"
+    r"(?=\s+(?:is|was|are)(?:\s+(?:also |clearly |simply |just |far |much |way )?(?:not|never|(?:the |an? )?(?:wrong|incorrect)"
     r"|incorrect|impossible|invalid|extraneous|false|ruled out|excluded|rejected|unreasonable|absurd|(?:just |only "
     r"|merely )?a (?:wild |rough )?guess|out of the question"
     r"|too (?:large|small|big|little|high|low|many|few|long|short|much))|n't)(?![A-Za-z])"

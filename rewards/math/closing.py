@@ -10,7 +10,8 @@ from rewards.math.prose import FORMULA, Read, read_statement, read_value
 PROSE = 2_000  # characters at the end that are read as sentences
 YES = re.compile(r"\W*(yes|no|true|false)(?![A-Za-z])(?!\s+(?:solution|real|or|and)\b)", re.IGNORECASE)
 _IS = re.compile(
-    r"(?<![A-Za-z])(?:is|are|was|were|equals?|be|becomes?|gives?|get|gets|got|have|has|makes?|leaves?|yields?|needs?|costs?|pays?|takes?|it's)"
+    r"(?<![A-Za-z])(?:is|are|was|were|equals?|be|becomes?|gives?|get|gets|got|have|has|makes?|leaves?|yields?|needs?|costs?|pays?|takes?|it's"
+    r"|arrives?|ends?|finish(?:es)?|begins?|starts?|falls? on|lands? on)"
     r"(?![A-Za-z])\s*(?:(?:exactly|only|about|a total of|in total|thus|therefore|equal to|that|located|found|at|in|:)\s+|:\s*)*",
     re.IGNORECASE,
 )
@@ -24,12 +25,34 @@ _RESULT_NUMBER = re.compile(
     re.IGNORECASE,
 )
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
-_SENTENCE_END = re.compile(r"[.!?:]+(?=\s|$|[\"'*)])|\n+")
+_SENTENCE_END = re.compile(r"[.!?:]+(?<![0-9] :)(?=\s|$|[\"'*)])|\n+")
 _VALUE_LIKE = re.compile(r"[0-9$]|\\[(\[]|√|π|∞")
 _BECAUSE = re.compile(r"(?<![A-Za-z])(?:because|since|as)(?![A-Za-z])", re.IGNORECASE)
 _UNSURE = re.compile(
-    r"(?:\bthan(?: or equal to)?|\babove|\bbelow|\bbetween|\bexceeds?|\bexceeding|\bbeyond)\s*[$\\(]{0,2}\s*$",
+    r"(?:\bthan(?: or equal to)?|\babove|\bbelow|\bbetween|\bexceeds?|\bexceeding|\bbeyond|\bover|\bat (?:least|most)|\bup to"
+    r"|\b(?:almost|nearly|mindestens|höchstens|fast|au (?:moins|plus)|(?:al|por lo|a lo) (?:menos|más)|almeno"
+    r"|al massimo|pelo menos"
+    r"|no máximo|не (?:менее|более)|минимум|максимум)|至少|至多|最多|少なくとも|最大で|최소|최대"
+    r"|\bhalf(?: of)?|\bt(?:wi|hri)ce|\b(?:double|triple|base|modulo|mod)|\b(?:square|cube|root|third|quarter|multiple"
+    r"|power)s? of)"
+    r"\s*[$\\(]{0,2}\s*$",
     re.IGNORECASE,
+)
+_WORKED_ON = re.compile(r"\s*(?:squared|cubed|factorial|doubled|halved|tripled)(?![A-Za-z])", re.IGNORECASE)
+# What follows only says when or why: ``The maximum is 10, attained at x = 3.``
+_CLAUSE = re.compile(
+    r",?\s(?:attained|achieved|reached|realized|occurring|when|where|whenever|because|since|as)(?![A-Za-z])"
+    r"(?!.*(?<![A-Za-z])(?:so|then|thus|hence|therefore|giving|gives|leaving|makes?)(?![A-Za-z]))",
+    re.IGNORECASE | re.DOTALL,
+)
+_SUCH = re.compile(
+    r"\bthere (?:are|is|were) ([0-9]{1,9}) such [^.:!?\n]{1,60}:\s", re.IGNORECASE
+)  # and then they are listed
+_IF = re.compile(
+    r"(?<![A-Za-z])(?:if|when) [^,;.\n]{2,60},\s+(?:it is |the answer is |then )?(?=[-$\\(0-9])", re.IGNORECASE
+)
+_SPELT = re.compile(
+    r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|[a-z]{3,5}teen|[a-z]{3,5}ty)\b", re.IGNORECASE
 )
 _OPERATOR = re.compile(r"\s*(?:[-+*/×÷·−^]|\\(?:times|cdot|div))\s*")
 _NAME = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?:_?[0-9])?\s?=\s?$")
@@ -45,6 +68,7 @@ CHOSEN = re.compile(
     r"(?:options?|choices?|choose|select|pick|letter|answers?)\W{0,4}\(?([A-J])\)?(?![A-Za-z])|\(([A-J])\)"
     r"|\*\*\(?([A-J])\)?\.?\*\*|(?:so|hence|therefore|thus|is|it's|é|è|es|est|ist|jest|är|er|:)\s+(?:la |die "
     r"|der )?([A-J])(?=\W*$)"
+    r"|(?:with|be|choose|pick|are|correct:)\s+([A-J])(?=\W*$|\s+and\s+[A-J])|(?<=[A-J]) and ([A-J])(?=\W*$)"
     r"|(?:option|choice|answer|letter)\s+\(?([a-e])\)?(?=\W*$)"
 )
 _CHECKED = re.compile(
@@ -59,6 +83,9 @@ def closing(text: str, sources: frozenset[str], wanted: str) -> str | None:
     """The last sentence that has a value."""
     original = text[-PROSE:]
     tail = without_negations(original)
+    if not wanted and "last_number" in sources and (such := list(_SUCH.finditer(tail))):
+        return such[-1].group(1)
+    spelt = not re.search("[0-9$]", tail)
     masked = FORMULA.sub(lambda match: "$" + "x" * (len(match.group()) - 2) + "$", tail)
     ends = [0, *(match.end() for match in _SENTENCE_END.finditer(masked)), len(tail)]
     for begin, end in list(zip(ends, ends[1:], strict=False))[:-40:-1]:
@@ -80,7 +107,8 @@ def closing(text: str, sources: frozenset[str], wanted: str) -> str | None:
         if wanted in ("word", "yes"):
             found = _word_of(sentence, wanted)
         else:
-            found = _value_of(sentence, masked[begin:end], sources) if _VALUE_LIKE.search(sentence) else None
+            likely = _VALUE_LIKE.search(sentence) or (spelt and _SPELT.search(sentence))
+            found = _value_of(sentence, masked[begin:end], sources) if likely else None
         if found and begin and _OR_ELSE.match(sentence):
             before = closing(text[: len(text) - len(original) + begin], sources, wanted)
             return f"{before}, {found}" if before else found
@@ -101,12 +129,36 @@ def _word_of(sentence: str, wanted: str) -> str | None:
     verbs = list(_IS.finditer(sentence))
     if not verbs:
         return None
-    words = re.sub(r"^(?:an?|the)\s+", "", sentence[verbs[-1].end() :].strip(" .!\n*\"'"), flags=re.IGNORECASE)
+    words = re.split(r",|\s(?:because|since|as|which)\s", sentence[verbs[-1].end() :], maxsplit=1)[0]
+    words = re.sub(r"^(?:an?|the)\s+", "", words.strip(" .!\n*\"'"), flags=re.IGNORECASE)
     return words if 0 < len(words.split()) <= 4 else None
+
+
+def _before_clause(sentence: str, masked: str) -> Read | None:
+    """The value of a main clause, where only a reason or a condition follows."""
+    for clause in _CLAUSE.finditer(masked):
+        for verb in reversed(list(_IS.finditer(masked, 0, clause.start()))):
+            value = read_statement(sentence[: clause.start()], verb.end())
+            if value is not None and not sentence[value.end : clause.start()].strip(" *,_$"):
+                return value
+    return None
+
+
+def _of_conditions(sentence: str) -> str | None:
+    """``If the ends count, 9; if not, 8.`` is neither."""
+    read = [read_value(sentence, condition.end()) for condition in _IF.finditer(sentence)]
+    values = list(dict.fromkeys(value.text for value in read if value is not None))
+    return ", ".join(values) if len(values) > 1 else None
 
 
 def _value_of(sentence: str, masked: str, sources: frozenset[str]) -> str | None:
     options: list[Read] = []
+    if "last_number" in sources and (several := _of_conditions(sentence)) is not None:
+        return several
+    if (reason := _BECAUSE.search(masked)) and re.search("[0-9]", masked[: reason.start()]) and _CLAUSE.search(masked):
+        return _value_of(sentence[: reason.start()], masked[: reason.start()], sources)
+    if "formula" in sources and (main := _before_clause(sentence, masked)) is not None:
+        return main.text
     if "formula" in sources:
         for match in _IS.finditer(masked):
             value = read_value(sentence, match.end())
@@ -150,6 +202,8 @@ def _last_number(sentence: str, numbers: list[re.Match[str]]) -> str | None:
         ):
             return None if _UNSURE.search(sentence, 0, number.start()) else value.text
     if _UNSURE.search(sentence, max(0, last.start() - 24), last.start()) or _VARIABLE.match(sentence, last.end()):
+        return None
+    if _WORKED_ON.match(sentence, last.end()):
         return None
     first = len(numbers) - 1
     while first and _OPERATOR.fullmatch(sentence, numbers[first - 1].end(), numbers[first].start()):

@@ -10,7 +10,16 @@ import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from rewards.math.composite import JOINT, MAX_ITEMS, Collection, as_interval, assigned_tuple, parse_collection, split
+from rewards.math.composite import (
+    JOINT,
+    MAX_ITEMS,
+    Collection,
+    as_interval,
+    assigned_tuple,
+    parse_collection,
+    split,
+    unit_vectors,
+)
 from rewards.math.echo import is_echo
 from rewards.math.notation import canonical, squeezed
 from rewards.math.quantities import (
@@ -23,7 +32,7 @@ from rewards.math.quantities import (
     same_number,
     strip_marks,
 )
-from rewards.math.typed import are_choices, is_words, same_choice, same_clock, same_ratio, same_words
+from rewards.math.typed import are_choices, is_words, same_choice, same_clock, same_date, same_ratio, same_words
 
 __all__ = ["compare", "is_literal", "parse_number"]
 
@@ -40,6 +49,9 @@ _TURNED = re.compile(r"^([^=A-Za-z]{1,60}) ?= ?([A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?
 _MODULUS = re.compile(
     r"^(?:[A-Za-z] ?\\equiv ?)|(?: |\\ )*(?:\\pmod ?(?:\{[^{}]{1,20}\}|[0-9])|\((?:\\mod|\\bmod|mod) ?[^()]{1,20}\))$"
 )
+_WITH_POINT = re.compile(r"[-+]?[0-9]{1,30}\.[0-9]{1,30}$")
+_WITH_COMMA = re.compile(r"^([-+]?[0-9]{1,30}),([0-9]{1,2}|[0-9]{4,30})(?![0-9.,])(?!.*,)")
+_GROUPS_ABROAD = re.compile(r"-?(?:[0-9]{1,3}(?:\.[0-9]{3}){2,10}|[0-9]{1,2}(?:,[0-9]{2}){1,8},[0-9]{3})")
 _SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}.*[^A-Za-z\s]|(?:[A-Za-z]{2,}\s+){3}")  # not a name before an =
 _TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|sec|csc|cot)(?![A-Za-z])")
 _DEGREES = re.compile(r"([0-9.]+|\{[0-9.]+\})\\text\{ ?degree\}")
@@ -87,9 +99,10 @@ def compare_single(answer: str, reference: str, rules: Rules = EXACT) -> bool | 
     verdict = same_clock(answer, reference)
     if verdict is not None:
         return verdict
-    verdict = same_ratio(answer, reference)
-    if verdict is not None:
-        return verdict
+    for same in (same_ratio, same_date):
+        verdict = same(answer, reference)
+        if verdict is not None:
+            return verdict
     if rules.worked_out and is_echo(answer, reference):
         return False
     left, right = parse_number(answer), parse_number(reference)
@@ -155,8 +168,20 @@ def _nearly(left: Number, right: Number) -> bool:
     )
 
 
+def _grouped_abroad(answer: str, reference: str) -> str:
+    """Beside one decimal, ``3,5`` is 3.5; beside one whole number, ``1.234.567`` and ``12,34,567`` have grouped digits."""
+    if _WITH_POINT.match(strip_marks(reference)[0]):
+        return _WITH_COMMA.sub(r"\1.\2", answer)
+    if re.fullmatch(r"-?[0-9]{6,40}", reference) and _GROUPS_ABROAD.fullmatch(answer):
+        return re.sub("[.,]", "", answer)
+    return answer
+
+
 def _align(answer: str, reference: str) -> tuple[str, str]:
     """``x = 5`` beside ``5`` is 5; ``3 + 4 = 7`` beside ``7`` is 7; two different variables stay different."""
+    answer = _grouped_abroad(answer, reference)
+    if reference[:1] == "(" or "matrix" in reference:
+        answer = unit_vectors(answer) or answer
     if "mod" in answer and "mod" not in reference:
         answer = _MODULUS.sub("", answer)  # 3 (mod 7) beside 3
     answer, reference = _TURNED.sub(r"\2=\1", answer), _TURNED.sub(r"\2=\1", reference)
@@ -182,7 +207,9 @@ def _align(answer: str, reference: str) -> tuple[str, str]:
         and parse_number(reference) is not None
         and not _SENTENCE.search(before)
     ):
-        return canonical(last), reference
+        first = canonical(before.split("=", 1)[0])
+        turned = is_literal(first) and not is_literal(canonical(last)) and parse_number(canonical(last)) is not None
+        return (first if turned else canonical(last)), reference  # 56 = 7*8
     return answer, reference
 
 

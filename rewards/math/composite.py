@@ -29,6 +29,11 @@ _MULTIPLE = re.compile(
     rf"(?:\\cdot|\*)? ?({_NAME}) ?{_SIGN} ?(.{{1,60}})$"
 )
 _BOTH = re.compile(r"\s*(?:\\text\s*\{\s*and\s*\}|(?<![A-Za-z\\])and(?![A-Za-z])|\\(?:land|wedge)(?![A-Za-z]))\s*")
+_ROW_END = re.compile(r"\\\\(?: ?\[-?[0-9.]{1,5} ?(?:pt|em|ex|mm|cm)\])?")
+_UNIT_VECTOR = re.compile(
+    r"([-+]?)((?:[0-9.]{1,12}|\\(?:frac|sqrt)\{[^{}]{1,20}\}(?:\{[^{}]{1,20}\})?|\([^()]{1,20}\))?) ?(?:\\cdot ?)?"
+    r"(?:\\(?:hat|vec|bar)\{? ?)?\\?([ijk])(?:math)?\}?(?![A-Za-z])"
+)
 _FLIP = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", r"\ne": r"\ne"}
 _ASSIGNED = re.compile(r"^([A-Za-z]) ?= ?([^=]+)$")
 _REALS = re.compile(
@@ -214,8 +219,24 @@ def _matrix(body: str) -> Collection | None:
     body = re.sub(r"\\hline", "", body).strip().removesuffix(r"\\")
     if r"\begin" in body:
         return None
-    rows = [[canonical(cell) for cell in row.split("&")] for row in body.split(r"\\")]
+    rows = [[canonical(cell) for cell in row.split("&")] for row in _ROW_END.split(body)]
     width = len(rows[0])
     if any(len(row) != width for row in rows) or len(rows) * width > MAX_ITEMS:
         return None
     return Collection(f"matrix {len(rows)}x{width}", tuple(cell for row in rows for cell in row))
+
+
+def unit_vectors(text: str) -> str | None:
+    r"""``3i - 2j + k`` (canonical, also with hats) as ``(3,-2,1)``; None for anything else, and for a single term."""
+    text = text.replace(r"\imath", "i").replace(r"\jmath", "j").replace(" ", "")
+    found: dict[str, str] = {}
+    position = 0
+    while position < len(text):
+        term = _UNIT_VECTOR.match(text, position)
+        if term is None or term.group(3) in found or (position and not term.group(1)):
+            return None
+        found[term.group(3)] = term.group(1).replace("+", "") + (term.group(2) or "1")
+        position = term.end()
+    if len(found) < 2 or "j" not in found:
+        return None
+    return "(" + ",".join(found.get(name, "0") for name in ("ijk" if "k" in found else "ij")) + ")"

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 from rewards.math.candidates import Candidate, boxes, hashes, phrases, tags, without_negations
 from rewards.math.closing import ATTEMPT, CHOSEN, PROSE, YES, closing
-from rewards.math.labels import CORRECTION, GAVE_UP
+from rewards.math.labels import CORRECTION, CUT_OFF, GAVE_UP, REFERRED
 from rewards.math.notation import MAX_ANSWER, canonical, plain_words, strip_delimiters
 from rewards.math.prose import FORMULA, formula_text, read_statement, read_value
 from rewards.math.quantities import parse_number
@@ -80,12 +80,14 @@ _NEXT_QUESTION = re.compile(
 )
 _TEXT = re.compile(r"\\(?:text\w*|mbox|mathrm)\s*\{([^{}]*)\}")
 _OTHER_SCRIPT = re.compile(r"(?![µΩ])[\u0400-\u1fff\u2e80-\uffdc]{2,}|[\u3400-\u9fff](?=.)")
-_ARTICLE = re.compile(r"A [a-z]")
+_ARTICLE = re.compile(r"A (?!and |or )[a-z]")
 _QUANTITY = re.compile(  # 5\text{ J} is no sentence
     r"(?:(?!\\text)[^\n])*\\text\w*\s*\{(?![^{}]*(?<![A-Za-z])(?:is|are|was|or|and|answer)(?![A-Za-z]))[^{}]{1,30}\}(?:\^\{?[0-9]\}?)?\s*"
 )
 _DATA = re.compile(r"""\{\s*["'][A-Za-z_ ]{1,20}["']\s*:\s*["']?([^"'{}]{1,200}?)["']?\s*\}""")  # {"value": 5}
 _PICTOGRAPHS = re.compile(r"[\s\u2600-\u27bf\U0001f300-\U0001faff]+$")
+_CALCULATED = re.compile(r"[^=\n]{1,60}[0-9)} ] (?:is|makes|gives) [-$\\(]{0,2}[0-9]")  # 7 times 8 is 56
+_TAG_QUESTION = re.compile(r",?\s(?:isn't it|right|correct|no|doesn't it|don't you think)\?\s*$", re.IGNORECASE)
 _EXPLAINED = re.compile(
     r"\n\s*[*_#]*(?:here(?:'s| is) (?:why|how)|why|because|details|derivation|workings?|steps|explanation"
     r"|confidence|certainty|score|source|references?|reasoning|justification|notes?|proof|check|verification)s?[*_\s]*:",
@@ -94,7 +96,7 @@ _EXPLAINED = re.compile(
 _PLAIN_VALUE = re.compile(
     r"[*$\s]*(?:[A-Za-z](?:_?[0-9])?\s?=\s?)?(?:[-+]?\\?\$?[0-9][0-9.,/]*\s?\\?%?|\(?[A-J]\)?)[*$\s.]*"
 )
-_BULLET = re.compile(r"^\s*(?:[>•‣▪●◦]|#{1,6}(?=\s))\s*")
+_BULLET = re.compile(r"^\s*(?:[>•‣▪●◦\u2600-\u27bf\U0001f300-\U0001faff]+|#{1,6}(?=\s))\s*")
 _ASIDE = re.compile(
     r"[\s,.!*_]*(?:(?:now|then|today|final answer|in total|in all|altogether|left|remaining|again|too|as well|exactly|overall)"
     r"(?![A-Za-z])[\s,.!*_]*)*"
@@ -172,7 +174,14 @@ def _decide(text: str, sources: frozenset[str], wanted: str) -> str | None:
         said = said and not _QUANTITY.fullmatch(last.text) and parse_number(canonical(last.text)) is None
         return _within(_TEXT.sub(r" \1 ", last.text).strip(), wanted) if said and len(words) < 300 else last.text
     if strong:
-        return strong[-1].text
+        return (
+            None
+            if re.fullmatch(r"\s*(?:[-+*/×÷·−]|\\(?:times|cdot|div))\s*", text[strong[-1].end :])
+            else strong[-1].text
+        )
+    if CUT_OFF.search(text, max(0, len(text) - 60)):
+        return None
+    text = _TAG_QUESTION.sub(".", REFERRED.sub(lambda match: " " * len(match.group()), text))
     bare = (_lines(text[:MAX_ANSWER]) or _bare(text, wanted)) if "bare" in sources else None
     if bare is not None:
         return bare
@@ -222,6 +231,10 @@ def _stated_at(text: str, at: int, stated_before: bool) -> str | None:
 def _lines(text: str) -> str | None:
     """Values on lines of their own are a list."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) > 2 and lines[0].endswith(":") and not re.search("[0-9]", lines[0]):
+        lines = lines[1:]  # Roots:
+    if all(line.startswith(("- ", "* ")) for line in lines):
+        lines = [line[2:] for line in lines]
     return ", ".join(lines) if 1 < len(lines) < 9 and all(_PLAIN_VALUE.fullmatch(line) for line in lines) else None
 
 
@@ -253,7 +266,7 @@ def _bare(text: str, wanted: str) -> str | None:
     if wanted == "choice" and _ARTICLE.match(text) and len(CHOSEN.findall(text)) == 1:
         return None  # A alternativa correta é D
     if wanted == "choice" and not re.match(
-        r"\W*(?:text\w*\W*|option |choice )?(?!I\s)[A-Z](?![a-z])", text, re.IGNORECASE
+        r"\W*(?:text\w*\W*|option |choice )?(?!I[\s'])[A-Z](?![a-z])", text, re.IGNORECASE
     ):
         return None
     if _TWO_SENTENCES.search(text):
@@ -270,8 +283,10 @@ def _bare(text: str, wanted: str) -> str | None:
         return value.text if value is not None else None
     if len(_WORD.findall(_NO_WORDS.sub("", text))) > 2 or (_SAID.match(text) and re.search("[0-9]", text)):
         return None
+    if _CALCULATED.match(text):
+        return None
     value = read_value(text, 0) if re.search(r"[0-9]", text) and not text.lstrip().startswith("\\") else None
-    if value is not None and _ASIDE.fullmatch(text, value.end) and text[value.end :] != "!":
+    if value is not None and _ASIDE.fullmatch(text, value.end) and not re.match(r"!$|,\s*\.\.", text[value.end :]):
         return text[: value.end]
     prose = "$" in text.replace("\\$", "") and re.search(r"[A-Za-z]", FORMULA.sub("", text))
     return None if prose or (_OTHER_SCRIPT.search(text) and re.search("[0-9]", text)) else text

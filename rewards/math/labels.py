@@ -18,7 +18,7 @@ OR = (
     "أو|או|या|অথবা|หรือ|ou bien|soit"
 )
 AND = "and|und|et|y|e|и|en|och|og|ve|và|dan|και|ja|és|și|oraz|та"
-CHINESE = "和|或者|或|与|及|및|또는|と|または|や"
+CHINESE = "和|还是|還是|或者|或|与|及|및|또는|と|または|や"
 ENGLISH = re.compile(
     rf"(?<![A-Za-z])(?:(?P<strong>{_STRONG})|(?P<weak>{_WEAK}))(?![A-Za-z])[\"'*_\])}}]{{0,4}}\s{{0,3}}(?:\([^()\n]{{0,40}}\)\s?)?"
     rf"(?:,?\s?(?:to|of|for|in|here|then|thus|therefore|hence|now|as|we|that|from|on|at)\b[^.\n:=$]{{0,60}}?)?"
@@ -97,8 +97,26 @@ GAVE_UP = re.compile(
     r"|on your own|as an exercise|(?:could(?: not|n't)|did(?: not|n't)|unable to) (?:finish|complete|get any further)"
     r"|ran out of (?:time|space|tokens)|there is no (?:correct |valid )?answer|(?:need|require)s? more (?:information"
     r"|data|context|details)"
-    r"|please (?:provide|clarify|give me|share)|leave [^.\n]{1,40} to (?:you|the reader))\b"
+    r"|please (?:provide|clarify|give me|share)|leave [^.\n]{1,40} to (?:you|the reader)|(?:but|have|with|give|found) no answer"
+    r"|(?:can(?:no|')t|can not|unable to) (?:see|view|read|access|open|answer)|is (?:ambiguous|ill-posed|unclear|unanswerable)"
+    r"|as an ai)\b"
     r"|\banswer(?: is| =|:)[\s$\\({*:]*\Z"  # cut off
-    r"|不确定|不知道|je ne sais pas|ich weiß (?:es )?nicht|no lo sé|não sei|non lo so|не знаю|わかりません|모르겠",
+    r"|no puedo (?:resolver|determinar|responder|ver)|kann (?:ich )?(?:[^.\n]{1,40} )?nicht (?:lösen|bestimmen|beantworten|sehen)"
+    r"|je ne peux pas|não (?:consigo|posso)|non (?:posso|riesco)|не (?:могу|получается)|无法(?:确定|回答|解答|得出)|できません"
+    r"|알 수 없|不确定|不知道|je ne sais pas|ich weiß (?:es )?nicht|no lo sé|não sei|non lo so|не знаю|わかりません|모르겠",
+    re.IGNORECASE,
+)
+# A text that stops in the middle of its last sentence: behind an operator, or a word that wants another.
+CUT_OFF = re.compile(
+    r"(?:[0-9A-Za-z)}$]\s*(?:[+/×÷·−=]|(?<=\s)[-*](?!\*)|\\(?:times|cdot|div|frac\{[^{}]{0,20}\}\{?))"
+    r"|(?<![A-Za-z\\{])(?:the|an|and|with|plus|minus|times|then|that|which|because|since|if|must|have to [a-z]{2,12}"
+    r"|we (?:must|have|need|can|get|find)(?: to [a-z]{2,12})?))[\s$]*\Z",
+    re.IGNORECASE,
+)
+# A number that only names a place of the text or of a book.
+REFERRED = re.compile(
+    r"(?<![A-Za-z])(?:questions?|problems?|exercises?|steps?|figures?|fig\.|equations?|eq\.|theorems?|lemmas?|sections?|chapters?"
+    r"|examples?|footnotes?|problema|pregunta|ejercicio|paso|aufgabe|schritt|frage|étape|exercice|question n°)\s+"
+    r"(?:no\. |number |#)?\(?[0-9]{1,4}(?:\.[0-9]{1,2})?\)?(?![0-9.,]*[0-9%])",
     re.IGNORECASE,
 )

@@ -16,7 +16,7 @@ _SYMBOLS = str.maketrans(
     {
         "−": "-", "–": "-", "×": r"\times ", "÷": r"\div ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "π": r"\pi ",
         "∞": r"\infty ", "°": r"^\circ ", "º": r"^\circ ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "±": r"\pm ",
-        "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}", "≈": r"\approx ",
+        "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}", "≈": r"\approx ", "≡": r"\equiv ",
         "Ω": r"\Omega ", "\u2126": r"\Omega ",
         "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "φ": r"\phi ", "λ": r"\lambda ", "⟨": r"\langle ",
         "⟩": r"\rangle ", "′": "'", "’": "'", "‘": "'", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2062": "",
@@ -35,6 +35,14 @@ _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\\(?:[dtc]|nice|s|x)frac(?![A-Za-z])", r"\\frac"),
+        (r" ?\\colon(?![A-Za-z]) ?|(?<=[0-9])\{:\}(?=[0-9])", ":"),
+        (r"(?<=[)\]]) ?[uU] ?(?=[(\[])", r"\\cup "),
+        (r"\\log ?_ ?\{? ?e ?\}?(?![A-Za-z])", r"\\ln "),
+        (r"^(?:it )?(?:diverges|tends|goes) to (?=\\infty|(?:positive |negative )?infinity)", ""),
+        (  # km h^{-1} is km/h
+            r"(?<=[0-9}] )?\\(?:text|mathrm|textrm) ?\{ ?([A-Za-z]{1,4})(?: |\\cdot ?|\\ )+([A-Za-z]{1,3}) ?\^ ?\{-1\} ?\}$",
+            r"\\text{ \1/\2}",
+        ),
         (r"(^|[-+*/=(,<>]|\\(?:times|cdot|ast)(?![A-Za-z])) ?\{ ?([-+]?[0-9.]*) ?\}", r"\1\2"),  # -{7}, \times {10}^{3}
         (r"^([^{}\\]{1,40}?) ?\\over(?![A-Za-z]) ?([^{}\\]{1,40})$", r"\\frac{\1}{\2}"),
         (r"\{([^{}]{1,40}?) ?\\over(?![A-Za-z]) ?([^{}]{1,40}?)\}", r"\\frac{\1}{\2}"),
@@ -54,6 +62,7 @@ _REWRITES = tuple(
         ),
         (r"\\ast(?![A-Za-z])", "*"),
         (r"(?<=[0-9.}])(?: |\\ )*\\Omega(?![A-Za-z])", r"\\text{ ohm}"),
+        (r"(?<=[0-9.} ])\\(?:text|mathrm) ?\{ ?([kMGm])? ?\\Omega ?\}", r"\\text{ \1ohm}"),
         (
             r"(?<=[0-9.}]) ?\^ ?(?:\{ ?\\circ ?\}|\\circ) ?(?:\\(?:text|mathrm|textrm) ?\{ ?)?([CFK])(?: ?\})?$",
             r"\\text{ degree \1}",

@@ -29,7 +29,7 @@ _SCAN = re.compile(
     r"|(?<=[0-9]) to (?=[0-9])|\.[0-9]{1,30}(?:\.\.\.|…)|(?<=[0-9\s])[ap]\.?m\.?(?![A-Za-z])|(?<![A-Za-z])[eE](?=[-+]?[0-9]))"
     r"|(?P<end>\s\[[0-9]{1,2}\](?=[.\s]*(?:$|\n))|(?<!\\)[.!?]+(?=[\s\"')*\]_]|$)|\n|\*\*(?!\(?-?[0-9A-Za-z(])|[;,](?=\s*$)|[,;:]\s*(?=[A-Za-z]{2}|[^\x00-\x7f−–±√π∞½¼¾⅐-⅞])|,\s+(?=[A-Z](?:[\s,]|$))"
     r"|(?<![A-Za-z])\s*[(\[](?=\s*[A-Za-z]{2})|[\"`<>]{1,3}(?=\s*$)|\"|`|</|\s[-–—]+\s(?=[A-Za-z]{2})|'(?=[^\W\d_]{2})"
-    r"|(?<![\\A-Za-z])[A-Za-z]{2,}|(?<=\s)[aI](?=\s[A-Za-z]{2})|(?:(?![a-zA-Zα-ωΑ-Ωµμ°√π∞∪∩∈∅ℝ≤≥≠±×÷·−⋅∙⟨⟩′’‘Ω⁰¹²³⁴⁵⁶⁷⁸⁹⁻₀-₉½¼¾⅓⅔⅐-⅞ℂℤℕℚ])[^\W\d_]|[\u2600-\u27bf\U0001f300-\U0001faff])|\(\$|\$)",
+    r"|(?<![\\A-Za-z])[A-Za-z](?=[\u00c0-\u024f])|(?<![\\A-Za-z])[A-Za-z]{2,}|(?<=\s)[aI](?=\s[A-Za-z]{2})|(?:(?![a-zA-Zα-ωΑ-Ωµμ°√π∞∪∩∈∅ℝ≤≥≠±×÷·−⋅∙⟨⟩′’‘Ω⁰¹²³⁴⁵⁶⁷⁸⁹⁻₀-₉½¼¾⅓⅔⅐-⅞ℂℤℕℚ])[^\W\d_]|[\u2600-\u27bf\U0001f300-\U0001faff])|\(\$|\$)",
 )
 _STARTS = re.compile(
     r"[-+−–±√.]?\s?\\?[$€£¥₹]?\s?(?:[0-9]|\.[0-9]|[\\({\[|√π∞½¼¾⅓⅔]|(?i:pi|sqrt|infinity|e)(?![A-Za-z]))"
@@ -70,6 +70,13 @@ _BUT = re.compile(
     r"[,;]?\s+but\b[^.\n]{0,60}?(?<![A-Za-z])(?:it is|it's|it should be|the [a-z]{1,12} (?:one|answer|value) is)\s+",
     re.IGNORECASE,
 )
+_SO = re.compile(r",\s+(?:so|hence|thus)\s+(?=[-$\\(]{0,2}[0-9])", re.IGNORECASE)
+_MONTH = (
+    "(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
+    "|Nov(?:ember)?|Dec(?:ember)?)"
+)
+_DAY = "[0-9]{1,2}(?:st|nd|rd|th)?"
+_DATE = re.compile(rf"(?:{_MONTH}\.? {_DAY}|{_DAY} (?:of )?{_MONTH})(?:,? [0-9]{{4}})?(?![0-9A-Za-z])")
 _CASE = re.compile(
     r"\s+(?:for|if|when|in case)\s[^.\n]{1,40}?(?:[,;]|\s(?:and|or|but))\s+(?:(?:and|or|but|it is|otherwise)\s+)*",
     re.IGNORECASE,
@@ -166,6 +173,9 @@ def _one_value(text: str, at: int) -> Read | None:
     if box is not None:
         content = braced(text, box.end())
         return None if content is None else Read(content, box.end() + len(content) + 2)
+    date = _DATE.match(text, at)
+    if date is not None:
+        return Read(date.group(), date.end())
     choice = _CHOICE.match(text, at)
     if choice is not None and choice.group() not in "I":
         return Read(choice.group(), choice.end())
@@ -282,6 +292,10 @@ def _corrected(text: str, found: Read) -> Read:
     """``My answer was 41, but it is 42``."""
     but = _BUT.match(text, found.end)
     following = read_value(text, but.end()) if but is not None else None
+    so = _SO.match(text, found.end) if but is None else None
+    reached = read_value(text, so.end()) if so is not None else None
+    if reached is not None and re.match(r"[$*\s]*(?:[.!]|$)", text[reached.end :]):
+        return reached  # 3*4, so 12
     return following or found
 
 

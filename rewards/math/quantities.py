@@ -34,8 +34,10 @@ _UNIT = re.compile(
     rf"|(?<=[0-9}} ])((?:[A-Za-z][A-Za-z.]+|(?<=[0-9] )[msghLlNJWV](?=/| per |\^|$))(?:(?: |/| per )[A-Za-z.]+){{0,3}}))"
     r"(?:\^\{?([0-9])\}?)?$"
 )
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_VARIABLE = re.compile(r"[A-Za-z]")
 _NO_UNIT = re.compile(
-    r"(?:or|and|to|than|not|at|plus|minus|times|more|less|fewer|if|when|is|are|was|were|isn|aren|because)\b"
+    r"(?:squared|cubed|factorial|doubled|halved|tripled|or|and|to|than|not|at|plus|minus|times|more|less|fewer|if|when|is|are|was|were|isn|aren|because)\b"
 )
 _CURRENCY = re.compile(r"^([-+]?)(\\?\$|\\(?:pounds|euro)(?![A-Za-z])|€|£|¥|₹|₩|₽|USD|EUR|GBP|Rs\.?)\s*([-+]?)")
 _CURRENCY_BEHIND = re.compile(r"(?<=[0-9]) ?(\\?\$|\\(?:pounds|euro)(?![A-Za-z])|€|£|¥|₹|₩|₽|USD|EUR|GBP)$")
@@ -213,6 +215,8 @@ def strip_marks(text: str) -> tuple[str, bool, str]:
             return text.rstrip("\\ "), percent, unit
         if match.group(2) and _are_variables(words, text[match.start() : match.start() + 1] != " "):
             return text.rstrip("\\ "), percent, unit
+        if match.group(2) and len(words) == 1 and _VARIABLE.search(_COMMAND.sub(" ", text[: match.start()])):
+            return text.rstrip("\\ "), percent, unit  # the h of x^2 h
         text = text[: match.start()].rstrip()
         if words.lower() in ("percent", "per cent", "percentage points"):
             percent = True

@@ -55,6 +55,10 @@ _WORDS = re.compile(
     rf"(?<![A-Za-z-])(?:{'|'.join(_SMALL)})(?:[ -](?:and )?(?:{'|'.join([*_SMALL, *_SCALE])}))+(?![A-Za-z-])",
     re.IGNORECASE,
 )
+_HALF_OF_DAY = re.compile(
+    r"(?<![0-9:])([0-9]{1,2}(?::[0-9]{2})?)(?: o'clock)?,? in the (morning|afternoon|evening)(?![A-Za-z])",
+    re.IGNORECASE,
+)
 _STRUCK = re.compile(
     r"~~[^~\n]{1,300}~~|<(del|strike|s)>.{0,300}?</\1>|\\(?:cancel|bcancel|xcancel|sout|st)\s*\{[^{}]{0,200}\}",
     re.DOTALL,
@@ -92,6 +96,9 @@ def _plain_numbers(text: str) -> str:
         text = text.replace("⁄", "/")
     if " or " in text or " plus/" in text:
         text = _PLUS_MINUS.sub(r" \\pm ", text)
+    if " in the " in text:
+        text = _HALF_OF_DAY.sub(lambda m: f"{m.group(1)} {'AM' if m.group(2).lower() == 'morning' else 'PM'}", text)
+    text = text.replace("!=", "≠") if "!=" in text else text
     if " over " in text:
         text = _OVER.sub(r"\1/\2", text)
     lower = text.lower()

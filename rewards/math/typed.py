@@ -24,6 +24,11 @@ _CHOICE = re.compile(
 )
 _CHOICES = re.compile(r"\(?[A-J]\)?(?:[\s,;/&]*(?:(?:and|or)\s)?[\s,;]*\(?[A-J]\)?){0,9}")
 _MARKUP = re.compile(r"\\(?:text|mathrm|mbox|textbf|mathbf)\s*\{([^{}]*)\}")
+_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+_DATE = re.compile(
+    r"^(?:(?:[a-z]{3,6}day,? )?([a-z]{3,9})\.? ([0-9]{1,2})(?:st|nd|rd|th)?|([0-9]{1,2})(?:st|nd|rd|th)? (?:of )?([a-z]{3,9})\.?)"
+    r"(?:,? ?([0-9]{4}))?$"
+)
 _EQUIVALENT_WORDS = (
     frozenset(
         {"no solution", "no solutions", "no real solution", "no real solutions", r"\emptyset", "empty set", "none"}
@@ -81,6 +86,25 @@ def _looks_like_clock(answer: str, reference: str) -> bool:
     return False
 
 
+def same_date(answer: str, reference: str) -> bool | None:
+    """``5 March`` and ``March 5th, 2024`` beside ``March 5``: a year may be left out. None where either is no date."""
+    given, wanted = _as_date(answer), _as_date(reference)
+    if given is None or wanted is None:
+        return None
+    return given[:2] == wanted[:2] and (given[2] == wanted[2] or "" in (given[2], wanted[2]))
+
+
+def _as_date(text: str) -> tuple[str, int, str] | None:
+    match = _DATE.match(plain_words(text)) if len(text) < 60 else None
+    if match is None:
+        return None
+    month = match.group(1) or match.group(4)
+    names = "january february march april may june july august september october november december".split()
+    if not (month in _MONTHS or month == "sept" or month in names):
+        return None
+    return month[:3], int(match.group(2) or match.group(3)), match.group(5) or ""
+
+
 def same_ratio(answer: str, reference: str) -> bool | None:
     """In lowest terms; ``1:2`` is also one half. None where the reference is no ratio."""
     answer, reference = (_TO.sub(":", _RATIO_NAME.sub("", text)) for text in (answer, reference))
@@ -117,6 +141,8 @@ def same_choice(answer: str, reference: str) -> bool | None:
     given = _letters(text)
     if given:
         bare = _MARKUP.sub(r"\1", reference).strip()
+        if len(wanted) > 1 and re.search(r"(?<![A-Za-z])or(?![A-Za-z])", text) and "or" not in reference:
+            return False  # A or C beside A, C
         plain = len(wanted) > 1 and text.isalpha() and bare.isalpha()  # AB beside BA
         return text == bare if plain else set(given) == set(wanted)
     if len(wanted) > 1:
@@ -169,7 +195,7 @@ def same_words(answer: str, reference: str) -> bool | None:
 
 
 def _unquoted(words: str) -> str:
-    words = words.strip("\"'“”` ")
+    words = re.sub(r"^there (?:is|are) (?=no )|(?<=[ns]) exists?$", "", words.strip("\"'“”` "))
     return re.sub(r"^(?:on |in |at )?(?:the |an? )?(?=[^\W\d_]{2})", "", words)
 
 

@@ -92,7 +92,7 @@ def score_answer(
 
 def _type(reference: str) -> str:
     """What an unmarked sentence is read for."""
-    if re.fullmatch(r"(?:\\text\{)?\(?[A-J]\)?\}?\.?", reference):
+    if re.fullmatch(r"(?:\\text\{)?\(?[A-J]\)?\}?\.?|\(?[A-J]\)?(?:\s?(?:,|and)\s?\(?[A-J]\)?){1,8}", reference):
         return "choice"
     if reference.strip().lower() in ("yes", "no", "true", "false"):
         return "yes"

@@ -22,6 +22,13 @@ COLUMNS = ("image", "images")
 _NAMED = re.compile(
     r"(?i)(?:decoded_)?(?:images?|imgs?|pictures?|pics?|photos?|screenshots?)(?:_?(?:path|file|url|[0-9]{1,3}))?s?|file_name"
 )
+# With a word before it, or of what kind it is: looked at where a row has no other. ``target_image`` is no part of a prompt.
+_NAMED_SO = re.compile(
+    r"(?i)(?!(?:target|output|answer|generated|gen|result|solution|reference|edited|chosen|rejected|mask)s?_)(?:[a-z0-9]{1,20}_){0,2}"
+    r"(?:image|img|picture|photo|screenshot)s?(?:_?(?:path|file|file_?name|url|uri|base64|b64|bytes|data|[0-9]{1,3}))?|jpe?g|png|webp"
+)
+_MEDIA = re.compile(r"(?i)(?:video|audio|sound|speech)s?(?:_?(?:path|file|file_?name|url|bytes))?")
+_SOUNDS = re.compile(r"(?i)\.(?:mp4|mkv|webm|avi|mov|m4v|gifv|wav|mp3|flac|ogg|opus|m4a)(?:[?#].*)?$")
 _CONTENT = ("bytes", "path", "url", "image_url", "base64", "data", "source", "image")
 _WEB = re.compile(r"(?i)[a-z][a-z0-9+.-]*://")
 _DATA_URL = re.compile(r"(?i)data:([^,]{0,200}),")
@@ -49,6 +56,12 @@ def find_pictures(row: Row, in_chat: Sequence[tuple[str, Any]], guess: bool) -> 
             if named or not (name in _SEEN or isinstance(value, str | int | float)):  # a text of another name is none
                 found += _guessed(name, value, named)
         found = found or [item for name, value in row.items() for item in _nested(name, value)]
+        found = found or [
+            item
+            for name, value in row.items()
+            if name not in _SEEN and _is_named_so(name)
+            for item in _guessed(name, value, named=True)
+        ]
     values: list[Any] = []
     once = []
     for name, value in found:
@@ -67,6 +80,28 @@ def looks_like_picture(text: str) -> bool:
 def is_named(column: str) -> bool:
     """Whether a column's name says that it has pictures: ``img``, ``image_1``, ``Images``. A text there may be another thing."""
     return _NAMED.fullmatch(column) is not None
+
+
+@lru_cache(maxsize=4096)
+def _is_named_so(column: str) -> bool:
+    return _NAMED_SO.fullmatch(column) is not None
+
+
+def has_other_media(row: Row) -> bool:
+    """Whether a row has a video or a sound, which no policy here takes."""
+    return any(_is_media_name(name) and any(map(_is_media, _each(name, value))) for name, value in row.items())
+
+
+@lru_cache(maxsize=4096)
+def _is_media_name(column: str) -> bool:
+    return _MEDIA.fullmatch(column) is not None
+
+
+def _is_media(item: tuple[str, Any]) -> bool:
+    content = item[1]
+    if isinstance(content, Mapping):
+        return any(not is_missing(content.get(key)) for key in ("bytes", "path", "array", "url"))
+    return isinstance(content, bytes) or (isinstance(content, str) and _SOUNDS.search(content) is not None)
 
 
 def read_picture(where: str, column: str, value: Any, places: ImagePlaces, looks: Looks) -> str | bytes:

@@ -11,6 +11,9 @@ from rl.data.chat import column_text
 from rl.data.files import Row
 from rl.data.values import is_missing
 
+# How data sets mark a thought. A text that only opens one has no answer.
+_OPENS = re.compile(r"\s*<(think(?:ing)?|thoughts?|reasoning|scratchpad)>", re.IGNORECASE)
+_CLOSES = re.compile(r"</(?:think(?:ing)?|thoughts?|reasoning|scratchpad)>", re.IGNORECASE)
 _ANSWER_TAGS = re.compile(r"<answer>(.*)</answer>", re.DOTALL)
 
 
@@ -56,6 +59,12 @@ def read_answer(where: str, row: Row, answered: str | None) -> Answer:
 
 def _apart(text: str) -> tuple[str, str | None]:
     """(answer, worked answer) of a text: what follows a thought, what follows GSM8K's ``####``, and what ``<answer>`` holds."""
+    closing = list(_CLOSES.finditer(text))
+    if not closing and _OPENS.match(text):
+        return "", None
+    opening = _OPENS.match(text)
+    if closing and opening and opening.group(1).lower() != "think":  # <reasoning>: written as the policies here are trained
+        text = f"<think>{text[opening.end() : closing[-1].start()]}</think>{text[closing[-1].end() :]}"
     thought, closed, rest = text.rpartition("</think>")
     steps, marked, answer = (rest if closed else text).rpartition("####")
     tagged = _ANSWER_TAGS.fullmatch(answer.strip())

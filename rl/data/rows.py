@@ -17,7 +17,7 @@ from rl.config import SourceConfig
 from rl.data.chat import PLACEHOLDER, Chat, column_text, message_column, read_chat
 from rl.data.files import KINDS, Row, read_rows, require_path
 from rl.data.looks import CHECK, Looks
-from rl.data.pictures import find_pictures, read_picture
+from rl.data.pictures import find_pictures, has_other_media, read_picture
 from rl.data.places import ROOT, ImagePlaces
 from rl.data.presets import Opened, numbered, open_preset, preset_names, preset_of
 from rl.data.references import read_answer
@@ -45,6 +45,7 @@ _SAMPLED = (
     "{decoded:,} of {seen:,} pictures were decoded whole, of the others only the first and last bytes were read; "
     "args: {{check_images: all}} decodes each"
 )
+_UNHEARD = "{count} rows have a video or a sound, which no policy here takes: it is left out of their prompts"
 _UNSEEN = "{count} rows have a picture and task text, which looks at none; set task understand, or leave task out"
 
 
@@ -216,6 +217,7 @@ def _prompt(where: str, row: Row, reader: _Reader, default_id: str) -> Prompt:
     if draws and "scene" in metadata:
         metadata["scene"] = _scene(where, metadata["scene"])
     counts[_ENDS] += chat.answer is not None
+    counts[_UNHEARD] += has_other_media(row)
     counts[_UNSEEN] += task is Task.TEXT and image is not None
     return Prompt(
         id=default_id if row.get("id") is None else column_text(where, "id", row["id"]),
