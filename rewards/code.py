@@ -29,6 +29,7 @@ from rewards.base import absent, failed, invalid
 from rewards.programs.rows import Suite, row_tests
 from rewards.response import final_answer
 from rewards.sandbox.parent import Isolated
+from rewards.sandbox.program import longest_s
 from rewards.sandbox.values import same_as_json
 from rewards.sandbox.wire import plain
 from rewards.settings import RewardSettings, setting
@@ -38,7 +39,8 @@ from rl.types import RewardItem, Score, ScoreStatus
 _FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
 _MAX_PROGRAM = 100_000
 _CHECK_S = 60.0  # for one line on a busy machine
-_GRACE_S = 5.0  # beyond the program's own deadline, which its supervisor keeps: a busy machine starts it late
+_GRACE_S = 5.0  # beyond the longest that its supervisor lets it run: a busy machine starts it late
+_WAITING = 4  # programs that only wait, for each that runs
 
 _sandboxes: dict[int, Isolated] = {}
 _lock = threading.Lock()
@@ -56,9 +58,9 @@ class Run:
 @dataclass(frozen=True, kw_only=True)
 class CodeSettings(RewardSettings):
     partial: bool = setting("give the share of tests passed, instead of 1 for all and 0 otherwise", False)
-    deadline_s: float = setting("seconds for one test, or for all of a row's test code", 4.0, above=0)
+    deadline_s: float = setting("seconds of its own for one test, or for all of a row's test code", 4.0, above=0)
     memory_mb: int = setting("memory of the program and its children, MiB", 512, above=0)
-    concurrency: int = setting("programs at a time", 2, above=0)
+    concurrency: int = setting("programs at a time, beside up to four times as many that only wait", 2, above=0)
 
 
 class CodeReward:
@@ -76,19 +78,20 @@ class CodeReward:
         self.deadline_s, self.memory_mb = settings.deadline_s, settings.memory_mb
 
     def score(self, items: Sequence[RewardItem]) -> list[Score]:
-        with ThreadPoolExecutor(self.concurrency) as threads:
-            return list(threads.map(self._safely, items))
+        places = threading.Semaphore(self.concurrency)
+        with ThreadPoolExecutor(self.concurrency * (1 + _WAITING)) as threads:
+            return list(threads.map(lambda item: self._safely(item, places), items))
 
-    def _safely(self, item: RewardItem) -> Score:
+    def _safely(self, item: RewardItem, places: threading.Semaphore) -> Score:
         """What goes wrong with one item is that item's."""
         try:
-            return self._one(item)
+            return self._one(item, places)
         except UniGRPOError:  # of the sandbox: no program runs
             raise
         except Exception as error:
             return failed(ScoreStatus.CRASHED, f"row {item.prompt.id}: {one_line(error)}")
 
-    def _one(self, item: RewardItem) -> Score:
+    def _one(self, item: RewardItem, places: threading.Semaphore) -> Score:
         tests = row_tests(item)
         if tests is None:
             return absent()
@@ -99,16 +102,16 @@ class CodeReward:
             return Score(0.0, ScoreStatus.WRONG_FORMAT, detail="no program in the response")
         began = time.perf_counter()
         if isinstance(tests, Suite):
-            share, timeouts, detail = self._examined(program, tests)
+            share, timeouts, detail = self._examined(program, tests, places)
         else:
-            share, timeouts, detail = self._tried(program, tests)
+            share, timeouts, detail = self._tried(program, tests, places)
         parts = {"passed": share, "timeouts": float(timeouts)}
         value = share if self.partial else float(share == 1.0)
         return Score(value, parts=parts, seconds=time.perf_counter() - began, detail=detail)
 
-    def _examined(self, program: str, suite: Suite) -> tuple[float, int, str]:
+    def _examined(self, program: str, suite: Suite, places: threading.Semaphore) -> tuple[float, int, str]:
         """Share of tests passed, timeouts, and why one was not passed. All tests of a suite have one deadline together."""
-        run = _run(suite.request(program), self.deadline_s, self.memory_mb)
+        run = _run(suite.request(program), self.deadline_s, self.memory_mb, places=places)
         try:
             verdict = json.loads(run.output)
             passed, total, detail = int(verdict["passed"]), int(verdict["total"]), str(verdict["detail"])
@@ -116,11 +119,13 @@ class CodeReward:
             passed, total, detail = 0, 1, run.error or "its tests did not begin"
         return passed / total, int(run.end == "timeout"), detail or run.error
 
-    def _tried(self, program: str, tests: Sequence[Mapping[str, Any]]) -> tuple[float, int, str]:
+    def _tried(
+        self, program: str, tests: Sequence[Mapping[str, Any]], places: threading.Semaphore
+    ) -> tuple[float, int, str]:
         passed = timeouts = 0
         detail = ""
         for test in tests:
-            run = run_test(program, test, self.deadline_s, self.memory_mb)
+            run = run_test(program, test, self.deadline_s, self.memory_mb, places)
             right, why = _judged(run, test)
             passed, timeouts = passed + right, timeouts + (run.end == "timeout")
             if not right:
@@ -137,24 +142,61 @@ def program_of(text: str) -> str | None:
     return program if program and program.strip() and len(program) <= _MAX_PROGRAM and "\0" not in program else None
 
 
-def run_test(program: str, test: Mapping[str, Any], deadline_s: float, memory_mb: int) -> Run:
-    """One test of one program in a process tree of its own. Raises RewardError where the sandbox itself does not work."""
+def run_test(
+    program: str,
+    test: Mapping[str, Any],
+    deadline_s: float,
+    memory_mb: int,
+    places: threading.Semaphore | None = None,
+) -> Run:
+    """One test of one program in a process tree of its own. Raises RewardError where the sandbox itself does not work.
+
+    places: of programs that run at a time. One that only waits gives its place to another.
+    """
     request = {"program": program, "input": str(test.get("input", ""))}
     if "function" in test:
         request |= {"function": test["function"], "args": json.dumps(plain(test.get("args", [])))}
-    return _run(request, deadline_s, memory_mb, "value" if "function" in test else "output")
+    return _run(request, deadline_s, memory_mb, "value" if "function" in test else "output", places)
 
 
-def _run(request: Mapping[str, Any], deadline_s: float, memory_mb: int, said: str = "value") -> Run:
+def _run(
+    request: Mapping[str, Any],
+    deadline_s: float,
+    memory_mb: int,
+    said: str = "value",
+    places: threading.Semaphore | None = None,
+) -> Run:
     """said: whether the output is what the program printed, or what it wrote as its value."""
     child = _sandbox(memory_mb)
-    outcome = child.call(request, deadline_s, grace_s=_GRACE_S)
+    with _Place(places) as place:
+        grace_s = longest_s(deadline_s) - deadline_s + _GRACE_S
+        outcome = child.call(request, deadline_s, grace_s=grace_s, waits=place.leave)
     if outcome.status is ScoreStatus.TIMEOUT:
         return Run("timeout", "", f"no end within {deadline_s:g} s")
     if outcome.status is not ScoreStatus.OK:
         _check(child)  # where others run, this program broke it, which is not to be worth more than a wrong answer
         return Run("error", "", outcome.detail)
     return Run(outcome.value["end"], outcome.value[said], outcome.value["error"])
+
+
+class _Place:
+    """Among those that run; left once."""
+
+    def __init__(self, places: threading.Semaphore | None) -> None:
+        self.places = places
+
+    def leave(self) -> None:
+        places, self.places = self.places, None
+        if places is not None:
+            places.release()
+
+    def __enter__(self) -> _Place:
+        if self.places is not None:
+            self.places.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
 
 
 def _sandbox(memory_mb: int) -> Isolated:

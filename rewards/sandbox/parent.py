@@ -30,7 +30,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -90,12 +90,21 @@ class Isolated:
         self._forget()
         _LIVE.add(self)
 
-    def call(self, payload: Any, deadline_s: float, *, once: bool = False, grace_s: float = 0.0) -> Outcome:
+    def call(
+        self,
+        payload: Any,
+        deadline_s: float,
+        *,
+        once: bool = False,
+        grace_s: float = 0.0,
+        waits: Callable[[], None] = lambda: None,
+    ) -> Outcome:
         """The function's value, or why there is none. Never raises for what the function does.
 
         deadline_s  from the first byte of the question to the last of the answer
         once        the worker is ended afterwards: for what it may have evaluated, so that no other call meets it
         grace_s     that the worker is not told of: it has a deadline of its own
+        waits       called once where a program only waits, so that another one may run beside it
         Raises RewardError where the function cannot be imported, DeadlineError where the template does not start.
         """
         try:
@@ -103,7 +112,7 @@ class Isolated:
         except (OSError, EOFError) as error:
             return Outcome(ScoreStatus.CRASHED, detail=f"no worker process: {type(error).__name__}: {error}")
         begin = time.monotonic()
-        status, value, detail = self._exchange(worker, payload, deadline_s, begin + deadline_s + grace_s)
+        status, value, detail = self._exchange(worker, payload, deadline_s, begin + deadline_s + grace_s, waits)
         seconds = time.monotonic() - begin
         spent = once or worker.served >= self.recycle_after
         if status is not ScoreStatus.OK or spent or not self._keep(worker):
@@ -135,7 +144,9 @@ class Isolated:
         self._template: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
 
-    def _exchange(self, worker: _Worker, payload: Any, deadline_s: float, end: float) -> tuple[ScoreStatus, Any, str]:
+    def _exchange(
+        self, worker: _Worker, payload: Any, deadline_s: float, end: float, waits: Callable[[], None]
+    ) -> tuple[ScoreStatus, Any, str]:
         """Whatever the other side sends, or does not send: a status. What is no answer of its form is a crash.
 
         The answer repeats a number of this call: what was written before the question is no answer to it.
@@ -145,6 +156,9 @@ class Isolated:
         try:
             send_frame(worker.channel, {"call": number, "payload": payload, "deadline_s": deadline_s}, end)
             reply = receive_frame(worker.channel, end, _LONGEST_ANSWER[self.rules])
+            if self.rules == "program" and reply == {"call": number, "waits": True}:
+                waits()
+                reply = receive_frame(worker.channel, end, _LONGEST_ANSWER[self.rules])
         except TimeoutError:
             return ScoreStatus.TIMEOUT, None, f"no result within {deadline_s:g} s"
         except (OSError, EOFError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 
 from rewards.sandbox.kernel import landlock, seccomp, syscalls
 from rewards.sandbox.kernel.seccomp import AF_INET, AF_INET6, AF_NETLINK
@@ -14,6 +15,9 @@ from rewards.sandbox.supervisor import MOST_PROCESSES, Tree
 
 _FILE_BYTES = {"program": 1 << 20, "sealed": 0, "network": 256 << 20}
 _PROGRAM_FILES = 64
+_BEYOND = 2  # the supervisor, and one more: who has too many is seen, and ended
+_CORE_BYTES = 1  # none is written, and none goes to a handler of the machine's, which 0 would not prevent
+_SIGNALS = 256  # that wait: timers take them from the user's, in all namespaces together
 
 
 def seal(tree: Tree) -> None:
@@ -49,13 +53,15 @@ def seal(tree: Tree) -> None:
 def _limit(tree: Tree) -> None:
     """Soft and hard: what is lowered here stays so."""
     plan = tree.plan
-    limits = {resource.RLIMIT_FSIZE: _FILE_BYTES[plan.rules], resource.RLIMIT_CORE: 0}
+    limits = {resource.RLIMIT_FSIZE: _FILE_BYTES[plan.rules], resource.RLIMIT_CORE: _CORE_BYTES}
     if plan.memory:
         limits[resource.RLIMIT_AS] = plan.memory
     if plan.rules == "program":
         limits[resource.RLIMIT_NOFILE] = _PROGRAM_FILES
     if plan.rules == "program" or (plan.rules == "network" and plan.isolated):
-        limits[resource.RLIMIT_NPROC] = MOST_PROCESSES[plan.rules]
+        limits[resource.RLIMIT_NPROC] = MOST_PROCESSES[plan.rules] + _BEYOND
+    if plan.rules != "network" and sys.platform == "linux":
+        limits |= {resource.RLIMIT_SIGPENDING: _SIGNALS, resource.RLIMIT_MEMLOCK: 0}
     for what, value in limits.items():
         hard = resource.getrlimit(what)[1]
         wanted = value if hard == resource.RLIM_INFINITY else min(value, hard)

@@ -12,21 +12,24 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import resource
 import signal
-import sys
 import tempfile
-import time
+from time import monotonic, sleep
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from rewards.sandbox.folders import remove
-from rewards.sandbox.kernel import room, syscalls
+from rewards.sandbox.kernel import room, syscalls, usage
 from rewards.sandbox.kernel.offers import ISOLATION, Offer, write_identities
+from rewards.sandbox.kernel.usage import OwnTime
 
 TOO_MUCH_MEMORY, TOO_MANY_PROCESSES = 90, 91  # exit codes of ``first``
 MOST_PROCESSES = {"program": 64, "network": 512}  # in a tree, with its threads where the kernel counts them for us
 TICK_S = 0.01
 _IDLE_TICK_S = 0.05
+_LOOKS_APART = 2  # times what a look takes
+_WAITING_S, _WAITING_BYTES = 0.1, 64 << 20
 _POLL_S = 0.002
 _FOLDER_BYTES, _FOLDER_FILES = 1 << 30, 1 << 16  # of a user's function
 _SIGNALS = (signal.SIGTERM, signal.SIGCHLD)
@@ -58,43 +61,67 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """What ``first`` knows. home: the one folder that may be written. processes: /proc of this tree, as an open folder."""
+    """What ``first`` knows.
+
+    home       the one folder that may be written
+    processes  /proc of this tree, as an open folder
+    waits      to call once where a program only waits, so that another may run meanwhile
+    """
 
     plan: Plan
     home: str | None
     processes: int | None
+    waits: Callable[[], None] | None = None
 
-    def wait(self, main: int, end: float | None = None, counted: bool = True) -> tuple[int | None, str]:
-        """Until ``main`` ends: its status; None with why it was not waited for: ``timeout``, ``memory`` or ``processes``."""
-        tick = TICK_S if end is not None else _IDLE_TICK_S
+    def wait(self, main: int, time: OwnTime | None = None, counted: bool = True) -> tuple[int | None, str]:
+        """Until ``main`` ends: its status; None with why it was not waited for: ``timeout``, ``memory`` or ``processes``.
+
+        time: what it may use; None: no limit. Without a /proc of the tree's own, all time on the clock is the program's.
+        """
+        said = self.waits is None
         while True:
             status = _collected(main)
             if status is not None:
                 return status, ""
-            if end is not None and time.monotonic() >= end:
-                return None, "timeout"
-            if counted and (excess := self._excess()):
-                return None, excess
-            if end is None and not counted:
+            if time is None and not counted:
                 signal.sigwait({signal.SIGCHLD})
-            else:
-                signal.sigtimedwait(
-                    {signal.SIGCHLD}, tick if end is None else min(tick, max(0.0, end - time.monotonic()))
-                )
+                continue
+            began = monotonic()
+            seen = usage.look(self.processes) if self.processes is not None else None
+            if time is not None:
+                time.note(began, seen is not None and seen.wants)
+                if time.is_over(began, _ended_cpu_s() + seen.cpu_s if seen is not None else 0.0):
+                    return None, "timeout"
+            if counted and seen is not None and (excess := self._excess(seen.pids)):
+                return None, excess
+            if not said and time is not None and self._only_waits(time, seen):
+                said = True
+                self.waits()  # pyright: ignore[reportOptionalCall]
+            signal.sigtimedwait({signal.SIGCHLD}, self._tick(time, said, monotonic() - began))
 
-    def _excess(self) -> str:
+    def _tick(self, time: OwnTime | None, idle: bool, look_s: float) -> float:
+        """A look at many processes takes longer, and is taken less often."""
+        usual = _IDLE_TICK_S if time is None or (idle and time.idle_in_a_row_s > _WAITING_S) else TICK_S
+        tick = max(usual, _LOOKS_APART * look_s)
+        return tick if time is None else max(0.0, min(tick, time.longest_s - (monotonic() - time.began)))
+
+    def _only_waits(self, time: OwnTime, seen: usage.Look | None) -> bool:
+        """It sleeps, and holds little memory: another may run beside it."""
+        if seen is None or self.processes is None or time.idle_in_a_row_s < _WAITING_S:
+            return False
+        own_network = self.plan.rules != "network"
+        return usage.memory(self.processes, seen.pids, _WAITING_BYTES, own_network) <= _WAITING_BYTES
+
+    def _excess(self, pids: tuple[int, ...]) -> str:
         """What the tree has too much of. A single process has a limit of its own on its memory."""
         if self.processes is None:
             return ""
-        pids = [int(name) for name in os.listdir(self.processes) if name.isdigit() and name != "1"]
         if len(pids) > MOST_PROCESSES.get(self.plan.rules, len(pids)):
             return "processes"
         if len(pids) < 2 or not self.plan.memory:
             return ""
-        resident = sum(_number(self.processes, f"{pid}/statm", 1) * os.sysconf("SC_PAGE_SIZE") for pid in pids)
-        if resident > self.plan.memory:  # then exactly, which takes longer
-            resident = sum(_shared_out(self.processes, pid) for pid in pids)
-        return "memory" if resident > self.plan.memory else ""
+        used = usage.memory(self.processes, pids, self.plan.memory, self.plan.rules != "network")
+        return "memory" if used > self.plan.memory else ""
 
 
 def start(plan: Plan, body: Callable[[Tree], int], ours: Callable[[], None]) -> int:
@@ -129,13 +156,13 @@ def end(pid: int, patience_s: float = 0.0) -> int:
 
     patience_s: for one that is about to end by itself, so that its own code is known.
     """
-    until = time.monotonic() + patience_s
+    until = monotonic() + patience_s
     with contextlib.suppress(ChildProcessError):
-        while time.monotonic() < until:
+        while monotonic() < until:
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 return _code(status)
-            time.sleep(_POLL_S)
+            sleep(_POLL_S)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
         return _code(os.waitpid(pid, 0)[1])
@@ -237,14 +264,6 @@ def _end_descendants() -> None:
             return
 
 
-def _pause(seconds: float) -> None:
-    """Or until a child ends, where the system can wait for both."""
-    if sys.platform == "linux":
-        signal.sigtimedwait({signal.SIGCHLD}, seconds)
-    else:
-        time.sleep(seconds)
-
-
 def _descendants() -> list[int]:
     parents: dict[int, int] = {}
     for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
@@ -257,6 +276,12 @@ def _descendants() -> list[int]:
     return list(found - {os.getpid()})
 
 
+def _ended_cpu_s() -> float:
+    """Of the tree's processes that were collected here, and of their children."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def _collected(main: int) -> int | None:
     """Collect all that has ended; the status of ``main`` where it is among them."""
     found = None
@@ -267,26 +292,3 @@ def _collected(main: int) -> int | None:
                 break
             found = status if pid == main else found
     return found
-
-
-def _number(folder: int, name: str, place: int) -> int:
-    return int(words[place]) if len(words := _text(folder, name).split()) > place else 0
-
-
-def _shared_out(processes: int, pid: int) -> int:
-    """Bytes, where memory that several processes share counts a part in each."""
-    text = _text(processes, f"{pid}/smaps_rollup")
-    for row in text.splitlines():
-        if row.startswith("Pss:"):
-            return int(row.split()[1]) << 10
-    return _number(processes, f"{pid}/statm", 1) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _text(folder: int, name: str) -> str:
-    """Of a file that may be gone by now."""
-    try:
-        file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
-        with os.fdopen(file) as opened:
-            return opened.read()
-    except OSError:
-        return ""

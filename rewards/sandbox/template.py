@@ -22,6 +22,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,8 @@ def _spawn(control: socket.socket, channel: socket.socket, function: Callable[..
 def _serve_programs(channel: socket.socket, function: Callable[..., Any], tree: Tree) -> int:
     """One program a tree: its answer is written here, by the supervisor, and what it left dies with this process."""
     request = receive_frame(channel)
-    value = function(request["payload"], request["deadline_s"], tree)
+    told = replace(tree, waits=lambda: send_frame(channel, {"call": request["call"], "waits": True}))
+    value = function(request["payload"], request["deadline_s"], told)
     send_frame(channel, {"call": request["call"], "value": value})
     with contextlib.suppress(EOFError):
         receive_frame(channel)

@@ -84,6 +84,11 @@ def hide_from_debuggers() -> None:
     _prctl(_DUMPABLE, 0)
 
 
+def show_to_supervisor() -> None:
+    """What counts this process's memory may read of it: a change of user, or a hidden parent, took that away."""
+    _prctl(_DUMPABLE, 1)
+
+
 def adopt_orphans() -> None:
     """Descendants whose parent ends become this process's children."""
     if sys.platform == "linux":
