@@ -78,7 +78,8 @@ def verdict(score: Score) -> str:
     value = shown.value_of(score)
     if value is None:
         return shown.line(f"not scored: {score.status} {score.detail}", _FOOT)
-    parts = ", ".join(f"{name} {part:.3g}" for name, part in score.parts.items() if np.isfinite(part))
+    whole = {name: part for name, part in score.parts.items() if np.isfinite(part) and "/" not in name}
+    parts = ", ".join(f"{name} {part:.3g}" for name, part in whole.items())
     return shown.line(f"score {value:.3g}" + (f" ({parts})" if parts else ""), _FOOT)
 
 

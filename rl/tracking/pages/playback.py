@@ -11,10 +11,8 @@ from rl.tracking.pages.html import data, is_embedded, page
 TEMPLATE = "playback.html"
 _TITLE = 200  # characters
 _LONGEST_REFERENCE = 2000
-_HOW = (
-    "Space plays and pauses; the arrow keys go step by step. Grey is masked, orange was just revealed. "
-    "A drawing is what the image tokenizer makes of the codes that are known so far, with grey for the others."
-)
+_HOW = "Space plays and pauses; the arrow keys go step by step. Grey is masked, orange was just revealed."
+_DRAWN = " A drawing is what the image tokenizer makes of the codes that are known so far, with grey for the others."
 
 
 def playback(
@@ -25,11 +23,13 @@ def playback(
     films    of ``rl.tracking.pages.film``; their steps are played together
     picture  what the prompt shows, as an address in the page
     """
+    draws = any((each.get("image") or {}).get("frames") for each in films)
+    given = reference is not None and reference.strip() != prompt.strip()
     content = {
         "title": shown.line(title, _TITLE),
-        "about": _HOW,
+        "about": _HOW + (_DRAWN if draws else ""),
         "prompt": shown.text(prompt),
-        "reference": "" if reference is None else f"Reference: {shown.text(reference, _LONGEST_REFERENCE)}",
+        "reference": f"Reference: {shown.text(reference, _LONGEST_REFERENCE)}" if given else "",
         "picture": picture if is_embedded(picture) else "",
         "rollouts": list(films),
     }
