@@ -35,6 +35,7 @@ from rl.tracking.mlflow.page import About, parameters
 from rl.tracking.mlflow_store import check_store
 from rl.tracking.mlflow_tracker import Sampled
 from rl.tracking.pages.album import Album
+from rl.tracking.pages.report.folder import RECIPE_FILE
 from rl.tracking.trackers import JsonlTracker, MlflowTracker, Trackers
 
 COMMAND_FILE = "command"
@@ -79,6 +80,7 @@ def open_run(config: Config, about: About, screen: Console, steps: int) -> Track
     keep_until = _history(config) if command in ("train", "sft") else -1.0
     try:
         file, table = _make_folder(config, command, screen, steps, keep_until)
+        (config.run_dir / RECIPE_FILE).write_text(about.recipe + "\n", "utf-8")
     except OSError as error:
         raise ConfigError(_unwritable(config, reason(error))) from error
     trackers: list[Tracker] = [file, table]
