@@ -170,11 +170,13 @@ class MlflowTracker:
         self._closing.set()
         self._wait(self._close_deadline_s)
 
-    def attach(self, files: Sequence[Path]) -> None:
-        """Artifacts of a run that has ended, such as its summary."""
+    def attach(self, files: Sequence[Path], tags: Mapping[str, str] | None = None) -> None:
+        """Artifacts of a run that has ended, such as its summary, and tags that say of them."""
         if self._off or self._thread.is_alive():
             return  # MLflow takes nothing, or is still busy with the end
         self._queue.put(Files([str(file.absolute()) for file in files]))
+        if tags:
+            self._queue.put(Tags(dict(tags)))
         self._thread = self._started()
         self._wait(min(ATTACH_S, self._close_deadline_s))
 

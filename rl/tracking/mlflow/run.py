@@ -199,7 +199,8 @@ class Run:
             return
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        values = {page.NOTE: page.description(self._about), **page.tags(self._about)}
+        note = f"{page.description(self._about)}\n\n{page.links(self._experiment, str(self.run_id))}"
+        values = {page.NOTE: note, **page.tags(self._about)}
         self._set_tags(values)
         data = [
             DatasetInput(Dataset(**each), [InputTag("mlflow.data.context", context)])
@@ -257,8 +258,9 @@ class Run:
                 self._client.log_artifact(self.run_id, str(path))
 
     def _write_page(self, event: Page) -> None:
-        """As it is now: a later one is of more."""
-        if (file := self._run_dir / event.file).is_file():
+        """As it is now: a later one is of more. No page lies outside of the run's folder."""
+        file = self._run_dir / event.file
+        if file.is_file() and file.resolve().is_relative_to(self._run_dir.resolve()):
             self._client.log_artifact(self.run_id, str(file), event.folder)
 
     def _once(self, stem: str, write: Callable[[str], None]) -> None:

@@ -71,7 +71,7 @@ def load(run_dir: Path, until: float = math.inf, most: int = MOST_EVALUATIONS) -
     """Of evaluations up to a step, in order: all of them, or the first, the last and some evenly between. A file that cannot
     be read is passed over."""
     files = steps_of(run_dir, until)
-    found = (_read(files[step]) for step in _some(sorted(files), most))
+    found = (read(files[step]) for step in _some(sorted(files), most))
     return [answers for answers in found if answers is not None]
 
 
@@ -83,7 +83,8 @@ def steps_of(run_dir: Path, until: float = math.inf) -> dict[int, Path]:
     return {int(step): file for step, file in files.items() if step.isdecimal() and int(step) <= until}
 
 
-def _read(file: Path) -> Answers | None:
+def read(file: Path) -> Answers | None:
+    """None, with a warning in the log, where it cannot be read."""
     try:
         answers = Answers(**json.loads(file.read_text("utf-8")))
         parts = (answers.sets, answers.means, answers.films)

@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from cluster.cli.app import app
-from cluster.cli.trace import page
+from cluster.cli.generate import trace_page as page
 from policies.generate import rollout_group
 from rl.output.printable import printable
 from rl.tracking.pages.film import pieces

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from cluster.cli.trace import page
+from cluster.cli.generate import trace_page as page
 from rl.tracking.pages.html import policy_of, template_of
 from rl.types import Message
 from tests.toys import toy_draw_prompt, toy_policy, toy_text_prompt

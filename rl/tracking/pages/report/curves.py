@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from rl.tracking.metrics_file import curve
@@ -96,7 +97,9 @@ def _interval(
     if half is None:
         return [], []
     pairs = list(zip(steps, values, strict=True))
-    return [value - half[step] for step, value in pairs], [value + half[step] for step, value in pairs]
+    low, high = (0.0, 1.0) if all(0 <= value <= 1 for value in values) else (-math.inf, math.inf)
+    below = [max(low, value - half[step]) for step, value in pairs]
+    return below, [min(high, value + half[step]) for step, value in pairs]
 
 
 def _charts(families: Sequence[Family], titles: dict[str, str], *, smooth: bool = True) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rl.checkpoints.files import write_whole
@@ -32,12 +32,12 @@ def report(runs: Sequence[RunFolder], recipe_of: RecipeOf = load_config) -> str:
     """HTML about these runs. Runs that share their config apart from the seed are one curve with a band."""
     grouped = families(runs)
     sections = [
-        _section("Held-out scores", _grid(curves.held_out(grouped)), _BANDS),
-        _section("Rewards of training", _grid(curves.rewards(grouped)), _smooth(grouped)),
+        _section("Held-out scores", _drawn(grouped, curves.held_out), _BANDS),
+        _section("Rewards of training", _drawn(grouped, curves.rewards), _smooth(grouped)),
         _section("Samples before and after", _each(grouped, lambda one: samples(one.runs[0]), first=True)),
         _section("Health over time", _each_run(grouped, health)),
-        _section("The policy on the way", _grid(curves.policy(grouped)), _smooth(grouped)),
-        _section("Where the seconds went", _each_run(grouped, bar) + _grid(curves.speed(grouped))),
+        _section("The policy on the way", _drawn(grouped, curves.policy), _smooth(grouped)),
+        _section("Where the seconds went", _each_run(grouped, bar) + _drawn(grouped, curves.speed)),
         _section("Faults survived", _each_run(grouped, faults_table)),
         _section("Config against the recipe", _each(grouped, lambda one: settings_table(one.runs, recipe_of))),
     ]
@@ -92,23 +92,26 @@ def _section(title: str, content: str, note: str = "") -> str:
     return f"<section><h2>{title}</h2>{said}{content}</section>" if content else ""
 
 
-def _grid(figures: Iterable[str]) -> str:
-    found = "".join(figures)
-    return f'<div class="grid">{found}</div>' if found else ""
+def _drawn(grouped: Sequence[Family], curves_of: Callable[[Sequence[Family]], list[str]]) -> str:
+    """Figures in a grid, under what their colours mean where there are several."""
+    found = "".join(curves_of(grouped))
+    keys = "".join(f"<span>{_key(one.colour)}{line(one.label, 200)}</span>" for one in grouped)
+    legend = f'<p class="legend">{keys}</p>' if len(grouped) > 1 else ""
+    return f'{legend}<div class="grid">{found}</div>' if found else ""
 
 
-def _each(grouped: Sequence[Family], content: object, *, first: bool = False) -> str:
+def _each(grouped: Sequence[Family], content: Callable[[Family], str], *, first: bool = False) -> str:
     found = []
     for one in grouped:
-        if inside := content(one):  # pyright: ignore[reportCallIssue]
+        if inside := content(one):
             label = one.runs[0].name if first else one.label
             found.append(_titled(label, one.colour, inside, len(grouped) > 1 or len(one.runs) > 1))
     return "".join(found)
 
 
-def _each_run(grouped: Sequence[Family], content: object) -> str:
+def _each_run(grouped: Sequence[Family], content: Callable[[RunFolder], str]) -> str:
     several = sum(len(one.runs) for one in grouped) > 1
-    found = [(run, one.colour, content(run)) for one in grouped for run in one.runs]  # pyright: ignore[reportCallIssue]
+    found = [(run, one.colour, content(run)) for one in grouped for run in one.runs]
     return "".join(_titled(run.name, colour, inside, several) for run, colour, inside in found if inside)
 
 

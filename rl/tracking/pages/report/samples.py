@@ -10,7 +10,8 @@ from typing import Any
 from rl.errors import DataError
 from rl.pixels import open_image
 from rl.tracking.metrics_file import SAMPLES_FOLDER
-from rl.tracking.pages.html import embedded, line, text
+from rl.tracking.pages import answers
+from rl.tracking.pages.html import embedded, is_embedded, line, text
 from rl.tracking.pages.report.folder import RunFolder
 
 MOST_TEXTS, MOST_DRAWINGS = 10, 12
@@ -28,7 +29,7 @@ def samples(run: RunFolder) -> str:
         return ""
     first, last = min(folders), max(folders)
     steps = [first] if first == last else [first, last]
-    found = [_texts([_rows(folders[step] / "texts.jsonl") for step in steps], steps)]
+    found = [_texts([_rows(folders[step] / "texts.jsonl") for step in steps], steps, _looked_at(run.path, last))]
     found.append(_drawings([folders[step] for step in steps], steps))
     return "".join(found)
 
@@ -38,17 +39,27 @@ def _evaluations(path: Path) -> dict[int, Path]:
     return {int(step): each for step, each in found.items() if step.isdecimal()}
 
 
-def _texts(sides: list[list[Row]], steps: list[int]) -> str:
+def _looked_at(path: Path, step: int) -> dict[str, str]:
+    """Prompt's id -> the picture that it shows, of those that the pages of the run kept."""
+    file = answers.steps_of(path).get(step)
+    kept = None if file is None else answers.read(file)
+    rows = [] if kept is None else [row for some in kept.sets.values() for row in some if isinstance(row, dict)]
+    return {str(row.get("id")): row["asked"] for row in rows if is_embedded(row.get("asked"))}
+
+
+def _texts(sides: list[list[Row]], steps: list[int], looked_at: Mapping[str, str]) -> str:
     """Prompts of the last evaluation, sources in turn as the file has them; those whose verdict changed first."""
     by_id = [{str(row.get("prompt_id")): row for row in rows} for rows in sides]
     rows = sorted(sides[-1], key=lambda row: not _changed([each.get(str(row.get("prompt_id"))) for each in by_id]))
     lines = []
     for row in rows[:MOST_TEXTS]:
-        answers = [each.get(str(row.get("prompt_id"))) for each in by_id]
-        cells = "".join(_answer(answer, before) for answer, before in zip(answers, [None, *answers], strict=False))
+        said = [each.get(str(row.get("prompt_id"))) for each in by_id]
+        cells = "".join(_answer(answer, before) for answer, before in zip(said, [None, *said], strict=False))
         reference = row.get("reference")
         wanted = f'<div class="soft">reference: {text(reference, _LONGEST)}</div>' if reference else ""
-        lines.append(f'<tr><th scope="row">{_said(row.get("prompt"))}{wanted}</th>{cells}</tr>')
+        picture = looked_at.get(str(row.get("prompt_id")))
+        shown = f'<img class="looked" src="{picture}" alt="the picture that the prompt shows">' if picture else ""
+        lines.append(f'<tr><th scope="row">{_said(row.get("prompt"))}{shown}{wanted}</th>{cells}</tr>')
     if not lines:
         return ""
     heads = "".join(f"<th>{when(step)}</th>" for step in steps)
