@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cluster import console
-from cluster.cli import compare, config, evaluate, jobs, status
+from cluster.cli import compare, config, evaluate, jobs, report, status
 from cluster.cli.data import data
 
 app = typer.Typer(
@@ -249,6 +249,7 @@ status.register(app)
 config.register(app)
 evaluate.register(app, SETTINGS)
 compare.register(app)
+report.register(app)
 app.command("submit")(jobs.submit)
 app.add_typer(jobs.jobs, name="jobs")
 app.add_typer(jobs.manifest, name="manifest")

@@ -15,7 +15,7 @@ from cluster.run.settings import DEVICE, load
 from cluster.run.writable import file_problem
 from policies.files.folders import check_files
 from rl.errors import ConfigError, DataError, PolicyError
-from rl.types import Message, Prompt, Task
+from rl.types import Message, Prompt, Rollout, Task
 
 if TYPE_CHECKING:
     from policies.base import Policy
@@ -64,7 +64,6 @@ def generate(recipe: str, overrides: Sequence[str], request: Request) -> int:
 
     import torch
 
-    from cluster.cli.trace import page
     from cluster.workers.rollout import sampling_for
     from policies import load_policy
     from policies.generate import rollout_group
@@ -85,9 +84,20 @@ def generate(recipe: str, overrides: Sequence[str], request: Request) -> int:
         if rollout.image is not None:
             console.show(_write(rollout.image, request.out, rollout.index, request.count))
     if request.trace is not None:
-        request.trace.write_text(page(policy, prompt, rollouts), encoding="utf-8")
+        request.trace.write_text(trace_page(policy, prompt, rollouts), encoding="utf-8")
         console.show(request.trace)
     return console.OK
+
+
+def trace_page(policy: Policy, prompt: Prompt, rollouts: Sequence[Rollout]) -> str:
+    """HTML that plays how the answers came out of their masks: see ``rl.tracking.pages.playback``."""
+    from rl.tracking.pages.film import Decoders, film
+    from rl.tracking.pages.playback import playback
+
+    vocabulary = policy.vocabulary
+    decoders = Decoders(policy.tokenizer, vocabulary.eos_id, vocabulary.image_offset, policy.image_tokenizer)
+    films = [film(decoders, rollout) for rollout in rollouts]
+    return playback(f"{policy.name}: {prompt.task}", prompt.messages[-1].content, films)
 
 
 def check_alone(words: Sequence[str], options: Mapping[str, object], out: Path | None) -> None:

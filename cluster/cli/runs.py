@@ -12,6 +12,7 @@ import numpy as np
 
 from cluster import console
 from cluster.cli.dry_run import dry_run
+from cluster.cli.report import closing_report
 from cluster.evaluate.suite import for_evaluation, held_out, make_layout
 from cluster.plan.family import with_family
 from cluster.run import cache_gate, preflight
@@ -91,8 +92,15 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     health = {"health": health_of(config)} if config.health.on else {}
     facts = {**_from_hub(config), **provenance(config, inputs.val), **health}
     seconds = round(result.seconds, 1)
-    tracker.attach(report.finish(screen, config, {"command": "train", "train_seconds": seconds, **summary, **facts}))
+    files = report.finish(screen, config, {"command": "train", "train_seconds": seconds, **summary, **facts})
+    _attach(tracker, config, files)
     return console.OK
+
+
+def _attach(tracker: Trackers, config: Config, files: list[Path]) -> None:
+    """What a run leaves, with its report, as artifacts."""
+    pages = closing_report(config)
+    tracker.attach([*files, *pages], {"report": page.name for page in pages})
 
 
 def show_settings(recipe: str, overrides: Sequence[str]) -> int:
@@ -123,7 +131,7 @@ def sft(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
         config, before, after, seconds=time.monotonic() - began, steps=steps, weights_digest=digest
     )
     facts = {**_from_hub(config), **provenance(config, inputs.val)}
-    tracker.attach(report.finish(screen, config, {"command": "sft", **summary, **facts}))
+    _attach(tracker, config, report.finish(screen, config, {"command": "sft", **summary, **facts}))
     return console.OK
 
 

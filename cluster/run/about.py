@@ -11,6 +11,7 @@ from cluster.run.preflight import Inputs
 from rl.config import Config
 from rl.config.sections import SourceConfig
 from rl.tracking.mlflow.page import About, Data
+from rl.tracking.pages.film import Decoders
 from rl.types import Prompt
 
 
@@ -25,6 +26,14 @@ def about(config: Config, command: str, recipe: str, inputs: Inputs) -> About:
         for name, rows in _by_source(inputs.val).items()
     ]
     return About(config, command, str(recipe), data=(*trains, *held_out))
+
+
+def decoders(config: Config) -> Decoders:
+    """What turns the policy's ids into text and pixels for the pages of a run. Raises PolicyError."""
+    from policies.files.checkpoints import load_tokenizers
+
+    tokenizer, vocabulary, images = load_tokenizers(config.policy.path)
+    return Decoders(tokenizer, vocabulary.eos_id, vocabulary.image_offset, images)
 
 
 def _data(where: str, source: SourceConfig, rows: Sequence[Prompt], trains: bool) -> Data:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from cluster import console
 from cluster.console import LOG_FILE
+from cluster.run.about import decoders
 from cluster.run.writable import folder_problem, reason
 from rl.checkpoints.folder import steps_in
 from rl.checkpoints.manifest import MANIFEST
@@ -33,6 +34,8 @@ from rl.tracking.metrics_file import read_metrics
 from rl.tracking.mlflow.page import About, parameters
 from rl.tracking.mlflow_store import check_store
 from rl.tracking.mlflow_tracker import Sampled
+from rl.tracking.pages.album import Album
+from rl.tracking.pages.report.folder import RECIPE_FILE
 from rl.tracking.trackers import JsonlTracker, MlflowTracker, Trackers
 
 COMMAND_FILE = "command"
@@ -77,6 +80,7 @@ def open_run(config: Config, about: About, screen: Console, steps: int) -> Track
     keep_until = _history(config) if command in ("train", "sft") else -1.0
     try:
         file, table = _make_folder(config, command, screen, steps, keep_until)
+        (config.run_dir / RECIPE_FILE).write_text(about.recipe + "\n", "utf-8")
     except OSError as error:
         raise ConfigError(_unwritable(config, reason(error))) from error
     trackers: list[Tracker] = [file, table]
@@ -97,12 +101,18 @@ def open_run(config: Config, about: About, screen: Console, steps: int) -> Track
                 ),
                 machine_s=config.tracking.machine_s,
                 files=(CONFIG_FILE, LOG_FILE),
+                album=_album(config, steps, fresh=math.isfinite(keep_until)),
             )
         )
     if command != "train" or not config.health.on:
         return Trackers(*trackers)
     watch = Watch.of(config.health, read_metrics(config.run_dir))  # after the file has set aside what is not this run's
     return Trackers(HealthTracker(Trackers(*trackers), watch, table.note))
+
+
+def _album(config: Config, steps: int, *, fresh: bool) -> Album:
+    every = config.tracking.samples_freq
+    return Album(config.run_dir, config.seed, lambda: decoders(config), every=every, last=steps, fresh=fresh)
 
 
 def _make_folder(

@@ -129,6 +129,15 @@ def load_policy(
     )
 
 
+def load_tokenizers(path_or_name: str | Path) -> tuple[ChatTokenizer, Vocabulary, ImageTokenizer | None]:
+    """What turns a policy's ids into text and pixels, on the CPU and without its weights. Raises PolicyError."""
+    folder = check_files(path_or_name, Part.CHECKS)
+    family, config = _family(folder)
+    tokenizer = ChatTokenizer.load(folder, family.aliases)
+    vocabulary = _vocabulary(folder, family, config, tokenizer)
+    return tokenizer, vocabulary, _image_tokenizer(folder, vocabulary, "cpu")
+
+
 def save_policy(policy: MaskedDiffusionPolicy, folder: Path, max_shard_bytes: int = MAX_SHARD_BYTES) -> None:
     """Write the folder that ``load_policy`` reads: weights of now, and config and tokenizers of where it came from.
 

@@ -26,14 +26,14 @@ class Point:
 def read_metrics(run_dir: Path) -> list[Point]:
     """All points of a run, by step. Where a resumed run logged a step again, its later value counts.
 
-    A torn line, left by a process that was killed while it wrote, is passed over.
+    A torn line, left by a process that was killed while it wrote, is passed over, and so is what is no number.
     """
     steps: dict[int, Point] = {}
     for row in _rows(run_dir / METRICS_FILE):
-        step, when = int(row.pop("step")), float(row.pop("time", 0.0))
+        step, when = int(row.pop("step")), row.pop("time", 0.0)
         earlier = steps[step].metrics if step in steps else {}
-        numbers = {name: float(value) for name, value in row.items() if math.isfinite(value)}
-        steps[step] = Point(step, when, {**earlier, **numbers})
+        numbers = {name: float(value) for name, value in row.items() if _is_number(value)}
+        steps[step] = Point(step, float(when) if _is_number(when) else 0.0, {**earlier, **numbers})
     return [steps[step] for step in sorted(steps)]
 
 
@@ -65,13 +65,21 @@ def _step_of(folder: Path) -> int:
     return int(number) if number.isdigit() else -1
 
 
+def _is_number(value: object) -> bool:
+    """Whether a float holds it, and it is finite. A file of somebody else may hold anything."""
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def _rows(path: Path) -> Iterator[dict]:
     if not path.is_file():
         return
     for line in path.read_text("utf-8", errors="replace").splitlines():
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(row, dict) and isinstance(row.get("step"), int):
+        if isinstance(row, dict) and isinstance(row.get("step"), int) and _is_number(row["step"]):
             yield row

@@ -22,14 +22,15 @@ from typing import Any
 
 from rl.errors import first_line
 from rl.output.printable import said
-from rl.tracking.mlflow.events import Close, Event, Files, Machine, Metrics, Tags, Text, kind_of
+from rl.tracking.mlflow.events import Close, Event, Files, Machine, Metrics, Tags, Text, Trace, kind_of
 from rl.tracking.mlflow.machine import Node
 from rl.tracking.mlflow.page import About
 from rl.tracking.mlflow.run import RUN_FILE, Place, Run, now_ms
 from rl.tracking.mlflow.spool import Spool
 from rl.tracking.mlflow.tables import drawing_sheet, sample_tables
-from rl.tracking.mlflow.traces import choose, trace
+from rl.tracking.mlflow.traces import choose, choose_of_each_task, trace
 from rl.tracking.mlflow_names import clean_name
+from rl.tracking.pages.album import Album
 from rl.types import Group
 
 __all__ = ["RUN_FILE", "MlflowTracker", "Sampled"]
@@ -87,6 +88,7 @@ class MlflowTracker:
     sampled           which rollouts become traces
     machine_s         seconds between two readings of what this node does; 0 is off
     files             of the run folder, that become artifacts when the run ends
+    album             makes the pages that play rollouts, and the galleries; None makes none
     """
 
     def __init__(
@@ -105,12 +107,13 @@ class MlflowTracker:
         sampled: Sampled | None = None,
         machine_s: float = 0.0,
         files: Sequence[str] = (),
+        album: Album | None = None,
     ) -> None:
         self._run = Run(run_dir, name, params or {}, Place(uri, password_env, experiment), about, resume)
         self._spool = Spool(run_dir.absolute(), keep=resume)
         self._spool.forget_ends()
         self._queue: queue.SimpleQueue[_Groups | Event] = queue.SimpleQueue()
-        self._sampled = sampled or Sampled()
+        self._sampled, self._album = sampled or Sampled(), album
         self._files = [str(run_dir.absolute() / file) for file in files]
         self._retry_s, self._close_deadline_s = retry_s, close_deadline_s
         self._pause, self._strikes, self._again_at = retry_s, 0, 0.0
@@ -167,11 +170,13 @@ class MlflowTracker:
         self._closing.set()
         self._wait(self._close_deadline_s)
 
-    def attach(self, files: Sequence[Path]) -> None:
-        """Artifacts of a run that has ended, such as its summary."""
+    def attach(self, files: Sequence[Path], tags: Mapping[str, str] | None = None) -> None:
+        """Artifacts of a run that has ended, such as its summary, and tags that say of them."""
         if self._off or self._thread.is_alive():
             return  # MLflow takes nothing, or is still busy with the end
         self._queue.put(Files([str(file.absolute()) for file in files]))
+        if tags:
+            self._queue.put(Tags(dict(tags)))
         self._thread = self._started()
         self._wait(min(ATTACH_S, self._close_deadline_s))
 
@@ -246,14 +251,22 @@ class MlflowTracker:
         name = clean_name(event.name)
         if event.traces:
             for index, group in enumerate(event.groups):
-                yield trace(group, event.step, name, worth.get(index), event.sampled_s, event.time_ms)
+                yield from self._traced(
+                    trace(group, event.step, name, worth.get(index), event.sampled_s, event.time_ms), group
+                )
             return
         yield from sample_tables(event.step, name, event.groups, worth)
         if (drawn := drawing_sheet(event.step, name, event.groups)) is not None:
             yield drawn
         if event.name == "val":  # the same prompts at every evaluation: their answers over time
-            for index in choose(event.groups, self._sampled.count, self._sampled.seed, -1):
-                yield trace(event.groups[index], event.step, name, None, 0.0, event.time_ms)
+            chosen = choose_of_each_task(event.groups, self._sampled.count, self._sampled.seed)
+            if self._album is not None:
+                yield from self._album.evaluated(event.step, event.groups, chosen)
+            for group in (event.groups[index] for index in chosen):
+                yield from self._traced(trace(group, event.step, name, None, 0.0, event.time_ms), group)
+
+    def _traced(self, made: Trace, group: Group) -> Iterator[Event]:
+        return iter([made]) if self._album is None else self._album.linked(made, group)
 
     def _deliver(self, event: Event) -> None:
         if len(self._spool) or not self._write(event):

@@ -72,9 +72,9 @@ class Trackers:
         """What a node does, for trackers that show such."""
         self._each("machine", values)
 
-    def attach(self, files: Sequence[Path]) -> None:
-        """Files of a run that has ended, for trackers that keep such."""
-        self._each("attach", files)
+    def attach(self, files: Sequence[Path], tags: Mapping[str, str] | None = None) -> None:
+        """Files of a run that has ended, and tags that say of them, for trackers that keep such."""
+        self._each("attach", files, tags or {})
 
     def phase(self, text: str) -> None:
         self._each("phase", text)

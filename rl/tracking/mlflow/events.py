@@ -84,15 +84,26 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """A page that lies in the run's folder, as an artifact in ``folder``; a later one of its name replaces it.
+
+    file: within the run's folder, which may have moved by the time it is written
+    """
+
+    file: str
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """The run's end: FINISHED, FAILED or KILLED."""
 
     status: str
 
 
-Event = Metrics | Machine | Table | Sheet | Trace | Tags | Text | Files | Close
+Event = Metrics | Machine | Table | Sheet | Trace | Tags | Text | Files | Page | Close
 KINDS: dict[str, type[Event]] = {
-    kind.__name__.lower(): kind for kind in (Metrics, Machine, Table, Sheet, Trace, Tags, Text, Files, Close)
+    kind.__name__.lower(): kind for kind in (Metrics, Machine, Table, Sheet, Trace, Tags, Text, Files, Page, Close)
 }
 
 

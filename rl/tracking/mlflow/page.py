@@ -35,7 +35,8 @@ _ALWAYS = ("seed", "policy.path", "steps", "learner.lr", "rollout.batch_size", "
 _VERBS = {"train": "Post-trains", "sft": "Fine-tunes", "eval": "Evaluates"}
 _LOOK = """1. **Model metrics**: groups are in the order of the questions: held-out scores, rewards, health, policy, speed.
 2. **Traces**: what the policy wrote and drew, and how each reward judged it. A filter such as `format = 0` finds failures.
-3. **Artifacts**: `samples/followed_*.json` have the same held-out prompts over time; `images/` the drawings; the `log`.
+3. **Artifacts**: `gallery/` has each test set's answers over time; `playback/` plays rollouts (a trace's tag `playback` names
+   its page); `samples/followed_*.json` and `images/` have them as tables and pictures; `report.html` comes at the end; the `log`.
 4. **System metrics**: what each node did."""
 
 
@@ -94,6 +95,15 @@ def description(about: About) -> str:
         *_LOOK.split("\n"),
     ]
     return redact("\n".join(lines))
+
+
+def links(experiment: str, run_id: str) -> str:
+    """Where the run's pages are among its artifacts, as links within MLflow's own pages, in Markdown."""
+    place = f"#/experiments/{experiment}/runs/{run_id}/artifacts"
+    return (
+        f"Pages: [galleries]({place}/gallery), [playback]({place}/playback), "
+        f"[report]({place}/report.html) (once the run has ended)."
+    )
 
 
 def tags(about: About) -> dict[str, str]:

@@ -22,7 +22,7 @@ from rl.output.printable import said
 from rl.output.secrets import redact
 from rl.tracking.metrics_file import read_metrics
 from rl.tracking.mlflow import page
-from rl.tracking.mlflow.events import Close, Event, Files, Machine, Metrics, Sheet, Table, Tags, Text, Trace
+from rl.tracking.mlflow.events import Close, Event, Files, Machine, Metrics, Page, Sheet, Table, Tags, Text, Trace
 from rl.tracking.mlflow.headlines import Still, headlines
 from rl.tracking.mlflow.store import alone, experiment_id, follow
 from rl.tracking.mlflow.trace_writer import trace_id, write_trace
@@ -93,6 +93,8 @@ class Run:
                 self._client.log_text(self.run_id, said(event.text, lines=True, limit=None), event.path)
             case Files():
                 self._write_files(event.paths)
+            case Page():
+                self._write_page(event)
             case Close():
                 self._client.set_terminated(self.run_id, event.status)
 
@@ -197,7 +199,8 @@ class Run:
             return
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        values = {page.NOTE: page.description(self._about), **page.tags(self._about)}
+        note = f"{page.description(self._about)}\n\n{page.links(self._experiment, str(self.run_id))}"
+        values = {page.NOTE: note, **page.tags(self._about)}
         self._set_tags(values)
         data = [
             DatasetInput(Dataset(**each), [InputTag("mlflow.data.context", context)])
@@ -253,6 +256,12 @@ class Run:
         for path in map(Path, paths):
             if path.is_file() and 0 < path.stat().st_size <= _MOST_FILE_BYTES:
                 self._client.log_artifact(self.run_id, str(path))
+
+    def _write_page(self, event: Page) -> None:
+        """As it is now: a later one is of more. No page lies outside of the run's folder."""
+        file = self._run_dir / event.file
+        if file.is_file() and file.resolve().is_relative_to(self._run_dir.resolve()):
+            self._client.log_artifact(self.run_id, str(file), event.folder)
 
     def _once(self, stem: str, write: Callable[[str], None]) -> None:
         if stem not in self._written:

@@ -50,12 +50,18 @@ def png(pixels: np.ndarray, at_least: int = 0) -> bytes:
 
 def prompt_png(prompt: Prompt, at_least: int = 0) -> bytes | None:
     """The picture that a prompt shows; None where it has none, or none that can be read."""
+    image = prompt_image(prompt)
+    return None if image is None else _enlarged(image, at_least)
+
+
+def prompt_image(prompt: Prompt) -> Image.Image | None:
+    """The same, not encoded."""
     if prompt.image is None:
         return None
     if isinstance(prompt.image, np.ndarray):
-        return png(prompt.image, at_least)
+        return Image.fromarray(np.ascontiguousarray(prompt.image))
     try:
-        return _enlarged(open_image(prompt.image), at_least)
+        return open_image(prompt.image)
     except DataError:
         return None
 

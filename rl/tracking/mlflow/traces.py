@@ -32,6 +32,19 @@ def choose(groups: Sequence[Group], count: int, seed: int, step: int) -> list[in
     return sorted(sorted(range(len(groups)), key=rank)[:count])
 
 
+def choose_of_each_task(groups: Sequence[Group], count: int, seed: int) -> list[int]:
+    """Which held-out prompts are traced at every evaluation: ``count`` of each task, so that texts leave no drawing out. Those
+    without rollouts, which an evaluation does not keep, are passed over. Indices, rising."""
+    by_task: dict[str, list[int]] = {}
+    for index, group in enumerate(groups):
+        if group.rollouts:
+            by_task.setdefault(str(group.prompt.task), []).append(index)
+    found: list[int] = []
+    for indices in by_task.values():
+        found += [indices[each] for each in choose([groups[index] for index in indices], count, seed, -1)]
+    return sorted(found)
+
+
 def trace(
     group: Group, step: int, name: str, advantages: Sequence[float] | None, sampled_s: float, ended_ms: int
 ) -> Trace:

@@ -14,9 +14,10 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from cluster.cli.app import app
-from cluster.cli.trace import page, pieces
+from cluster.cli.generate import trace_page as page
 from policies.generate import rollout_group
 from rl.output.printable import printable
+from rl.tracking.pages.film import pieces
 from rl.types import ImageSampling, Message, TextSampling, ThinkDrawSampling
 from tests.toys import toy_folder, toy_policy, toy_text_prompt, toy_think_draw_prompt
 

@@ -8,21 +8,21 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from cluster.cli.trace import page, policy_of
+from cluster.cli.generate import trace_page as page
+from rl.tracking.pages.html import policy_of, template_of
 from rl.types import Message
 from tests.toys import toy_draw_prompt, toy_policy, toy_text_prompt
 
 BROWSER = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
-TEMPLATE = (resources.files("cluster.cli") / "trace.html").read_text("utf-8")
+TEMPLATE = template_of("playback.html")
 RAN = "document.title='RAN';document.body.dataset.ran='yes'"
 HOSTILE = [
     f"</script><script>{RAN}</script>",
@@ -50,7 +50,7 @@ def hostile_page(text: str) -> str:
     ids = np.arange(len(HOSTILE))
     asked = replace(toy_text_prompt(), messages=(Message("user", text),))
     stand_in = SimpleNamespace(
-        name=text, tokenizer=Echo(), vocabulary=SimpleNamespace(eos_id=10**6), image_tokenizer=policy.image_tokenizer
+        name=text, tokenizer=Echo(), vocabulary=SimpleNamespace(eos_id=10**6, image_offset=0), image_tokenizer=policy.image_tokenizer
     )
     from rl.types import Modality
 

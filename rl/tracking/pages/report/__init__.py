@@ -1,0 +1,1 @@
+"""One page about one run or several: curves, health, seconds, faults, samples, settings."""
