@@ -13,6 +13,7 @@ import numpy as np
 from cluster import console
 from cluster.cli.dry_run import dry_run
 from cluster.evaluate.suite import for_evaluation, held_out, make_layout
+from cluster.model.log import log_models
 from cluster.plan.family import with_family
 from cluster.run import cache_gate, preflight
 from cluster.run.about import about
@@ -45,6 +46,7 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     check_output(config)
     config = pinned(config)
     if already_finished(config, screen):
+        log_models(config, console.show)  # a process may have been ended while it logged them
         return console.OK
     inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config), part=_part(dry))
     preflight.check_messages(inputs.all)
@@ -92,6 +94,7 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     facts = {**_from_hub(config), **provenance(config, inputs.val), **health}
     seconds = round(result.seconds, 1)
     tracker.attach(report.finish(screen, config, {"command": "train", "train_seconds": seconds, **summary, **facts}))
+    log_models(config, lambda line: tell(screen, [line]))
     return console.OK
 
 
@@ -124,6 +127,7 @@ def sft(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     )
     facts = {**_from_hub(config), **provenance(config, inputs.val)}
     tracker.attach(report.finish(screen, config, {"command": "sft", **summary, **facts}))
+    log_models(config, lambda line: tell(screen, [line]))
     return console.OK
 
 
