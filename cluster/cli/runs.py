@@ -12,6 +12,7 @@ import numpy as np
 
 from cluster import console
 from cluster.cli.dry_run import dry_run
+from cluster.evaluate import origin
 from cluster.evaluate.suite import for_evaluation, held_out, make_layout
 from cluster.model.log import log_models
 from cluster.plan.family import with_family
@@ -138,6 +139,8 @@ def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     config = with_policy(for_evaluation(loaded))
     if not any(override.strip().startswith("name=") for override in overrides):
         config = dataclasses.replace(config, name=f"{config.name}-eval")
+    trained = origin.origin_of(loaded, config)
+    config = origin.beside(config, trained, overrides)
     check_output(config)
     config = pinned(config)
     inputs = preflight.check(config, needs_train=False, needs_val=True, part=_part(dry))
@@ -147,6 +150,7 @@ def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
         return dry_run(config, "eval", inputs, on_gpu(recipe, overrides))
     with tracked(open_run(config, about(config, "eval", recipe, inputs), screen, 0)) as tracker:
         tell(screen, notes)
+        origin.tag(tracker, trained)
         tracker.phase(_starting(config))
         held = held_out(config, inputs.val, tracker)
     seconds = time.monotonic() - began
@@ -155,6 +159,7 @@ def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     )
     facts = {"command": "eval", "note": SAME_TWICE, **summary, **_from_hub(config), **held.facts}
     tracker.attach(report.finish(screen, config, facts, held.rows, held.notes))
+    origin.link_back(config, trained, facts)
     return console.OK
 
 

@@ -17,7 +17,7 @@ FINAL, BEST, BOTH, OFF = "final", "best", "both", "off"
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """One policy. Example: ``Chosen(("best",), 160, Path("runs/a/checkpoints/global_step_160/policy"), {"val/text/score": 0.4})``.
+    """One policy. Example: ``Chosen(("best",), 160, Path("checkpoints/global_step_160/policy"), {"val/text/score": 0.4})``.
 
     roles   final, best or both
     step    after how many steps its weights are

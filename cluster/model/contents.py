@@ -90,8 +90,12 @@ def signature() -> Any:
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import Array, DataType
 
-    asked = [ColSpec("string", "prompt"), ColSpec("string", "task", False), ColSpec("binary", "image", False)]
-    said = [
+    asked: list[Any] = [
+        ColSpec("string", "prompt"),
+        ColSpec("string", "task", False),
+        ColSpec("binary", "image", False),
+    ]
+    said: list[Any] = [
         ColSpec("string", "text"),
         ColSpec("binary", "image", False),
         ColSpec(Array(DataType.long), "tokens"),

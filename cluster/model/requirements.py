@@ -45,7 +45,7 @@ def _direct() -> set[str]:
     """Distributions of what is imported, as far as this project asks for them: others, such as a compiler for kernels, are
     used where they are there."""
     owners = metadata.packages_distributions()
-    imported = {canonicalize_name(owner) for name in third_party() for owner in owners.get(name, ())}
+    imported: set[str] = {canonicalize_name(owner) for name in third_party() for owner in owners.get(name, ())}
     if _is_installed(PROJECT):
         asked = {name for name, _ in _needs(PROJECT, "")}
         imported &= asked | {"pandas"}  # of MLflow, whose tables models take

@@ -128,13 +128,14 @@ def _is_missing(value: Any) -> bool:
 
 
 def _bytes(picture: Any) -> Any:
-    """Bytes as they are; text as base64 of them, also as a browser's ``data:`` address."""
+    """Bytes as they are; text as base64 of them, also as a browser's ``data:`` address. None for no bytes: MLflow takes no
+    missing value in a column of them."""
     if not isinstance(picture, str):
-        return picture
+        return picture or None
     try:
-        return base64.b64decode(picture.partition(",")[2] if picture.startswith("data:") else picture)
+        return base64.b64decode(picture.partition(",")[2] if picture.startswith("data:") else picture) or None
     except ValueError:
-        return b""  # which is then no picture
+        return b"?"  # which is then found to be no picture
 
 
 def _check(number: int, row: Mapping[str, Any]) -> None:
