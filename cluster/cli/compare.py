@@ -21,6 +21,9 @@ def compare(
         bool, typer.Option("--json", help="Print JSON: tests, and the prompts that changed sides.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Also write the JSON to a file.")] = None,
+    mlflow: Annotated[
+        bool, typer.Option("--mlflow/--no-mlflow", help="Log it beside the evaluations, where both are in MLflow.")
+    ] = True,
     changed: Annotated[int, typer.Option(min=0, help="How many prompts that changed sides are printed.")] = 20,
 ) -> None:
     """Whether B is better than A: prompt by prompt, with McNemar's test for right or wrong, a bootstrap otherwise."""
@@ -42,6 +45,11 @@ def compare(
             console.show(text)
         else:
             show(found, changed)
+        if mlflow:
+            from cluster.evaluate.comparison import log_comparison
+
+            if (line := log_comparison(found, first, second)) is not None:
+                console.say(line)
         return console.OK
 
     console.run(body)

@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 
 from cluster import console
-from cluster.run.checkpoint import ADAPTER_FOLDER, POLICY_FOLDER, find
+from cluster.model.policy_folder import write_policy
+from cluster.run.checkpoint import ADAPTER_FOLDER, find
 from cluster.run.writable import folder_problem, reason
 from policies.files.folders import read_config
 from rl.checkpoints.manifest import STATE
-from rl.config.device import AUTO
 from rl.errors import CheckpointError, ConfigError
 
 
@@ -36,7 +36,7 @@ def export(source: Path, out: Path, best: str | None, mode: str, dtype: str | No
         if adapter:
             _copy_adapter(checkpoint, beside)
         else:
-            write(checkpoint, beside, dtype)
+            write_policy(checkpoint, beside, dtype)
         if out.is_dir():
             out.rmdir()
         beside.rename(out)
@@ -66,38 +66,10 @@ def _check_out(out: Path) -> Path:
     return beside
 
 
-def write(source: Path, folder: Path, dtype: str | None) -> None:
-    """The policy's folder of a checkpoint, or a policy's folder, copied; through memory where the dtype is another."""
-    from policies import load_policy
-    from policies.files.checkpoints import check_policy
-    from policies.files.copies import copy_policy
-
-    saved = source / POLICY_FOLDER if (source / STATE).is_file() else source
-    if (source / ADAPTER_FOLDER).is_dir():
-        _merge(source, folder, dtype)
-    elif dtype is None:
-        copy_policy(saved, folder)
-    else:
-        load_policy(saved, dtype=dtype).save(folder)
-    check_policy(folder)
-
-
 def _copy_adapter(checkpoint: Path, folder: Path) -> None:
     if not (checkpoint / ADAPTER_FOLDER).is_dir():
         raise ConfigError(f"--adapter: {checkpoint} has none: its run trained all weights; leave --adapter out")
     shutil.copytree(checkpoint / ADAPTER_FOLDER, folder)
-
-
-def _merge(checkpoint: Path, folder: Path, dtype: str | None) -> None:
-    """The base that the run started from, with the checkpoint's adapter added in."""
-    from policies import load_policy, lora
-
-    policy_settings = json.loads((checkpoint / STATE).read_text())["config"]["policy"]
-    dtype = dtype or (None if policy_settings["dtype"] == AUTO else policy_settings["dtype"])
-    base, adapted = (load_policy(policy_settings["path"], dtype=dtype) for _ in range(2))
-    lora.load_adapter(adapted, checkpoint / ADAPTER_FOLDER)
-    base.module.load_state_dict(lora.merged_state(adapted.module))
-    base.save(folder)
 
 
 def _steps(checkpoint: Path) -> str:

@@ -13,7 +13,9 @@ import numpy as np
 from cluster import console
 from cluster.cli.dry_run import dry_run
 from cluster.cli.report import closing_report
+from cluster.evaluate import origin
 from cluster.evaluate.suite import for_evaluation, held_out, make_layout
+from cluster.model.log import log_models
 from cluster.plan.family import with_family
 from cluster.run import cache_gate, preflight
 from cluster.run.about import about
@@ -46,6 +48,7 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     check_output(config)
     config = pinned(config)
     if already_finished(config, screen):
+        log_models(config, console.show)  # a process may have been ended while it logged them
         return console.OK
     inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config), part=_part(dry))
     preflight.check_messages(inputs.all)
@@ -94,6 +97,7 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     seconds = round(result.seconds, 1)
     files = report.finish(screen, config, {"command": "train", "train_seconds": seconds, **summary, **facts})
     _attach(tracker, config, files)
+    log_models(config, lambda line: tell(screen, [line]))
     return console.OK
 
 
@@ -132,6 +136,7 @@ def sft(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     )
     facts = {**_from_hub(config), **provenance(config, inputs.val)}
     _attach(tracker, config, report.finish(screen, config, {"command": "sft", **summary, **facts}))
+    log_models(config, lambda line: tell(screen, [line]))
     return console.OK
 
 
@@ -142,6 +147,8 @@ def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     config = with_policy(for_evaluation(loaded))
     if not any(override.strip().startswith("name=") for override in overrides):
         config = dataclasses.replace(config, name=f"{config.name}-eval")
+    trained = origin.origin_of(loaded, config)
+    config = origin.beside(config, trained, overrides)
     check_output(config)
     config = pinned(config)
     inputs = preflight.check(config, needs_train=False, needs_val=True, part=_part(dry))
@@ -151,6 +158,7 @@ def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
         return dry_run(config, "eval", inputs, on_gpu(recipe, overrides))
     with tracked(open_run(config, about(config, "eval", recipe, inputs), screen, 0)) as tracker:
         tell(screen, notes)
+        origin.tag(tracker, trained)
         tracker.phase(_starting(config))
         held = held_out(config, inputs.val, tracker)
     seconds = time.monotonic() - began
@@ -159,6 +167,7 @@ def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     )
     facts = {"command": "eval", "note": SAME_TWICE, **summary, **_from_hub(config), **held.facts}
     tracker.attach(report.finish(screen, config, facts, held.rows, held.notes))
+    origin.link_back(config, trained, facts)
     return console.OK
 
 

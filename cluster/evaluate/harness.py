@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster import console
+from cluster.evaluate import origin
 from cluster.evaluate.contexts import open_contexts
 from cluster.evaluate.likelihood import DRAWS
 from cluster.evaluate.verdicts import agreement, verdicts
@@ -60,9 +61,12 @@ def evaluate(recipe: str, overrides: Sequence[str], asked: Asked, dry: bool = Fa
     """The harness's own report, and our summary.json and rows beside it. Raises ConfigError, PolicyError, one line each."""
     began = time.monotonic()
     _check(asked)
-    config, screen = _alone(with_policy(load(recipe, overrides)[0])), Screen()
+    loaded, screen = load(recipe, overrides)[0], Screen()
+    config = _alone(with_policy(loaded))
     if not any(override.strip().startswith("name=") for override in overrides):
         config = replace(config, name=f"{config.name}-{HARNESS}")
+    trained = origin.origin_of(loaded, config)
+    config = origin.beside(config, trained, overrides)
     check_output(config)
     folder = preflight.check_text_policy(config)
     manager = _tasks(asked)
@@ -70,10 +74,12 @@ def evaluate(recipe: str, overrides: Sequence[str], asked: Asked, dry: bool = Fa
         screen.print(f"{HARNESS}: {', '.join(asked.tasks)} on {folder}; every check passed, and nothing was started.")
         return console.OK
     with tracked(open_run(config, About(config, "eval", recipe), screen, 0)) as tracker:
+        origin.tag(tracker, trained)
         _log.info("%s: tasks %s", HARNESS, ", ".join(asked.tasks))
         model, results = _run(config, folder, asked, _typed(overrides), manager, tracker)
         summary = _written(config, model, results, asked, time.monotonic() - began)
     _show(screen, config, summary, results)
+    origin.link_back(config, trained, summary)
     return console.OK
 
 

@@ -165,6 +165,7 @@ def write_weights(folder: Path, tensors: Tensors, max_shard_bytes: int) -> None:
     names = [SINGLE] if len(shards) == 1 else [_shard_name(index, len(shards)) for index in range(len(shards))]
     (folder / INDEX).unlink(missing_ok=True)
     for name, keys in zip(names, shards, strict=True):
+        (folder / name).unlink(missing_ok=True)  # another place may have the file as a hard link, and keeps what it has
         save_file({key: _joined(tensors[key]) for key in keys}, str(folder / name), metadata={"format": "pt"})
     for file in folder.glob("model*.safetensors"):
         if file.name not in names:

@@ -47,4 +47,5 @@ def _copy(file: Path, target: Path, root: Path) -> None:
     """A regular file alone. Weights are read as numbers wherever they lie, and so they are copied."""
     if os.path.isfile(file) and (lies_inside(file, root) or file.suffix == WEIGHTS):
         target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)  # another place may have it as a hard link, and keeps what it has
         shutil.copyfile(file, target)

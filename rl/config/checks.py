@@ -24,7 +24,7 @@ from rl.objectives.kl import KL_ESTIMATORS
 from rl.objectives.normalizers import NORMALIZERS
 from rl.registry import Registry, close_to
 from rl.tasks import GENERATORS
-from rl.tracking.mlflow_address import check_experiment, check_uri
+from rl.tracking.mlflow_address import check_experiment, check_model, check_uri
 from rl.types import ImageSampling, Task, TextSampling
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -48,6 +48,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "cluster.placement": ("auto", "colocated", "disaggregated"),
     "resume_mode": ("auto", "disable", "path"),
     "best_mode": ("max", "min"),
+    "tracking.log_model": ("final", "best", "both", "off"),
 }
 
 # Choices that a file and a line of their own, or an installed package, bring.
@@ -78,7 +79,7 @@ POSITIVE = (
 NOT_NEGATIVE = (
     "learner.algorithm.clip_low learner.algorithm.clip_high learner.algorithm.kl_coef learner.weight_decay "
     "learner.algorithm.entropy_coef learner.lora.rank learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq "
-    "save_freq save_minutes seed "
+    "save_freq save_minutes seed tracking.log_model_gb "
     "tracking.traces tracking.machine_s judge.port judge.restarts judge.gpus rollout.cache_gate.max_reward_drop "
     "max_staleness cluster.restart_budget cluster.learner_rebuilds"
 ).split()
@@ -139,6 +140,7 @@ def validate(config: Config) -> None:
     if config.tracking.mlflow:
         check_uri(config.tracking.uri, config.tracking.password_env)
         check_experiment(config.tracking.experiment, config.tracking.uri)
+        check_model(config.tracking.registered_model, config.tracking.log_model)
     _validate_best(config)
     _validate_staleness(config)
     _validate_sharing(config)
@@ -148,6 +150,10 @@ def _validate_best(config: Config) -> None:
     """A checkpoint can be told to be the best only where it was measured."""
     metric, save, test = config.best_metric, config.save_freq, config.test_freq
     if metric is None:
+        if config.tracking.log_model == "best":
+            raise ConfigError(
+                "tracking.log_model=best: needs best_metric, e.g. best_metric=val/text/score; or set tracking.log_model=final"
+            )
         return
     if not metric.startswith("val/"):
         raise ConfigError(f"best_metric={metric}: must start with val/, e.g. val/text/score")

@@ -201,6 +201,10 @@ class TrackingConfig:
     also          further trackers by name: tensorboard, or one of an installed package
     traces        groups of a step, and prompts of an evaluation, whose rollouts become MLflow traces; 0 is off
     machine_s     seconds between two readings of what a node does (processor, memory, GPUs); 0 is off
+    log_model     which policies become MLflow models when the run ends: final, best (by best_metric), both, or off
+    log_model_gb  most GB of weights that one model may copy into MLflow's store. A store in files on the same disk gets hard
+                  links, which copy nothing
+    registered_model  a name in MLflow's registry for these models; null registers none
     """
 
     mlflow: bool = True
@@ -211,6 +215,9 @@ class TrackingConfig:
     also: list[str] = field(default_factory=list)
     traces: int = 2
     machine_s: float = 10.0
+    log_model: str = "both"
+    log_model_gb: float = 4.0
+    registered_model: str | None = None
 
 
 @dataclass(frozen=True)

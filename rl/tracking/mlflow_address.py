@@ -81,6 +81,22 @@ def check_experiment(experiment: str, uri: str | None) -> None:
         raise ConfigError(f"{where}: Databricks names experiments by their path; expected e.g. /Users/NAME/unigrpo")
 
 
+def check_model(name: str | None, logged: str) -> None:
+    """That MLflow's registry takes such a name. logged: ``tracking.log_model``. Raises ConfigError."""
+    if name is None:
+        return
+    if not re.fullmatch(r"[\w.-](?:[\w. -]{0,254}[\w.-])?", name) or re.fullmatch(r"\.+", name):
+        raise ConfigError(
+            f"tracking.registered_model={name[:80]!r}: expected 1 to 256 letters, digits, blanks, points, - and _, e.g. "
+            "my-policy"
+        )
+    if logged == "off":
+        raise ConfigError(
+            f"tracking.registered_model={name[:80]!r} with tracking.log_model=off: there is nothing to register; set "
+            "tracking.log_model=both, or leave the name out"
+        )
+
+
 def _problem(uri: str) -> str:
     if not uri or re.search(r"\s", uri) and not uri.startswith("sqlite"):
         return f"expected {_ALLOWED}, without blanks"

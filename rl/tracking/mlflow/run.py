@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from rl.output.printable import said
 from rl.output.secrets import redact
 from rl.tracking.metrics_file import read_metrics
 from rl.tracking.mlflow import page
+from rl.tracking.mlflow.client import IS_ID, RUN_FILE
 from rl.tracking.mlflow.events import Close, Event, Files, Machine, Metrics, Page, Sheet, Table, Tags, Text, Trace
 from rl.tracking.mlflow.headlines import Still, headlines
 from rl.tracking.mlflow.store import alone, experiment_id, follow
@@ -30,8 +30,6 @@ from rl.tracking.mlflow_address import sqlite_file, store_uri, with_password
 from rl.tracking.mlflow_names import LONGEST, clean_name
 from rl.tracking.mlflow_store import patient_for_seconds
 
-RUN_FILE = "mlflow_run.json"
-_RUN_ID = re.compile(r"[A-Za-z0-9][\w-]{0,255}")  # MLflow refuses to look for another
 _BATCH = 100  # MLflow's limit for parameters and tags in one call
 _METRICS = 1000  # and for metrics
 _LONGEST_TAG = 5000
@@ -160,7 +158,7 @@ class Run:
         try:
             known = json.loads((self._run_dir / RUN_FILE).read_text("utf-8"))
             run_id, written = known["run_id"], set(known.get("samples", ()))
-            is_id = _RUN_ID.fullmatch(run_id) is not None
+            is_id = IS_ID.fullmatch(run_id) is not None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         if not is_id:

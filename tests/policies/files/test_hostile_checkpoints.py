@@ -339,7 +339,7 @@ def test_a_snapshot_of_the_hubs_cache_is_read_and_saved(folder: Path, tmp_path: 
 
 
 def test_a_copy_of_a_policy_has_nothing_from_outside_its_folder(folder: Path, secret: Path, tmp_path: Path) -> None:
-    from cluster.cli.export import write
+    from cluster.model.policy_folder import write_policy
 
     (folder / "own.json").write_text("{}")
     (folder / "inner.json").symlink_to("own.json")
@@ -351,7 +351,7 @@ def test_a_copy_of_a_policy_has_nothing_from_outside_its_folder(folder: Path, se
         (folder / name).symlink_to(secret)
     policy = load_policy(folder)
     save_policy(policy, tmp_path / "saved")
-    write(folder, tmp_path / "exported", None)
+    write_policy(folder, tmp_path / "exported", None)
     for copy in (tmp_path / "saved", tmp_path / "exported"):
         check_policy(copy)
         assert (copy / "inner.json").read_text() == "{}"
