@@ -200,6 +200,7 @@ class TrackingConfig:
                   server's login is MLflow's own: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD
     also          further trackers by name: tensorboard, or one of an installed package
     traces        groups of a step, and prompts of an evaluation, whose rollouts become MLflow traces; 0 is off
+    traces_freq   steps between two whose rollouts become traces
     machine_s     seconds between two readings of what a node does (processor, memory, GPUs); 0 is off
     """
 
@@ -210,6 +211,7 @@ class TrackingConfig:
     samples_freq: int = 10
     also: list[str] = field(default_factory=list)
     traces: int = 2
+    traces_freq: int = 1
     machine_s: float = 10.0
 
 
