@@ -30,6 +30,7 @@ from rl.tracking.mlflow.spool import Spool
 from rl.tracking.mlflow.tables import drawing_sheet, sample_tables
 from rl.tracking.mlflow.traces import choose, trace
 from rl.tracking.mlflow_names import clean_name
+from rl.tracking.mlflow_store import DENIED, UNAUTHENTICATED
 from rl.types import Group
 
 __all__ = ["RUN_FILE", "MlflowTracker", "Sampled"]
@@ -241,7 +242,10 @@ class MlflowTracker:
 
     def _say_what_is_left(self) -> None:
         if len(self._spool):
-            _log.warning("MLflow cannot be reached; resume logs what is missing: it waits in %s", self._spool.folder)
+            _log.warning(
+                "MLflow did not take all; resume logs what is missing, or python -m rl.tracking.mlflow.replay %s: it waits in %s",
+                self._spool.folder.parent, self._spool.folder,
+            )  # fmt: skip
 
     def _prepared(self, event: _Groups | Event) -> Iterator[Event]:
         if not isinstance(event, _Groups):
@@ -318,7 +322,9 @@ class MlflowTracker:
     def _back_off(self, error: Exception) -> None:
         if not self._closing.is_set():
             level = logging.WARNING if self._pause == self._retry_s else logging.INFO  # one warning is enough
-            _log.log(level, "MLflow cannot be reached, trying again in %.1f s: %s", self._pause, first_line(error))
+            refused = getattr(error, "error_code", "") in (UNAUTHENTICATED, DENIED)
+            what = "refuses the login, or lacks its permission" if refused else "cannot be reached"
+            _log.log(level, "MLflow %s, trying again in %.1f s: %s", what, self._pause, first_line(error))
         self._again_at = time.monotonic() + self._pause
         self._pause = min(2 * self._pause, LONGEST_PAUSE_S)
 
