@@ -127,6 +127,7 @@ class Run:
         from mlflow import MlflowClient  # seconds: not at import time of this module
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it creates
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # and this of every try, for hours
         uri = self._place.uri or store_uri(self._run_dir)
         file = sqlite_file(uri)
         with alone(file):

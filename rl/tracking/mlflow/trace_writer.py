@@ -112,7 +112,7 @@ def _info(run_id: str, experiment: str, whole: bytes, event: Trace) -> Any:
         response_preview=body["response"],
         execution_duration=body["duration_ms"],
         trace_metadata=metadata,
-        tags={"mlflow.traceName": body["title"], **body["tags"]},
+        tags={"mlflow.traceName": body["title"], "mlflow.trace.spansLocation": "TRACKING_STORE", **body["tags"]},
         assessments=[_assessment(whole, number, each, body) for number, each in enumerate(body["feedback"])],
     )
 
