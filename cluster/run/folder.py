@@ -97,7 +97,10 @@ def open_run(config: Config, about: About, screen: Console, steps: int) -> Track
                 resume=math.isinf(keep_until),
                 about=dataclasses.replace(about, resumes=_resumes(config)),
                 sampled=Sampled(
-                    config.seed, config.tracking.traces, lambda group: advantages_of([group], config.learner).tolist()
+                    config.seed,
+                    config.tracking.traces,
+                    lambda group: advantages_of([group], config.learner).tolist(),
+                    config.tracking.traces_freq,
                 ),
                 machine_s=config.tracking.machine_s,
                 files=(CONFIG_FILE, LOG_FILE),

@@ -72,7 +72,7 @@ POSITIVE = (
     "cluster.rollout_workers cluster.reward_workers cluster.scorer_workers cluster.scorer_gpus cluster.learner_ranks "
     "cluster.start_deadline_s "
     "cluster.rollout_deadline_s cluster.reward_deadline_s cluster.learner_deadline_s evaluation.n_samples_per_prompt "
-    "keep_checkpoints keep_best tracking.samples_freq rewards.on_failure.attempts "
+    "keep_checkpoints keep_best tracking.samples_freq tracking.traces_freq rewards.on_failure.attempts "
     "custom_reward_function.deadline_s custom_reward_function.memory_mb judge.start_deadline_s "
     "rollout.cache_gate.prompts cluster.heartbeat_s cluster.grace_s cluster.stall_s"
 ).split()

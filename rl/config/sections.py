@@ -200,6 +200,7 @@ class TrackingConfig:
                   server's login is MLflow's own: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD
     also          further trackers by name: tensorboard, or one of an installed package
     traces        groups of a step, and prompts of an evaluation, whose rollouts become MLflow traces; 0 is off
+    traces_freq   steps between two whose rollouts become traces
     machine_s     seconds between two readings of what a node does (processor, memory, GPUs); 0 is off
     log_model     which policies become MLflow models when the run ends: final, best (by best_metric), both, or off
     log_model_gb  most GB of weights that one model may copy into MLflow's store. A store in files on the same disk gets hard
@@ -214,6 +215,7 @@ class TrackingConfig:
     samples_freq: int = 10
     also: list[str] = field(default_factory=list)
     traces: int = 2
+    traces_freq: int = 1
     machine_s: float = 10.0
     log_model: str = "both"
     log_model_gb: float = 4.0

@@ -15,8 +15,10 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 from rl.errors import ConfigError, first_line
 from rl.output.secrets import redact
+from rl.tracking.mlflow.store import KIND
 from rl.tracking.mlflow_address import DATABASES, sqlite_file, store_uri, with_password
 
+UNAUTHENTICATED, DENIED = "UNAUTHENTICATED", "PERMISSION_DENIED"  # MLflow's codes for 401 and 403
 PROBE_S = 5.0  # to connect to a server
 ANSWER_S = 30.0  # for its answer; MLflow itself would try for minutes
 _SQLITE_MAGIC = b"SQLite format 3\0"
@@ -47,18 +49,32 @@ def check_store(
     try:
         stage = _stage(full, experiment)
     except (OSError, sqlite3.Error, RuntimeError) as error:
-        text = f"tracking.uri={redact(place)!r}: no MLflow store answers there: {first_line(error)}"
+        problem, fix = _refusal(error) or (
+            f"no MLflow store answers there: {first_line(error)}",
+            "start it, correct tracking.uri, or set it to null: a store in output_dir",
+        )
+        text = f"tracking.uri={redact(place)!r}: {problem}"
         if resumes or uri is None:
             warn(f"{text}; the run goes on, and logs there once it answers")
             return
-        raise ConfigError(
-            f"{text}; start it, correct tracking.uri, or set it to null: a store in output_dir"
-        ) from error
+        raise ConfigError(f"{text}; {fix}") from error
     if stage == "deleted":
         raise ConfigError(
             f"tracking.experiment={experiment!r}: was deleted in MLflow ({redact(place)}); restore it there "
             "(mlflow experiments restore), or give another name, e.g. tracking.experiment=new"
         )
+
+
+def _refusal(error: Exception) -> tuple[str, str] | None:
+    """What is wrong with the login, and how to fix it; None where that is not the problem."""
+    code = getattr(error.__cause__, "error_code", "")
+    user, login = os.environ.get("MLFLOW_TRACKING_USERNAME"), "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    who = f"user {redact(user)!r}" if user else "a login without a user"
+    if code == UNAUTHENTICATED:
+        return f"the server refuses {who} (401)", f"set {login}, or MLFLOW_TRACKING_TOKEN"
+    if code == DENIED:
+        return f"the server does not let {who} write there (403)", "ask for the permission, or set another " + login
+    return None
 
 
 def lacking(uri: str) -> str:
@@ -136,7 +152,10 @@ def _stage_by_mlflow(uri: str, experiment: str) -> str | None:
     patient_for_seconds()
     from mlflow import MlflowClient
 
-    found = MlflowClient(tracking_uri=uri).get_experiment_by_name(experiment)
+    client = MlflowClient(tracking_uri=uri)
+    found = client.get_experiment_by_name(experiment)
+    if found is not None and found.lifecycle_stage == "active" and KIND in found.tags:
+        client.set_experiment_tag(found.experiment_id, KIND, found.tags[KIND])  # changes nothing; whether it may
     return None if found is None else found.lifecycle_stage
 
 

@@ -30,6 +30,7 @@ from rl.tracking.mlflow.spool import Spool
 from rl.tracking.mlflow.tables import drawing_sheet, sample_tables
 from rl.tracking.mlflow.traces import choose, choose_of_each_task, trace
 from rl.tracking.mlflow_names import clean_name
+from rl.tracking.mlflow_store import DENIED, UNAUTHENTICATED
 from rl.tracking.pages.album import Album
 from rl.types import Group
 
@@ -38,7 +39,9 @@ __all__ = ["RUN_FILE", "MlflowTracker", "Sampled"]
 MAX_PENDING_SAMPLES = 64
 MAX_STRIKES = 5
 LONGEST_PAUSE_S = 30.0
+MOST_AT_ONCE = 100  # steps whose numbers waited on disk
 ATTACH_S = 30.0
+GATHER_S = 10.0
 _PERMANENT_CODES = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
 
 _log = logging.getLogger(__name__)
@@ -48,13 +51,15 @@ _log = logging.getLogger(__name__)
 class Sampled:
     """Which rollouts are traced, and what they are worth.
 
-    seed, count  so many groups a step, chosen by the seed and the step
+    seed, count  so many groups of a step, chosen by the seed and the step
     worth        the advantages of a usable group's members, as the run computes them
+    every        of so many steps, one is looked at
     """
 
     seed: int = 0
     count: int = 0
     worth: Callable[[Group], Sequence[float]] | None = None
+    every: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,8 @@ class MlflowTracker:
         self._files = [str(run_dir.absolute() / file) for file in files]
         self._retry_s, self._close_deadline_s = retry_s, close_deadline_s
         self._pause, self._strikes, self._again_at = retry_s, 0, 0.0
+        self._numbers: list[Event] = []
+        self._write_at = 0.0
         self._sampled_s: dict[int, float] = {}
         self._node: Node | None = None
         self._machine_s, self._read_at = machine_s, 0.0
@@ -140,7 +147,7 @@ class MlflowTracker:
 
     def rollouts(self, step: int, groups: Sequence[Group]) -> None:
         """A step's groups of training, of which the chosen ones become traces."""
-        if self._sampled.count:
+        if self._sampled.count and step % self._sampled.every == 0:
             chosen = choose(groups, self._sampled.count, self._sampled.seed, step)
             self._put_groups(step, [groups[index] for index in chosen], "train", traces=True)
 
@@ -204,8 +211,10 @@ class MlflowTracker:
             event = self._queue.get()
             while True:
                 for one in () if event is None else self._prepared(event):
-                    self._deliver(one)
+                    self._take(one)
                 ends = self._closing.is_set() and self._queue.empty()
+                if self._numbers and (ends or time.monotonic() >= self._write_at):
+                    self._deliver_numbers()
                 if len(self._spool) and (ends or time.monotonic() >= self._again_at):
                     self._flush()
                 if ends:
@@ -223,6 +232,7 @@ class MlflowTracker:
         """The next event; None where it is time to do something else."""
         times = [self._again_at] if len(self._spool) else []
         times += [self._read_at] if self._machine_s else []
+        times += [self._write_at] if self._numbers else []
         try:
             return self._queue.get(timeout=max(0.0, min(times) - time.monotonic()) if times else None)
         except queue.Empty:
@@ -233,11 +243,14 @@ class MlflowTracker:
             return
         self._node = self._node or Node()
         self._read_at = time.monotonic() + self._machine_s
-        self._deliver(Machine(now_ms(), self._node.sample()))
+        self._take(Machine(now_ms(), self._node.sample()))
 
     def _say_what_is_left(self) -> None:
         if len(self._spool):
-            _log.warning("MLflow cannot be reached; resume logs what is missing: it waits in %s", self._spool.folder)
+            _log.warning(
+                "MLflow did not take all; resume logs what is missing, or python -m rl.tracking.mlflow.replay %s: it waits in %s",
+                self._spool.folder.parent, self._spool.folder,
+            )  # fmt: skip
 
     def _prepared(self, event: _Groups | Event) -> Iterator[Event]:
         if not isinstance(event, _Groups):
@@ -268,42 +281,63 @@ class MlflowTracker:
     def _traced(self, made: Trace, group: Group) -> Iterator[Event]:
         return iter([made]) if self._album is None else self._album.linked(made, group)
 
-    def _deliver(self, event: Event) -> None:
-        if len(self._spool) or not self._write(event):
-            self._spool.add(event)
+    def _take(self, event: Event) -> None:
+        """Numbers gather for ``GATHER_S``, if the last were written just before: one call for all costs hardly more than one
+        for each. What has ended is written last."""
+        if isinstance(event, Metrics | Machine):
+            self._numbers.append(event)
+            return
+        if isinstance(event, Close):
+            self._deliver_numbers()
+        self._deliver([event])
+
+    def _deliver_numbers(self) -> None:
+        gathered, self._numbers = self._numbers, []
+        self._write_at = time.monotonic() + GATHER_S
+        if gathered:
+            self._deliver(gathered)
+
+    def _deliver(self, events: Sequence[Event]) -> None:
+        if len(self._spool) or not self._write(events):
+            for event in events:
+                self._spool.add(event)
 
     def _flush(self) -> None:
         """Write what waits on disk, in order, as far as the store takes it."""
-        while (event := self._spool.first()) is not None:
-            if not self._write(event):
+        while events := self._spool.first(MOST_AT_ONCE):
+            if not self._write(events):
                 return
-            self._spool.done()
+            self._spool.done(len(events))
 
-    def _write(self, event: Event) -> bool:
-        """Whether the event is dealt with: written, or refused for good. False where the store is away.
+    def _write(self, events: Sequence[Event]) -> bool:
+        """Whether the events are dealt with: written, or refused for good. False where the store is away. Several are numbers.
 
-        A store that answers reads and still does not take the event, time after time, will never take it.
+        A store that answers reads and still does not take an event, time after time, will never take it.
         Raises _OffError where it takes nothing of this run.
         """
         try:
-            self._run.write(event)
+            self._run.write(*events)
         except Exception as error:
             if not self._run.connected and _is_permanent(error):
                 raise _OffError(f"{type(error).__name__}: {first_line(error)}") from error
             if _is_permanent(error) and self._run.start_over():
-                return self._write(event)
+                return self._write(events)
             self._strikes += self._run.answers()
             if not (_is_permanent(error) or self._strikes >= MAX_STRIKES or (self._strikes and self._closing.is_set())):
                 self._back_off(error)
                 return False
-            _log.warning("MLflow refused %s: %s", _label(event), first_line(error))
+            if len(events) > 1:  # the others are not lost with the one that is refused
+                return all([self._write([event]) for event in events])
+            _log.warning("MLflow refused %s: %s", _label(events[0]), first_line(error))
         self._pause, self._strikes, self._again_at = self._retry_s, 0, 0.0
         return True
 
     def _back_off(self, error: Exception) -> None:
         if not self._closing.is_set():
             level = logging.WARNING if self._pause == self._retry_s else logging.INFO  # one warning is enough
-            _log.log(level, "MLflow cannot be reached, trying again in %.1f s: %s", self._pause, first_line(error))
+            refused = getattr(error, "error_code", "") in (UNAUTHENTICATED, DENIED)
+            what = "refuses the login, or lacks its permission" if refused else "cannot be reached"
+            _log.log(level, "MLflow %s, trying again in %.1f s: %s", what, self._pause, first_line(error))
         self._again_at = time.monotonic() + self._pause
         self._pause = min(2 * self._pause, LONGEST_PAUSE_S)
 

@@ -24,6 +24,8 @@ from rl.tracking.mlflow import page
 from rl.tracking.mlflow.client import IS_ID, RUN_FILE
 from rl.tracking.mlflow.events import Close, Event, Files, Machine, Metrics, Page, Sheet, Table, Tags, Text, Trace
 from rl.tracking.mlflow.headlines import Still, headlines
+from rl.tracking.mlflow.points import Point, takes
+from rl.tracking.mlflow.points import write as write_points
 from rl.tracking.mlflow.store import alone, experiment_id, follow
 from rl.tracking.mlflow.trace_writer import trace_id, write_trace
 from rl.tracking.mlflow_address import sqlite_file, store_uri, with_password
@@ -32,6 +34,7 @@ from rl.tracking.mlflow_store import patient_for_seconds
 
 _BATCH = 100  # MLflow's limit for parameters and tags in one call
 _METRICS = 1000  # and for metrics
+_STEPS = 100  # whose numbers are added at once
 _LONGEST_TAG = 5000
 _MOST_FILE_BYTES = 64 * 1024 * 1024
 
@@ -63,18 +66,22 @@ class Run:
         self._resume = resume
         self._client: Any = None
         self._experiment = ""
+        self._file: Path | None = None  # of the store, where points can be written into it
         self._steps: dict[str, set[int]] = {}
         self._still = Still()
         self._written: set[str] = set()
 
-    def write(self, event: Event) -> None:
+    def write(self, *events: Event) -> None:
+        """One event of any kind, or several of numbers, which are one call to the store."""
         if not self.connected:
             self._connect()
+        if numbers := [event for event in events if isinstance(event, Metrics | Machine)]:
+            self._write_numbers(numbers)
+        for event in events:
+            self._write_other(event)
+
+    def _write_other(self, event: Event) -> None:
         match event:
-            case Metrics():
-                self._write_metrics(event)
-            case Machine():
-                self._write_machine(event)
             case Table():
                 stem = "followed_" if event.follows else ""
                 self._once(f"{stem}{event.name}-{event.step:06d}", lambda stem: self._write_table(event, stem))
@@ -120,6 +127,7 @@ class Run:
         from mlflow import MlflowClient  # seconds: not at import time of this module
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it creates
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # and this of every try, for hours
         uri = self._place.uri or store_uri(self._run_dir)
         file = sqlite_file(uri)
         with alone(file):
@@ -128,6 +136,7 @@ class Run:
                     _follow(file)
                 self._client = MlflowClient(tracking_uri=with_password(uri, self._place.password_env))
             self._experiment = experiment_id(self._client, self._place.experiment, file)
+            self._file = file if file is not None and _is_as_expected(file) else None
         if self.run_id is None:
             self.run_id = self._earlier_run() or self._new_run()
             self._remember()
@@ -188,9 +197,12 @@ class Run:
         for name in self._client.get_run(self.run_id).data.metrics:
             self._steps[name] = {metric.step for metric in self._client.get_metric_history(self.run_id, name)}
         self._still = Still(self._steps)
+        missing: list[Metrics | Machine] = []
         for point in read_metrics(self._run_dir):
             values = {clean_name(name): value for name, value in point.metrics.items()}
-            self._write_metrics(Metrics(point.step, int(point.time * 1000), values))
+            missing.append(Metrics(point.step, int(point.time * 1000), values))
+        for some in _batches(missing, _STEPS):
+            self._write_numbers(some)
 
     def _describe(self) -> None:
         if self._about is None:
@@ -214,29 +226,48 @@ class Run:
         for some in _batches(tags, _BATCH):
             self._client.log_batch(self.run_id, tags=some)
 
-    def _write_metrics(self, event: Metrics) -> None:
-        values = {**headlines(event.values), **event.values}
-        self._write_points(self._still.moving(event.step, event.time_ms, values))
-        self._still.written(values)
+    def _write_numbers(self, events: Sequence[Metrics | Machine]) -> None:
+        points: dict[tuple[str, int], Point] = {}
+        written: list[Mapping[str, float]] = []
+        counts: dict[str, int] = {}
+        for event in events:
+            if isinstance(event, Machine):
+                found = self._machine_points(event, counts)
+            else:
+                values = {**headlines(event.values), **event.values}
+                found = self._still.moving(event.step, event.time_ms, values)
+                written.append(values)
+            for point in found:
+                points.setdefault((point[0], point[3]), point)
+        self._write_points(list(points.values()))
+        for values in written:
+            self._still.written(values)
 
-    def _write_machine(self, event: Machine) -> None:
-        """Its steps count up, over all processes of the run."""
-        known = [max(self._steps[name]) for name in event.values if self._steps.get(name)]
-        step = max(known, default=-1) + 1
-        self._write_points([(clean_name(name), value, event.time_ms, step) for name, value in event.values.items()])
+    def _machine_points(self, event: Machine, counts: dict[str, int]) -> list[Point]:
+        """Its steps count up, over all processes of the run. counts: the next step of each node, in this call."""
+        names = {name: clean_name(name) for name in event.values}
+        node = min(names.values(), default="")
+        known = [max(self._steps[name]) for name in names.values() if self._steps.get(name)]
+        step = counts.get(node, max(known, default=-1) + 1)
+        counts[node] = step + 1
+        return [(names[name], value, event.time_ms, step) for name, value in event.values.items()]
 
-    def _write_points(self, points: Sequence[tuple[str, float, int, int]]) -> None:
-        from mlflow.entities import Metric
+    def _write_points(self, points: Sequence[Point]) -> None:
+        new = [point for point in points if point[3] not in self._steps.get(point[0], ())]
+        if new and not (self._file is not None and self._write_quickly(self._file, new)):
+            from mlflow.entities import Metric
 
-        new = [
-            Metric(name, value, time_ms, step)
-            for name, value, time_ms, step in points
-            if step not in self._steps.get(name, ())
-        ]
-        for some in _batches(new, _METRICS):
-            self._client.log_batch(self.run_id, metrics=some)
-        for metric in new:
-            self._steps.setdefault(metric.key, set()).add(metric.step)
+            for some in _batches([Metric(*point) for point in new], _METRICS):
+                self._client.log_batch(self.run_id, metrics=some)
+        for name, _, _, step in new:
+            self._steps.setdefault(name, set()).add(step)
+
+    def _write_quickly(self, file: Path, new: Sequence[Point]) -> bool:
+        try:
+            return write_points(file, str(self.run_id), new)
+        except sqlite3.Error as error:  # MLflow has its own words for it, and its own patience
+            _log.debug("MLflow: %s: %s", file, error)
+            return False
 
     def _write_table(self, event: Table, stem: str) -> None:
         pictures = {key: _picture(png) for key, png in event.pictures.items()}
@@ -270,6 +301,13 @@ class Run:
     def _remember(self) -> None:
         content = {"run_id": self.run_id, "experiment_id": self._experiment, "samples": sorted(self._written)}
         write_whole(self._run_dir / RUN_FILE, json.dumps(content))
+
+
+def _is_as_expected(file: Path) -> bool:
+    try:
+        return takes(file)
+    except sqlite3.Error:
+        return False
 
 
 def _follow(file: Path) -> None:

@@ -75,9 +75,9 @@ def _enlarged(picture: Image.Image, at_least: int) -> bytes:
 
 
 def encoded(picture: Image.Image) -> bytes:
-    """As a PNG."""
+    """As a PNG; packed quickly, since a step may have dozens."""
     content = io.BytesIO()
-    picture.save(content, "PNG")
+    picture.save(content, "PNG", compress_level=1)
     return content.getvalue()
 
 

@@ -11,6 +11,7 @@ from rl.tracking.mlflow.events import Close, Event, from_text, kind_of, to_text
 FOLDER = "mlflow_spool"
 MOST_BYTES = 256 * 1024 * 1024
 GOES_FIRST = ("sheet", "trace", "table", "machine")  # the others are small, and stay
+NUMBERS = ("metrics", "machine")
 
 _log = logging.getLogger(__name__)
 
@@ -56,19 +57,27 @@ class Spool:
         self._bytes += path.stat().st_size
         self._bound()
 
-    def first(self) -> Event | None:
-        """The oldest event. One that cannot be read is passed over."""
-        while self._files:
+    def first(self, most: int = 1) -> list[Event]:
+        """The oldest event. Numbers that follow numbers come with it, ``most`` in all. One that cannot be read is left out."""
+        found: list[Event] = []
+        while len(found) < min(most, len(self._files)):
+            path = self._files[len(found)]
+            if found and _kind(path) not in NUMBERS:
+                break
             try:
-                return from_text(self._files[0].read_text("utf-8"))
+                found.append(from_text(path.read_text("utf-8")))
             except (OSError, ValueError, KeyError, TypeError) as error:
-                _log.warning("MLflow: %s cannot be read, and is left out: %s", self._files[0], error)
-                self.done()
-        return None
+                _log.warning("MLflow: %s cannot be read, and is left out: %s", path, error)
+                self._remove(path)
+                continue
+            if _kind(path) not in NUMBERS:
+                break
+        return found
 
-    def done(self) -> None:
-        """The oldest event is written."""
-        self._remove(self._files[0])
+    def done(self, count: int = 1) -> None:
+        """The oldest events are written."""
+        for path in self._files[:count]:
+            self._remove(path)
         if not self._files:
             try:
                 self.folder.rmdir()

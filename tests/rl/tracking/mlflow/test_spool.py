@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rl.tracking.mlflow.events import Close, Event, Files, Metrics, Sheet, Table, Tags, Text, Trace
+from rl.tracking.mlflow.events import Close, Event, Files, Machine, Metrics, Sheet, Table, Tags, Text, Trace
 from rl.tracking.mlflow.spool import FOLDER, Spool
 
 EVENTS: list[Event] = [
@@ -18,10 +18,24 @@ EVENTS: list[Event] = [
 
 def drained(spool: Spool) -> list[Event]:
     found = []
-    while (event := spool.first()) is not None:
-        found.append(event)
-        spool.done()
+    while events := spool.first():
+        found += events
+        spool.done(len(events))
     return found
+
+
+def test_numbers_in_a_row_come_together_and_nothing_else_does(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, keep=True)
+    numbers: list[Event] = [Metrics(step, 0, {"a": 1.0}) for step in range(5)]
+    for event in [*numbers[:4], EVENTS[3], EVENTS[3], numbers[4], Machine(9, {"system/a/b": 1.0}), Close("FINISHED")]:
+        spool.add(event)
+    sorted((tmp_path / FOLDER).glob("*.json"))[1].write_text("torn")
+    sizes = []
+    while events := spool.first(3):
+        sizes.append([type(event).__name__ for event in events])
+        spool.done(len(events))
+    assert sizes == [["Metrics"] * 3, ["Trace"], ["Trace"], ["Metrics", "Machine"], ["Close"]]
+    assert len(Spool(tmp_path, keep=True)) == 0
 
 
 def test_events_come_back_in_order_also_in_another_process(tmp_path: Path) -> None:
