@@ -50,8 +50,7 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     preflight.check_messages(inputs.all)
     preflight.check_resume(config, "train", inputs)
     if dry:
-        tell(screen, notes)
-        return dry_run(config, "train", inputs, on_gpu(recipe, overrides))
+        return dry_run(config, "train", inputs, on_gpu(recipe, overrides), notes)
     board = StatusBoard(config)
     with tracked(
         Trackers(open_run(config, about(config, "train", recipe, inputs), screen, config.steps), board)
@@ -112,8 +111,7 @@ def sft(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     preflight.check_messages(inputs.val)
     preflight.check_resume(config, "sft", inputs)
     if dry:
-        tell(screen, notes)
-        return dry_run(config, "sft", inputs, on_gpu(recipe, overrides))
+        return dry_run(config, "sft", inputs, on_gpu(recipe, overrides), notes)
     steps = config.sft.steps
     with tracked(open_run(config, about(config, "sft", recipe, inputs), screen, steps)) as tracker:
         tell(screen, notes)
@@ -139,8 +137,7 @@ def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     inputs = preflight.check(config, needs_train=False, needs_val=True, part=_part(dry))
     make_layout(config, inputs.val)
     if dry:
-        tell(screen, notes)
-        return dry_run(config, "eval", inputs, on_gpu(recipe, overrides))
+        return dry_run(config, "eval", inputs, on_gpu(recipe, overrides), notes)
     with tracked(open_run(config, about(config, "eval", recipe, inputs), screen, 0)) as tracker:
         tell(screen, notes)
         tracker.phase(_starting(config))
