@@ -23,6 +23,7 @@ LOG_FILE = "log"
 
 _log = logging.getLogger(__name__)
 _way_on: list[Callable[[], str]] = []  # what an interrupted command leaves to go on from
+_held: list[str] | None = None  # notes of a command whose checks go on; None: no command runs, or they have passed
 
 
 def run(body: Callable[[], int]) -> None:
@@ -30,13 +31,17 @@ def run(body: Callable[[], int]) -> None:
 
     An error of ours is one line on stderr and exit 2, or exit 1 where training cannot go on; Ctrl-C and SIGTERM are exit
     130; anything else is a bug: exit 1, and its traceback is in the log of the run, or on stderr where there is no run yet.
+    Notes wait for ``checked`` or the end: a mistake is one line alone.
     """
+    global _held
     _way_on.clear()
+    _held = []
     know_environment()
     logging.getLogger().addHandler(logging.NullHandler())  # before there is a log, errors are told by us alone
     try:
         with _sigterm_as_ctrl_c():
             code = body()
+        checked()
     except UniGRPOError as error:
         _log.error("%s", error, exc_info=True)
         say(f"error: {' '.join(str(error).split())}")
@@ -49,7 +54,25 @@ def run(body: Callable[[], int]) -> None:
     except Exception as error:
         code = CRASHED
         say(_crash_message(error))
+    finally:
+        _held = None
     raise typer.Exit(code)
+
+
+def note(text: str) -> None:
+    """What a user may want to know, on stderr: once the command's checks have passed, or at once where no command runs."""
+    if _held is None:
+        say(f"note: {text}")
+    else:
+        _held.append(text)
+
+
+def checked() -> None:
+    """Every check of the command has passed: notes that waited are said, and later ones wait no more."""
+    global _held
+    waiting, _held = _held or [], None
+    for text in waiting:
+        note(text)
 
 
 def when_interrupted(say: Callable[[], str]) -> None:

@@ -94,7 +94,7 @@ def show_rows(name: str, words: Sequence[str], n: int, policy: str | None, out: 
                 screen.print(line)
         screen.print("")
     for note in notes:
-        console.say(f"note: {note}")
+        console.note(note)
     return console.OK
 
 

@@ -16,7 +16,8 @@ from cluster import console
 from cluster.doctor.case import Case, Machine
 from cluster.doctor.check import Check, Result, State, examine
 from cluster.doctor.registry import MACHINE, POLICY
-from rl.config import Config, load_config, settings_given
+from cluster.plan.family import family_layer
+from rl.config import Config, Layer, Origin, layers_of, load_config, merge, settings_given
 from rl.output.printable import plain, said
 from rl.output.tables import Screen
 
@@ -26,11 +27,11 @@ _WIDTH = 9  # of a state and a blank
 
 def doctor(overrides: Sequence[str], policy: str | None, recipe: str | None, out: Path | None, as_json: bool) -> int:
     """0, or 2 where a check is red. Raises ConfigError for settings that make no sense."""
-    config = load_config(recipe or "tiny", overrides)
     if policy is None:
-        results = _examined(MACHINE, Machine(config), as_json)
+        results = _examined(MACHINE, Machine(load_config(recipe or "tiny", overrides)), as_json)
     else:
-        typed = settings_given(recipe, overrides) if recipe else settings_given("tiny", overrides)
+        config = config_of(policy, recipe, overrides)
+        typed = settings_given(recipe, overrides)
         results = _examined(POLICY, case_of(config, policy, recipe, out, typed), as_json)
     counts = Counter(result.state for result in results)
     if as_json:
@@ -38,6 +39,14 @@ def doctor(overrides: Sequence[str], policy: str | None, recipe: str | None, out
     else:
         console.show(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
     return console.REFUSED if counts[State.RED] else console.OK
+
+
+def config_of(policy: str, recipe: str | None, overrides: Sequence[str]) -> Config:
+    """Settings of recipe and user over the card of the policy's family, as a run has them. Raises ConfigError."""
+    asked = Layer(f"--policy {policy}", Origin.OVERRIDE, {"policy": {"path": policy}})
+    layers = [*layers_of(recipe, overrides), asked]
+    card = family_layer(layers)
+    return merge(layers if card is None else [card, *layers])
 
 
 def case_of(

@@ -15,6 +15,7 @@ from cluster.run.folder import check_run
 from cluster.run.inputs import written_by
 from cluster.run.objective import in_words
 from cluster.run.preflight import Inputs
+from cluster.run.settings import tell
 from policies.files.folders import find_policy, read_config
 from policies.files.parts import Part
 from policies.room import NeedsPolicyError, Room
@@ -25,15 +26,19 @@ from rl.types import Prompt
 NOTHING = "Nothing was started."
 
 
-def dry_run(config: Config, command: str, inputs: Inputs, on_gpu: Config) -> int:
+def dry_run(config: Config, command: str, inputs: Inputs, on_gpu: Config, notes: Sequence[str]) -> int:
     """What ``unigrpo train``, ``sft`` or ``eval`` would do. Call it after the checks of ``preflight``. Raises ConfigError
-    where the run's folder or MLflow's store cannot take the run. on_gpu: what the config would be on a GPU."""
+    where the run's folder or MLflow's store cannot take the run. on_gpu: what the config would be on a GPU. notes: of its
+    settings."""
     check_run(config, command)
-    screen = Screen()
-    for line in in_words(config, inputs.train) if command == "train" else ():
+    words = in_words(config, inputs.train) if command == "train" else []
+    rows, placed = _rows(config, inputs), [*_layout(config, command), *_memory(on_gpu, command)]
+    screen = Screen()  # nothing is printed before all of it could be told: a mistake is one line alone
+    tell(screen, notes)
+    for line in words:
         screen.print(line, highlight=False)
-    screen.print(_rows(config, inputs))
-    for line in (*_layout(config, command), *_memory(on_gpu, command)):
+    screen.print(rows)
+    for line in placed:
         screen.print(line, highlight=False, soft_wrap=True)
     screen.print(f"run       {config.run_dir}: {_steps(config, command)}", highlight=False, soft_wrap=True)
     screen.print(f"Every check passed. {NOTHING}", highlight=False)

@@ -54,8 +54,7 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     preflight.check_messages(inputs.all)
     preflight.check_resume(config, "train", inputs)
     if dry:
-        tell(screen, notes)
-        return dry_run(config, "train", inputs, on_gpu(recipe, overrides))
+        return dry_run(config, "train", inputs, on_gpu(recipe, overrides), notes)
     board = StatusBoard(config)
     with tracked(
         Trackers(open_run(config, about(config, "train", recipe, inputs), screen, config.steps), board)
@@ -104,7 +103,7 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
 def _attach(tracker: Trackers, config: Config, files: list[Path]) -> None:
     """What a run leaves, with its report, as artifacts."""
     pages = closing_report(config)
-    tracker.attach([*files, *pages], {"report": page.name for page in pages})
+    tracker.attach([*files, *pages], {"report": pages[0].name} if pages else {})
 
 
 def show_settings(recipe: str, overrides: Sequence[str]) -> int:
@@ -124,8 +123,7 @@ def sft(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     preflight.check_messages(inputs.val)
     preflight.check_resume(config, "sft", inputs)
     if dry:
-        tell(screen, notes)
-        return dry_run(config, "sft", inputs, on_gpu(recipe, overrides))
+        return dry_run(config, "sft", inputs, on_gpu(recipe, overrides), notes)
     steps = config.sft.steps
     with tracked(open_run(config, about(config, "sft", recipe, inputs), screen, steps)) as tracker:
         tell(screen, notes)
@@ -154,8 +152,7 @@ def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     inputs = preflight.check(config, needs_train=False, needs_val=True, part=_part(dry))
     make_layout(config, inputs.val)
     if dry:
-        tell(screen, notes)
-        return dry_run(config, "eval", inputs, on_gpu(recipe, overrides))
+        return dry_run(config, "eval", inputs, on_gpu(recipe, overrides), notes)
     with tracked(open_run(config, about(config, "eval", recipe, inputs), screen, 0)) as tracker:
         tell(screen, notes)
         origin.tag(tracker, trained)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cluster.doctor import builders, folder, gpu, load, machine, rollouts, services, update
+from cluster.doctor import builders, card, folder, gpu, load, machine, rollouts, services, update
 from cluster.doctor.case import Case, Machine
 from cluster.doctor.check import Check
 
@@ -35,6 +35,7 @@ POLICY: tuple[Check[Case], ...] = (
     Check("folder", folder.found),
     Check("config", folder.config, needs=("folder",)),
     Check("weight files", folder.weights, needs=("config",)),
+    Check("family's card", card.card, needs=("config",)),
     Check("tokenizer", folder.tokenizer, needs=("config",)),
     Check("chat template", folder.template, needs=("tokenizer",)),
     Check("special ids", folder.special_ids, needs=("tokenizer",)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,14 +16,12 @@ from rl.scenes import SceneObject, SceneSpec, render
 from rl.seeds import derive_seed
 from rl.types import (
     Group,
-    ImageSampling,
     Message,
     Prompt,
     Rollout,
     Sampling,
     Score,
     Task,
-    TextSampling,
     ThinkDrawSampling,
 )
 
@@ -30,6 +29,7 @@ TASKS = (Task.TEXT, Task.UNDERSTAND, Task.DRAW, Task.THINK_DRAW)
 GROUP = 2  # rollouts: the update needs one that is better than another
 SECONDS = 20.0  # for one task, by the time of a forward pass
 CANVAS, STEPS = 32, 16  # tokens of an answer, and most denoising steps
+WARM = 0.7  # temperature of rollouts whose settings say 0
 SHOWN = 160  # characters of an answer
 _SCENE = SceneSpec("colors", (SceneObject("circle", "red"),))
 
@@ -56,15 +56,26 @@ def prompt_of(task: Task) -> Prompt:
 
 
 def sampling_of(case: Case, task: Task) -> Sampling:
-    """As many steps as there is time for. A block-causal policy's canvas is made of its own blocks."""
-    policy = case.loaded
-    block = policy.block_length or CANVAS
+    """As the run's rollouts, by the family's card where nobody says more, with as many steps as there is time for.
+
+    A block-causal policy's canvas is made of its own blocks.
+    """
+    policy, rollout = case.loaded, case.config.rollout
+    given = {Task.UNDERSTAND: rollout.understand, Task.THINK_DRAW: rollout.think_draw.think}.get(task, rollout.text)
+    block = policy.block_length or min(CANVAS, given.block_length)
     canvas = max(block, min(CANVAS, policy.max_length // 4) // block * block)
     blocks, steps = canvas // block, steps_in(SECONDS, case.pass_s)
-    text = TextSampling(canvas, block, max(1, min(steps, canvas) // blocks) * blocks, temperature=0.7)
+    text = replace(
+        given,
+        max_new_tokens=canvas,
+        block_length=block,
+        steps=max(1, min(steps, canvas) // blocks) * blocks,
+        temperature=given.temperature or WARM,  # two answers that are the same teach nothing
+    )
     codes = policy.image_tokenizer.codes_per_image if policy.image_tokenizer else 1
     slower = 2 * max(1, codes // 64)  # guidance, and a canvas that is longer than the pass that was timed
-    draw = ImageSampling(steps=max(1, min(steps_in(SECONDS, case.pass_s * slower), codes)))
+    drawn = rollout.think_draw.draw if task is Task.THINK_DRAW else rollout.draw
+    draw = replace(drawn, steps=max(1, min(steps_in(SECONDS, case.pass_s * slower), codes, drawn.steps)))
     if task is Task.DRAW:
         return draw
     return ThinkDrawSampling(text, draw) if task is Task.THINK_DRAW else text

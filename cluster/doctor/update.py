@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,7 +75,8 @@ def _settings(case: Case, longest: int) -> tuple[LearnerConfig, Training]:
         algorithm=UniGRPOConfig(mu=2),
     )  # fmt: skip
     found = []
-    for settings in (whole, replace(whole, lora=LoraConfig(rank=RANK), activation_checkpointing=True)):
+    adapter = LoraConfig(rank=RANK, target=list(_target(case)))
+    for settings in (whole, replace(whole, lora=adapter, activation_checkpointing=True)):
         training = Training(
             dtype=case.dtype, zero_stage=0, ranks=1, micro_batch=GROUP, length=longest, scored=longest,
             checkpointing=settings.activation_checkpointing, reference=True, logits_mib=settings.logits_mib,
@@ -84,6 +86,12 @@ def _settings(case: Case, longest: int) -> tuple[LearnerConfig, Training]:
     free = free_memory(case.device) + case.weights * case.loaded.module.wte.weight.element_size()
     fits = sum(learner_memory(sizes, found[0][1]).values()) + SPARE < free
     return found[0] if fits else found[1]
+
+
+def _target(case: Case) -> Sequence[str]:
+    """The layers of the family's card, unless the run's adapter has others."""
+    own, card = case.config.learner.lora, None if case.family is None else case.family.card
+    return own.target if own.on or card is None else card.lora_target
 
 
 def first_ratios(case: Case) -> Result:

@@ -61,6 +61,7 @@ def answer_file(recipe: str, overrides: Sequence[str], request: FileRequest) -> 
     loaded = _rows(config, folder, request)
     made_with = _made_with(config, request.count)
     done = _answered(request, loaded, made_with)
+    console.checked()
     if done:
         console.say(f"{request.out}: {done:,} of {len(loaded.rows):,} rows have their answers already")
     if done < len(loaded.rows):

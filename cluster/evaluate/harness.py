@@ -22,7 +22,7 @@ from cluster.run import preflight
 from cluster.run.checkpoint import with_policy
 from cluster.run.folder import check_output, open_run
 from cluster.run.provenance import provenance
-from cluster.run.settings import load
+from cluster.run.settings import load, tell
 from rl.config import Config
 from rl.config.rewards import CustomRewardConfig, JudgeConfig, RewardsConfig
 from rl.errors import ConfigError, UniGRPOError, one_line
@@ -61,7 +61,7 @@ def evaluate(recipe: str, overrides: Sequence[str], asked: Asked, dry: bool = Fa
     """The harness's own report, and our summary.json and rows beside it. Raises ConfigError, PolicyError, one line each."""
     began = time.monotonic()
     _check(asked)
-    loaded, screen = load(recipe, overrides)[0], Screen()
+    (loaded, notes), screen = load(recipe, overrides), Screen()
     config = _alone(with_policy(loaded))
     if not any(override.strip().startswith("name=") for override in overrides):
         config = replace(config, name=f"{config.name}-{HARNESS}")
@@ -71,9 +71,11 @@ def evaluate(recipe: str, overrides: Sequence[str], asked: Asked, dry: bool = Fa
     folder = preflight.check_text_policy(config)
     manager = _tasks(asked)
     if dry:
+        tell(screen, notes)
         screen.print(f"{HARNESS}: {', '.join(asked.tasks)} on {folder}; every check passed, and nothing was started.")
         return console.OK
     with tracked(open_run(config, About(config, "eval", recipe), screen, 0)) as tracker:
+        tell(screen, notes)
         origin.tag(tracker, trained)
         _log.info("%s: tasks %s", HARNESS, ", ".join(asked.tasks))
         model, results = _run(config, folder, asked, _typed(overrides), manager, tracker)

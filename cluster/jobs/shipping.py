@@ -36,7 +36,7 @@ from policies.files.copies import copy_policy
 from rewards.registry import require_named
 from rl.config import Config, SourceConfig, build_config, to_yaml
 from rl.data.places import ROOT, image_roots
-from rl.data.presets import rows_path
+from rl.data.presets import preset_files, preset_names, preset_of, rows_path, whole_preset
 from rl.errors import ConfigError
 from rl.output.secrets import know
 
@@ -63,6 +63,7 @@ class Shipment:
     renamed   place of a file or folder of rows -> name of an image in it -> its name there
     notes     what a user may want to know, one line each
     closed    places of folders that may be a stranger's, policies and data: links out of them are not sent
+    written   place of a file that is sent with another text than it has here
     """
 
     config: Config
@@ -70,6 +71,7 @@ class Shipment:
     renamed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     notes: Sequence[str] = ()
     closed: Collection[str] = frozenset()
+    written: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """The job's folder: config and files. Raises ConfigError: a file that cannot be read."""
@@ -92,6 +94,9 @@ class Shipment:
                 raise ConfigError(f"{source}: cannot be copied to be sent: {why}") from error
         for place, names in self.renamed.items():
             write_renamed(self.files[place], folder / place, names)
+        for place, text in self.written.items():
+            (folder / place).unlink(missing_ok=True)  # its mode may be read-only
+            (folder / place).write_text(text, "utf-8")
 
 
 def collect(config: Config, shipping: Shipping) -> Shipment:
@@ -109,11 +114,12 @@ def collect(config: Config, shipping: Shipping) -> Shipment:
         load.take(setting)
     for which in ("train", "val"):
         for index, source in enumerate(getattr(config.data, which)):
+            load.take_preset(tree["data"][which][index], source)
             load.take_rows(tree, f"data.{which}[{index}].source", source)
     load.check_size()
     for key, name in names_on_hub(tree).items():
         load.notes.append(f"{key}={name} names nothing here: the job looks for it on a hub")
-    return Shipment(build_config([("job", tree)]), load.files, load.renamed, load.notes, load.closed)
+    return Shipment(build_config([("job", tree)]), load.files, load.renamed, load.notes, load.closed, load.written)
 
 
 class _Load:
@@ -125,6 +131,7 @@ class _Load:
         self.renamed: dict[str, dict[str, str]] = {}
         self.notes: list[str] = []
         self.closed: set[str] = set()
+        self.written: dict[str, str] = {}
 
     def take(self, setting: Setting) -> None:
         prefix, text = split_prefix(setting.value)
@@ -145,6 +152,17 @@ class _Load:
             if setting.kind is Kind.CODE and self._shared(path) is None:
                 for place, module in modules_beside(path, CODE).items():
                     self.files[_place(path.parent / place)] = module
+
+    def take_preset(self, tree: Tree, source: SourceConfig) -> None:
+        """A preset's file, and those of the user's that it stands on, as one. tree: of the source."""
+        if preset_of(source) is None or source.source in preset_names():
+            return
+        files = [_located(file) for file in preset_files(source.source)]
+        if len(files) == 1 or all(self._shared(file) for file in files):
+            return  # alone, it was taken as every other file; on a shared disk, the job finds all of them
+        tree["source"] = _place(files[0])
+        self.files[tree["source"]] = files[0]
+        self.written[tree["source"]] = whole_preset(source.source)
 
     def take_rows(self, tree: Tree, key: str, source: SourceConfig) -> None:
         """What rows that are sent name: images. Rewards of their own are the recipe's, which are sent anyway."""

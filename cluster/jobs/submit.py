@@ -83,6 +83,7 @@ def submit(address: str, recipe: str, overrides: Sequence[str], options: Options
             return job_id
 
         job_id = start(server)
+        console.checked()
         console.say(welcome(shipment.config, server.address, job_id))
         if not options.wait:
             console.say(f"follow    unigrpo jobs logs {job_id} --follow --address {server.address}")
@@ -105,7 +106,7 @@ def prepare(recipe: str, overrides: Sequence[str], options: Options) -> Shipment
         attached = dataclasses.replace(attached, name=f"{config.name}-eval")
     shipment = collect(attached, options.shipping)
     for note in (*family_notes(config, layers), *shipment.notes):
-        console.say(f"note: {note}")
+        console.note(note)
     return shipment
 
 

@@ -137,4 +137,4 @@ def _resolved(name: HubName) -> HubName:
 def _tell(setting: str, path: str) -> None:
     """A folder may be called as a repository is: the user may have meant the other one."""
     if os.path.isdir(path) and is_written_as_name(path):
-        console.say(f"note: {setting}={path}: this folder is used, and not a repository of that name on a hub")
+        console.note(f"{setting}={path}: this folder is used, and not a repository of that name on a hub")

@@ -145,9 +145,9 @@ def fit(
 
 
 def say(notes: Iterable[str]) -> None:
-    """Before the run's log is open, notes go to stderr."""
+    """Notes of the checks: on stderr, once all checks of the command have passed."""
     for note in notes:
-        console.say(f"note: {note}")
+        console.note(note)
 
 
 def _fitted(config: Config, room: Any, source: Loaded, notes: list[str], answered: bool) -> Loaded:

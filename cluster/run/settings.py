@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 
+from cluster import console
 from cluster.actors.device import has_gpu
 from cluster.plan.family import family_notes, with_family
 from cluster.run.session import on_the_cluster, ray_running
@@ -39,7 +40,8 @@ def load(recipe: str, overrides: Sequence[str]) -> tuple[Config, list[str]]:
 
 
 def tell(screen: Console, notes: Iterable[str]) -> None:
-    """On the screen, and in the run's log."""
+    """On the screen, and in the run's log, once every check has passed; so are the notes that waited for it."""
+    console.checked()
     for note in notes:
         _log.info("%s", note)
         screen.print(said(note), highlight=False, markup=False, soft_wrap=True)

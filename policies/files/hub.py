@@ -172,7 +172,7 @@ def _announce(where: str, name: HubName, folder: Path, sizes: Mapping[str, int])
             f"{where}: {needed / 1e9:,.1f} GB are to be downloaded to {cache}, whose disk has {free / 1e9:,.1f} GB free; make "
             "room, or set HF_HOME to a folder on another disk"
         )
-    text = f"note: {name.short}: downloading {len(missing)} file(s) of weights, {needed / 1e9:,.2f} GB, to {cache}"
+    text = f"downloading {name.short}: {len(missing)} file(s) of weights, {needed / 1e9:,.2f} GB, to {cache}"
     print(said(text), file=sys.stderr, flush=True)
 
 

@@ -38,14 +38,15 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = (), family: Famil
     return merge(layers_of(recipe, overrides, family))
 
 
-def layers_of(recipe: str | Path, overrides: Sequence[str] = (), family: Family | None = None) -> list[Layer]:
-    """The layers of a run's settings, from the lowest to the highest, without the defaults. Raises ConfigError."""
-    layers = [*recipe_layers(recipe), *map(_parse_override, overrides)]
+def layers_of(recipe: str | Path | None, overrides: Sequence[str] = (), family: Family | None = None) -> list[Layer]:
+    """The layers of a run's settings, from the lowest to the highest, without the defaults. recipe: None: overrides alone.
+    Raises ConfigError."""
+    layers = [*([] if recipe is None else recipe_layers(recipe)), *map(_parse_override, overrides)]
     own = None if family is None else family(layers)
     return layers if own is None else [own, *layers]
 
 
-def settings_given(recipe: str | Path, overrides: Sequence[str] = ()) -> set[str]:
+def settings_given(recipe: str | Path | None, overrides: Sequence[str] = ()) -> set[str]:
     """The settings, as ``section.name``, that a recipe, one that it stands on, or an override gives a value."""
     return {
         f"{section}.{name}"

@@ -22,6 +22,8 @@ from rl.types import Task
 
 SPLITS = ("train", "val")
 SUFFIXES = (".yaml", ".yml")
+_OTHER_ROWS = {"hub", "columns"}  # a preset that gives one of these over its base reads other rows
+_PUBLISHED = {"layouts", "data_sources"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Preset:
     get      a shell command that downloads it; empty: the hub's own
     parts    ``train``, ``val``, or one of them
     columns  our name of a column -> the names that files give it, nested ones with dots; the first that has a value counts
+    layouts  the columns of its rows in each form that they are published in; none: its rows are not checked
+    data_sources  names that verl's column ``data_source`` gives it, beside ``hub``
     drop     columns that are left out
     needs    columns that a row must have a value in; other rows are left out, and counted in a note
     lengths  column -> how many items a row must have there; other rows are left out, and counted
@@ -66,6 +70,8 @@ class Preset:
     hub: str | None = None
     get: str = ""
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    layouts: tuple[tuple[str, ...], ...] = ()
+    data_sources: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
@@ -104,7 +110,7 @@ def preset_names() -> list[str]:
 @cache
 def load_preset(name_or_path: str) -> Preset:
     """A shipped preset by its name, or a YAML file. Raises ConfigError, one line with the file and what is wrong there."""
-    given = _merged(name_or_path, ())
+    given = _merged(name_or_path)
     known = {item.name for item in fields(Preset)} - {"name", "parts"} | {"splits"}
     where = f"data preset {name_or_path}"
     for key in given:
@@ -134,6 +140,8 @@ def _preset(where: str, name: str, given: Mapping[str, Any]) -> Preset:
         parts=parts,
         prompts={str(key): None if value is None else str(value) for key, value in given["prompts"].items()},
         columns={key: _texts(value) for key, value in (given.get("columns") or {}).items()},
+        layouts=tuple(_texts(layout) for layout in given.get("layouts") or ()),
+        data_sources=_texts(given.get("data_sources") or ()),
         drop=_texts(given.get("drop") or ()),
         lines=_texts(given.get("lines") or ()),
         needs=_texts(given.get("needs") or ()),
@@ -157,8 +165,28 @@ def _texts(value: Any) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(map(str, value))
 
 
-def _merged(name_or_path: str, above: tuple[str, ...]) -> dict[str, Any]:
-    """A file's keys over those of its ``base``."""
+def preset_files(path: str) -> list[Path]:
+    """The files of a user's preset: its own, and those of the user's that it stands on. Raises ConfigError."""
+    return [file for file, _ in _chain(path, ()) if file.parent != _folder()]
+
+
+def whole_preset(path: str) -> str:
+    """A user's preset as one file that stands on no other. Raises ConfigError."""
+    return yaml.safe_dump(_merged(path), sort_keys=False, allow_unicode=True)
+
+
+def _merged(name_or_path: str) -> dict[str, Any]:
+    """A file's keys over those of its ``base``. Other columns are other rows: what was published of the base's is no more."""
+    found: dict[str, Any] = {}
+    for _, own in reversed(_chain(name_or_path, ())):
+        if own.keys() & _OTHER_ROWS:
+            found = {key: value for key, value in found.items() if key not in _PUBLISHED}
+        found |= own
+    return found
+
+
+def _chain(name_or_path: str, above: tuple[str, ...]) -> list[tuple[Path, dict[str, Any]]]:
+    """A file and its keys, then those of its ``base``, which is named from the file's own folder."""
     if name_or_path in above:
         raise ConfigError(f"data preset {above[0]}: base leads back to {name_or_path}; let one of them stand alone")
     path = Path(name_or_path) if _is_file_name(name_or_path) else _folder() / f"{name_or_path}.yaml"
@@ -177,7 +205,10 @@ def _merged(name_or_path: str, above: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ConfigError(f"data preset {path}: expected a mapping, got {type(found).__name__}")
     base = found.pop("base", None)
-    return found if base is None else {**_merged(str(base), (*above, name_or_path)), **found}
+    if base is None:
+        return [(path, found)]
+    under = os.path.normpath(path.parent / str(base)) if _is_file_name(str(base)) else str(base)
+    return [(path, found), *_chain(under, (*above, name_or_path))]
 
 
 def _is_file_name(name: str) -> bool:

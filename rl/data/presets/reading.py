@@ -12,6 +12,7 @@ from typing import Any
 from rl.config import SourceConfig
 from rl.data.files import Row, read_rows, require_path
 from rl.data.places import ROOT, ImagePlaces
+from rl.data.presets.identity import at, checked
 from rl.data.presets.preset import SPLITS, SUFFIXES, Preset, load_preset, preset_names
 from rl.data.values import is_missing, shown
 from rl.errors import ConfigError, DataError
@@ -89,7 +90,7 @@ def open_preset(preset: Preset, source: SourceConfig, counts: Counter[str]) -> O
             )
         require_path(path)
         label, folder = str(path), path if path.is_dir() else path.parent
-        rows = _of_files(preset, _files(preset, path, split, part.files), source.split)
+        rows = _of_files(preset, _files(preset, path, split, part.files), source.split, path.is_dir())
     lengths = _lengths(preset, source.args.get("lengths", preset.lengths))
     renamed = _kept(_renamed(preset, rows), preset.needs, lengths, counts)
     return Opened(label, str(args["name"]), ImagePlaces.of(folder / "rows", args), told, renamed)
@@ -131,11 +132,12 @@ def _is_saved(path: Path) -> bool:
     return any((path / name).is_file() for name in _SAVED)
 
 
-def _of_files(preset: Preset, files: Iterable[Path], split: str) -> Iterator[tuple[str, str, Row]]:
+def _of_files(preset: Preset, files: Iterable[Path], split: str, in_folder: bool) -> Iterator[tuple[str, str, Row]]:
     for file in files:
         rows = _of_texts(file, preset.texts) if preset.texts is not None and file.suffix == ".json" else None
         base = f"{preset.name}/{split if file.is_dir() else file.stem}"
-        yield from numbered(base, read_rows(file, split) if rows is None else rows)
+        told = numbered(base, read_rows(file, split) if rows is None else rows)
+        yield from checked(preset, file, told, in_folder)
 
 
 def _of_texts(file: Path, column: str) -> Iterator[tuple[str, Row]] | None:
@@ -172,7 +174,7 @@ def _renamed(preset: Preset, rows: Iterable[tuple[str, str, Row]]) -> Iterator[t
     for where, identity, row in rows:
         told = {key: value for key, value in row.items() if key not in preset.drop}
         for column, names in preset.columns.items():
-            found = next((value for value in (_at(row, name) for name in names) if not is_missing(value)), None)
+            found = next((value for value in (at(row, name) for name in names) if not is_missing(value)), None)
             if found is not None:
                 told[column] = found
         for column in preset.lines:
@@ -195,20 +197,6 @@ def _kept(
             yield where, identity, row
             continue
         counts[f"{{count}} rows were left out: {wrong} has not {lengths[wrong]} items there; {_ALL_LENGTHS}"] += 1
-
-
-def _at(row: Any, name: str) -> Any:
-    """A column by its name; else what dotted parts lead to, with numbers for the places of a list."""
-    if isinstance(row, Mapping) and name in row:
-        return row[name]
-    for key in name.split("."):
-        if isinstance(row, Mapping):
-            row = row.get(key)
-        elif isinstance(row, list) and key.lstrip("-").isdigit() and -len(row) <= int(key) < len(row):
-            row = row[int(key)]
-        else:
-            return None
-    return row
 
 
 def _count(where: str, column: str, value: Any) -> int:

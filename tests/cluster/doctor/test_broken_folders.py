@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,18 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cluster.cli.app import app
-from cluster.cli.doctor import case_of
+from cluster.cli.doctor import case_of, config_of
 from cluster.doctor.case import Case
 from cluster.doctor.check import Result, State, examine
 from cluster.doctor.registry import POLICY
-from rl.config import build_config
+from cluster.doctor.rollouts import sampling_of
+from cluster.plan.family import with_family
+from policies import load_policy
+from policies.files.folders import find_policy
+from rl.config import Config, build_config
+from rl.types import Task, TextSampling, ThinkDrawSampling
 from tests.cluster.doctor.broken import KINDS, Kind
+from tests.cluster.recipes.models import small_model
 from tests.policies.originals import CONFIGS, write_folder
 from tests.toys import toy_folder
 
@@ -113,3 +120,53 @@ def test_device_and_dtype_are_chosen_unless_settings_say() -> None:
     assert case_of(config, "tiny", None, None, {"policy.device", "policy.dtype"}).dtype == "bfloat16"
     with_recipe = CliRunner().invoke(app, ["doctor", "--policy", "tiny", "nonsense=1"])
     assert with_recipe.exit_code == 2 and with_recipe.stderr.count("\n") == 1
+
+
+def of_card(folder: Path, *overrides: str, recipe: str | None = None) -> Config:
+    return config_of(str(folder), recipe, [*overrides, f"output_dir={folder.parent}/runs"])
+
+
+def test_the_familys_card_gives_what_nobody_says(tmp_path: Path) -> None:
+    """Rollouts, the adapter's layers and a recipe's plan have the settings that a run would have."""
+    folder = small_model("LLaDA-8B-Instruct", tmp_path / "policy")
+    config = of_card(folder)
+    run, _ = with_family("llada-8b-gsm8k", [f"policy.path={folder}"])
+    assert config.rollout.text.temperature == 0.9 and config.learner.lr == 5e-7
+    own = of_card(folder, "rollout.text.temperature=0.5", recipe="llada-8b-gsm8k")
+    assert replace(own.rollout.text, temperature=run.rollout.text.temperature) == run.rollout.text
+    assert own.learner == run.learner and own.rollout.text.temperature == 0.5
+    found = results(folder, config=config)
+    assert not reds(found) and found["family's card"].state is State.OK
+    for words in ("block_length=32 steps=128 temperature=0.9", "learner.lr 5e-07 to 1e-06", "prompt: the folder's chat"):
+        assert words in found["family's card"].found
+    changed = results(folder, config=of_card(folder, "rollout.text.temperature=0.5", "learner.lr=0.01"))["family's card"]
+    assert "; here temperature=0.5" in changed.found
+    assert "learner.lr=0.01 is far outside" in changed.found
+
+
+def test_a_family_without_a_card_and_a_shipped_policy(folder: Path) -> None:
+    assert "a shipped policy" in results(find_policy("tiny"))["family's card"].found
+
+
+@pytest.mark.parametrize("task", [Task.TEXT, Task.UNDERSTAND, Task.THINK_DRAW])
+def test_rollouts_are_sampled_as_the_run_samples(task: Task, folder: Path) -> None:
+    sampled = {"temperature": 0.3, "top_k": 7, "block_length": 16, "max_new_tokens": 64, "steps": 64}
+    parts = {"text": sampled, "understand": sampled, "think_draw": {"think": sampled, "draw": {"guidance": 1.5}}}
+    config = build_config([("test", {"rollout": parts})])
+    case = Case(str(folder), config, "cpu", "float32", folder)
+    case.policy = load_policy(folder)
+    sampling = sampling_of(case, task)
+    text = sampling.think if isinstance(sampling, ThinkDrawSampling) else sampling
+    assert isinstance(text, TextSampling) and (text.temperature, text.top_k) == (0.3, 7)
+    assert text.block_length == 16 and text.max_new_tokens % 16 == 0 and text.steps <= text.max_new_tokens
+    if isinstance(sampling, ThinkDrawSampling):
+        assert sampling.draw.guidance == 1.5
+    cold = replace(config, rollout=replace(config.rollout, **{str(task): _cold(getattr(config.rollout, str(task)))}))
+    text = sampling_of(replace(case, config=cold), task)
+    assert (text.think if isinstance(text, ThinkDrawSampling) else text).temperature > 0  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _cold(part: Any) -> Any:
+    if isinstance(part, ThinkDrawSampling):
+        return replace(part, think=replace(part.think, temperature=0.0))
+    return replace(part, temperature=0.0)

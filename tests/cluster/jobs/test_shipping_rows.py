@@ -10,8 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from rl.config import SourceConfig
+from rl.data.presets import load_preset
 from rl.data.rows import load_rows
 from rl.errors import DataError
 from tests.cluster.jobs.sending import sends
@@ -229,3 +231,38 @@ def test_images_on_a_shared_disk_stay_there(home: Path, monkeypatch: pytest.Monk
     assert not [place for place in shipment.files if place.endswith("disk/1.png")]
     config = moved(shipment, home, monkeypatch)
     assert load_rows(config.data.train[0])[0].image == str(home.parent / "disk" / "1.png")
+
+
+def _preset(base: str, **parts: Any) -> str:
+    return json.dumps({"base": base, **parts})
+
+
+@pytest.mark.parametrize("base", ["base.yaml", "../above/base.yaml", "{home}/far/base.yml", "a/b/../c/base.yaml"])
+def test_a_preset_goes_with_what_it_stands_on(base: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two files of the user's, and one of ours below them."""
+    base = base.format(home=home)
+    for folder in ("presets/a/b", "presets/a/c", "above", "far", "rows"):
+        Path(folder).mkdir(parents=True)
+    Path("presets/mine.yaml").write_text(_preset(base, prompts={"plain": "Q: {question}"}))
+    Path("presets", base).write_text(_preset("gsm8k", columns={"question": "ask", "reference": "say"}))
+    Path("rows/train.jsonl").write_text(json.dumps({"ask": "1 + 1?", "say": "2"}) + "\n")
+    shipment = sends({"data.train": [SourceConfig("presets/mine.yaml", path="rows")]})
+    config = moved(shipment, home, monkeypatch)
+    (row,) = load_rows(config.data.train[0], frozenset())
+    assert (row.messages[0].content, row.reference, row.source) == ("Q: 1 + 1?", "2", "mine")
+
+
+def test_a_preset_on_a_disk_of_every_node_stays_there(home: Path) -> None:
+    Path("disk/rows").mkdir(parents=True)
+    Path("disk/mine.yaml").write_text(_preset("base.yaml"))
+    Path("disk/base.yaml").write_text(_preset("gsm8k"))
+    Path("disk/rows/train.jsonl").write_text(json.dumps({"question": "1 + 1?", "answer": "2"}) + "\n")
+    train = {"data.train": [SourceConfig("disk/mine.yaml", path="disk/rows")]}
+    shipment = sends(train, (home / "disk",))
+    assert shipment.config.data.train[0].source == str(home / "disk/mine.yaml") and not shipment.written
+    Path("disk/mine.yaml").write_text(_preset("../base.yaml"))
+    Path("disk/base.yaml").rename("base.yaml")  # not there: both go, as one
+    load_preset.cache_clear()
+    shipment = sends(train, (home / "disk",))
+    assert shipment.config.data.train[0].source == f"files{home}/disk/mine.yaml"
+    assert yaml.safe_load(shipment.written[f"files{home}/disk/mine.yaml"])["hub"] == "openai/gsm8k"

@@ -292,6 +292,6 @@ def test_downloading_is_said_with_its_size(hub, released, capfd):
     hub.add("models", NAME, released)
     find_policy(NAME)
     said = capfd.readouterr().err
-    assert f"note: {NAME}@" in said and "downloading" in said and " GB" in said
+    assert f"downloading {NAME}@" in said and " GB" in said
     find_policy(NAME)
     assert "downloading" not in capfd.readouterr().err

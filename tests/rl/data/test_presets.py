@@ -34,9 +34,9 @@ def picture() -> bytes:
     return buffer.getvalue()
 
 
-def write(folder: Path, name: str) -> Path:
-    """A preset's made-up rows in its published layout."""
-    file, rows, _ = ROWS[name]
+def write(folder: Path, name: str, under: str | None = None) -> Path:
+    """A preset's made-up rows in its published layout. under: as another preset's file."""
+    rows, file = ROWS[name][1], ROWS[under or name][0]
     path = folder / file
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".parquet":
@@ -143,7 +143,8 @@ def test_splits_of_a_folder(tmp_path: Path) -> None:
     assert [row.reference for row in rows_of("gsm8k", tmp_path)] == ["1"]
     assert [row.reference for row in rows_of("gsm8k", tmp_path, split="val")] == ["2"]
     assert "split='tset'; allowed: train, val" in refusal("gsm8k", tmp_path, split="tset")
-    assert rows_of("math500", tmp_path)[0].reference == "2"  # it has one split
+    (tmp_path / "test.jsonl").write_text(json.dumps({"problem": "1 + 1", "answer": "3"}) + "\n")
+    assert rows_of("math500", tmp_path)[0].reference == "3"  # it has one split
 
 
 def test_a_saved_data_set_in_place_of_files(tmp_path: Path) -> None:
