@@ -122,3 +122,16 @@ def test_what_counts_as_a_sentence() -> None:
     page += "    code here\n\n| a | b |\n"
     page += "```\nmore code.\n```\nThe end, e.g. this one; it is 1.5x."
     assert [words(each) for each in sentences(page)] == [2, 5, 2, 1, 1, 8]
+
+
+def test_troubleshooting_quotes_messages_that_exist() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
+    table = page[page.index("| the message contains |") :].partition("\n\n")[0]
+    quoted = re.findall(r"^\| `([^`]+)` \|", table, re.M)
+    code = "\n".join(
+        path.read_text("utf-8") for package in ("rl", "cluster") for path in (ROOT / package).rglob("*.py")
+    )
+    assert len(quoted) > 5
+    for text in quoted:
+        for part in text.split(" ... "):
+            assert part.strip(". ") in code, text
