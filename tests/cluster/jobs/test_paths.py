@@ -36,8 +36,8 @@ learner.algorithm.kl_estimator learner.algorithm.normalizer learner.algorithm.sc
 learner.algorithm.objective learner.algorithm.ratio learner.algorithm.importance_level
 learner.algorithm.spg_block_length learner.engine learner.lr_schedule learner.advantage_baseline learner.task_weights
 learner.optimizer learner.lora.target sft.lr_schedule sft.eos_fill sft.optimizer cluster.mode cluster.address
-cluster.weight_sync cluster.in_flight cluster.placement cluster.labels tracking.experiment tracking.log_model tracking.registered_model resume_mode best_metric
-best_mode""".split()
+cluster.weight_sync cluster.in_flight cluster.placement cluster.labels tracking.experiment tracking.log_model
+tracking.registered_model resume_mode best_metric best_mode""".split()
 
 
 def _texts(section: type, prefix: str = "") -> list[str]:
