@@ -110,8 +110,8 @@ def group_advantages(rewards: Tensor) -> Tensor:
 def mask_ratios(schedule: str, mu: int, first: int) -> list[float]:
     """The ratios of the mu inner updates. first: the timestep of the first one, 1..T.
 
-    Section 5.2 spaces timesteps evenly and wraps at T: ``t_n = (t_1 + (n - 1) * T / mu) mod T``, 0 being T, and the ratio is t_n / T. For
-    t_1 = 100 and mu = 5 that is 100, 300, 500, 700, 900. Algorithm 1 of the same paper gives 100, 325, 550, 775, 1000. We follow
+    Section 5.2 spaces timesteps evenly and wraps at T: ``t_n = (t_1 + (n - 1) * T / mu) mod T``, where 0 is T. The ratio is
+    t_n / T. For t_1 = 100 and mu = 5: 100, 300, 500, 700, 900. Algorithm 1 of the same paper: 100, 325, 550, 775, 1000. We follow
     section 5.2, as the library does by default.
     """
     if schedule == "full":
