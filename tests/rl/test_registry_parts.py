@@ -23,8 +23,8 @@ from rewards.registry import REWARDS, check_reward
 from rewards.settings import RewardSettings, setting
 from rl.config import UniGRPOConfig
 from rl.errors import ConfigError, RewardError, UniGRPOError
-from rl.estimators import ESTIMATORS
-from rl.estimators.base import Estimator, require_views
+from rl.estimators import ESTIMATORS, views_of
+from rl.estimators.base import Estimator
 from rl.health import RULES
 from rl.layouts import LAYOUTS
 from rl.masking import SCHEDULES, Schedule, timesteps
@@ -35,6 +35,7 @@ from rl.objectives.objective import Objective
 from rl.registry import Registry
 from rl.tasks import GENERATORS
 from rl.tracking.further import TRACKERS, open_trackers
+from rl.types import MaskDraw
 from tests.outside.package import ROOT
 
 
@@ -202,9 +203,24 @@ def test_a_schedule_that_gives_something_else_is_one_line(returned: object, monk
         timesteps("odd", 2, 0)
 
 
-def test_an_estimator_that_gives_nothing_is_one_line() -> None:
-    with pytest.raises(ConfigError, match="estimator 'nothing': returned None; must be rl.estimators.base.Views"):
-        require_views(None, "nothing", 3)
+def fails(*given):
+    return {}["no\nsuch"]
+
+
+@pytest.mark.parametrize(
+    ("views", "said"), [(three, "returned None; must be"), (fails, "a response of 3 tokens: KeyError: ")]
+)
+def test_an_estimator_that_fails_is_one_line(views, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lend(ESTIMATORS, "odd", Estimator(views), monkeypatch)
+    with pytest.raises(ConfigError, match=f"estimator 'odd': {said}") as caught:
+        views_of("odd", MaskDraw(0, 0.5), np.arange(3), UniGRPOConfig())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_schedule_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    lend(SCHEDULES, "odd", Schedule(fails), monkeypatch)
+    with pytest.raises(ConfigError, match="schedule 'odd': with mu=2: KeyError: "):
+        timesteps("odd", 2, 0)
 
 
 def test_an_objective_that_gives_nothing_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
