@@ -110,8 +110,9 @@ def group_advantages(rewards: Tensor) -> Tensor:
 def mask_ratios(schedule: str, mu: int, first: int) -> list[float]:
     """The ratios of the mu inner updates. first: the timestep of the first one, 1..T.
 
-    Section 5.2 spaces timesteps by T / mu and wraps at T: 100, 300, 500, 700, 900 for first = 100 and mu = 5. Algorithm 1 of
-    the same paper gives 100, 325, 550, 775, 1000 for these. We follow section 5.2, as the library does by default.
+    Section 5.2 spaces timesteps evenly and wraps at T: ``t_n = (t_1 + (n - 1) * T / mu) mod T``, where 0 is T. The ratio is
+    t_n / T. For t_1 = 100 and mu = 5: 100, 300, 500, 700, 900. Algorithm 1 of the same paper: 100, 325, 550, 775, 1000. We follow
+    section 5.2, as the library does by default.
     """
     if schedule == "full":
         return [1.0] * mu
@@ -171,6 +172,7 @@ def rollouts(
 
 
 def collate(questions: list[list[int]], answers: list[list[int]], advantages: Tensor) -> Batch:
+    """Prompt and response side by side, padded on the right to the longest of the batch."""
     lengths = torch.tensor([len(q) + len(a) for q, a in zip(questions, answers, strict=True)])
     starts = torch.tensor([len(q) for q in questions])
     tokens = torch.zeros(len(lengths), int(lengths.max()), dtype=torch.int64)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rl.errors import ConfigError
+from rl.errors import ConfigError, UniGRPOError, one_line
 from rl.registry import Registry, Takes, part
 from rl.seeds import shuffled, uniforms
 from rl.types import MaskDraw
@@ -131,7 +131,13 @@ def timesteps(schedule: str, mu: int, seed: int, *, total: int = 1000, start: in
         raise ConfigError(f"total={total}: must be 1 or more timesteps")
     if start is not None and not 1 <= start <= total:
         raise ConfigError(f"start={start}: must be a timestep from 1 to {total}")
-    found = SCHEDULES[schedule].timesteps(mu, total, start, np.random.Generator(np.random.Philox(key=seed)))
+    generator = np.random.Generator(np.random.Philox(key=seed))
+    try:
+        found = SCHEDULES[schedule].timesteps(mu, total, start, generator)
+    except UniGRPOError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"schedule {schedule!r}: with mu={mu}: {one_line(error)}") from error
     if (
         not isinstance(found, list)
         or len(found) != mu

@@ -223,7 +223,9 @@ class Registry(Generic[T], Mapping[str, T]):
             self._refuse(name, shown, wanted.problem(found))
         for field, kind, value in _parts(found):
             if not isinstance(value, str):
-                self._refuse(name, f"{shown}: {field}={_shown(value)}", kind.problem(value))
+                self._refuse(
+                    name, f"{shown}: {field}={getattr(value, '__qualname__', _shown(value))}", kind.problem(value)
+                )
 
     def _refuse(self, name: str, shown: str, problem: str) -> None:
         if problem:

@@ -307,7 +307,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.steps: list[StepCost] = []
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        self._cpu = time.process_time()
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         if "timing_s/step" not in metrics:

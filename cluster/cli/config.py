@@ -85,9 +85,22 @@ def settings(recipe: str, overrides: Sequence[str]) -> tuple[list[Row], str]:
         layer = found[key]
         origin, where = (Origin.DEFAULT, "") if layer is None else (layer.origin, layer.where)
         resolved = None if here[key] == value else here[key]
-        rows.append(Row(key, value, str(origin), where, told.get(key, ""), resolved))
+        rows.append(Row(key, value, str(origin), where, told.get(key, "") + _names(key), resolved))
     card = card_of(layers)
     return rows, "" if card is None else f"of family {card[0]}: {card[2].prompt}"
+
+
+def _names(key: str) -> str:
+    """``: one of masked, length, ...`` for a setting that names a member of a registry, those of installed packages too."""
+    from cluster.weights.base import WIRES
+    from rl.config.checks import REGISTRIES
+    from rl.layouts import LAYOUTS
+    from rl.tracking.further import TRACKERS
+
+    registry = {
+        **REGISTRIES, "evaluation.layout": LAYOUTS, "cluster.weight_sync": WIRES, "tracking.also": TRACKERS
+    }.get(key)  # fmt: skip
+    return "" if registry is None else f"; one of {', '.join(registry)}"
 
 
 def flat(config: Any) -> dict[str, Any]:

@@ -23,7 +23,8 @@ def evaluate(
         bool, typer.Option("--dry-run", help="Check everything, print what would run, and end.")
     ] = False,
     layout: Annotated[
-        str | None, typer.Option(help="Drawings as a scorer reads them: geneval, dpg, t2i-compbench or hpsv2.")
+        str | None,
+        typer.Option(help="Drawings as a scorer reads them. `unigrpo config evaluation.layout` lists the names."),
     ] = None,
     harness: Annotated[
         str | None, typer.Option(help="Let another harness ask and judge: lm-eval (the extra eval).")

@@ -37,7 +37,6 @@ from rl.tracking.rows import RowsWriter
 from rl.tracking.trackers import tracked
 
 HARNESS = "lm-eval"
-HARNESSES = (HARNESS,)
 FOLDER = "lm_eval"
 ESTIMATE = "Monte Carlo evidence lower bound (LLaDA, arXiv 2502.09992, appendix B.5)"
 _TEXT = "evaluation.text"

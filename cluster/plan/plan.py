@@ -31,7 +31,7 @@ from policies.network.transformer import TransformerConfig
 from rl.config import Config, UniGRPOConfig
 from rl.config.device import resolved
 from rl.data.presets import preset_of
-from rl.estimators import ESTIMATORS
+from rl.estimators import views_of
 from rl.types import MaskDraw, Task
 
 
@@ -192,7 +192,7 @@ def _passes(estimator: str, samples: int | None, shrink: int, block: int | None,
     """A search asks for the same again and again."""
     algorithm = UniGRPOConfig(estimator=estimator, estimator_samples=samples, trajectory_shrink=shrink)
     revealed = (np.arange(length) * min(length, max(1, steps)) // length).astype(np.int32)
-    return len(ESTIMATORS[estimator].views(MaskDraw(0, 0.5, block), revealed, algorithm).hidden)
+    return len(views_of(estimator, MaskDraw(0, 0.5, block), revealed, algorithm).hidden)
 
 
 def training_of(config: Config, model: Model, longest: Sampler) -> Training:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cluster.run.disk import check_space
 from cluster.run.inputs import Loaded, fit, load, say, uncollected, with_examples
 from cluster.weights.base import WIRES, check_wire
@@ -26,7 +28,9 @@ from rl.config.checks import REGISTRIES
 from rl.config.device import AUTO
 from rl.config.flat import flatten
 from rl.errors import ConfigError, DataError, PolicyError
-from rl.types import Prompt, Task
+from rl.estimators import views_of
+from rl.masking import timesteps
+from rl.types import MaskDraw, Prompt, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,9 @@ def _check_choices(config: Config) -> None:
     flat = dict(flatten(dataclasses.asdict(config)))
     for key, registry in REGISTRIES.items():
         registry.whole(flat[key])
+    algorithm = config.learner.algorithm
+    timesteps(algorithm.schedule, algorithm.mu, 0)
+    views_of(algorithm.estimator, MaskDraw(0, 0.5), np.arange(8, dtype=np.int32), algorithm)
     for part in (config.rollout, config.evaluation):
         for text in (part.text, part.understand, part.think_draw.think):
             REMASKING.whole(text.remasking)

@@ -136,7 +136,10 @@ def ray_running(config: Config) -> Iterator[None]:
                 ray.init(address="local", num_cpus=_actor_count(config), include_dashboard=False, **alone, **quiet)
             else:
                 ray.init(address=address, **runtime_env(config), **quiet)
-        except (ConnectionError, OSError, RuntimeError, ValueError, SystemExit) as error:
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # Ray raises a bare Exception where a loaded machine starts it too slowly
             where = "a local Ray" if address is None else f"cluster.address={address}"
             raise WorkerError(f"{where}: could not be started or reached: {first_line(error)}") from error
         stack.callback(ray.shutdown)

@@ -6,7 +6,7 @@ Strings only: nothing is evaluated. ``rewards.math.decide`` says which candidate
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rewards.math.labels import (
@@ -320,6 +320,3 @@ def _one(text: str, group: list[Candidate]) -> Candidate:
 def formulas(text: str) -> list[Candidate]:
     found = [Candidate("formula", formula_text(m), m.start(), m.end()) for m in FORMULA.finditer(text)]
     return _joined(text, found[-_MOST:])
-
-
-FINDERS: dict[str, Callable[[str], list[Candidate]]] = {"boxed": boxes, "tag": tags, "hash": hashes, "phrase": phrases}

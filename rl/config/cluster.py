@@ -21,8 +21,8 @@ class ClusterConfig:
     restart_budget    replacements of rollout workers, and as many of reward workers, in one run
     learner_rebuilds  times that a run starts its learner ranks anew and goes back to its last checkpoint
     grace_s           after SIGTERM, to finish or abandon the step and save; then the run just ends
-    weight_sync       how weights reach rollout workers: object_store; collective (in buckets, by gloo, or by NCCL between
-                      GPUs of their own); ipc (from the memory of a rank on the same device)
+    weight_sync       how weights reach rollout workers. ``collective``: in buckets, by gloo, or by NCCL between GPUs of their
+                      own; ``ipc``: from the memory of a rank on the same device
     stall_s           a warning, with who is waited for, after so long without any answer
     in_flight         new weights come while a batch ahead is sampled: finish it at its version, or restart what is not
                       sampled yet at the new one (fresher; which groups those are depends on who was quick)

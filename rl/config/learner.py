@@ -13,17 +13,15 @@ class UniGRPOConfig:
 
     clip_low, clip_high   the ratio is clipped to [1 - clip_low, 1 + clip_high]
     kl_coef               beta; 0 runs without a reference model
-    kl_estimator          k1, k2 or k3 (http://joschu.net/blog/kl-approx.html)
-    normalizer            ``masked``: 1/M a response (eq. 4); ``length``: 1/|o| (eq. 5); token_mean; constant
-    schedule              how inner updates choose mask ratios: stratified, algorithm1, random, middle, full, group or
-                          group_middle; or masks that are states of the sampler: matched, matched_order, matched_levels or
-                          matched_blocks; see docs/estimators.md
+    kl_estimator          how the KL of one token is estimated (http://joschu.net/blog/kl-approx.html)
+    normalizer            what a response's sum is divided by. ``masked``: 1/M (eq. 4); ``length``: 1/|o| (eq. 5)
+    schedule              how inner updates choose mask ratios
     mu                    inner updates on one batch
     kl_clip               largest KL estimate of one token; null leaves it alone. k3 is heavy-tailed under random masks
     estimator             how a response's log-likelihood is estimated, see docs/estimators.md
     estimator_samples     forward passes of one estimate, where the estimator has a choice; null: its own default
     trajectory_shrink     trajectory: so many neighbouring denoising steps share a forward pass
-    objective             unigrpo, policy_gradient, wd1, gdsd, rspo or dpo, see docs/estimators.md
+    objective             what is optimised, see docs/estimators.md
     residual_scale        gdsd, rspo: psi, the change of log-likelihood a token that an advantage of 1 asks for
     ratio                 token, or sequence: one ratio for a whole response
     dual_clip             bounds the loss of a rollout with a negative advantage by this times it; null: no bound

@@ -124,7 +124,7 @@ class EvaluationConfig:
     n_samples  samples a prompt of ``unigrpo eval``, for pass@k and maj@k; null: n_samples_per_prompt, which evaluations
                during a run have
     k_shots    worked examples of data.train before every held-out question: the same ones for each source, chosen by the seed
-    layout     of drawings in ``unigrpo eval``: geneval, dpg, t2i-compbench or hpsv2, as its official scorer reads them
+    layout     of drawings in ``unigrpo eval``, as its official scorer reads them
     mix        task -> reward name -> weight: the score of a task is their weighted sum; weight 0 reports a curve beside it
     """
 
@@ -198,7 +198,7 @@ class TrackingConfig:
     samples_freq  steps between tables of samples
     password_env  name of the environment variable with the password of a database: ``postgresql://USER@HOST/DATABASE``. A
                   server's login is MLflow's own: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD
-    also          further trackers by name: tensorboard, or one of an installed package
+    also          further trackers by name
     traces        groups of a step, and prompts of an evaluation, whose rollouts become MLflow traces; 0 is off
     traces_freq   steps between two whose rollouts become traces
     machine_s     seconds between two readings of what a node does (processor, memory, GPUs); 0 is off

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from rl.estimators.base import Estimator
+from typing import TYPE_CHECKING
+
+from rl.errors import ConfigError, UniGRPOError, one_line
+from rl.estimators.base import Estimator, EstimatorConfig, Views
 from rl.registry import Registry
+from rl.types import MaskDraw
+
+if TYPE_CHECKING:
+    import numpy as np
 
 ESTIMATORS: Registry[Estimator] = Registry(
     "estimator",
@@ -22,3 +29,18 @@ ESTIMATORS: Registry[Estimator] = Registry(
     group="unigrpo.estimators",
     member=Estimator,
 )
+
+
+def views_of(name: str, draw: MaskDraw, step_map: np.ndarray, config: EstimatorConfig) -> Views:
+    """What the estimator of this name makes of a response of ``len(step_map)`` tokens. Raises ConfigError where a package's
+    fails, or gives something else than ``Views`` are."""
+    try:
+        found: object = ESTIMATORS[name].views(draw, step_map, config)
+    except UniGRPOError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"estimator {name!r}: a response of {len(step_map)} tokens: {one_line(error)}") from error
+    if not isinstance(found, Views):
+        raise ConfigError(f"estimator {name!r}: returned {found!r:.80}; must be rl.estimators.base.Views")
+    found.check(name, len(step_map))
+    return found

@@ -69,13 +69,6 @@ class Views:
             raise ConfigError(f"{where}weights is not 0 at a token that is shown; only hidden tokens are scored")
 
 
-def require_views(found: object, estimator: str, length: int) -> None:
-    """Raises ConfigError where an estimator of a package gives no ``Views`` of ``length`` tokens."""
-    if not isinstance(found, Views):
-        raise ConfigError(f"estimator {estimator!r}: returned {found!r:.80}; must be rl.estimators.base.Views")
-    found.check(estimator, length)
-
-
 # (draw, step that revealed each response token [L], config) -> views
 MakeViews = Callable[[MaskDraw, np.ndarray, EstimatorConfig], Views]
 # (log-probs [K, b, L], 0 where not scored; weights [K, b, L]; advantages [b]; config) -> each token's value [b, L]

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from rl.config import UniGRPOConfig
-from rl.estimators import ESTIMATORS
-from rl.estimators.base import require_views
+from rl.estimators import views_of
 from rl.estimators.prompt import prompt_pattern
 from rl.types import Modality, Task, TrainBatch
 
@@ -153,14 +152,10 @@ def _lay_out(
     batch: TrainBatch, rollouts: list[int], responses: list[np.ndarray], length: int, algorithm: UniGRPOConfig
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """hidden and term weights [N, K, b, L], scales [N, b]; rollouts with fewer passes than K have empty ones."""
-    make = ESTIMATORS[algorithm.estimator].views
     views = [
-        [make(draws[rollout], batch.step_maps[rollout], algorithm) for rollout in rollouts]
+        [views_of(algorithm.estimator, draws[rollout], batch.step_maps[rollout], algorithm) for rollout in rollouts]
         for draws in batch.mask_draws
     ]
-    for row in views:
-        for view, response in zip(row, responses, strict=True):
-            require_views(view, algorithm.estimator, len(response))
     passes = max(len(view.hidden) for row in views for view in row)
     shape = (len(views), passes, len(rollouts), length)
     hidden, term_weights = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=np.float32)

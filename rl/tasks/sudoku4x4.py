@@ -61,14 +61,6 @@ def naked_singles(puzzle: str) -> str:
     return "".join(str(digit or _only_candidate(grid, cell)) for cell, digit in enumerate(grid))
 
 
-def solutions(puzzle: str) -> list[str]:
-    """Every solution of a puzzle, by comparison with all 288 grids."""
-    givens = np.array([int(digit) for digit in puzzle])
-    grids = all_grids()
-    fits = ((grids == givens) | (givens == 0)).all(axis=1)
-    return ["".join(map(str, grid)) for grid in grids[fits]]
-
-
 @cache
 def all_grids() -> np.ndarray:
     """The 288 filled grids, int8 [288, 16], in lexical order."""

@@ -1,5 +1,8 @@
 """What a member is made of is looked at too: a function's arguments, a class's methods, and what a text names."""
 
+# pyright: reportArgumentType=false
+# What is broken on purpose is broken for the type checker too.
+
 from __future__ import annotations
 
 import re
@@ -20,8 +23,8 @@ from rewards.registry import REWARDS, check_reward
 from rewards.settings import RewardSettings, setting
 from rl.config import UniGRPOConfig
 from rl.errors import ConfigError, RewardError, UniGRPOError
-from rl.estimators import ESTIMATORS
-from rl.estimators.base import Estimator, require_views
+from rl.estimators import ESTIMATORS, views_of
+from rl.estimators.base import Estimator
 from rl.health import RULES
 from rl.layouts import LAYOUTS
 from rl.masking import SCHEDULES, Schedule, timesteps
@@ -32,6 +35,7 @@ from rl.objectives.objective import Objective
 from rl.registry import Registry
 from rl.tasks import GENERATORS
 from rl.tracking.further import TRACKERS, open_trackers
+from rl.types import MaskDraw
 from tests.outside.package import ROOT
 
 
@@ -87,7 +91,7 @@ def lend(registry: Registry, name: str, member: object, monkeypatch: pytest.Monk
 
 
 def wire(transport: object) -> Wire:
-    return Wire(transport, keeps_versions=True)  # pyright: ignore[reportArgumentType]
+    return Wire(transport, keeps_versions=True)
 
 
 # Registry -> members with a part that is none, and what is said of it.
@@ -194,14 +198,29 @@ def test_all_built_in_members_are_whole(registry: Registry) -> None:
 
 @pytest.mark.parametrize("returned", [None, [], [1], [1, 2, 3], [0, 5], [1001, 5], [0.5, 0.5], "ab", np.array([1, 2])])
 def test_a_schedule_that_gives_something_else_is_one_line(returned: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    lend(SCHEDULES, "odd", Schedule(lambda mu, total, start, generator: returned), monkeypatch)  # pyright: ignore
+    lend(SCHEDULES, "odd", Schedule(lambda mu, total, start, generator: returned), monkeypatch)
     with pytest.raises(ConfigError, match="schedule 'odd': returned .*; must be a list of 2 whole numbers, 1 to 1000"):
         timesteps("odd", 2, 0)
 
 
-def test_an_estimator_that_gives_nothing_is_one_line() -> None:
-    with pytest.raises(ConfigError, match="estimator 'nothing': returned None; must be rl.estimators.base.Views"):
-        require_views(None, "nothing", 3)
+def fails(*given):
+    return {}["no\nsuch"]
+
+
+@pytest.mark.parametrize(
+    ("views", "said"), [(three, "returned None; must be"), (fails, "a response of 3 tokens: KeyError: ")]
+)
+def test_an_estimator_that_fails_is_one_line(views, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lend(ESTIMATORS, "odd", Estimator(views), monkeypatch)
+    with pytest.raises(ConfigError, match=f"estimator 'odd': {said}") as caught:
+        views_of("odd", MaskDraw(0, 0.5), np.arange(3), UniGRPOConfig())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_schedule_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    lend(SCHEDULES, "odd", Schedule(fails), monkeypatch)
+    with pytest.raises(ConfigError, match="schedule 'odd': with mu=2: KeyError: "):
+        timesteps("odd", 2, 0)
 
 
 def test_an_objective_that_gives_nothing_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,10 @@ from typer.testing import CliRunner, Result
 
 from cluster.cli.app import app
 from cluster.cli.config import flat
+from cluster.weights.base import WIRES
 from rl.config import load_config, recipe_names
+from rl.layouts import LAYOUTS
+from rl.masking import SCHEDULES
 from tests.toys import toy_folder
 
 
@@ -29,6 +32,19 @@ def test_every_setting_is_there_with_its_value_and_its_meaning() -> None:
     assert set(found) == set(whole)
     for key, row in found.items():
         assert row["meaning"] and row["value"] == whole[key], key
+
+
+def test_names_that_a_registry_has_are_shown_from_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SCHEDULES, "_targets", {**SCHEDULES._targets, "of_a_package": SCHEDULES["full"]})
+    found = rows("learner.algorithm", "cluster.weight_sync", "evaluation.layout")
+    for key, registry in (
+        ("learner.algorithm.schedule", SCHEDULES),
+        ("cluster.weight_sync", WIRES),
+        ("evaluation.layout", LAYOUTS),
+    ):
+        assert found[key]["meaning"].endswith(f"; one of {', '.join(registry)}")
+    assert "of_a_package" in found["learner.algorithm.schedule"]["meaning"]
+    assert "one of" not in found["learner.algorithm.mu"]["meaning"]
 
 
 def test_where_a_value_is_from(tmp_path: Path) -> None:
