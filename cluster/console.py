@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 import typer
+from typer.core import TyperCommand
 
 from rl.errors import TrainingError, UniGRPOError
 from rl.output.printable import LogFormatter, said
@@ -24,6 +25,29 @@ LOG_FILE = "log"
 _log = logging.getLogger(__name__)
 _way_on: list[Callable[[], str]] = []  # what an interrupted command leaves to go on from
 _held: list[str] | None = None  # notes of a command whose checks go on; None: no command runs, or they have passed
+
+
+class Once(TyperCommand):
+    """A command of whose options each may be given once, but for lists: of two recipes the first would go unread in silence."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        known = self.make_parser(ctx)
+        known.ignore_unknown_options = True
+        _, _, given = known.parse_args(args=list(args))
+        seen: set[str] = set()
+        for option in given:
+            single = not (getattr(option, "multiple", False) or getattr(option, "is_flag", False) or option.nargs == -1)
+            if option.param_type_name == "option" and single and str(option.name) in seen:
+                ctx.fail(f"{option.opts[-1]} is given twice; allowed: once")
+            seen.add(str(option.name))
+        return super().parse_args(ctx, args)
+
+
+def once(*apps: typer.Typer) -> None:
+    """Their commands become ``Once``."""
+    for app in apps:
+        for command in app.registered_commands:
+            command.cls = Once
 
 
 def run(body: Callable[[], int]) -> None:

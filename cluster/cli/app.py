@@ -115,6 +115,7 @@ def generate(
             from cluster.evaluate.answers import FileRequest, answer_file
 
             return answer_file(recipe, words, FileRequest(prompts, out or Path(), task, n))
+        generate.check_out(out, task or "text")
         request = generate.Request(
             prompt or "", task or "text", image, out or Path("drawing.png"), n, given, mask, trace
         )
@@ -254,6 +255,7 @@ app.command("submit")(jobs.submit)
 app.add_typer(jobs.jobs, name="jobs")
 app.add_typer(jobs.manifest, name="manifest")
 app.add_typer(data, name="data")
+console.once(app, rewards_app, jobs.jobs, jobs.manifest, data)
 
 
 def main() -> None:

@@ -112,6 +112,15 @@ def check_alone(words: Sequence[str], options: Mapping[str, object], out: Path |
         raise ConfigError("--prompts: needs --out FILE.jsonl, the file that answers go to")
 
 
+def check_out(out: Path | None, task: str) -> None:
+    """That something goes to ``--out``. Raises ConfigError."""
+    if out is not None and task in (Task.TEXT, Task.UNDERSTAND):
+        raise ConfigError(
+            f"--out {out}: an answer of --task {task} is printed, not written; leave --out out, set --task draw, or give a "
+            "file of rows with --prompts"
+        )
+
+
 def _prompt(request: Request) -> Prompt:
     task, image = request.task, request.image
     if task not in tuple(Task):

@@ -60,7 +60,7 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
         Trackers(open_run(config, about(config, "train", recipe, inputs), screen, config.steps), board)
     ) as tracker:
         tell(screen, notes)
-        announce(screen, config, inputs.train)
+        announce(screen, config, inputs.train, overrides)
         tracker.phase(_starting(config))
         from cluster.actors.nodes import nodes_watched
         from cluster.run.session import session

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from rich.console import Console
 
@@ -12,7 +12,7 @@ from rewards.registry import largest_of, reads_reference
 from rl.config import Config
 from rl.estimators import ESTIMATORS
 from rl.output.printable import said
-from rl.types import Prompt
+from rl.types import Prompt, Task
 
 FILE = "objective.txt"
 OWN = "rows that name their own rewards"
@@ -20,28 +20,30 @@ OWN = "rows that name their own rewards"
 _log = logging.getLogger(__name__)
 
 
-def announce(screen: Console, config: Config, train: Sequence[Sequence[Prompt]]) -> None:
-    """On the screen, in the run's log, and as a file in its folder, which exists."""
-    lines = in_words(config, train)
+def announce(screen: Console, config: Config, train: Sequence[Sequence[Prompt]], typed: Sequence[str] = ()) -> None:
+    """On the screen, in the run's log, and as a file in its folder, which exists. typed: the overrides of the command line."""
+    lines = in_words(config, train, typed)
     for line in lines:
         _log.info("%s", line)
         screen.print(said(line), highlight=False, markup=False)
     (config.run_dir / FILE).write_text("".join(f"{said(line)}\n" for line in lines), "utf-8")
 
 
-def in_words(config: Config, train: Sequence[Sequence[Prompt]]) -> list[str]:
+def in_words(config: Config, train: Sequence[Sequence[Prompt]], typed: Sequence[str] = ()) -> list[str]:
     """One line for each task with rows, one for the loss, and one for each thing that is given and not used.
 
-    train: the rows of each source. Raises RewardError for a reward that does not exist.
+    train: the rows of each source. typed: the overrides of the command line. Raises RewardError for a reward that does not exist.
     """
     prompts = [prompt for rows in train for prompt in rows]
     tasks = Counter(str(prompt.task) for prompt in prompts if not prompt.rewards)
     mix = config.rewards.mix
     lines = [f"{task}: {_rewards(config, mix[task])}" for task in mix if task in tasks]
-    own = sorted({name for prompt in prompts for name in prompt.rewards})
-    if own:
-        lines.append(f"{OWN}: {', '.join(own)}, with the weights of their task's mix, or 1")
-    return [*lines, _loss(config), *_unused(config, prompts, tasks)]
+    own = sorted({(str(prompt.task), name) for prompt in prompts for name in prompt.rewards})
+    for task in dict.fromkeys(task for task, _ in own):
+        weights = {name: mix.get(task, {}).get(name, 1.0) for owner, name in own if owner == task}
+        lines.append(f"{task}, {OWN}: {_rewards(config, weights)}")
+    used = {task for task, name in own if name in mix.get(task, {})}
+    return [*lines, _loss(config), *_unused(config, prompts, tasks, used), *_typed(config, prompts, typed)]
 
 
 def _rewards(config: Config, weights: Mapping[str, float]) -> str:
@@ -85,12 +87,23 @@ def _loss(config: Config) -> str:
     )
 
 
-def _unused(config: Config, prompts: Sequence[Prompt], tasks: Mapping[str, int]) -> list[str]:
+def _unused(config: Config, prompts: Sequence[Prompt], tasks: Mapping[str, int], used: Set[str]) -> list[str]:
+    """used: tasks whose rows all name their own rewards, with weights of the mix among them."""
+    there = {str(prompt.task) for prompt in prompts}
     lines = [
-        f"not used: rewards.mix.{task}: data.train has no rows of this task"
+        f"not used: rewards.mix.{task}: "
+        + ("each row of this task names other rewards" if task in there else "data.train has no rows of this task")
         for task in config.rewards.mix
-        if task not in tasks
+        if task not in tasks and task not in used
     ]
+    custom = config.custom_reward_function
+    named = {
+        name for mix in (config.rewards.mix, config.evaluation.mix) for weights in mix.values() for name in weights
+    }
+    if (custom.path or custom.url) and "custom" not in named | {name for prompt in prompts for name in prompt.rewards}:
+        lines.append(f"not used: custom_reward_function ({custom.path or 'its url'}): no mix names custom")
+    if not config.learner.lora.on and config.learner.lora != type(config.learner.lora)():
+        lines.append("not used: learner.lora: its rank is 0, so all weights are trained")
     for task in tasks:
         given = sum(prompt.reference is not None for prompt in prompts if str(prompt.task) == task)
         if given and not any(_reads_reference(config, name) for name in config.rewards.mix.get(task, {})):
@@ -98,8 +111,24 @@ def _unused(config: Config, prompts: Sequence[Prompt], tasks: Mapping[str, int])
     lines += [
         f"not used: learner.task_weights.{task}: data.train has no rows of this task"
         for task in config.learner.task_weights
-        if task not in {str(prompt.task) for prompt in prompts}
+        if task not in there
     ]
+    return lines
+
+
+def _typed(config: Config, prompts: Sequence[Prompt], typed: Sequence[str]) -> list[str]:
+    """What was typed for a part that this run has not."""
+    there = {str(prompt.task) for prompt in prompts}
+    lines = []
+    for key in dict.fromkeys(text.partition("=")[0].strip() for text in typed):
+        section, _, rest = key.partition(".")
+        task = rest.partition(".")[0]
+        if section == "rollout" and task in tuple(Task) and task not in there:
+            lines.append(f"not used: {key}: data.train has no rows of task {task}")
+        if key in ("tracking.uri", "tracking.experiment") and not config.tracking.mlflow:
+            lines.append(f"not used: {key}: tracking.mlflow is false")
+        if key in ("cluster.rollout_workers", "cluster.learner_ranks") and config.cluster.mode == "inline":
+            lines.append(f"not used: {key}: with cluster.mode=inline all runs in this process")
     return lines
 
 

@@ -16,6 +16,8 @@ from cluster.plan.family import family_notes, with_family
 from cluster.run.session import on_the_cluster, ray_running
 from rl.config import Config
 from rl.config.device import AUTO, is_open, resolved
+from rl.config.layers import Layer
+from rl.config.load import free_mappings, parse_override
 from rl.output.printable import said
 
 _log = logging.getLogger(__name__)
@@ -31,12 +33,33 @@ def load(recipe: str, overrides: Sequence[str]) -> tuple[Config, list[str]]:
     """
     written, layers = with_family(recipe, overrides)
     config = _resolved(written)
-    notes = family_notes(written, layers)
+    notes = [*overruled(overrides), *family_notes(written, layers)]
     if is_open(written):
         where = "the machine has" if written.cluster.address is None else "the Ray cluster has"
         why = f" ({where} {'a GPU' if config.policy.device == 'cuda' else 'no GPU'})" * (written.policy.device == AUTO)
         notes.append(f"{DEVICE}    {config.policy.device}, {config.policy.dtype}{why}")
     return config, notes
+
+
+def overruled(overrides: Sequence[str]) -> list[str]:
+    """A line for each setting that was typed and then typed again with another value. The overrides are valid."""
+    layers = [parse_override(text) for text in overrides]
+    lines = []
+    for place, layer in enumerate(layers):
+        behind = [
+            (later, text)
+            for later, text in zip(layers[place + 1 :], overrides[place + 1 :], strict=True)
+            if _overrules(later, layer)
+        ]
+        if behind and behind[-1][0].given != layer.given:
+            lines.append(f"not used: {overrides[place]}: {behind[-1][1]} stands behind it")
+    return lines
+
+
+def _overrules(later: Layer, layer: Layer) -> bool:
+    """Whether a later override gives all that an earlier one gave; a mapping of free names is given as a whole."""
+    whole = later.key in free_mappings() and f"{layer.key}.".startswith(f"{later.key}.")
+    return whole or set(layer.given) <= set(later.given)
 
 
 def tell(screen: Console, notes: Iterable[str]) -> None:

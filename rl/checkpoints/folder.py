@@ -25,6 +25,7 @@ from rl.checkpoints.manifest import MANIFEST, STATE, damage, seal
 from rl.checkpoints.ratings import Ratings
 from rl.config import Config
 from rl.config.flat import flatten
+from rl.config.load import free_mappings
 from rl.errors import CheckpointError
 from rl.protocols import Restorable
 
@@ -170,7 +171,10 @@ class FolderCheckpoints:
         """A run may go on under other settings, but then it is not the one that would have gone on by itself."""
         current = dict(flatten(json.loads(json.dumps(dataclasses.asdict(self.config)))))
         before = dict(flatten(saved))
-        changed = [key for key in sorted(current) if before.get(key, current[key]) != current[key]]
+        # A name of a newer version is not there either; a reward that is not there was not asked for.
+        free = {key for key in {*current, *before} if any(key.startswith(f"{name}.") for name in free_mappings())}
+        known = [key for key in current if key in before or key in free] + [key for key in before if key in free]
+        changed = [key for key in sorted(set(known)) if before.get(key) != current.get(key)]
         changed = [key for key in changed if key.split(".")[0] not in _WITHOUT_EFFECT]
         if changed:
             logger.warning("%s was written with other settings of: %s", source, ", ".join(changed))

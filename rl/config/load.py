@@ -41,7 +41,7 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = (), family: Famil
 def layers_of(recipe: str | Path | None, overrides: Sequence[str] = (), family: Family | None = None) -> list[Layer]:
     """The layers of a run's settings, from the lowest to the highest, without the defaults. recipe: None: overrides alone.
     Raises ConfigError."""
-    layers = [*([] if recipe is None else recipe_layers(recipe)), *map(_parse_override, overrides)]
+    layers = [*([] if recipe is None else recipe_layers(recipe)), *map(parse_override, overrides)]
     own = None if family is None else family(layers)
     return layers if own is None else [own, *layers]
 
@@ -59,7 +59,7 @@ def settings_given(recipe: str | Path | None, overrides: Sequence[str] = ()) -> 
 
 def build_config(layers: Sequence[tuple[str, DictConfig | Mapping[str, Any]]], overrides: Sequence[str] = ()) -> Config:
     """Merge named layers and then ``key=value`` overrides over the defaults, in order, and validate; see ``merge``."""
-    return merge([*(Layer(where, Origin.RECIPE, layer) for where, layer in layers), *map(_parse_override, overrides)])
+    return merge([*(Layer(where, Origin.RECIPE, layer) for where, layer in layers), *map(parse_override, overrides)])
 
 
 def merge(layers: Sequence[Layer]) -> Config:
@@ -141,7 +141,8 @@ def _writable(config: DictConfig) -> DictConfig:
     return config
 
 
-def _parse_override(text: str) -> Layer:
+def parse_override(text: str) -> Layer:
+    """``key=value`` as a layer. Raises ConfigError."""
     key = text.split("=", 1)[0].strip()
     if "=" not in text or not key:
         raise ConfigError(f"override {text!r}: expected key=value, e.g. rollout.n_samples_per_prompt=8")

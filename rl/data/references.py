@@ -63,7 +63,9 @@ def _apart(text: str) -> tuple[str, str | None]:
     if not closing and _OPENS.match(text):
         return "", None
     opening = _OPENS.match(text)
-    if closing and opening and opening.group(1).lower() != "think":  # <reasoning>: written as the policies here are trained
+    if (
+        closing and opening and opening.group(1).lower() != "think"
+    ):  # <reasoning>: written as the policies here are trained
         text = f"<think>{text[opening.end() : closing[-1].start()]}</think>{text[closing[-1].end() :]}"
     thought, closed, rest = text.rpartition("</think>")
     steps, marked, answer = (rest if closed else text).rpartition("####")

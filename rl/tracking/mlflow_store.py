@@ -6,6 +6,7 @@ import importlib.util
 import os
 import socket
 import sqlite3
+import tempfile
 import threading
 import urllib.request
 from collections.abc import Callable
@@ -96,12 +97,31 @@ def _file_problem(file: Path) -> str:
     if not above.is_dir() or not os.access(above, os.W_OK):
         return f"{file} cannot be made: {above} is no folder that can be written to"
     if not file.exists():
-        return ""
+        return _cannot_be_made(file)
+    if not file.is_file():
+        return f"{file} is there, and is no file; give another"
     if not os.access(file, os.R_OK | os.W_OK):
         return f"{file} cannot be read and written; change its permissions, or give another file"
     with file.open("rb") as content:
         start = content.read(len(_SQLITE_MAGIC))
     return "" if start in (b"", _SQLITE_MAGIC) else f"{file} is no SQLite database; give another file"
+
+
+def _cannot_be_made(file: Path) -> str:
+    """Tried, and what was made is removed: permissions do not tell of ``/proc`` or a disk that is read-only."""
+    made: list[Path] = []
+    try:
+        for folder in reversed(file.absolute().parents):
+            if not folder.is_dir():
+                folder.mkdir()
+                made.append(folder)
+        with tempfile.TemporaryFile(dir=file.absolute().parent):
+            return ""
+    except OSError as error:
+        return f"{file} cannot be made: {error.strerror}; give another file"
+    finally:
+        for folder in reversed(made):
+            folder.rmdir()
 
 
 def _driver_problem(uri: str) -> str:

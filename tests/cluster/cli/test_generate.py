@@ -160,3 +160,18 @@ def test_what_cannot_be_done_is_told(
     result = generate(recipe, "a prompt", *args)
     assert result.exit_code == 2 and message in result.stderr
     assert result.stderr.count("\n") == 1 and not result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["generate", "2+2", "--out", "a.png"], "--out a.png: an answer of --task text is printed, not written"),
+        (["generate", "2+2", "--n", "2", "--n", "1"], "--n is given twice; allowed: once"),
+        (["generate", "2+2", "--recipe", "no.yaml", "--recipe", "tiny"], "--recipe is given twice; allowed: once"),
+        (["train", "--recipe=no.yaml", "--recipe", "tiny"], "--recipe is given twice; allowed: once"),
+        (["jobs", "list", "--address", "http://a", "--address", "http://b"], "--address is given twice; allowed: once"),
+    ],
+)
+def test_what_would_be_left_unread_is_refused(arguments: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    assert result.exit_code == 2 and said in result.stderr

@@ -108,4 +108,33 @@ def test_nothing_is_said_where_all_is_used() -> None:
 
 def test_rows_with_rewards_of_their_own_are_said() -> None:
     found = words({"rewards": {"mix": {"text": {"format": 1.0}}}}, row(rewards=("sudoku",)))
-    assert found[0] == "rows that name their own rewards: sudoku, with the weights of their task's mix, or 1"
+    assert found[0] == "text, rows that name their own rewards: 1 x sudoku, at most 1"
+    assert found[-1] == "not used: rewards.mix.text: each row of this task names other rewards"
+    weighed = words({"rewards": {"mix": {"text": {"format": 3.0}}}}, row(rewards=("format", "sudoku")))
+    assert weighed[0] == "text, rows that name their own rewards: 3 x format + 1 x sudoku, at most 4"
+    assert not [line for line in weighed if line.startswith("not used")]
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        ({"custom_reward_function": {"path": "mine.py"}}, "custom_reward_function (mine.py): no mix names custom"),
+        ({"custom_reward_function": {"url": "http://h:1/x"}}, "custom_reward_function (its url): no mix names custom"),
+        ({"learner": {"lora": {"alpha": 8.0}}}, "learner.lora: its rank is 0, so all weights are trained"),
+        ({"learner": {"lora": {"target": ["q_proj"]}}}, "learner.lora: its rank is 0, so all weights are trained"),
+    ],
+)
+def test_a_function_or_an_adapter_that_is_not_used_is_said(layer: dict[str, Any], expected: str) -> None:
+    mix = {"mix": {"text": {"correctness": 1.0}}}
+    assert f"not used: {expected}" in words({"rewards": mix, "evaluation": mix, **layer})
+    lora = {"rank": 2, "alpha": 8.0}
+    custom = {"rewards": {"mix": {"text": {"custom": 1.0}}}, "custom_reward_function": {"path": "mine.py"}}
+    used = words({**custom, "learner": {"lora": lora}}, row(reference=None))
+    assert not [line for line in used if line.startswith("not used")]
+
+
+def test_what_was_typed_for_a_part_that_the_run_has_not() -> None:
+    config = build_config([("test", {"cluster": {"mode": "inline"}, "tracking": {"mlflow": False}})])
+    typed = ["rollout.draw.steps=4", "rollout.text.steps=8", "tracking.uri=x", "cluster.rollout_workers=4", "steps=1"]
+    found = [line.removeprefix("not used: ").split(":")[0] for line in in_words(config, [(row(),)], typed)[-3:]]
+    assert found == ["rollout.draw.steps", "tracking.uri", "cluster.rollout_workers"]

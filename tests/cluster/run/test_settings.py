@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from cluster.cli.app import app
 from cluster.learner.one_rank import make_learner
 from cluster.plan.layout import nodes_for
-from cluster.run.settings import load, on_gpu
+from cluster.run.settings import load, on_gpu, overruled
 from rl.config import Config, PolicyConfig, load_config
 from rl.config.device import is_open, resolved
 from rl.errors import ConfigError
@@ -84,3 +84,22 @@ def test_what_is_resolved_is_shown_and_stored(tmp_path: Path, monkeypatch: pytes
     stored = load_config(tmp_path / "runs" / "toy" / "config.yaml")
     assert (stored.policy.device, stored.policy.dtype) == ("cpu", "float32")
     assert json.loads((tmp_path / "runs" / "toy" / "summary.json").read_text())["steps"] == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "lines"),
+    [
+        (["steps=2", "steps=3"], ["not used: steps=2: steps=3 stands behind it"]),
+        (["steps=2", "steps=2"], []),
+        (["steps=2", "steps=3", "steps=2"], ["not used: steps=3: steps=2 stands behind it"]),
+        (["steps=2", "seed=3"], []),
+        (["rewards.mix={text: {format: 1}}", "rewards.mix.text.sudoku=1"], []),
+        (
+            ["rewards.mix.text.sudoku=1", "rewards.mix={text: {format: 1}}"],
+            ["not used: rewards.mix.text.sudoku=1: rewards.mix={text: {format: 1}} stands behind it"],
+        ),
+        (["rollout.text={steps: 8}", "rollout.text.temperature=1"], []),
+    ],
+)
+def test_a_setting_that_is_typed_twice_is_said(typed: list[str], lines: list[str]) -> None:
+    assert overruled(typed) == lines

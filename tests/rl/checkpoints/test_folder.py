@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from rl.checkpoints.folder import FolderCheckpoints
 from rl.checkpoints.manifest import MANIFEST, STATE, damage
-from rl.config import Config, LearnerConfig
+from rl.config import Config, LearnerConfig, RewardsConfig
 from rl.errors import CheckpointError
 from rl.types import StepReport, TrainBatch
 
@@ -186,6 +186,27 @@ def test_changed_settings_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixt
         changed = dataclasses.replace(LearnerConfig(), lr=1e-3)
         checkpoints(tmp_path, learner=changed, seed=3).resume(NumberLearner())
     assert caplog.text.strip().endswith("other settings of: learner.lr, seed")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ({"correctness": 1.0}, {"format": 1.0}, "rewards.mix.text.correctness, rewards.mix.text.format"),
+        ({"correctness": 1.0}, {"correctness": 1.0, "format": 1.0}, "rewards.mix.text.format"),
+        ({"correctness": 1.0, "format": 1.0}, {"correctness": 1.0}, "rewards.mix.text.format"),
+        ({"correctness": 1.0}, {"correctness": 2.0}, "rewards.mix.text.correctness"),
+    ],
+)
+def test_another_mix_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, before: dict[str, float], after: dict[str, float], told: str
+) -> None:
+    """Also where its names are others: such a setting was there under no name before."""
+    saved(tmp_path, 1, rewards=RewardsConfig(mix={"text": before}))
+    with caplog.at_level(logging.WARNING):
+        checkpoints(tmp_path, rewards=RewardsConfig(mix={"text": before})).resume(NumberLearner())
+        assert caplog.text == ""
+        checkpoints(tmp_path, rewards=RewardsConfig(mix={"text": after})).resume(NumberLearner())
+    assert caplog.text.strip().endswith(f"other settings of: {told}")
 
 
 def test_the_state_is_plain_json(tmp_path: Path) -> None:

@@ -253,7 +253,8 @@ def test_a_columns_value_is_the_text_that_a_person_writes(
 
 WORKED: list[tuple[str, str]] = [
     ("<think>work</think>5", "5"), ("<think>\nwork\n</think>\n\n5", "5"), ("<think>a</think>5<think>b</think>6", "6"),
-    ("</think>5", "5"),
+    ("</think>5", "5"), ("<thinking>a</thinking>5", "5"), ("<reasoning>a\nb</reasoning>\n5", "5"), ("<Thought>a</Thought>5", "5"),
+    ("<scratchpad>9</scratchpad><answer>5</answer>", "5"),
     ("<think>x</think><answer>5</answer>", "5"), ("<answer>5</answer>", "5"), ("<think>x</think>\\boxed{5}", "\\boxed{5}"),
     ("x #### 5", "5"),
     ("<think>x #### 9</think>5", "5"), ("x####5", "5"), ("#### 5\n", "5"), ("<think>x</think>#### 5", "5"),

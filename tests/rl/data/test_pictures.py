@@ -308,3 +308,38 @@ def test_json_lines_with_long_values_are_short_messages(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         prompts(path)
     assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "column", ["query_image", "image_base64", "jpg", "input_img_path", "front_camera_photo", "png"]
+)
+def test_a_picture_under_a_name_that_says_so_is_taken(column: str, folder: Path) -> None:
+    value = TEXT64 if "base64" in column else "a.png"
+    assert prompt(folder, "jsonl", {"question": "?", "answer": "red", column: value}).task is Task.UNDERSTAND
+
+
+@pytest.mark.parametrize("column", ["target_image", "mask_image", "query_text", "jpgs", "answer_image"])
+def test_a_picture_that_is_no_part_of_the_prompt_is_left(column: str, folder: Path) -> None:
+    assert prompt(folder, "jsonl", {"question": "?", "answer": "red", column: "a.png"}).task is Task.TEXT
+    two = {"question": "?", "answer": "red", "image": "a.png", "depth_image": "b.png"}
+    assert prompt(folder, "jsonl", two).image is not None
+
+
+@pytest.mark.parametrize(
+    "media",
+    [{"video": "a.mp4"}, {"videos": ["a.webm"]}, {"audio": {"bytes": None, "path": "a.flac"}}, {"sound": "x.WAV"}],
+)
+def test_a_video_or_a_sound_is_a_line(media: dict[str, Any], folder: Path) -> None:
+    from rl.config import SourceConfig
+    from rl.data.rows import load_rows
+
+    path = write(
+        folder,
+        "jsonl",
+        [{"question": "?", "answer": "5", **media}] * 2 + [{"question": "?", "answer": "6", "video": None}],
+    )
+    notes: list[str] = []
+    load_rows(SourceConfig(source=str(path)), notes=notes)
+    assert notes == [
+        f"{path}: 2 rows have a video or a sound, which no policy here takes: it is left out of their prompts"
+    ]

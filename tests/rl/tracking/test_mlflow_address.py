@@ -313,3 +313,12 @@ def test_make_mlflow_is_given_the_run_whatever_its_name(name: str, programs: Pat
     folder.mkdir(parents=True)
     (tmp_path / name / "mlflow.db").touch()
     assert where(folder)[0] == store_uri(folder) and sqlite_file(where(folder)[0]) == tmp_path / name / "mlflow.db"
+
+
+@pytest.mark.parametrize("place", ["/proc/x/y.db", "/proc/y.db", "/sys/a/b/y.db", "/dev/null"])
+def test_a_file_that_cannot_be_made_is_found_before_the_run(tmp_path: Path, place: str) -> None:
+    """Permissions alone would let the superuser pass."""
+    assert place in refusal(tmp_path, f"sqlite:///{place}")
+    fresh = tmp_path / "a" / "b" / "y.db"
+    check_store(tmp_path, f"sqlite:///{fresh}", "e", resumes=False, warn=pytest.fail)
+    assert not list(tmp_path.iterdir())
