@@ -16,7 +16,7 @@ import resource
 import signal
 import tempfile
 from time import monotonic, sleep
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rewards.sandbox.folders import remove
@@ -77,7 +77,16 @@ class Tree:
         """Until ``main`` ends: its status; None with why it was not waited for: ``timeout``, ``memory`` or ``processes``.
 
         time: what it may use; None: no limit. Without a /proc of the tree's own, all time on the clock is the program's.
+        What is left of the tree is ended here, where it has namespaces: while the answer travels, it would still run.
         """
+        try:
+            return self._waited(main, time, counted)
+        finally:
+            if self.plan.isolated and os.getpid() == 1:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(-1, signal.SIGKILL)
+
+    def _waited(self, main: int, time: OwnTime | None, counted: bool) -> tuple[int | None, str]:
         said = self.waits is None
         while True:
             status = _collected(main)
@@ -87,13 +96,15 @@ class Tree:
                 signal.sigwait({signal.SIGCHLD})
                 continue
             began = monotonic()
+            if counted and self.processes is not None and self._are_too_many(usage.processes(self.processes)):
+                return None, "processes"
             seen = usage.look(self.processes) if self.processes is not None else None
             if time is not None:
                 time.note(began, seen is not None and seen.wants)
                 if time.is_over(began, _ended_cpu_s() + seen.cpu_s if seen is not None else 0.0):
                     return None, "timeout"
-            if counted and seen is not None and (excess := self._excess(seen.pids)):
-                return None, excess
+            if counted and seen is not None and self._take_too_much(seen.pids):
+                return None, "memory"
             if not said and time is not None and self._only_waits(time, seen):
                 said = True
                 self.waits()  # pyright: ignore[reportOptionalCall]
@@ -112,16 +123,14 @@ class Tree:
         own_network = self.plan.rules != "network"
         return usage.memory(self.processes, seen.pids, _WAITING_BYTES, own_network) <= _WAITING_BYTES
 
-    def _excess(self, pids: tuple[int, ...]) -> str:
-        """What the tree has too much of. A single process has a limit of its own on its memory."""
-        if self.processes is None:
-            return ""
-        if len(pids) > MOST_PROCESSES.get(self.plan.rules, len(pids)):
-            return "processes"
-        if len(pids) < 2 or not self.plan.memory:
-            return ""
-        used = usage.memory(self.processes, pids, self.plan.memory, self.plan.rules != "network")
-        return "memory" if used > self.plan.memory else ""
+    def _are_too_many(self, pids: Sequence[int]) -> bool:
+        return len(pids) > MOST_PROCESSES.get(self.plan.rules, len(pids))
+
+    def _take_too_much(self, pids: Sequence[int]) -> bool:
+        """A single process has a limit of its own on its memory."""
+        if self.processes is None or len(pids) < 2 or not self.plan.memory:
+            return False
+        return usage.memory(self.processes, pids, self.plan.memory, self.plan.rules != "network") > self.plan.memory
 
 
 def start(plan: Plan, body: Callable[[Tree], int], ours: Callable[[], None]) -> int:
