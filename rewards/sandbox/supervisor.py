@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import resource
+import select
 import signal
 import tempfile
-from time import monotonic, sleep
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import monotonic, sleep
 
 from rewards.sandbox.folders import remove
 from rewards.sandbox.kernel import room, syscalls, usage

@@ -124,7 +124,8 @@ def _note_shared(folder: int, pid: int, shared: dict[str, int]) -> bool:
 
 def _shared_out(folder: int, pid: int, otherwise: int) -> int:
     """Bytes of private memory, where what several have counts a part in each."""
-    parts = {row.split()[0]: int(row.split()[1]) << 10 for row in _text(folder, _mapped(folder, pid, "smaps_rollup")).splitlines()[1:]}
+    rows = [row.split() for row in _text(folder, _mapped(folder, pid, "smaps_rollup")).splitlines()[1:]]
+    parts = {words[0]: int(words[1]) << 10 for words in rows}
     return parts.get("Pss_Anon:", parts.get("Pss:", otherwise))
 
 

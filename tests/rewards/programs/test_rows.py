@@ -144,7 +144,11 @@ def test_no_way_around_the_tests(program):
 
 @pytest.mark.parametrize(
     "own",
-    ["def abs(value): return 0", "class math:\n    fabs = isclose = staticmethod(lambda *_: 0)", "def near(*_): return 1"],
+    [
+        "def abs(value): return 0",
+        "class math:\n    fabs = isclose = staticmethod(lambda *_: 0)",
+        "def near(*_): return 1",
+    ],
     ids=["built-in", "import", "helper"],
 )
 def test_a_program_replaces_nothing_that_its_tests_mean(own):

@@ -66,13 +66,12 @@ def scene(tmp_path, monkeypatch):
         words = {
             "canary": str(canary), "spare": str(spare), "victim": victim.pid, "driver": os.getpid(),
             "socket": str(folder / "socket"), "abstract": "unigrpo-" + folder.name, "port": tcp.getsockname()[1],
-            "datagrams": str(folder / "datagrams"), "project": str(Path(__file__).resolve()), "name": "/" + folder.name + "-made", "inside": True,
+            "datagrams": str(folder / "datagrams"),
+            "project": str(Path(__file__).resolve()), "name": "/" + folder.name + "-made", "inside": True,
         }  # fmt: skip
+        local = [path, hidden, datagrams, unnamed]
         try:
-            yield (
-                words,
-                lambda network=False: _untouched(folder, victim, [path, hidden, datagrams, unnamed, *([] if network else [tcp, udp])]),
-            )
+            yield words, lambda network=False: _untouched(folder, victim, local if network else [*local, tcp, udp])
         finally:
             victim.kill()
             victim.wait()

@@ -145,7 +145,9 @@ HOLDS = {  # 240 MiB in each of five processes, of 512 for all
 @pytest.mark.parametrize("what", HOLDS)
 def test_memory_counts_wherever_it_is(what):
     held = "\n".join("        " + line for line in HOLDS[what].splitlines())
-    swarm = f"import os, time\nfor _ in range(5):\n    if os.fork() == 0:\n{held}\n        time.sleep(20)\ntime.sleep(20)"
+    swarm = (
+        f"import os, time\nfor _ in range(5):\n    if os.fork() == 0:\n{held}\n        time.sleep(20)\ntime.sleep(20)"
+    )
     assert ran(swarm)["error"] == "it and its children took more than 512 MiB together"
 
 
@@ -195,7 +197,13 @@ def test_a_program_is_run_as_python_runs_it():
         child.close()
     assert first == {"end": "ok", "output": "main\nthread\nat exit\ndeleted\n", "value": "", "error": ""}
     assert [each["end"] for each in ends] == ["error", "ok", "error", "error", "error", "ok"]
-    assert [each["error"] for each in ends[:5]] == ["exit code 3", "", "words", "ValueError: no", "SyntaxError: invalid syntax"]
+    assert [each["error"] for each in ends[:5]] == [
+        "exit code 3",
+        "",
+        "words",
+        "ValueError: no",
+        "SyntaxError: invalid syntax",
+    ]
 
 
 def test_time_without_a_processor_is_not_the_programs():
@@ -227,7 +235,9 @@ def test_a_program_among_many_has_its_own_time():
     child = Isolated("rewards.sandbox.program:run", 512, 1, rules="program")
     try:
         with ThreadPoolExecutor(4) as threads:
-            found = list(threads.map(lambda each: child.call({"program": each}, 0.6, grace_s=30.0).value, [busy, busy, counts]))
+            found = list(
+                threads.map(lambda each: child.call({"program": each}, 0.6, grace_s=30.0).value, [busy, busy, counts])
+            )
     finally:
         child.close()
     assert [each["end"] for each in found] == ["timeout", "timeout", "ok"] and found[2]["output"] == "done\n"
