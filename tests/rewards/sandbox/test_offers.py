@@ -97,11 +97,14 @@ def test_the_filter_on_both_processors(machine, architecture):
 
 
 BY_ARGUMENT = {  # of calls whose arguments decide: x86_64, aarch64, and what a filter says to some
-    "pairs": (53, 199, {(1, 1, 0): ALLOWED, (1, 0x80805, 0): ALLOWED, (1, 2, 0): "EPERM", (1, 0x80802, 0): "EPERM", (2, 1, 0): "EPERM"}),
+    "pairs": (53, 199, {
+        (1, 1, 0): ALLOWED, (1, 0x80805, 0): ALLOWED, (1, 2, 0): "EPERM", (1, 0x80802, 0): "EPERM", (2, 1, 0): "EPERM",
+    }),
     "families": (41, 198, {(2, 1, 0): ALLOWED, (16, 3, 0): ALLOWED, (16, 3, 15): "ENETUNREACH", (1, 1, 0): "ENETUNREACH"}),
     "files": (72, 25, {(3, 2): ALLOWED, (3, 1024): "EPERM", (3, 1026): "EPERM"}),
     "limits": (302, 261, {
-        (0, 7, 0): ALLOWED, (0, 7, 4096): ALLOWED, (9, 7, 0): "EPERM", (0, 4, 0): ALLOWED, (0, 4, 4096): TAKEN, (0, 4, 1 << 32): TAKEN,
+        (0, 7, 0): ALLOWED, (0, 7, 4096): ALLOWED, (9, 7, 0): "EPERM",
+        (0, 4, 0): ALLOWED, (0, 4, 4096): TAKEN, (0, 4, 1 << 32): TAKEN,
     }),
     "older limits": (160, 164, {(7, 4096): ALLOWED, (4, 4096): TAKEN}),
     "scheduling": (144, 119, {(0, 5, 64): ALLOWED, (1, 5, 64): "EPERM"}),
@@ -121,6 +124,17 @@ def test_a_socket_has_its_usual_size_where_there_is_no_network():
     sealed, open_ = (seccomp.assemble(seccomp.Calls(sockets=of), "x86_64") for of in ((), (2,)))
     for arguments, said in (((3, 1, 7), TAKEN), ((3, 1, 32), TAKEN), ((3, 1, 2), ALLOWED), ((3, 6, 7), ALLOWED)):
         assert decide(sealed, 54, arguments) == said and decide(open_, 54, arguments) == ALLOWED
+
+
+def test_a_project_whose_root_is_an_environment_is_not_shown(tmp_path, monkeypatch):
+    """``python -m venv .`` makes the folder of the rows Python's own."""
+    for name in ("bin", "lib", "data"):
+        (tmp_path / name).mkdir()
+    for name in ("pyvenv.cfg", "rows.jsonl", ".env"):
+        (tmp_path / name).write_text("x")
+    monkeypatch.setattr(room.sys, "prefix", str(tmp_path))
+    shown = [path for path in room.readable() if path.startswith(str(tmp_path))]
+    assert sorted(os.path.relpath(path, tmp_path) for path in shown) == ["bin", "lib", "pyvenv.cfg"]
 
 
 def test_a_room_shows_real_folders_and_the_links_on_the_way(tmp_path):
