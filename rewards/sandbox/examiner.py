@@ -9,6 +9,7 @@ Python's own classes, so that no class of the program's has a say in whether it 
 
 from __future__ import annotations
 
+import ast
 import builtins
 import json
 import os
@@ -219,7 +220,7 @@ def examine(request: dict[str, Any]) -> None:
         for name in request["names"]:
             if name in program.names:
                 space[name] = program.ask("name", name=name)
-        _install(program, request["forms"])
+        _install(program, request["forms"], _taken(request["setup"] + "\n" + request["source"]))
         for part in (request["setup"], request["source"]):
             exec(compile(part, "tests.py", "exec"), space)
         cases = _cases(request, space)
@@ -248,14 +249,28 @@ def _cases(request: dict[str, Any], space: dict[str, Any]) -> list[tuple[str, Ca
     return sys.modules["pytest"].tests(space)
 
 
-def _install(program: Program, forms: str) -> None:
-    """Modules that test code imports: the program as ``solution``, and pytest's forms."""
+def _taken(source: str) -> set[str]:
+    """Names that the tests' own code means something by: Python's, and those that it imports or defines itself."""
+    names = set(dir(builtins))
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom) and getattr(node, "module", "") != "solution":
+            names |= {(each.asname or each.name).partition(".")[0] for each in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+    return names
+
+
+def _install(program: Program, forms: str, taken: set[str]) -> None:
+    """Modules that test code imports: the program as ``solution``, and pytest's forms.
+
+    taken: what ``from solution import *`` does not bring, or a program's ``abs`` would compare its own answers.
+    """
     pytest = types.ModuleType("pytest")
     exec(compile(forms, "pytest.py", "exec"), pytest.__dict__)
     sys.modules["pytest"] = pytest
     solution = types.ModuleType("solution")
     solution.__dict__["__getattr__"] = lambda name: _named(program, name)
-    solution.__dict__["__all__"] = program.names
+    solution.__dict__["__all__"] = [name for name in program.names if name not in taken]
     sys.modules["solution"] = solution
 
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import resource
+import select
 import signal
 import tempfile
-from time import monotonic, sleep
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import monotonic, sleep
 
 from rewards.sandbox.folders import remove
 from rewards.sandbox.kernel import room, syscalls, usage
@@ -29,6 +29,7 @@ MOST_PROCESSES = {"program": 64, "network": 512}  # in a tree, with its threads 
 TICK_S = 0.01
 _IDLE_TICK_S = 0.05
 _LOOKS_APART = 2  # times what a look takes
+_MANY = 8  # processes: where they all run, they leave no processor to whoever looks at them
 _WAITING_S, _WAITING_BYTES = 0.1, 64 << 20
 _POLL_S = 0.002
 _FOLDER_BYTES, _FOLDER_FILES = 1 << 30, 1 << 16  # of a user's function
@@ -77,27 +78,50 @@ class Tree:
         """Until ``main`` ends: its status; None with why it was not waited for: ``timeout``, ``memory`` or ``processes``.
 
         time: what it may use; None: no limit. Without a /proc of the tree's own, all time on the clock is the program's.
+        What is left of the tree is ended here, where it has namespaces: while the answer travels, it would still run.
         """
-        said = self.waits is None
-        while True:
-            status = _collected(main)
-            if status is not None:
-                return status, ""
-            if time is None and not counted:
-                signal.sigwait({signal.SIGCHLD})
-                continue
-            began = monotonic()
-            seen = usage.look(self.processes) if self.processes is not None else None
+        try:
+            said = self.waits is None
+            while True:
+                status = _collected(main)
+                if status is not None:
+                    return status, ""
+                if time is None and not counted:
+                    signal.sigwait({signal.SIGCHLD})
+                    continue
+                began = monotonic()
+                with _Stopped() as stop:
+                    why, idle = self._looked(time, counted, said, stop)
+                if why:
+                    return None, why
+                if idle and self.waits is not None:
+                    said = True
+                    self.waits()
+                signal.sigtimedwait({signal.SIGCHLD}, self._tick(time, said, monotonic() - began))
+        finally:
+            _signal_all(signal.SIGKILL)
+
+    def _looked(self, time: OwnTime | None, counted: bool, said: bool, stop: Callable[[], None]) -> tuple[str, bool]:
+        """Why it is to end, and whether it only waits."""
+        now = monotonic()
+        if self.processes is None:
             if time is not None:
-                time.note(began, seen is not None and seen.wants)
-                if time.is_over(began, _ended_cpu_s() + seen.cpu_s if seen is not None else 0.0):
-                    return None, "timeout"
-            if counted and seen is not None and (excess := self._excess(seen.pids)):
-                return None, excess
-            if not said and time is not None and self._only_waits(time, seen):
-                said = True
-                self.waits()  # pyright: ignore[reportOptionalCall]
-            signal.sigtimedwait({signal.SIGCHLD}, self._tick(time, said, monotonic() - began))
+                time.note(now, wants=False)
+            return "timeout" if time is not None and time.is_over(now, 0.0) else "", False
+        if counted:
+            count = len(usage.processes(self.processes))
+            if count > MOST_PROCESSES.get(self.plan.rules, count):
+                return "processes", False
+            if count > _MANY:
+                stop()
+        seen = usage.look(self.processes)
+        if time is not None:
+            time.note(now, seen.wants)
+            if time.is_over(now, _ended_cpu_s() + seen.cpu_s):
+                return "timeout", False
+        if counted and self._take_too_much(seen.pids):
+            return "memory", False
+        return "", not said and time is not None and self._only_waits(time, seen)
 
     def _tick(self, time: OwnTime | None, idle: bool, look_s: float) -> float:
         """A look at many processes takes longer, and is taken less often."""
@@ -105,23 +129,41 @@ class Tree:
         tick = max(usual, _LOOKS_APART * look_s)
         return tick if time is None else max(0.0, min(tick, time.longest_s - (monotonic() - time.began)))
 
-    def _only_waits(self, time: OwnTime, seen: usage.Look | None) -> bool:
+    def _only_waits(self, time: OwnTime, seen: usage.Look) -> bool:
         """It sleeps, and holds little memory: another may run beside it."""
-        if seen is None or self.processes is None or time.idle_in_a_row_s < _WAITING_S:
+        if self.processes is None or time.idle_in_a_row_s < _WAITING_S:
             return False
         own_network = self.plan.rules != "network"
         return usage.memory(self.processes, seen.pids, _WAITING_BYTES, own_network) <= _WAITING_BYTES
 
-    def _excess(self, pids: tuple[int, ...]) -> str:
-        """What the tree has too much of. A single process has a limit of its own on its memory."""
-        if self.processes is None:
-            return ""
-        if len(pids) > MOST_PROCESSES.get(self.plan.rules, len(pids)):
-            return "processes"
-        if len(pids) < 2 or not self.plan.memory:
-            return ""
-        used = usage.memory(self.processes, pids, self.plan.memory, self.plan.rules != "network")
-        return "memory" if used > self.plan.memory else ""
+    def _take_too_much(self, pids: Sequence[int]) -> bool:
+        """A single process has a limit of its own on its memory."""
+        if self.processes is None or len(pids) < 2 or not self.plan.memory:
+            return False
+        return usage.memory(self.processes, pids, self.plan.memory, self.plan.rules != "network") > self.plan.memory
+
+
+class _Stopped:
+    """A tree that holds still, where it was told to, so that it can be looked at."""
+
+    def __enter__(self) -> Callable[[], None]:
+        self.is_needed = False
+        return self._stop
+
+    def _stop(self) -> None:
+        self.is_needed = True
+        _signal_all(signal.SIGSTOP)
+
+    def __exit__(self, *_: object) -> None:
+        if self.is_needed:
+            _signal_all(signal.SIGCONT)
+
+
+def _signal_all(number: int) -> None:
+    """To all others of this tree, where this is its process 1, and to nobody elsewhere."""
+    if os.getpid() == 1:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, number)
 
 
 def start(plan: Plan, body: Callable[[Tree], int], ours: Callable[[], None]) -> int:

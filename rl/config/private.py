@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from rl.errors import ConfigError
-from rl.output.secrets import names_secret
+from rl.output.secrets import names_secret, variable_names_secret
 
 # A login ends at the first slash, unless it has a password, whose port would be a number.
 _LOGIN = re.compile(r"(?i)\b([a-z][a-z0-9+.\-]*)://([^\s/?#@]*|[^\s/?#@:]*:(?!\d+[/?#])\S*)@")
 _ADDRESS = re.compile(r"(?i)^([a-z][a-z0-9+.\-]*)://(.*)@")  # of a text that is an address and nothing else
+_QUERY = re.compile(r"(?i)://[^\s?#]*[?#](\S*)")
+_PARAMETER = re.compile(r"(?:^|[&;?#])([\w.\-%]+)=[^&;#]")
+_SIGNED = ("sig", "signature", "auth", "apikey", "pwd")  # how a server names what stands for a login
 _OPTION = re.compile(r"^--?([\w-]+)(=.*)?$", re.DOTALL)
 _HOW = "put it into an environment variable"
 _LOGINS = {
@@ -35,6 +39,20 @@ def check_secrets(settings: Mapping[str, Any]) -> None:
                 raise ConfigError(
                     f"{key}: a URL with a login in it, which would be printed and logged; take it out: {how}"
                 )
+        for name in _parameters(value):
+            raise ConfigError(
+                f"{key}: a URL with a secret in its query ({name}), which would be printed and logged; take it out: {_HOW}, e.g. "
+                "token_env=NAME where a reward has that setting"
+            )
+
+
+def _parameters(text: str) -> Iterator[str]:
+    """Names in the queries of the URLs of a text that are a secret's."""
+    for query in _QUERY.finditer(text):
+        for found in _PARAMETER.finditer(query[1]):
+            name = re.sub(r"[^A-Za-z0-9]+", "_", unquote(found[1]))
+            if names_secret(name) or variable_names_secret(name.upper()) or name.lower().rpartition("_")[2] in _SIGNED:
+                yield name
 
 
 def _leaves(value: Any, key: str) -> Iterator[tuple[str, str]]:

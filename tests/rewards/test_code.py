@@ -4,7 +4,7 @@ import psutil
 import pytest
 
 from rewards.base import is_absent
-from rewards.code import program_of
+from rewards.code import close_sandboxes, program_of
 from rewards.registry import load_reward
 from tests.rewards.makers import text_item
 
@@ -61,7 +61,9 @@ def test_limits_hold_and_are_named(program, said):
 def test_a_program_that_floods_or_forks_ends_and_leaves_nothing():
     for program in ("while True: print('x' * 10_000)", "import os, time\nos.fork(); os.setsid()\ntime.sleep(60)"):
         assert score(program, deadline_s=0.5).value == 0.0
-    left = [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [""])[-1:] == ["program.py"]]
+    close_sandboxes()
+    ours = psutil.Process().children(recursive=True)
+    left = [p for p in ours if "rewards.sandbox.program:run" in p.cmdline()]
     _, alive = psutil.wait_procs(left, timeout=5.0)  # the kernel takes a moment to end a killed tree
     assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
 

@@ -19,7 +19,7 @@ from typing import NoReturn
 
 _START_S = 60.0
 _FIRST_FREE, _MOST_FILES = 4, 1 << 20  # descriptors
-_OWN = ("rewards", "rl")  # packages of this project
+_GONE = ("rewards", "rl", "tempfile")  # packages of this project, and what knows a folder that is not the program's
 
 
 @functools.cache
@@ -54,7 +54,7 @@ def _as_new(name: str, environment: Mapping[str, str], path: Iterable[str]) -> t
     """Nothing of ours but what is on the stack; the module ``__main__``, empty."""
     os.environ.clear()
     os.environ.update(environment)
-    for module in [each for each in sys.modules if each.partition(".")[0] in _OWN]:
+    for module in [each for each in sys.modules if each.partition(".")[0] in _GONE]:
         del sys.modules[module]
     main = types.ModuleType("__main__")
     vars(main).update(__file__=os.path.abspath(name), __builtins__=sys.modules["builtins"], __annotations__={})

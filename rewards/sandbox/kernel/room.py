@@ -22,6 +22,14 @@ _SYSTEM = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache", "/usr/share/zoneinfo",
     "/dev/null", "/dev/urandom",
 )  # fmt: skip
+_OF_PYTHON = (
+    "bin",
+    "lib",
+    "lib64",
+    "libexec",
+    "share",
+    "pyvenv.cfg",
+)  # of its folder, which may be a project's as well
 _HOME_BYTES, _HOME_FILES = 32 << 20, 4096
 
 
@@ -37,7 +45,8 @@ def readable(packages: Iterable[str] = ()) -> list[str]:
     """What Python needs in order to run: itself, its libraries, and ``packages`` (folders)."""
     sites = [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
     store = [each for each in ("/nix/store",) if sys.base_prefix.startswith(each)]  # its libraries are there too
-    paths = [*_SYSTEM, sys.prefix, sys.base_prefix, *store, *sites, sys.executable, *packages]
+    own = [os.path.join(prefix, part) for prefix in (sys.prefix, sys.base_prefix) for part in _OF_PYTHON]
+    paths = [*_SYSTEM, *own, *store, *sites, sys.executable, *packages]
     return [path for path in dict.fromkeys(paths) if os.path.exists(path)]
 
 

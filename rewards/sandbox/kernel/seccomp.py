@@ -67,7 +67,11 @@ _PROGRAMS = {"execve": (59, 221), "execveat": (322, 281), "fork": (57, 0), "vfor
 _SOCKET, _SOCKETPAIR, _CLONE, _CLONE3 = (41, 198), (53, 199), (56, 220), (435,)
 _IOCTL, _PRLIMIT, _SETRLIMIT, _FCNTL = (16, 29), (302, 261), (160, 164), (72, 25)
 # a process's own alone: one that slowed its supervisor down would outlive its deadline
-_SCHEDULING = {"sched_setparam": ((142, 118), 0), "sched_setscheduler": ((144, 119), 0), "sched_setattr": ((314, 274), 0)}
+_SCHEDULING = {
+    "sched_setparam": ((142, 118), 0),
+    "sched_setscheduler": ((144, 119), 0),
+    "sched_setattr": ((314, 274), 0),
+}
 _SET_PRIORITY, _SET_OPTION = (141, 140), (54, 208)
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand

@@ -7,7 +7,7 @@ alone. https://docs.kernel.org/filesystems/proc.html
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -53,8 +53,12 @@ class OwnTime:
         return passed >= self.longest_s or (passed >= self.deadline_s and cpu_s + self.idle_s >= self.deadline_s)
 
 
+def processes(folder: int) -> tuple[int, ...]:
+    return tuple(int(name) for name in os.listdir(folder) if name.isdigit() and name != "1")
+
+
 def look(folder: int) -> Look:
-    pids = tuple(int(name) for name in os.listdir(folder) if name.isdigit() and name != "1")
+    pids = processes(folder)
     ticks, wants = 0, False
     for pid in pids:
         words = _stat(folder, f"{pid}/stat")
@@ -67,7 +71,7 @@ def look(folder: int) -> Look:
     return Look(pids, ticks * _TICK_S, wants)
 
 
-def memory(folder: int, pids: tuple[int, ...], limit: int, own_network: bool) -> int:
+def memory(folder: int, pids: Sequence[int], limit: int, own_network: bool) -> int:
     """Bytes of all together; above the limit only where they are. own_network: all sockets in sight are the tree's.
 
     Pages of files are not counted. Exact sums take the kernel tens of milliseconds, so they are read where others say too much.
@@ -120,7 +124,8 @@ def _note_shared(folder: int, pid: int, shared: dict[str, int]) -> bool:
 
 def _shared_out(folder: int, pid: int, otherwise: int) -> int:
     """Bytes of private memory, where what several have counts a part in each."""
-    parts = {row.split()[0]: int(row.split()[1]) << 10 for row in _text(folder, _mapped(folder, pid, "smaps_rollup")).splitlines()[1:]}
+    rows = [row.split() for row in _text(folder, _mapped(folder, pid, "smaps_rollup")).splitlines()[1:]]
+    parts = {words[0]: int(words[1]) << 10 for words in rows}
     return parts.get("Pss_Anon:", parts.get("Pss:", otherwise))
 
 

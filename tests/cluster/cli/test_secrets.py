@@ -181,5 +181,20 @@ def test_what_is_no_secret_is_taken_and_kept(setting: str) -> None:
     assert "***" not in to_yaml(config)
 
 
+@pytest.mark.parametrize(
+    "query", ["?api_key={}", "/s?x=1&token={}", "?X-Amz-Signature={}", "?a=1;sig={}", "#access%5Ftoken={}", "?PWD={}"]
+)
+def test_a_secret_in_the_query_of_a_url_is_refused_by_its_name(query: str) -> None:
+    for setting in (
+        "custom_reward_function.url=http://h{}",
+        "rewards.settings={{judge: {{url: 'http://h{}', model: m}}}}",
+    ):
+        with pytest.raises(ConfigError, match=r"url: a URL with a secret in its query \(\w+\)") as raised:
+            build_config([], [setting.format(query.format("canary-5d1f"))])
+        assert "canary" not in str(raised.value) and "\n" not in str(raised.value)
+    kept = "custom_reward_function.url=http://h/s?model=m&tokens=64&keys=2"
+    assert build_config([], [kept]).custom_reward_function.url.endswith("keys=2")
+
+
 def test_arguments_are_read_in_pairs() -> None:
     check_secrets({"args": ["--api-key"], "more": ["--api-key=", "x"], "name": "password"})

@@ -142,6 +142,25 @@ def test_no_way_around_the_tests(program):
     assert found.value == 0.0 and found.usable
 
 
+@pytest.mark.parametrize(
+    "own",
+    [
+        "def abs(value): return 0",
+        "class math:\n    fabs = isclose = staticmethod(lambda *_: 0)",
+        "def near(*_): return 1",
+    ],
+    ids=["built-in", "import", "helper"],
+)
+def test_a_program_replaces_nothing_that_its_tests_mean(own):
+    """Also where they take all of its names."""
+    row = {
+        "test": "import math\ndef near(a, b): return abs(a - b) < 1e-9\nfrom solution import *\n"
+        "def test_it():\n    assert near(half(3), 1.5) and math.fabs(half(3) - 1.5) < 1e-9\n"
+    }
+    assert score(f"{own}\ndef half(x): return x / 2", row).value == 1.0
+    assert score(f"{own}\ndef half(x): return 0", row).value == 0.0
+
+
 def test_what_expects_is_nowhere_in_the_programs_process():
     """The program looks for the expected value in its memory, its folder, its parent and its descriptors."""
     program = (

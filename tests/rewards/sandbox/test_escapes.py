@@ -1,4 +1,4 @@
-"""More than eighty ways out, tried by a program, a verifier's worker and a user's function; and by none of them, as a control."""
+"""More than ninety ways out, tried by a program, a verifier's worker and a user's function; and by none of them, as a control."""
 
 import json
 import os
@@ -29,6 +29,9 @@ _OF_FUNCTIONS = {
     "kernel: memory without an owner",
     "kernel: System V memory",
     "process: all processes",
+    "socket: a larger buffer",
+    "kernel: watch files",
+    "kernel: all signals that may wait",
 }
 _OF_PROGRAMS = {"write: the shared /tmp"}  # which is its own folder, as the check from outside shows  # fmt: skip
 WHOLE = pytest.mark.skipif(
@@ -51,33 +54,35 @@ def scene(tmp_path, monkeypatch):
         path, hidden = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
         path.bind(str(folder / "socket"))
         hidden.bind("\0unigrpo-" + folder.name)
+        datagrams, unnamed = (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2))
+        datagrams.bind(str(folder / "datagrams"))
+        unnamed.bind(f"\0unigrpo-{folder.name}-datagrams")
         tcp, udp = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         udp.bind(tcp.getsockname())
         for each in (path, hidden):
             each.listen()
-        for each in (path, hidden, tcp, udp):
+        for each in (path, hidden, tcp, udp, datagrams, unnamed):
             each.settimeout(0.0)
         words = {
             "canary": str(canary), "spare": str(spare), "victim": victim.pid, "driver": os.getpid(),
             "socket": str(folder / "socket"), "abstract": "unigrpo-" + folder.name, "port": tcp.getsockname()[1],
+            "datagrams": str(folder / "datagrams"),
             "project": str(Path(__file__).resolve()), "name": "/" + folder.name + "-made", "inside": True,
         }  # fmt: skip
+        local = [path, hidden, datagrams, unnamed]
         try:
-            yield (
-                words,
-                lambda network=False: _untouched(folder, victim, [path, hidden, *([] if network else [tcp, udp])]),
-            )
+            yield words, lambda network=False: _untouched(folder, victim, local if network else [*local, tcp, udp])
         finally:
             victim.kill()
             victim.wait()
-            for each in (path, hidden, tcp, udp):
+            for each in (path, hidden, tcp, udp, datagrams, unnamed):
                 each.close()
 
 
 def _untouched(folder, victim, listeners):
     canary = folder / "canary"
     state = canary.stat()
-    assert sorted(each.name for each in folder.iterdir()) == ["canary", "socket", "spare"]
+    assert sorted(each.name for each in folder.iterdir()) == ["canary", "datagrams", "socket", "spare"]
     assert canary.read_text() == SECRET and stat.S_IMODE(state.st_mode) == 0o600 and state.st_mtime == 1e9
     assert not os.listxattr(canary) and victim.poll() is None
     for listener in listeners:
@@ -141,5 +146,7 @@ def test_most_ways_lead_out_where_there_is_no_sandbox(scene):
         "write: chmod",
         "write: utime",
         "socket: Unix",
+        "socket: from a pair to a path",
+        "kernel: slow its supervisor down",
     }
     assert wanted <= out and len(out) >= 40, sorted(set(ways_out.ALL) - out)

@@ -1,14 +1,18 @@
 """Programs that stay, swarm, fill or shout: each is worth 0, leaves nothing, and costs its neighbours nothing."""
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
+from rewards.code import close_sandboxes, run_test
 from rewards.registry import load_reward
 from rewards.sandbox.folders import remove
 from rewards.sandbox.kernel import offers
+from rewards.sandbox.kernel.usage import OwnTime
 from rewards.sandbox.parent import Isolated
 from rl.types import ScoreStatus
 from tests.rewards.makers import text_item
@@ -62,8 +66,19 @@ def ran(program, seconds=10.0, memory_mb=512, less=()):
     return outcome.value
 
 
-def left_over(mark):
-    found = [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [""])[-1:] == [mark]]
+def _command(process):
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def left_over():
+    """Trees of programs. A program is a fork of its template, and the template of ``scores`` is this process's child."""
+    target, own = "rewards.sandbox.program:run", psutil.Process()
+    found = set(own.children(recursive=True)) - set(own.children())
+    found |= {each for each in psutil.process_iter(["ppid"]) if each.info["ppid"] == 1}
+    found = [each for each in found if target in _command(each)]
     _, alive = psutil.wait_procs(found, timeout=5.0)  # the kernel takes a moment to end a killed tree
     return [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
 
@@ -89,7 +104,7 @@ def test_a_shouting_program_is_wrong_and_its_neighbours_are_right():
 def test_a_program_does_not_outlive_its_deadline(folder, less):
     found = ran(STAYS, 0.5, less=less)
     assert found["end"] == "timeout" and found["error"] == "no end within 0.5 s"
-    assert not left_over("program.py") and not list(folder.iterdir())
+    assert not left_over() and not list(folder.iterdir())
 
 
 @pytest.mark.parametrize("less", [("room",), NOTHING], ids=["no room", "nothing"])
@@ -107,8 +122,143 @@ def test_limits_are_for_the_tree():
     assert ran(swarm)["error"] == "it and its children took more than 512 MiB together"
     count = "made = 0\ntry:\n    while made < 200:\n        {}\n        made += 1\nexcept OSError: pass\nprint(made)"
     many = "import os, time\n" + count.format("if os.fork() == 0: time.sleep(60)")
-    assert 0 < int(ran(many)["output"]) < 100
+    assert ran(many)["error"] == "it had more than 64 processes"
     assert 0 < int(ran(count.format("open(str(made), 'wb').write(bytes(1 << 20))"))["output"]) < 64
+
+
+HOLDS = {  # 240 MiB in each of five processes, of 512 for all
+    "shared, and not resident": (
+        "import mmap\nm = mmap.mmap(-1, 240 << 20)\nfor at in range(0, 240 << 20, 24 << 20):\n"
+        "    m[at:at + (24 << 20)] = bytes(24 << 20)\n    m.madvise(mmap.MADV_DONTNEED)"
+    ),
+    "without the first thread": (
+        "import ctypes, threading, time\ndef hold():\n    time.sleep(0.05)\n    x = bytearray(240 << 20)\n    time.sleep(20)\n"
+        "threading.Thread(target=hold).start()\nctypes.CDLL(None).syscall(60, 0)"
+    ),
+    "not to be read": (
+        "import ctypes, mmap\nctypes.CDLL(None).prctl(4, 0, 0, 0, 0)\nm = mmap.mmap(-1, 240 << 20)\nm[:9] = bytes(9)"
+    ),
+}
+
+
+@TREES
+@pytest.mark.parametrize("what", HOLDS)
+def test_memory_counts_wherever_it_is(what):
+    held = "\n".join("        " + line for line in HOLDS[what].splitlines())
+    swarm = (
+        f"import os, time\nfor _ in range(5):\n    if os.fork() == 0:\n{held}\n        time.sleep(20)\ntime.sleep(20)"
+    )
+    assert ran(swarm)["error"] == "it and its children took more than 512 MiB together"
+
+
+@TREES
+def test_what_sockets_hold_counts():
+    swarm = (
+        "import os, socket, time\nfor _ in range(12):\n    if os.fork() == 0:\n        held = []\n"
+        "        while len(held) < 56: held += socket.socketpair()\n        time.sleep(20)\ntime.sleep(20)"
+    )
+    assert ran(swarm, memory_mb=128)["error"] == "it and its children took more than 128 MiB together"
+    assert ran(swarm.replace("(12)", "(3)").replace("(20)", "(0.2)"), memory_mb=128)["end"] == "ok"
+
+
+@TREES
+def test_a_swarm_that_only_spins_is_counted():
+    assert ran("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass")["error"] == (
+        "it had more than 64 processes"
+    )
+
+
+def test_a_program_is_run_as_python_runs_it():
+    """In a fork, and with nothing of ours to be seen."""
+    program = (
+        "import atexit, dataclasses, os, pickle, subprocess, sys, tempfile, threading, time\n"
+        "@dataclasses.dataclass\nclass Point:\n    x: int\n"
+        "atexit.register(print, 'at exit')\n"
+        "class Last:\n    def __del__(self): print('deleted')\nlast = Last()\n"
+        "def deep(n): return 0 if n == 0 else 1 + deep(n - 1)\n"
+        "assert deep(980) == 980\n"
+        "assert pickle.loads(pickle.dumps(Point(3))) == Point(3) and __name__ == '__main__'\n"
+        "assert sys.argv == ['program.py'] and os.path.basename(__file__) == 'program.py'\n"
+        "assert not {'rewards', 'rl', 'numpy'} & {name.partition('.')[0] for name in sys.modules}\n"
+        "assert set(os.environ) <= {'LANG', 'OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 'LC_CTYPE'}\n"
+        "asked = 'import json, sys; print(json.dumps(sys.path))'\n"
+        "new = subprocess.run([sys.executable, '-I', '-c', asked], capture_output=True, text=True).stdout\n"
+        "import json\nassert json.loads(new) == sys.path, (new, sys.path)\n"
+        "assert tempfile.gettempdir() and input() == '\u00e9'\n"
+        "threading.Thread(target=lambda: (time.sleep(0.1), print('thread'))).start()\nprint('main')"
+    )
+    child = Isolated("rewards.sandbox.program:run", 512, 1, rules="program")
+    try:
+        first = child.call({"program": program, "input": "\u00e9\n"}, 20.0, grace_s=20.0).value
+        ends = [child.call({"program": f"import sys\n{end}"}, 20.0).value for end in (
+            "sys.exit(3)", "sys.exit()", "sys.exit('words')", "raise ValueError('no')", "def f(:", "print('\\udc80')",
+        )]  # fmt: skip
+    finally:
+        child.close()
+    assert first == {"end": "ok", "output": "main\nthread\nat exit\ndeleted\n", "value": "", "error": ""}
+    assert [each["end"] for each in ends] == ["error", "ok", "error", "error", "error", "ok"]
+    assert [each["error"] for each in ends[:5]] == [
+        "exit code 3",
+        "",
+        "words",
+        "ValueError: no",
+        "SyntaxError: invalid syntax",
+    ]
+
+
+def test_time_without_a_processor_is_not_the_programs():
+    """By the clock and the looks at a program: a deadline of 1 s."""
+
+    def ends(looks, longest_s=10.0):
+        """looks: seconds, processor seconds, whether it wants to run."""
+        time = OwnTime(1.0, longest_s, 0.0)
+        for now, cpu_s, wants in looks:
+            time.note(now, wants)
+            if time.is_over(now, cpu_s):
+                return now
+        return None
+
+    half = [(n / 2, n / 2, True) for n in range(1, 30)]
+    assert ends(half) == 1.0  # it has a processor to itself
+    assert ends([(n / 2, n / 16, True) for n in range(1, 30)]) == 8.0  # an eighth of one
+    assert ends([(n / 2, 0.01, False) for n in range(1, 30)]) == 1.0  # it sleeps
+    assert ends([(n / 2, n / 8, n % 2 == 0) for n in range(1, 30)]) == 1.5  # it sleeps, and waits for a processor
+    assert ends([(n / 2, 0.0, True) for n in range(1, 30)]) == 10.0  # it never gets one
+    assert ends([(n / 8, n / 2, True) for n in range(1, 30)]) == 1.0  # four at a time: no less than its deadline
+
+
+@TREES
+def test_a_program_among_many_has_its_own_time():
+    """Its neighbours take three processors of four, or more."""
+    busy = "import os\nfor _ in range(8):\n    if os.fork() == 0:\n        while True: pass\nwhile True: pass"
+    counts = "import time\nwhile time.process_time() < 0.45: pass\nprint('done')"
+    child = Isolated("rewards.sandbox.program:run", 512, 1, rules="program")
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            found = list(
+                threads.map(lambda each: child.call({"program": each}, 0.6, grace_s=30.0).value, [busy, busy, counts])
+            )
+    finally:
+        child.close()
+    assert [each["end"] for each in found] == ["timeout", "timeout", "ok"] and found[2]["output"] == "done\n"
+
+
+@TREES
+def test_a_program_that_waits_gives_its_place_away():
+    """Eight that sleep do not hold up the one behind them."""
+    order = []
+    places = threading.Semaphore(1)
+
+    def run(program):
+        found = run_test(program, {"output": ""}, 2.0, 512, places)
+        order.append(found.end)
+        return found
+
+    with ThreadPoolExecutor(5) as threads:
+        list(threads.map(run, ["import time\ntime.sleep(60)"] * 4 + ["print(1)"]))
+    assert order == ["ok"] + ["timeout"] * 4
+    assert places.acquire(blocking=False) and not places.acquire(blocking=False)
+    close_sandboxes()
 
 
 @TREES

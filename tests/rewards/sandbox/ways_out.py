@@ -126,6 +126,10 @@ SOCKETS = {
     "the host of a machine": lambda c: socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM).fileno(),
     "a pair for the network": lambda c: call(53, socket.AF_INET, 1, 0, (ctypes.c_int * 2)()) == 0,
     "handed-down sockets": lambda c: _inherited(),
+    "from a pair to a path": lambda c: _from_a_pair(c["datagrams"]),
+    "from a pair to an abstract name": lambda c: _from_a_pair("\0" + c["abstract"] + "-datagrams"),
+    "the machine's events": lambda c: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 15).fileno(),
+    "a larger buffer": lambda c: _buffer(),
 }
 KERNEL = {
     "user namespace": lambda c: call(272, 0x10000000) == 0,
@@ -153,7 +157,18 @@ KERNEL = {
     "all capabilities": lambda c: int(_status("CapEff"), 16),
     "new privileges": lambda c: LIBC.prctl(39, 0, 0, 0, 0) == 0,
     "become root": lambda c: c["inside"] and (os.getuid() != 0 and os.setuid(0) is None),
-    "raise a limit": lambda c: resource.setrlimit(resource.RLIMIT_CORE, (1, 1)) is None,
+    "raise a limit": lambda c: resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1)) is None,
+    "hand a core file to the machine": lambda c: _cores(),
+    "watch files": lambda c: _checked(LIBC.inotify_init1(0)),
+    "hold up who writes to Python": lambda c: fcntl.fcntl(os.open(os.__file__, os.O_RDONLY), 1024, 0) == 0,
+    "hear of new files": lambda c: fcntl.fcntl(os.open(os.path.dirname(os.__file__), os.O_RDONLY), 1026, 0) == 0,
+    "pages that outlive their memory": lambda c: call(278, os.pipe()[1], 0, 0, 0) == 0,
+    "the machine's mounts": lambda c: call(458, struct.pack("IIQQQ", 24, 0, 2**64 - 1, 0, 0), bytes(4096), 64, 0),
+    "all signals that may wait": lambda c: _timers() > 1000,
+    "slow its supervisor down": lambda c: (
+        os.sched_setscheduler(1 if c["inside"] else c["victim"], 5, os.sched_param(0)) is None
+    ),
+    "its supervisor's priority": lambda c: os.setpriority(0, 1 if c["inside"] else c["victim"], 19) is None,
 }
 PROGRAMS = {
     "a shell": lambda c: (
@@ -170,6 +185,45 @@ ALL = {
     )
     for name, way in ways.items()
 }  # fmt: skip
+
+
+def _checked(result):
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+    return result
+
+
+def _from_a_pair(address):
+    """A datagram socket of a pair can also send elsewhere."""
+    pair = (ctypes.c_int * 2)()
+    _checked(LIBC.socketpair(1, 2, 0, pair))
+    with socket.socket(fileno=pair[0]) as one, socket.socket(fileno=pair[1]):
+        return one.sendto(b"out", address)
+
+
+def _buffer():
+    one, other = socket.socketpair()
+    with one, other:
+        before = one.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, before // 4)
+        return one.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) != before or None
+
+
+def _cores():
+    """At a limit of 0 the kernel runs the machine's handler all the same."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    return resource.getrlimit(resource.RLIMIT_CORE)[0] == 0 or None
+
+
+def _timers():
+    """How many it may have of what a user has a number of in all."""
+    event, timer = struct.pack("QII48x", 0, signal.SIGUSR1, 0), ctypes.c_int()
+    for count in range(1100):
+        try:
+            call(222, 1, event, ctypes.byref(timer))
+        except OSError:
+            return count
+    return count
 
 
 def _inherited():
