@@ -100,7 +100,7 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
 def _attach(tracker: Trackers, config: Config, files: list[Path]) -> None:
     """What a run leaves, with its report, as artifacts."""
     pages = closing_report(config)
-    tracker.attach([*files, *pages], {"report": page.name for page in pages})
+    tracker.attach([*files, *pages], {"report": pages[0].name} if pages else {})
 
 
 def show_settings(recipe: str, overrides: Sequence[str]) -> int:
