@@ -53,7 +53,9 @@ def test_a_drawing_emerges_from_what_the_tokenizer_makes_of_the_known_codes() ->
     for step, address in shown["frames"]:
         known = np.where(steps <= step, codes, grey)
         assert apart(pixels(address), tokenizer.decode(known[None])[0]) <= 1  # other batches round otherwise
-    assert apart(pixels(shown["frames"][0][1]), rollout.image) > 1 >= apart(pixels(shown["frames"][-1][1]), rollout.image)
+    assert (
+        apart(pixels(shown["frames"][0][1]), rollout.image) > 1 >= apart(pixels(shown["frames"][-1][1]), rollout.image)
+    )
     assert apart(pixels(shown["src"]), rollout.image) == 0
 
 
