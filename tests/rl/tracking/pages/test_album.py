@@ -68,7 +68,7 @@ def test_a_gallery_has_prompts_down_evaluations_across_and_marks_what_changed(tm
         shown(one, step, evaluation(3, right=right))
     (file,) = (tmp_path / "gallery").glob("draws-*.html")
     seen = safe(file.read_text())
-    cells = [attrs["class"] for tag, attrs in seen.tags if tag == "td"]
+    cells = [attrs["class"] or "" for tag, attrs in seen.tags if tag == "td"]
     assert cells == ["right ", "right ", "wrong worse"] and "now wrong" in seen.words and seen.count("img") == 3
     assert all(words in seen.words for words in ("before training", "step 2", "step 4", "mean 0.5 of 2"))
 
@@ -78,7 +78,7 @@ def test_scores_that_are_no_verdicts_are_marked_where_they_moved(tmp_path: Path)
         one = answers.answers_of(step, [text_group("a", score(value)), text_group("b", failed())], 0, {})
         answers.save(tmp_path, one)
     seen = safe(gallery("sums", answers.load(tmp_path)))
-    cells = [attrs["class"] for tag, attrs in seen.tags if tag == "td"]
+    cells = [attrs["class"] or "" for tag, attrs in seen.tags if tag == "td"]
     assert sorted(cells) == sorted(["plain ", "plain ", "plain better", "plain worse", *["failed "] * 4])
     assert "+29.9" in seen.words and "not scored" in seen.words and "ran into its deadline" in seen.words
 

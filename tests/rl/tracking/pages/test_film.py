@@ -67,8 +67,8 @@ class Counting:
     def __init__(self, size: int) -> None:
         self.image_size, self.codes_per_image, self.batches = size, 64, []
 
-    def encode(self, images: np.ndarray) -> np.ndarray:
-        return np.full((len(images), 64), 7)
+    def encode(self, pixels: np.ndarray) -> np.ndarray:
+        return np.full((len(pixels), 64), 7)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         self.batches.append(len(codes))
