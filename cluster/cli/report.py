@@ -85,7 +85,7 @@ def _place(out: Path | None, folders: Sequence[Path]) -> Path:
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"--out {out}: allowed: a name that ends in .html")
     page = out or (folders[0] / ONE if len(folders) == 1 else folders[0].absolute().parent / SEVERAL)
-    if page.parent.is_dir() and (problem := file_problem(page)):  # a folder that is none is told of as such
+    if (out is not None or page.parent.is_dir()) and (problem := file_problem(page)):
         raise ConfigError(f"--out {page}: cannot be written: {problem}; give another file: --out FILE.html")
     return page
 

@@ -195,11 +195,11 @@ class TrackingConfig:
     mlflow        also log to MLflow
     uri           an MLflow server; null keeps a SQLite store in output_dir, which all its runs share
     experiment    the name under which MLflow lists the run
-    samples_freq  steps between tables of samples
+    samples_freq  steps between tables of samples, and between pages that play rollouts of training
     password_env  name of the environment variable with the password of a database: ``postgresql://USER@HOST/DATABASE``. A
                   server's login is MLflow's own: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD
     also          further trackers by name
-    traces        groups of a step, and prompts of an evaluation, whose rollouts become MLflow traces; 0 is off
+    traces        groups of a step, and prompts of each task of an evaluation, whose rollouts become MLflow traces; 0 is off
     traces_freq   steps between two whose rollouts become traces
     machine_s     seconds between two readings of what a node does (processor, memory, GPUs); 0 is off
     log_model     which policies become MLflow models when the run ends: final, best (by best_metric), both, or off

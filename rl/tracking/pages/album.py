@@ -125,7 +125,9 @@ class Album:
         if decoders is None or not members:
             return []
         best, worst = (choose(members, key=lambda each: each[:2]) for choose in (max, min))
-        chosen = [("best of the group", best), ("worst of the group", worst)] if best[2] is not worst[2] else [("", best)]
+        chosen = (
+            [("best of the group", best), ("worst of the group", worst)] if best[2] is not worst[2] else [("", best)]
+        )
         return [
             film(decoders, rollout, f"{words} (rollout {rollout.index})" if words else "", score)
             for words, (_, _, rollout, score) in chosen

@@ -77,9 +77,7 @@ def load(run_dir: Path, until: float = math.inf, most: int = MOST_EVALUATIONS) -
 
 def steps_of(run_dir: Path, until: float = math.inf) -> dict[int, Path]:
     """Step -> the file with an evaluation's answers."""
-    files = {
-        file.parent.name.rpartition("-")[2]: file for file in (run_dir / SAMPLES_FOLDER).glob(f"val-*/{FILE}")
-    }
+    files = {file.parent.name.rpartition("-")[2]: file for file in (run_dir / SAMPLES_FOLDER).glob(f"val-*/{FILE}")}
     return {int(step): file for step, file in files.items() if step.isdecimal() and int(step) <= until}
 
 

@@ -107,8 +107,14 @@ def _scored(answer: Row) -> str:
 def _heading(answers: Answers, name: str) -> str:
     when = "before training" if answers.step == 0 else f"step {answers.step}"
     mean = answers.means.get(name)
-    counted = isinstance(mean, Sequence) and len(mean) == 2 and mean[1]
-    of = f'<span class="small">mean {mean[0]:.3g} of {mean[1]:,.0f}</span>' if counted else ""
+    of = ""
+    if (
+        isinstance(mean, Sequence)
+        and len(mean) == 2
+        and all(isinstance(each, int | float) for each in mean)
+        and mean[1]
+    ):
+        of = f'<span class="small">mean {mean[0]:.3g} of {mean[1]:,.0f}</span>'
     return f'<th scope="col"><b>{when}</b>{of}</th>'
 
 

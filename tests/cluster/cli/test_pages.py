@@ -50,7 +50,10 @@ def hostile_page(text: str) -> str:
     ids = np.arange(len(HOSTILE))
     asked = replace(toy_text_prompt(), messages=(Message("user", text),))
     stand_in = SimpleNamespace(
-        name=text, tokenizer=Echo(), vocabulary=SimpleNamespace(eos_id=10**6, image_offset=0), image_tokenizer=policy.image_tokenizer
+        name=text,
+        tokenizer=Echo(),
+        vocabulary=SimpleNamespace(eos_id=10**6, image_offset=0),
+        image_tokenizer=policy.image_tokenizer,
     )
     from rl.types import Modality
 

@@ -33,9 +33,7 @@ def held_out(families: Sequence[Family]) -> list[str]:
     names = _names(families)
     tasks = [f"val/{task}/score" for task in Task if f"val/{task}/score" in names]
     sources = [name for name in sorted(names) if name.startswith("val/") and name.endswith("/score")]
-    parts = [
-        name for name in sorted(names) if name.startswith("val/") and name.count("/") == 2 and _is_part(name)
-    ]
+    parts = [name for name in sorted(names) if name.startswith("val/") and name.count("/") == 2 and _is_part(name)]
     return list(_charts(families, {name: _held_out_title(name) for name in (*tasks, *sources, *parts)}, smooth=False))
 
 

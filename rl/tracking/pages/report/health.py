@@ -67,7 +67,8 @@ def health(run: RunFolder) -> str:
     )
     return (
         '<div class="scroll"><table class="health"><thead><tr><th>rule</th><th>steps</th><th class="number">last value</th>'
-        f"<th>state</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>" + (f"<dl>{means}</dl>" if means else "")
+        f"<th>state</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        + (f"<dl>{means}</dl>" if means else "")
     )
 
 
@@ -92,7 +93,8 @@ def _strip(strip: Strip, last: int) -> str:
         )
     return (
         f'<svg class="strip" viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none" role="img" '
-        f'aria-label="{line(strip.rule)}"><rect class="unread" x="0" y="0" width="{_WIDTH}" height="{_HEIGHT}"/>{"".join(bars)}</svg>'
+        f'aria-label="{line(strip.rule)}"><rect class="unread" x="0" y="0" width="{_WIDTH}" height="{_HEIGHT}"/>'
+        f"{''.join(bars)}</svg>"
     )
 
 

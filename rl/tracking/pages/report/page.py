@@ -52,7 +52,8 @@ def _overview(grouped: Sequence[Family]) -> str:
     heads = "".join(f'<th class="number">{task}</th>' for task in tasks)
     note = "Held-out scores: the first evaluation, then the last." if tasks else ""
     return (
-        '<div class="scroll"><table><thead><tr><th>run</th><th class="number">seed</th><th class="number">steps</th><th>state</th>'
+        '<div class="scroll"><table><thead><tr><th>run</th><th class="number">seed</th><th class="number">steps</th>'
+        "<th>state</th>"
         f'{heads}<th>first number</th><th class="number">took</th></tr></thead><tbody>{rows}</tbody></table></div>'
         f'<p class="soft">{note}</p>'
     )
@@ -124,7 +125,11 @@ def _key(colour: int) -> str:
 
 
 def _smooth(grouped: Sequence[Family]) -> str:
-    return "Curves of more than 30 steps are means of the last 9." if any(r.step > 30 for f in grouped for r in f.runs) else ""
+    return (
+        "Curves of more than 30 steps are means of the last 9."
+        if any(r.step > 30 for f in grouped for r in f.runs)
+        else ""
+    )
 
 
 def _clock(seconds: float) -> str:

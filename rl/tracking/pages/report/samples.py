@@ -85,7 +85,8 @@ def _drawings(folders: list[Path], steps: list[int]) -> str:
             for folder, step, answer, before in zip(folders, steps, rows, [None, *rows], strict=False)
             if answer is not None
         ]
-        cards.append(f'<div class="card"><p>{line(row.get("caption") or "", 300)}</p><div class="pair">{"".join(pictures)}</div></div>')
+        caption = line(row.get("caption") or "", 300)
+        cards.append(f'<div class="card"><p>{caption}</p><div class="pair">{"".join(pictures)}</div></div>')
     return f'<div class="cards">{"".join(cards)}</div>' if cards else ""
 
 

@@ -33,7 +33,12 @@ def seconds(run: RunFolder) -> dict[str, float]:
     parts = {label: _total(run.points, name) for label, name in PARTS.items()}
     saving = _total(run.points, "timing_s/save_checkpoint")
     wall = run.points[-1].time - min(point.time for point in run.points)
-    found = {**parts, REST: max(0.0, steps - sum(parts.values())), SAVING: saving, OUTSIDE: max(0.0, wall - steps - saving)}
+    found = {
+        **parts,
+        REST: max(0.0, steps - sum(parts.values())),
+        SAVING: saving,
+        OUTSIDE: max(0.0, wall - steps - saving),
+    }
     return {label: value for label, value in found.items() if value > 0}
 
 
@@ -75,7 +80,9 @@ def duration(seconds: float) -> str:
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
-    return f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return (
+        f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    )
 
 
 def faults(run: RunFolder) -> list[tuple[str, str]]:
@@ -94,7 +101,9 @@ def faults(run: RunFolder) -> list[tuple[str, str]]:
         values = curve(list(run.points), f"score_status/{status}")[1]
         if any(values):
             share = 100 * sum(values) / len(values)
-            rows.append((f"scores that failed: {status}", f"{share:.2g}% of training's, at {sum(map(bool, values))} steps"))
+            rows.append(
+                (f"scores that failed: {status}", f"{share:.2g}% of training's, at {sum(map(bool, values))} steps")
+            )
     return rows
 
 
@@ -113,9 +122,14 @@ def faults_table(run: RunFolder) -> str:
     rows = faults(run)
     lines = "".join(f"<tr><th scope='row'>{line(what)}</th><td>{line(often)}</td></tr>" for what, often in rows)
     said = "".join(
-        f"<li>{line(words, 400)}{f' <b>({count} times)</b>' if count > 1 else ''}</li>" for words, count in warnings(run)
+        f"<li>{line(words, 400)}{f' <b>({count} times)</b>' if count > 1 else ''}</li>"
+        for words, count in warnings(run)
     )
-    table = f'<table class="pairs"><tbody>{lines}</tbody></table>' if rows else "<p>Nothing was lost, resumed or skipped.</p>"
+    table = (
+        f'<table class="pairs"><tbody>{lines}</tbody></table>'
+        if rows
+        else "<p>Nothing was lost, resumed or skipped.</p>"
+    )
     return table + (f'<p class="soft">Warnings in its log:</p><ul class="warnings">{said}</ul>' if said else "")
 
 

@@ -49,8 +49,8 @@ def settings_table(runs: Sequence[RunFolder], recipe_of: RecipeOf) -> str:
         cells = "".join(_cell(run.settings.get(name), recipe.get(name)) for run in runs)
         lines.append(f'<tr><th scope="row">{line(name, 200)}</th><td>{_value(recipe.get(name))}</td>{cells}</tr>')
     return (
-        f'<p>Against {line(words, 400)}: {len(rows)} setting{"" if len(rows) == 1 else "s"} differ{"s" if len(rows) == 1 else ""}.'
-        f'</p><div class="scroll"><table class="settings"><thead><tr><th>setting</th><th>recipe</th>{heads}</tr></thead>'
+        f"<p>Against {line(words, 400)}: {len(rows)} {'settings differ' if len(rows) > 1 else 'setting differs'}.</p>"
+        f'<div class="scroll"><table class="settings"><thead><tr><th>setting</th><th>recipe</th>{heads}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
 

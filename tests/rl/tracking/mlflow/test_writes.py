@@ -118,7 +118,9 @@ def test_there_is_one_trace_a_chosen_group_and_step_with_its_scores_as_feedback(
     place = {"locations": [run.info.experiment_id], "run_id": run.info.run_id}
     traces = client.search_traces(**place, max_results=100)
     names = [(each.info.tags["set"], each.info.tags["step"], each.info.tags["prompt_id"]) for each in traces]
-    assert len(names) == len(set(names)) == 12  # two a step of training and two an evaluation, three steps
+    assert (
+        len(names) == len(set(names)) == 18
+    )  # two a step of training, and of each task two of an evaluation: 2 + 1 + 1
     (text,) = client.search_traces(
         **place, filter_string="feedback.format = '0' AND tags.step = '1' AND tags.set = 'val'"
     ) or [None]
@@ -207,7 +209,7 @@ def test_what_a_store_misses_waits_on_disk_and_is_there_after_it_came_back(
     run = client.get_run(json.loads((tmp_path / RUN_FILE).read_text())["run_id"])
     assert [point.step for point in client.get_metric_history(run.info.run_id, "reward")] == [1, 2, 3]
     traces = client.search_traces(locations=[run.info.experiment_id], run_id=run.info.run_id)
-    assert len(traces) == 8 and run.info.status == "FINISHED" and not (tmp_path / FOLDER).exists()
+    assert len(traces) == 10 and run.info.status == "FINISHED" and not (tmp_path / FOLDER).exists()
     assert "refused" not in caplog.text
 
 
@@ -238,5 +240,5 @@ def test_a_store_that_is_never_there_is_told_where_the_rest_waits_and_a_replay_w
     run = client.get_run(json.loads((folder / RUN_FILE).read_text())["run_id"])
     assert [point.step for point in client.get_metric_history(run.info.run_id, "reward")] == [1, 2, 3]
     assert run.info.status == "KILLED" and NOTE in run.data.tags
-    assert len(client.search_traces(locations=[run.info.experiment_id], run_id=run.info.run_id)) == 8
+    assert len(client.search_traces(locations=[run.info.experiment_id], run_id=run.info.run_id)) == 10
     assert not (folder / FOLDER).exists()
