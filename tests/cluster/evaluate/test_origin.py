@@ -142,15 +142,11 @@ def test_a_trained_policy_its_evaluations_and_their_comparison(
     assert set(runs()) == {"toy", "last", "one", "one vs last"} and runs()["one vs last"] in said
     compared = client.get_run(runs()["one vs last"])
     assert compared.data.tags["trained_by_a"] == compared.data.tags["trained_by_b"] == runs()["toy"]
-    summaries = [
-        json.loads((folder / "summary.json").read_text())
-        for folder in (tmp_path / "other" / "one", tmp_path / "runs" / "last")
-    ]
+    folders = tmp_path / "other" / "one", tmp_path / "runs" / "last"
+    summaries = [json.loads((folder / "summary.json").read_text()) for folder in folders]
     difference = summaries[1]["tasks"]["text"]["after"] - summaries[0]["tasks"]["text"]["after"]
     assert compared.data.metrics["compare/text/difference"] == pytest.approx(difference)
     assert "comparison one vs last" in client.get_run(runs()["toy"]).data.tags
-    told = json.loads(
-        unigrpo("compare", tmp_path / "other" / "one", tmp_path / "runs" / "last", "--json", "--no-mlflow").stdout
-    )
+    told = json.loads(unigrpo("compare", *folders, "--json", "--no-mlflow").stdout)
     assert told["tasks"]["text"]["difference"] == pytest.approx(difference)
     assert with_policy(load_config(run / "config.yaml")).policy.path
