@@ -32,9 +32,10 @@ class Weights:
 
 
 def finished_run(
-    output: Path, store: Path, source: Path, scores: Mapping[int, float], name: str = "run", **tracking: object
+    output: Path, store: Path | None, source: Path, scores: Mapping[int, float], name: str = "run", **tracking: object
 ) -> Config:
-    """A run whose held-out scores are those, by step; the last one is its end. store: the file of an empty one."""
+    """A run whose held-out scores are those, by step; the last one is its end. store: the file of an empty one; None for a
+    run that MLflow never saw."""
     settings = {
         "output_dir": str(output),
         "name": name,
@@ -49,18 +50,21 @@ def finished_run(
     }
     config = build_config([("test", settings)], [])
     config.run_dir.mkdir(parents=True)
-    if not (output / "mlflow.db").exists():
+    if store is not None and not (output / "mlflow.db").exists():
         shutil.copyfile(store, output / "mlflow.db")
     (config.run_dir / "config.yaml").write_text(to_yaml(config))
     (config.run_dir / "command").write_text("train\n")
-    file, mlflow = JsonlTracker(config.run_dir), MlflowTracker(config.run_dir, name=name, uri=config.tracking.uri)
+    trackers: list[JsonlTracker | MlflowTracker] = [JsonlTracker(config.run_dir)]
+    if store is not None:
+        trackers.append(MlflowTracker(config.run_dir, name=name, uri=config.tracking.uri))
     saved, weights = FolderCheckpoints(config), Weights(source)
     for step, score in scores.items():
         saved.save(step, weights, {"data": {}, "weight_version": step})
         saved.rate(step, {"val/text/score": score})
-        for tracker in (file, mlflow):
+        for tracker in trackers:
             tracker.log(step, {"val/text/score": score})
-    mlflow.close("FINISHED")
+    for tracker in trackers:
+        tracker.close("FINISHED")
     copy_policy(source, config.run_dir / "policy")
     (config.run_dir / "summary.json").write_text(json.dumps({"command": "train", "steps": max(scores), "tasks": {}}))
     return config

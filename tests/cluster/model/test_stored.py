@@ -94,10 +94,8 @@ def test_the_best_and_the_final_policy_are_logged_once(tmp_path: Path, empty_sto
         ("off", {1: 0.6, 2: 0.5}, []),
     ],
 )
-def test_which_policies_are_chosen(
-    tmp_path: Path, empty_store: Path, asked: str, scores: dict[int, float], expected: list[Any]
-) -> None:
-    config = finished_run(tmp_path, empty_store, toy_folder(), scores, registered_model=None, log_model=asked)
+def test_which_policies_are_chosen(tmp_path: Path, asked: str, scores: dict[int, float], expected: list[Any]) -> None:
+    config = finished_run(tmp_path, None, toy_folder(), scores, registered_model=None, log_model=asked)
     assert [(one.roles, one.step) for one in chosen(config)] == expected
 
 
@@ -303,7 +301,7 @@ def test_a_store_in_plain_files(tmp_path: Path, empty_store: Path, monkeypatch: 
     assert "models:/m-" in lines[0] or "not logged: " in lines[0]
 
 
-@pytest.mark.parametrize("folder", ["a b", "größe", "a%20b", "a#b", "准确率"])
+@pytest.mark.parametrize("folder", ["a b", "größe", "a%20b#?"])
 def test_any_name_of_the_folder_and_a_move(tmp_path: Path, empty_store: Path, folder: str) -> None:
     config = finished_run(tmp_path / folder, empty_store, toy_folder(), {1: 0.5})
     logged(config)
