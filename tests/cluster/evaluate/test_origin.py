@@ -110,6 +110,7 @@ def test_a_trained_policy_its_evaluations_and_their_comparison(
 ) -> None:
     """Whole commands, in a real store."""
     monkeypatch.setenv("REWARD_KEY", "x")
+    monkeypatch.chdir(tmp_path)
     recipe = write_recipe(
         tmp_path, output_dir=str(tmp_path / "runs"), save_freq=1, test_freq=1, best_metric="val/text/score",
         cluster={"mode": "inline"}, tracking={"experiment": "mine", "registered_model": "toy", "machine_s": 0},

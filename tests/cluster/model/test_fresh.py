@@ -138,7 +138,8 @@ def test_a_run_that_is_killed_while_it_logs_registers_once(tmp_path: Path, monke
         tracking={"registered_model": "toy", "machine_s": 0},
     )  # fmt: skip
     command = [sys.executable, "-m", "cluster.cli", "train", "--recipe", str(recipe)]
-    environment = {**os.environ, "REWARD_KEY": "x"}
+    environment = {**os.environ, "REWARD_KEY": "x", "PYTHONPATH": str(Path(__file__).parents[3])}
+    monkeypatch.chdir(tmp_path)  # where the recipe's files are
     process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
     until = time.monotonic() + START_S
     while not list((tmp_path / "runs").glob("mlartifacts/models/*/artifacts/**/*.safetensors")):

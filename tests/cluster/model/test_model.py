@@ -181,7 +181,7 @@ print(answer["tokens"][0])
 """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        [sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=120, env=environment
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=280, env=environment
     )
     assert done.returncode == 0, done.stderr
     here = made.model.predict([{"prompt": SUDOKU}], params={"seed": 7})["tokens"][0]

@@ -138,7 +138,12 @@ def test_a_process_that_ends_at_any_call_leaves_nothing_twice(
 
 
 @pytest.mark.parametrize(
-    ("mode", "scores", "holder"), [("max", [0.4, 0.6, 0.5], 2), ("min", [0.4, 0.3, 0.5], 2), ("max", [0.4, 0.4], 2)]
+    ("mode", "scores", "holder"),
+    [
+        ("max", [0.4, 0.6, 0.5], 2),
+        pytest.param("min", [0.4, 0.3, 0.5], 2, marks=pytest.mark.long),
+        pytest.param("max", [0.4, 0.4], 2, marks=pytest.mark.long),
+    ],
 )
 def test_the_alias_best_moves_to_the_better_run_alone(
     tmp_path: Path, empty_store: Path, mode: str, scores: list[float], holder: int
@@ -275,7 +280,7 @@ def test_what_goes_wrong_is_a_line_and_the_run_stays_whole(
     assert len(lines) == 2 and "not logged: " in lines[0] and said in lines[0], lines
 
 
-@pytest.mark.parametrize("registry", ["http://127.0.0.1:1", "nonsense://x"])
+@pytest.mark.parametrize("registry", ["http://127.0.0.1:1", pytest.param("nonsense://x", marks=pytest.mark.long)])
 def test_a_registry_that_is_away_costs_the_name_alone(
     tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, registry: str
 ) -> None:
