@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -56,6 +57,7 @@ def write_model(folder: Path, config: Config, policy: Path, ids: Ids) -> None:
     from mlflow.models import Model
 
     os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # the user's own project is none of the model's
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as place:
         beside = Path(place)
         pins = beside / "constraints.txt"

@@ -19,7 +19,7 @@ from rl.tracking.mlflow.client import Known, known_run, open_client
 from rl.tracking.mlflow_store import within
 
 RECORD = "mlflow_models.json"
-PATIENCE_S, SLOWEST = 120.0, 10e6  # seconds, and bytes of weights a second on top of them
+PATIENCE_S, SLOWEST = 600.0, 10e6  # seconds, and bytes of weights a second on top of them
 
 Say = Callable[[str], None]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata as metadata
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -21,12 +22,14 @@ ALWAYS = ("mlflow",)  # what loads and serves the model
 _LOCAL = re.compile(r"\+.*$")
 
 
-def requirements() -> list[str]:
+@cache
+def requirements() -> tuple[str, ...]:
     """As pip reads them: ``torch==2.13.0``, in order of their names."""
     return _pins(_direct())
 
 
-def constraints() -> list[str]:
+@cache
+def constraints() -> tuple[str, ...]:
     """Pins of everything that the requirements bring along on this machine, and of themselves."""
     found: set[str] = set()
     waiting = [(name, "") for name in _direct()]
@@ -43,13 +46,22 @@ def constraints() -> list[str]:
 
 def _direct() -> set[str]:
     """Distributions of what is imported, as far as this project asks for them: others, such as a compiler for kernels, are
-    used where they are there."""
-    owners = metadata.packages_distributions()
-    imported: set[str] = {canonicalize_name(owner) for name in third_party() for owner in owners.get(name, ())}
-    if _is_installed(PROJECT):
-        asked = {name for name, _ in _needs(PROJECT, "")}
-        imported &= asked | {"pandas"}  # of MLflow, whose tables models take
-    return imported | set(ALWAYS)
+    used where they are there. pandas is MLflow's, whose tables models take."""
+    asked = {name for name, _ in _needs(PROJECT, "")} if _is_installed(PROJECT) else set(_all())
+    asked = {name for name in (*asked, "pandas") if _is_installed(name)}
+    return {name for name in asked if _modules_of(name) & third_party()} | set(ALWAYS)
+
+
+def _all() -> Iterator[str]:
+    """Where this project runs from its sources alone: everything that is installed."""
+    return (canonicalize_name(each.metadata["Name"]) for each in metadata.distributions())
+
+
+def _modules_of(name: str) -> set[str]:
+    """Names that a distribution can be imported by, from the list of its files."""
+    record = metadata.distribution(name).read_text("RECORD") or ""
+    firsts = {line.partition(",")[0].partition("/")[0] for line in record.splitlines()}
+    return {first.removesuffix(".py") for first in firsts} or {name.replace("-", "_")}
 
 
 def _needs(name: str, extra: str) -> Iterator[tuple[str, str]]:
@@ -63,9 +75,9 @@ def _needs(name: str, extra: str) -> Iterator[tuple[str, str]]:
             yield from ((canonicalize_name(need.name), each) for each in ("", *need.extras))
 
 
-def _pins(names: Iterable[str]) -> list[str]:
+def _pins(names: Iterable[str]) -> tuple[str, ...]:
     """Without the local part of a version: ``2.13.0+cpu`` is on no public index."""
-    return [f"{name}=={_LOCAL.sub('', str(Version(metadata.version(name))))}" for name in sorted(names)]
+    return tuple(f"{name}=={_LOCAL.sub('', str(Version(metadata.version(name))))}" for name in sorted(names))
 
 
 def _is_installed(name: str) -> bool:

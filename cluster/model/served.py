@@ -10,8 +10,7 @@ import io
 import json
 import sys
 import threading
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 from PIL import Image
 
-warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method")
 LONGEST_PROMPT = 1_000_000  # characters
 LOOKS, DRAWS = "understand", ("draw", "think_draw")
 
@@ -60,7 +58,7 @@ class PolicyModel(PythonModel):
         }
         self._alone = threading.Lock()
 
-    def predict(self, context, model_input, params=None):  # MLflow would take annotations for a schema
+    def predict(self, context: Any, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """One row at a time, each a batch of its own: an answer does not depend on the rows around it.
 
         Raises MlflowException (HTTP 400) for a row that cannot be answered.
@@ -103,24 +101,14 @@ class PolicyModel(PythonModel):
         }
 
 
-def _rows(model_input: Any) -> list[dict[str, Any]]:
-    """What a table, a list of rows or one row asks: prompt, task and picture."""
-    table = model_input if isinstance(model_input, pd.DataFrame) else pd.DataFrame(_listed(model_input))
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """What each row asks: prompt, task and picture. MLflow makes the table of whatever it is given, by the signature."""
     rows = []
     for each in table.to_dict("records"):
         row = {str(name): None if _is_missing(value) else value for name, value in each.items()}
         row = {"prompt": row.get("prompt"), "task": row.get("task") or "text", "image": row.get("image")}
         rows.append({**row, "image": _bytes(row["image"])})
     return rows
-
-
-def _listed(model_input: Any) -> Sequence[Any]:
-    if isinstance(model_input, Mapping):
-        values = list(model_input.values())
-        is_table = bool(values) and all(isinstance(value, list | np.ndarray) for value in values)
-        return pd.DataFrame(dict(model_input)).to_dict("records") if is_table else [model_input]
-    given = [model_input] if isinstance(model_input, str) else list(model_input)
-    return [{"prompt": each} if isinstance(each, str) else each for each in given]
 
 
 def _is_missing(value: Any) -> bool:

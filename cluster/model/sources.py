@@ -9,7 +9,8 @@ from __future__ import annotations
 import ast
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]  # the folder that has our packages: a checkout, or site-packages
@@ -18,7 +19,8 @@ WHOLE, BY_NEED = "policies", "rl"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same sources make the same file
 
 
-def modules() -> dict[str, Path]:
+@cache
+def modules() -> Mapping[str, Path]:
     """Name in the zip -> file, in order. Example: ``{"policies/base.py": Path(...)}``."""
     found = {
         str(path.relative_to(ROOT)): path
@@ -35,10 +37,11 @@ def modules() -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def third_party() -> set[str]:
+@cache
+def third_party() -> frozenset[str]:
     """Names that these modules import and that are neither ours nor Python's. Example: ``{"numpy", "torch"}``."""
     names = {name.partition(".")[0] for path in (SERVED, *modules().values()) for name in _imports(path)}
-    return names - {WHOLE, BY_NEED} - sys.stdlib_module_names
+    return frozenset(names - {WHOLE, BY_NEED} - sys.stdlib_module_names)
 
 
 def write_zip(file: Path) -> None:

@@ -44,6 +44,7 @@ def log_once(client: Any, known: Known, config: Config, one: Chosen, policy: Pat
     for found in models_of(client, known.experiment_id, known.run_id, one.step):
         if found.status == "READY":
             client.set_logged_model_tags(found.model_id, _tags(known, one))
+            _show_on_page(client, known.run_id, found.model_id, one.step)
             return Logged(found.model_id, 0)
         client.delete_logged_model(found.model_id)  # a process was ended while it wrote
     weights = weights_of(policy)
@@ -134,10 +135,12 @@ def _tags(known: Known, one: Chosen) -> dict[str, str]:
 
 
 def _show_on_page(client: Any, run_id: str, model_id: str, step: int) -> None:
-    """As an output of the run."""
+    """As an output of the run, once."""
     from mlflow.entities import LoggedModelOutput
 
-    client.log_outputs(run_id, [LoggedModelOutput(model_id, step)])
+    shown = client.get_run(run_id).outputs
+    if shown is None or model_id not in [each.model_id for each in shown.model_outputs]:
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, step)])
 
 
 def _write(client: Any, config: Config, policy: Path, weights: Mapping[str, Path], ids: Ids, place: str) -> None:
