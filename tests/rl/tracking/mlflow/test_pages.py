@@ -54,10 +54,16 @@ class Pages:
         self.page.goto("about:blank")
         self.page.goto(f"{self.address}/#/{place}?workflowType=machine_learning{query}")
         self.page.get_by_text("Model metrics", exact=True).first.wait_for()
-        assistant = self.page.get_by_text("MLflow Assistant", exact=True)
-        if assistant.count():  # a panel of MLflow's own, beside each page until it is closed
-            self.page.get_by_role("button", name="Close").first.click()
+        self._close_assistant()
         return self.text()
+
+    def _close_assistant(self) -> None:
+        """A panel of MLflow's own, which opens a moment after the first page."""
+        try:
+            self.page.get_by_text("Ask a question").first.wait_for(timeout=2000)
+        except sync_api.TimeoutError:
+            return
+        self.page.get_by_role("button", name="Close").first.click()
 
     def wait(self, *words: str) -> str:
         for each in words:
