@@ -73,7 +73,14 @@ def run(out: Path, steps: int, away_s: float, seed: int) -> str:
     server = RealServer(out, auth=True)
     server.start()
     try:
-        settings = [*INLINE, f"output_dir={out}", "name=run", f"seed={seed}", f"steps={steps}", "tracking.traces_freq=1"]
+        settings = [
+            *INLINE,
+            f"output_dir={out}",
+            "name=run",
+            f"seed={seed}",
+            f"steps={steps}",
+            "tracking.traces_freq=1",
+        ]
         config = load_config("tiny", [*settings, f"tracking.uri={server.uri}"])
         inputs = check(config, needs_train=True, needs_val=False)
         with session(config) as parts:
@@ -103,12 +110,17 @@ def _traced(meter: Accidents, count: int, seed: int) -> Counter[tuple[str, str]]
 
 
 def _times(meter: Accidents) -> list[str]:
-    marks: list[Clocks] = [*meter.starts, meter.before_end] if meter.before_end is not None else meter.starts
-    steps = [(after.wall - before.wall, after.main - before.main) for before, after in zip(marks, marks[1:], strict=False)]
+    marks: list[Clocks] = [*meter.starts, *meter.end[:1]]
+    steps = [
+        (after.wall - before.wall, after.main - before.main) for before, after in zip(marks, marks[1:], strict=False)
+    ]
     lines = []
     for is_there, name in ((True, "there"), (False, "away")):
         chosen = [step for step, there in zip(steps[1:], meter.there[1:], strict=False) if there is is_there]
-        for what, values in (("wall", [wall for wall, _ in chosen]), ("CPU of the main thread", [cpu for _, cpu in chosen])):
+        for what, values in (
+            ("wall", [wall for wall, _ in chosen]),
+            ("CPU of the main thread", [cpu for _, cpu in chosen]),
+        ):
             low, middle, high = statistics.quantiles(values, n=4)
             lines.append(f"{name}, {len(values)} steps, {what}: {middle:.2f} s ({low:.2f} to {high:.2f})")
     return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 
@@ -14,6 +15,7 @@ _ESCAPED = re.compile(
 )
 
 
+@functools.lru_cache(maxsize=8192)  # the same names at every step
 def clean_name(name: str) -> str:
     """The name itself where MLflow takes it; other characters as their code point, ``@`` as ``_U0040_``.
 

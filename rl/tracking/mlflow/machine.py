@@ -11,23 +11,27 @@ from typing import Any
 
 import psutil
 
+FIRST_S = 0.1
 _MB = 1_000_000
 _DRIVER = Path("/proc/driver/nvidia/version")
 
 
 class Node:
-    """This node, under its host's name or another. ``sample`` gives ``system/{node}/...``; shares are since the last call."""
+    """This node, under its host's name or another. ``sample`` gives ``system/{node}/...``; shares are since the last
+    call, the first of 0.1 s."""
 
     def __init__(self, name: str = "") -> None:
         self.name = re.sub(r"[^\w.-]", "-", name or socket.gethostname()) or "node"
         self._gpus = _gpus()
-        psutil.cpu_percent(None)
+        self._first = True
 
     def sample(self) -> dict[str, float]:
         memory, network = psutil.virtual_memory(), psutil.net_io_counters()
         disk = psutil.disk_usage("/")
+        busy = psutil.cpu_percent(FIRST_S if self._first else None)  # without a first span, the first reading is 0
+        self._first = False
         values = {
-            "cpu_utilization_percentage": psutil.cpu_percent(None),
+            "cpu_utilization_percentage": busy,
             "system_memory_usage_megabytes": memory.used / _MB,
             "system_memory_usage_percentage": memory.percent,
             "disk_usage_percentage": disk.percent,

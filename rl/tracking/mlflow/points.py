@@ -52,7 +52,7 @@ def write(file: Path, run_id: str, points: Sequence[Point]) -> bool:
         if found is None or found[0] != "active":
             return False
         store.executemany(_INSERT, rows)
-        store.executemany(_NEWEST, newest.values())
+        store.executemany(_NEWEST, sorted(newest.values()))  # the run's page lists them in this order
     return True
 
 

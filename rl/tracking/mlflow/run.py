@@ -27,6 +27,7 @@ from rl.tracking.mlflow.headlines import Still, headlines
 from rl.tracking.mlflow.points import Point, takes
 from rl.tracking.mlflow.points import write as write_points
 from rl.tracking.mlflow.store import alone, experiment_id, follow
+from rl.tracking.mlflow.table_writer import TableWriter
 from rl.tracking.mlflow.trace_writer import trace_id, write_trace
 from rl.tracking.mlflow_address import sqlite_file, store_uri, with_password
 from rl.tracking.mlflow_names import LONGEST, clean_name
@@ -65,6 +66,7 @@ class Run:
         self._about = about
         self._resume = resume
         self._client: Any = None
+        self._tables: Any = None
         self._experiment = ""
         self._file: Path | None = None  # of the store, where points can be written into it
         self._steps: dict[str, set[int]] = {}
@@ -84,7 +86,7 @@ class Run:
         match event:
             case Table():
                 stem = "followed_" if event.follows else ""
-                self._once(f"{stem}{event.name}-{event.step:06d}", lambda stem: self._write_table(event, stem))
+                self._once(f"{stem}{event.name}-{event.step:06d}", lambda stem: self._tables.write(event, stem))
             case Sheet():
                 self._once(f"{event.name}_drawings-{event.step:06d}", lambda stem: self._write_sheet(event))
             case Trace():
@@ -140,6 +142,7 @@ class Run:
         if self.run_id is None:
             self.run_id = self._earlier_run() or self._new_run()
             self._remember()
+        self._tables = TableWriter(self._client, str(self.run_id))
         self._log_params()
         self._catch_up()
         self._describe()
@@ -269,14 +272,6 @@ class Run:
             _log.debug("MLflow: %s: %s", file, error)
             return False
 
-    def _write_table(self, event: Table, stem: str) -> None:
-        pictures = {key: _picture(png) for key, png in event.pictures.items()}
-        columns = {
-            name: [_cell(row[name], pictures) for row in event.rows] for name in (event.rows[0] if event.rows else ())
-        }
-        file = f"followed_{event.name}" if event.follows else stem
-        self._client.log_table(self.run_id, columns, f"samples/{file}.json")  # adds to what is there
-
     def _write_sheet(self, event: Sheet) -> None:
         pixels = np.asarray(_picture(event.png))
         self._client.log_image(self.run_id, pixels, key=f"{event.name}_drawings", step=event.step)
@@ -320,10 +315,6 @@ def _follow(file: Path) -> None:
 def _picture(png: bytes) -> Image.Image:
     with Image.open(io.BytesIO(png)) as picture:
         return picture.convert("RGB")
-
-
-def _cell(value: Any, pictures: Mapping[str, Image.Image]) -> Any:
-    return pictures.get(value.get("picture", "")) if isinstance(value, Mapping) else value
 
 
 def _batches(items: Sequence[Any], most: int) -> Iterator[Sequence[Any]]:

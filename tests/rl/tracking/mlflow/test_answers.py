@@ -82,7 +82,9 @@ def check(server: Server) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["", "You are not authenticated.\nSee https://x", PAGE, '{"error_code": "UNAUTHENTICATED"}'])
+@pytest.mark.parametrize(
+    "content", ["", "You are not authenticated.\nSee https://x", PAGE, '{"error_code": "UNAUTHENTICATED"}']
+)
 def test_a_wrong_password_is_one_line_that_says_what_to_set(
     server: Server, monkeypatch: pytest.MonkeyPatch, content: str
 ) -> None:

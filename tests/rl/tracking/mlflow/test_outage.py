@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from benchmarks.faults.mlflow_server import PASSWORD, USER, RealServer
 from rl.errors import ConfigError
 from rl.tracking.mlflow.replay import replay
 from rl.tracking.mlflow.spool import FOLDER
@@ -19,7 +20,6 @@ from rl.tracking.mlflow_store import check_store
 from rl.tracking.mlflow_tracker import RUN_FILE, Sampled
 from rl.tracking.trackers import JsonlTracker, MlflowTracker, Trackers
 from tests.rl.examples import draw_group, score, text_group
-from benchmarks.faults.mlflow_server import PASSWORD, USER, RealServer
 
 GROUPS = [text_group("a", score(1.0, format=1.0), score(0.0, format=0.0)), draw_group("c", score(1.0, clip=0.3))]
 STEPS = 30
@@ -121,9 +121,7 @@ def traces(uri: str, folder: Path) -> list:
         return []
     known = json.loads((folder / RUN_FILE).read_text())
     return list(
-        MlflowClient(uri).search_traces(
-            locations=[known["experiment_id"]], run_id=known["run_id"], max_results=500
-        )
+        MlflowClient(uri).search_traces(locations=[known["experiment_id"]], run_id=known["run_id"], max_results=500)
     )
 
 
