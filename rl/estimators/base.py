@@ -85,6 +85,8 @@ class Estimator:
     pairs     masks come in pairs, so that ``estimator_samples`` is even
     blocks    it reads ``spg_block_length``
     ratios    its masks hide the share that ``schedule`` says
+    by_block  it goes by the steps of sampling, which count within a block where the policy is block-causal: such a policy
+              sees the blocks before a block as they were written, so that one pass serves all blocks
 
     The config's checks read an estimator, so that its file imports no torch.
     """
@@ -94,6 +96,7 @@ class Estimator:
     pairs: bool = False
     blocks: bool = False
     ratios: bool = False
+    by_block: bool = False
 
     @property
     def combine(self) -> Combine:
