@@ -80,7 +80,9 @@ def fetch_on_nodes(config: Config) -> None:
     for node in (node for node in ray.nodes() if node["Alive"]):
         where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         label = f"node {node['NodeManagerAddress']}"
-        calls[task.options(scheduling_strategy=where).remote(str(name), config.policy.image_tokenizer, label, token)] = label
+        calls[
+            task.options(scheduling_strategy=where).remote(str(name), config.policy.image_tokenizer, label, token)
+        ] = label
     gather(calls, f"downloading {name.short}", FETCH_S)
 
 

@@ -37,7 +37,9 @@ def attach(policy: Path, tokenizer: str) -> None:
         beside.symlink_to(target.resolve(), target_is_directory=True)
         os.replace(beside, link)  # at once: another process may look there
     except OSError as error:
-        raise PolicyError(f"{where}: {link} cannot be made: {error.strerror}; set HF_HOME to a folder of yours") from error
+        raise PolicyError(
+            f"{where}: {link} cannot be made: {error.strerror}; set HF_HOME to a folder of yours"
+        ) from error
 
 
 def find_image_tokenizer(path_or_name: str) -> Path:
