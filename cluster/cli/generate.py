@@ -50,7 +50,7 @@ def generate(recipe: str, overrides: Sequence[str], request: Request) -> int:
 
     Raises ConfigError, DataError, PolicyError.
     """
-    written, notes = load(recipe, overrides)
+    written, notes = load(recipe, overrides, trains=False)
     config = pinned(written, data=False)
     prompt = _prompt(request)
     attach_images(config)

@@ -128,7 +128,7 @@ def sft(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
 def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     """One held-out evaluation of ``policy.path``, in a run folder of its own (``NAME-eval`` unless named)."""
     began = time.monotonic()
-    (loaded, notes), screen = load(recipe, overrides), Screen()
+    (loaded, notes), screen = load(recipe, overrides, trains=False), Screen()
     config = with_policy(for_evaluation(loaded))
     if not any(override.strip().startswith("name=") for override in overrides):
         config = dataclasses.replace(config, name=f"{config.name}-eval")

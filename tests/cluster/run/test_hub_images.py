@@ -1,4 +1,4 @@
-"""An image tokenizer by its name on a hub, beside a policy that has none: drawn with, recorded, and each way in which it fails."""
+"""An image tokenizer by its name on a hub, beside a policy that has none; and each way in which that fails."""
 
 from __future__ import annotations
 
