@@ -43,7 +43,7 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     began = time.monotonic()
     (config, notes), screen = load(recipe, overrides), Screen()
     check_output(config)
-    config = pinned(config)
+    config = pinned(config, parts=("train", "val") if _evaluates(config) else ("train",))
     if already_finished(config, screen):
         return console.OK
     inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config), part=_part(dry))
@@ -105,7 +105,7 @@ def sft(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     began = time.monotonic()
     (config, notes), screen = load(recipe, overrides), Screen()
     check_output(config)
-    config = pinned(config)
+    config = pinned(config, parts=("train", "val") if _evaluates(config) else ("train",))
     inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config), answered=True, part=_part(dry))
     preflight.check_solutions(inputs)
     preflight.check_messages(inputs.val)
@@ -133,7 +133,7 @@ def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     if not any(override.strip().startswith("name=") for override in overrides):
         config = dataclasses.replace(config, name=f"{config.name}-eval")
     check_output(config)
-    config = pinned(config)
+    config = pinned(config, parts=("train", "val") if config.evaluation.k_shots else ("val",))
     inputs = preflight.check(config, needs_train=False, needs_val=True, part=_part(dry))
     make_layout(config, inputs.val)
     if dry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -21,23 +22,24 @@ from rl.tasks import GENERATORS
 SETTINGS = ("HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_HUB_OFFLINE")
 FETCH_S = 6 * 3600.0  # 16 GB at 0.75 MB/s
 TOKEN = "HF_TOKEN"
+PARTS = ("train", "val")
 
 
-def pinned(config: Config, data: bool = True) -> Config:
+def pinned(config: Config, data: bool = True, parts: Collection[str] = PARTS) -> Config:
     """The config with a commit behind every name on a hub, ``org/name@commit``: what a run is, and what it records.
 
-    data: also of the sources. Raises ConfigError, DataError or PolicyError where a name cannot be looked up.
+    data: also of the sources, in these ``parts``: a command that reads no training rows looks up none. Raises ConfigError, DataError or PolicyError where a name cannot be looked up.
     """
     path = _policy(config.policy.path, config.policy.revision)
     images = _images(config.policy.image_tokenizer)
     config = replace(config, policy=replace(config.policy, path=path, revision=None, image_tokenizer=images))
     if not data:
         return config
-    parts = {
+    found = {
         which: [_source(f"data.{which}[{index}]", source) for index, source in enumerate(getattr(config.data, which))]
-        for which in ("train", "val")
+        for which in parts
     }
-    return replace(config, data=replace(config.data, **parts))
+    return replace(config, data=replace(config.data, **found))
 
 
 def recorded(config: Config) -> dict[str, str]:

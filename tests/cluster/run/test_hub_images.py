@@ -109,3 +109,12 @@ def test_a_filled_cache_needs_no_network(hub: LoopbackHub, monkeypatch: pytest.M
     attach_images(replace(asked))
     with pytest.raises(PolicyError, match="policy.image_tokenizer='someone/two'"):
         attach(find_policy(asked.policy.path), "someone/two")
+
+
+def test_rows_that_a_command_does_not_read_are_not_looked_up(hub: LoopbackHub) -> None:
+    """A recipe's training rows may be on a hub that this machine does not reach."""
+    absent = "data.train=[{source: someone/absent}]"
+    words = ["eval", "--dry-run", absent, "data.val=[{source: sudoku4x4, split: val, limit: 2}]"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    done = CliRunner().invoke(app, [*words, "evaluation.k_shots=1"])
+    assert done.exit_code == 2 and "data source 'someone/absent'" in done.stderr, done.stderr
