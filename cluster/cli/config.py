@@ -73,11 +73,16 @@ def settings(recipe: str, overrides: Sequence[str]) -> tuple[list[Row], str]:
     """Every setting of a recipe with overrides, in the order of the sections; and how the policy's family puts questions,
     where its folder is at hand. Raises ConfigError."""
     from cluster.actors.device import on_this_machine
-    from cluster.plan.family import card_of, with_family
+    from cluster.plan.family import card_of, is_elsewhere, with_family
     from rl.config import Origin, origins
     from rl.config.meanings import meanings
 
     written, layers = with_family(recipe, overrides)
+    if is_elsewhere(written):
+        console.note(
+            f"policy.path={written.policy.path}: cannot be read here, so what its family's card gives (learner.lr, sampling) "
+            "is not below; a run has it. Give policy.path=FOLDER, or fetch it"
+        )
     values, here, told = flat(written), flat(on_this_machine(written)), meanings()
     found = origins(layers, values)
     rows = []

@@ -88,6 +88,8 @@ def show_rows(name: str, words: Sequence[str], n: int, policy: str | None, out: 
         if preset is not None:
             mix = ", ".join(f"{name}: {weight:g}" for name, weight in preset.rewards.items())
             screen.print(f"rewards that fit: {{{mix}}}; licence: {preset.licence}; set-up: {preset.paper}")
+            if preset.unseen:
+                screen.print(f"no published row was at hand for this preset: its columns come from {preset.unseen}")
         for number, prompt in enumerate(rows[:n], 1):
             room_for = written(prompt) if config.name else 0
             for line in _row(prompt, room, room_for, out, number):

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster import console
-from cluster.run.hub import pinned
+from cluster.run.hub import attach_images, pinned
 from cluster.run.inputs import say
 from cluster.run.preflight import check_device
 from cluster.run.settings import DEVICE, load
 from cluster.run.writable import file_problem
 from policies.files.folders import check_files
+from policies.files.parts import Part
 from rl.errors import ConfigError, DataError, PolicyError
 from rl.types import Message, Prompt, Rollout, Task
 
@@ -49,18 +50,24 @@ def generate(recipe: str, overrides: Sequence[str], request: Request) -> int:
 
     Raises ConfigError, DataError, PolicyError.
     """
-    written, notes = load(recipe, overrides)
+    written, notes = load(recipe, overrides, trains=False)
     config = pinned(written, data=False)
     prompt = _prompt(request)
-    folder = check_files(config.policy.path)
+    attach_images(config)
+    folder = check_files(config.policy.path, Part.CHECKS)
     check_device(config.policy)
     if prompt.task is not Task.TEXT and not (folder / "image_tokenizer").is_dir():
-        raise PolicyError(f"{folder}: no image_tokenizer, which --task {prompt.task} needs")
+        raise PolicyError(
+            f"{folder}: no image_tokenizer, which --task {prompt.task} needs; use a policy with one, or for a policy on a hub "
+            "give policy.image_tokenizer"
+        )
     if prompt.task in DRAWN:
         for index in range(request.count):
             _check_writable("--out", _numbered(request.out, index, request.count), PICTURES)
     if request.trace is not None:
         _check_writable("--trace", request.trace, (".html",))
+
+    folder = check_files(config.policy.path)  # of a policy on a hub, now the weights too
 
     import torch
 

@@ -46,7 +46,7 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     began = time.monotonic()
     (config, notes), screen = load(recipe, overrides), Screen()
     check_output(config)
-    config = pinned(config)
+    config = pinned(config, parts=("train", "val") if _evaluates(config) else ("train",))
     if already_finished(config, screen):
         log_models(config, console.show)  # a process may have been ended while it logged them
         return console.OK
@@ -117,7 +117,7 @@ def sft(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     began = time.monotonic()
     (config, notes), screen = load(recipe, overrides), Screen()
     check_output(config)
-    config = pinned(config)
+    config = pinned(config, parts=("train", "val") if _evaluates(config) else ("train",))
     inputs = preflight.check(config, needs_train=True, needs_val=_evaluates(config), answered=True, part=_part(dry))
     preflight.check_solutions(inputs)
     preflight.check_messages(inputs.val)
@@ -141,14 +141,14 @@ def sft(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
 def evaluate(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
     """One held-out evaluation of ``policy.path``, in a run folder of its own (``NAME-eval`` unless named)."""
     began = time.monotonic()
-    (loaded, notes), screen = load(recipe, overrides), Screen()
+    (loaded, notes), screen = load(recipe, overrides, trains=False), Screen()
     config = with_policy(for_evaluation(loaded))
     if not any(override.strip().startswith("name=") for override in overrides):
         config = dataclasses.replace(config, name=f"{config.name}-eval")
     trained = origin.origin_of(loaded, config)
     config = origin.beside(config, trained, overrides)
     check_output(config)
-    config = pinned(config)
+    config = pinned(config, parts=("train", "val") if config.evaluation.k_shots else ("val",))
     inputs = preflight.check(config, needs_train=False, needs_val=True, part=_part(dry))
     make_layout(config, inputs.val)
     if dry:

@@ -19,7 +19,9 @@ def card(case: Case) -> Result:
     assert case.family is not None
     found = case.family.card
     if found is None or is_shipped(case.folder):
-        why = f"family {case.family.model_type} has none" if found is None else "a shipped policy, whose recipes say all"
+        why = (
+            f"family {case.family.model_type} has none" if found is None else "a shipped policy, whose recipes say all"
+        )
         return skipped(f"{why}: the rest are this project's defaults")
     learner = case.config.learner
     kind = "lora_lr" if learner.lora.on else "lr"
@@ -44,4 +46,6 @@ def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 def _words(settings: Mapping[str, Any]) -> str:
     short = {name.removeprefix("rollout.text."): value for name, value in settings.items()}
-    return " ".join(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in short.items())
+    return " ".join(
+        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in short.items()
+    )

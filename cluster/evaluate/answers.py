@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from cluster import console
-from cluster.run.hub import pinned
+from cluster.run.hub import attach_images, pinned
 from cluster.run.inputs import Loaded, fit, say, uncollected
 from cluster.run.preflight import check_abilities, check_device, check_messages
 from cluster.run.settings import load
@@ -56,6 +56,7 @@ def answer_file(recipe: str, overrides: Sequence[str], request: FileRequest) -> 
     """
     config = pinned(load(recipe, overrides)[0], data=False)
     _check_out(request)
+    attach_images(config)
     folder = check_files(config.policy.path)
     check_device(config.policy)
     loaded = _rows(config, folder, request)

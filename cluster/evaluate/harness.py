@@ -60,7 +60,7 @@ def evaluate(recipe: str, overrides: Sequence[str], asked: Asked, dry: bool = Fa
     """The harness's own report, and our summary.json and rows beside it. Raises ConfigError, PolicyError, one line each."""
     began = time.monotonic()
     _check(asked)
-    (loaded, notes), screen = load(recipe, overrides), Screen()
+    (loaded, notes), screen = load(recipe, overrides, trains=False), Screen()
     config = _alone(with_policy(loaded))
     if not any(override.strip().startswith("name=") for override in overrides):
         config = replace(config, name=f"{config.name}-{HARNESS}")

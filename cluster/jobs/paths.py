@@ -60,6 +60,8 @@ def settings(tree: Tree) -> Iterator[Setting]:
     on_hub = names_on_hub(tree)
     if tree["policy"]["path"] not in shipped_names() and "policy.path" not in on_hub:
         yield _setting("policy.path", tree["policy"], "path", Kind.FILE)
+    if tree["policy"]["image_tokenizer"] is not None and "policy.image_tokenizer" not in on_hub:
+        yield _setting("policy.image_tokenizer", tree["policy"], "image_tokenizer", Kind.FILE)
     if tree["learner"]["lora"]["path"] is not None:
         yield _setting("learner.lora.path", tree["learner"]["lora"], "path", Kind.FILE)
     for which in ("train", "val"):
@@ -92,6 +94,8 @@ def settings(tree: Tree) -> Iterator[Setting]:
 def names_on_hub(tree: Tree) -> dict[str, str]:
     """Setting -> name, of what the job looks for on a hub itself."""
     given = {"policy.path": tree["policy"]["path"]}
+    if tree["policy"]["image_tokenizer"] is not None:
+        given["policy.image_tokenizer"] = tree["policy"]["image_tokenizer"]
     for which in ("train", "val"):
         for index, source in enumerate(tree["data"][which]):
             if source["source"] not in GENERATORS:

@@ -43,7 +43,12 @@ from rl.output.secrets import know
 CODE = ("rl", "rewards", "policies", "cluster")
 FILES = "files"
 MIB = 1 << 20
-_STRANGERS = ("policy.path", "learner.lora.path", "data.")  # settings whose folders may be others'
+_STRANGERS = (
+    "policy.path",
+    "policy.image_tokenizer",
+    "learner.lora.path",
+    "data.",
+)  # settings whose folders may be others'
 _NOT_SENT = ("__pycache__", ".rayignore")  # the second would make Ray leave out other files
 _NOT_CODE = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 

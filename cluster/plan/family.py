@@ -39,19 +39,19 @@ def family_layer(layers: Sequence[Layer]) -> Layer | None:
     return Layer(f"the card of family {family}", Origin.FAMILY, left) if left else None
 
 
-def family_notes(config: Config, layers: Sequence[Layer]) -> list[str]:
-    """One line for what the family gave, one where the learning rate is outside of what was published."""
+def family_notes(config: Config, layers: Sequence[Layer], trains: bool = True) -> list[str]:
+    """One line for what the family gave, one where a run that trains has a learning rate outside of what was published."""
     notes = []
     if layers and layers[0].origin is Origin.FAMILY:
         words = " ".join(f"{key}={_word(value)}" for key, value in layers[0].given.items())
         notes.append(f"defaults  from {layers[0].where}: {words}")
     found = card_of(layers)
     if found is None:
-        return [*notes, UNREAD.format(path=config.policy.path)] if _is_elsewhere(config) else notes
+        return [*notes, UNREAD.format(path=config.policy.path)] if is_elsewhere(config) else notes
     family, _, card = found
     kind = "lora_lr" if config.learner.lora.on else "lr"
     low, high = getattr(card, kind)
-    if not low / 10 <= config.learner.lr <= high * 10:
+    if trains and not low / 10 <= config.learner.lr <= high * 10:
         notes.append(
             f"learner.lr={config.learner.lr:g}: published runs of family {family} have {low:g} to {high:g} "
             f"({card.sources[kind]})"
@@ -76,7 +76,7 @@ def card_of(layers: Sequence[Layer]) -> tuple[str, int, Card] | None:
         return None
 
 
-def _is_elsewhere(config: Config) -> bool:
+def is_elsewhere(config: Config) -> bool:
     """Whether the policy lies on another machine, as it may for a job that is submitted."""
     try:
         find_policy(config.policy.path, Part.SIZES)

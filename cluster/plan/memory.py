@@ -25,7 +25,8 @@ class Training:
     """What of the config decides a rank's memory. length: tokens of the longest sequence, prompt and response.
 
     adapter: None where all weights are trained. deepspeed: False for ``learner.engine=torch``. passes: of the network over
-    one sequence whose states are kept at once, which an estimator of several passes has
+    one sequence whose states are kept at once, which an estimator of several passes has. streams: 2 where each of these goes
+    over a noisy and a clean copy
     """
 
     dtype: str
@@ -42,6 +43,7 @@ class Training:
     offload: bool = False
     deepspeed: bool = True
     passes: int = 1
+    streams: int = 1
 
     @property
     def stage(self) -> int:
@@ -116,7 +118,7 @@ def one_layer(config: TransformerConfig, training: Training) -> float:
 
 def _numbers(training: Training) -> float:
     """Bytes of one number for each token of a micro-batch."""
-    return float(training.micro_batch * training.length * WIDTHS[training.dtype])
+    return float(training.micro_batch * training.length * training.streams * WIDTHS[training.dtype])
 
 
 def logits(config: TransformerConfig, training: Training) -> float:

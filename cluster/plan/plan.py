@@ -26,12 +26,13 @@ from cluster.plan.seconds import (
     turn_seconds,
     update_seconds,
 )
-from cluster.plan.sizes import Adapter, parameters
+from cluster.plan.sizes import Adapter, parameters, streams
 from policies.network.transformer import TransformerConfig
 from rl.config import Config, UniGRPOConfig
 from rl.config.device import resolved
 from rl.data.presets import preset_of
-from rl.estimators import views_of
+from rl.estimators import ESTIMATORS, views_of
+from rl.estimators.trajectory import within_blocks
 from rl.types import MaskDraw, Task
 
 
@@ -131,7 +132,7 @@ def step_seconds(
         * update_seconds(
             sizes, device, dtype, kind, mu=learner.algorithm.mu, kl=learner.algorithm.kl_coef > 0,
             checkpointing=learner.activation_checkpointing, frozen=model.adapter is not None,
-            passes=passes_of(config, kind),
+            passes=passes_of(config, kind, sizes.block_length) * streams(sizes),
         )
         for kind in kinds
     )  # fmt: skip
@@ -179,19 +180,24 @@ def _sampler(config: Config, assumed: Assumed, task: Task, share: float) -> Samp
     return Sampler(task, share, prompt + seen + text.max_new_tokens, text.block_length, text.steps, text.max_new_tokens)
 
 
-def passes_of(config: Config, kind: Sampler) -> int:
-    """Forward passes of one estimate of a response's likelihood, as the estimator itself makes them."""
+def passes_of(config: Config, kind: Sampler, own_block: int | None = None) -> int:
+    """Forward passes of one estimate of a response's likelihood, as the estimator itself makes them. own_block: the length of
+    a block-causal policy's blocks."""
     algorithm = config.learner.algorithm
     block = algorithm.spg_block_length.get(kind.task)
     chosen = (algorithm.estimator, algorithm.estimator_samples, algorithm.trajectory_shrink)
-    return _passes(*chosen, block, kind.codes or kind.scored, kind.passes)
+    return _passes(*chosen, block, kind.codes or kind.scored, kind.passes, own_block)
 
 
 @cache
-def _passes(estimator: str, samples: int | None, shrink: int, block: int | None, length: int, steps: int) -> int:
+def _passes(
+    estimator: str, samples: int | None, shrink: int, block: int | None, length: int, steps: int, own: int | None
+) -> int:
     """A search asks for the same again and again."""
     algorithm = UniGRPOConfig(estimator=estimator, estimator_samples=samples, trajectory_shrink=shrink)
     revealed = (np.arange(length) * min(length, max(1, steps)) // length).astype(np.int32)
+    if own is not None and ESTIMATORS[estimator].by_block:
+        revealed = within_blocks(revealed, np.arange(length), own)
     return len(views_of(estimator, MaskDraw(0, 0.5, block), revealed, algorithm).hidden)
 
 
@@ -216,5 +222,6 @@ def training_of(config: Config, model: Model, longest: Sampler) -> Training:
         adapter=model.adapter,
         offload=learner.offload_optimizer,
         deepspeed=learner.engine == "deepspeed",
-        passes=passes_of(config, longest),
+        passes=passes_of(config, longest, model.sizes.block_length),
+        streams=streams(model.sizes),
     )

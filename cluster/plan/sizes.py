@@ -119,3 +119,8 @@ def _mlp(config: TransformerConfig) -> int:
 
 def _table(config: TransformerConfig) -> int:
     return config.vocab_size * config.d_model
+
+
+def streams(config: TransformerConfig) -> int:
+    """Copies of a sequence that a scoring pass goes over: block-causal policies see a noisy and a clean one."""
+    return 1 if config.block_length is None else 2

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
 from cluster import console
-from policies.files.folders import shipped_names
+from policies.files.folders import find_policy, shipped_names
+from policies.files.image_tokenizers import SETTING, attach
+from policies.files.parts import Part
 from rl.config import Config, SourceConfig
 from rl.data.presets import preset_of
 from rl.errors import ConfigError, PolicyError
@@ -19,27 +22,32 @@ from rl.tasks import GENERATORS
 SETTINGS = ("HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_HUB_OFFLINE")
 FETCH_S = 6 * 3600.0  # 16 GB at 0.75 MB/s
 TOKEN = "HF_TOKEN"
+PARTS = ("train", "val")
 
 
-def pinned(config: Config, data: bool = True) -> Config:
+def pinned(config: Config, data: bool = True, parts: Collection[str] = PARTS) -> Config:
     """The config with a commit behind every name on a hub, ``org/name@commit``: what a run is, and what it records.
 
-    data: also of the sources. Raises ConfigError, DataError or PolicyError where a name cannot be looked up.
+    data: also of the sources, in these ``parts``: a command that reads no training rows looks up none. Raises ConfigError,
+    DataError or PolicyError where a name cannot be looked up.
     """
-    policy = replace(config.policy, path=_policy(config.policy.path, config.policy.revision), revision=None)
-    config = replace(config, policy=policy)
+    path = _policy(config.policy.path, config.policy.revision)
+    images = _images(config.policy.image_tokenizer)
+    config = replace(config, policy=replace(config.policy, path=path, revision=None, image_tokenizer=images))
     if not data:
         return config
-    parts = {
+    found = {
         which: [_source(f"data.{which}[{index}]", source) for index, source in enumerate(getattr(config.data, which))]
-        for which in ("train", "val")
+        for which in parts
     }
-    return replace(config, data=replace(config.data, **parts))
+    return replace(config, data=replace(config.data, **found))
 
 
 def recorded(config: Config) -> dict[str, str]:
     """Setting -> ``org/name@commit``, of a pinned config; for summary.json."""
     given = {"policy.path": config.policy.path}
+    if config.policy.image_tokenizer is not None:
+        given[SETTING] = config.policy.image_tokenizer
     for which in ("train", "val"):
         for index, source in enumerate(getattr(config.data, which)):
             given[f"data.{which}[{index}].source"] = _repository(source)
@@ -75,7 +83,9 @@ def fetch_on_nodes(config: Config) -> None:
     for node in (node for node in ray.nodes() if node["Alive"]):
         where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         label = f"node {node['NodeManagerAddress']}"
-        calls[task.options(scheduling_strategy=where).remote(str(name), label, token)] = label
+        calls[
+            task.options(scheduling_strategy=where).remote(str(name), config.policy.image_tokenizer, label, token)
+        ] = label
     gather(calls, f"downloading {name.short}", FETCH_S)
 
 
@@ -85,14 +95,22 @@ def runtime_env(config: Config) -> dict[str, Any]:
     return {"runtime_env": {"env_vars": given}} if given else {}
 
 
-def _fetch(name: str, label: str, token: Secret | None) -> str:
+def attach_images(config: Config, part: Part = Part.CHECKS) -> None:
+    """The image tokenizer that a run names beside its policy, in its place on this machine. Raises PolicyError."""
+    if config.policy.image_tokenizer is not None:
+        attach(find_policy(config.policy.path, part), config.policy.image_tokenizer)
+
+
+def _fetch(name: str, images: str | None, label: str, token: Secret | None) -> str:
     """On a node. The folder."""
-    from policies.files.folders import find_policy
 
     if token is not None:
         os.environ[TOKEN] = token.reveal()
     try:
-        return str(find_policy(name))
+        folder = find_policy(name)
+        if images is not None:
+            attach(folder, images)
+        return str(folder)
     except PolicyError as error:
         raise PolicyError(f"{label}: {error}") from error
     finally:
@@ -114,6 +132,15 @@ def _policy(path: str, revision: str | None) -> str:
         )
     _tell("policy.path", path)
     return path
+
+
+def _images(text: str | None) -> str | None:
+    name = None if text is None else hub_name(text)
+    if name is None:
+        return text if text is None else os.path.abspath(text)
+    from policies.files.hub import resolve
+
+    return str(resolve(name, SETTING))
 
 
 def _source(where: str, source: SourceConfig) -> SourceConfig:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cluster.run.disk import check_space
+from cluster.run.hub import attach_images
 from cluster.run.inputs import Loaded, fit, load, say, uncollected, with_examples
 from cluster.weights.base import WIRES, check_wire
 from cluster.workers.judge_server import check_judge, pointed_at
@@ -57,7 +58,8 @@ def check(
     Raises ConfigError, DataError, PolicyError or RewardError: one line each.
     """
     check_wire(config)
-    folder = check_files(config.policy.path, part)
+    attach_images(config)
+    folder = check_files(config.policy.path, Part.CHECKS)
     _check_adapter(config)
     check_judge(config)
     if config.judge.serve is not None:
@@ -80,7 +82,7 @@ def check(
     from policies.files.checkpoints import check_policy
 
     _check_choices(config)
-    check_policy(folder, part)
+    check_policy(check_files(config.policy.path, part), part)  # of a policy on a hub, now the weights too
     _check_lora(config.learner.lora, folder)
     _check_blocks(config, folder, tasks)
     with uncollected():
@@ -245,8 +247,8 @@ def check_abilities(folder: Path, tasks: set[Task]) -> None:
     seeing = sorted(tasks - {Task.TEXT})
     if seeing and not (folder / "image_tokenizer").is_dir():
         raise PolicyError(
-            f"{folder}: no image_tokenizer, which task {seeing[0]} needs; leave that task's data out, or use a policy "
-            "with one"
+            f"{folder}: no image_tokenizer, which task {seeing[0]} needs; leave that task's data out, use a policy with "
+            "one, or for a policy on a hub give policy.image_tokenizer"
         )
 
 

@@ -26,14 +26,15 @@ _log = logging.getLogger(__name__)
 DEVICE = "device"  # how that note begins
 
 
-def load(recipe: str, overrides: Sequence[str]) -> tuple[Config, list[str]]:
+def load(recipe: str, overrides: Sequence[str], trains: bool = True) -> tuple[Config, list[str]]:
     """The config of a run, and notes: what comes from the family's card, and what ``auto`` stands for.
 
-    Raises ConfigError; with ``cluster.address`` and ``policy.device=auto``, DeadlineError where no Ray answers there.
+    trains: whether a learning rate matters. Raises ConfigError; with ``cluster.address`` and ``policy.device=auto``,
+    DeadlineError where no Ray answers there.
     """
     written, layers = with_family(recipe, overrides)
     config = _resolved(written)
-    notes = [*overruled(overrides), *family_notes(written, layers)]
+    notes = [*overruled(overrides), *family_notes(written, layers, trains)]
     if is_open(written):
         where = "the machine has" if written.cluster.address is None else "the Ray cluster has"
         why = f" ({where} {'a GPU' if config.policy.device == 'cuda' else 'no GPU'})" * (written.policy.device == AUTO)

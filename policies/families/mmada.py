@@ -1,7 +1,7 @@
 """MMaDA (arXiv 2505.15809): LLaDA with image codes above the text vocabulary, and layouts for seeing and drawing.
 
 Base and MixCoT. The image tokenizer is a folder ``image_tokenizer`` beside the weights: a copy of, or a link to,
-showlab/magvitv2 for the released checkpoints.
+showlab/magvitv2 for the released checkpoints, as ``policy.image_tokenizer`` makes for a policy on a hub.
 
 draw:        t2i bos text eos soi image.. eoi
 think_draw:  r2i chat-text plan.. eos soi image.. eoi

@@ -25,7 +25,7 @@ from rl.output.printable import said
 SIZES = (CONFIG, "generation_config.json", INDEX)
 CHECKS = (
     "tokenizer*.json", "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
-    "additional_chat_templates/*.jinja", "image_tokenizer/config.json", "image_tokenizer/model*.safetensors",
+    "additional_chat_templates/*.jinja", "image_tokenizer/config.json", "image_tokenizer/*.safetensors",
 )  # fmt: skip
 TEXTS = (".json", ".txt", ".jinja")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
@@ -56,13 +56,42 @@ def fetch(name: HubName, part: Part = Part.ALL) -> Path:
         raise PolicyError(told(error, where, name, MODEL)) from error
 
 
-def resolve(name: HubName) -> HubName:
+def fetch_image_tokenizer(where: str, name: HubName) -> Path:
+    """The folder of an image tokenizer's repository: config and its one file of weights. where: the setting and its value.
+
+    Raises PolicyError, one line; a repository with a pickle alone says how to convert it.
+    """
+    try:
+        prepare_client()
+        commit = HubName(name.name, _resolved(name))
+        listing = _listing(commit, _download(commit, [CONFIG]))
+        weights = _matching(listing, ["*.safetensors"])
+        if len(weights) != 1:
+            pickles = [file for file in listing if file.endswith(PICKLES) and "/" not in file]
+            raise PolicyError(
+                f"{where}: {len(weights)} safetensors files; an image tokenizer has one"
+                if weights or not pickles
+                else f"{where}: only pickled weights ({pickles[0]}), which can run code when loaded and are not downloaded; "
+                f"`hf download {name.name} --local-dir FOLDER`, then `python -m policies.convert FOLDER` and "
+                f"{where.partition('=')[0]}=FOLDER"
+            )
+        wanted = [CONFIG, *weights]
+        folder = _download(commit, wanted)
+        _require_whole(where, commit, folder, wanted)
+        return folder
+    except UniGRPOError:
+        raise
+    except Exception as error:  # as above
+        raise PolicyError(told(error, where, name, MODEL)) from error
+
+
+def resolve(name: HubName, setting: str = "policy.path") -> HubName:
     """The name with the commit that its revision is now; the cache's where the hub cannot be reached. Raises PolicyError."""
     try:
         prepare_client()
         return HubName(name.name, _resolved(name))
     except Exception as error:
-        raise PolicyError(told(error, f"policy.path={str(name)!r}", name, MODEL)) from error
+        raise PolicyError(told(error, f"{setting}={str(name)!r}", name, MODEL)) from error
 
 
 def _resolved(name: HubName) -> str:

@@ -185,7 +185,8 @@ def _validate_sharing(config: Config) -> None:
         return
     if cluster.mode != "ray":
         raise ConfigError(
-            f"cluster.take_turns=true with cluster.mode={cluster.mode}: it is for processes; set mode=ray"
+            f"cluster.take_turns=true with cluster.mode={cluster.mode}: it is for processes; set cluster.mode=ray, or "
+            "cluster.take_turns=false"
         )
     if config.max_staleness:
         raise ConfigError(

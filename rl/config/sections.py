@@ -20,6 +20,8 @@ class PolicyConfig:
     path     a Hugging Face-layout folder, the name of a shipped policy (``tiny``), or of a repository on a hub
              (``GSAI-ML/LLaDA-8B-Instruct``, or with ``@revision``); a run keeps it with the commit that it was
     revision  of a repository on a hub: a branch, a tag or a commit; null is the newest
+    image_tokenizer  of a repository on a hub that has none of its own, as MMaDA's: a folder, or a name on a hub
+             (``ORG/NAME``, or with ``@revision``); null: the one in the policy's folder
     device   auto: cuda where the run has a GPU, else cpu; or cpu, cuda, cuda:0, ...
     dtype    of the weights: auto: bfloat16 on a GPU, else float32; or float32, bfloat16
     compile  samplers run layers through torch.compile; see docs/performance.md
@@ -27,6 +29,7 @@ class PolicyConfig:
 
     path: str = "tiny"
     revision: str | None = None
+    image_tokenizer: str | None = None
     device: str = "auto"
     dtype: str = "auto"
     compile: bool = False

@@ -88,6 +88,8 @@ class Estimator:
     blocks    it reads ``spg_block_length``
     ratios    its masks hide the share that ``schedule`` says
     states    it knows schedules whose masks are states of the sampler
+    by_block  it goes by the steps of sampling, which count within a block where the policy is block-causal: such a policy
+              sees the blocks before a block as they were written, so that one pass serves all blocks
 
     The config's checks read an estimator, so that its file imports no torch.
     """
@@ -98,6 +100,7 @@ class Estimator:
     blocks: bool = False
     ratios: bool = False
     states: bool = False
+    by_block: bool = False
 
     @property
     def combine(self) -> Combine:

@@ -13,9 +13,27 @@ def trajectory_views(draw: MaskDraw, step_map: np.ndarray, config: EstimatorConf
     """One pass for each ``trajectory_shrink`` neighbouring steps: what they revealed, given what was there before.
 
     Without shrinking this is the probability of the tokens along the path that was sampled. Where the canvas beyond the
-    end of a text was cut off, the policy sees the shorter sequence.
+    end of a text was cut off, the policy sees the shorter sequence. step_map: for a block-causal policy ``within_blocks``,
+    as TraceRL slices the trajectories of such policies: no more passes than a block has steps.
     """
     return in_order(step_map, config.trajectory_shrink, draw, config.estimator_samples)
+
+
+def within_blocks(steps: np.ndarray, positions: np.ndarray, size: int) -> np.ndarray:
+    """Each token's step among those of its own block, from 0.
+
+    steps, positions  [L] of the response's tokens; blocks are counted from position 0 of the whole sequence
+    """
+    blocks = positions // size
+    order = np.lexsort((steps, blocks))
+    block, step = blocks[order], steps[order]
+    begins = np.append(True, block[1:] != block[:-1])
+    later = np.append(False, step[1:] != step[:-1]) & ~begins
+    count = np.cumsum(later)
+    first = np.maximum.accumulate(np.where(begins, np.arange(len(steps)), 0))
+    found = np.empty_like(steps)
+    found[order] = count - count[first]
+    return found
 
 
 def in_order(steps: np.ndarray, shrink: int, draw: MaskDraw, samples: int | None) -> Views:
@@ -32,4 +50,4 @@ def in_order(steps: np.ndarray, shrink: int, draw: MaskDraw, samples: int | None
     return Views(group >= chosen[:, None], (scored * (count / len(chosen))).astype(np.float32))
 
 
-TRAJECTORY = Estimator(trajectory_views)
+TRAJECTORY = Estimator(trajectory_views, by_block=True)

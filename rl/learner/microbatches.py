@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from rl.config import UniGRPOConfig
-from rl.estimators import views_of
+from rl.estimators import ESTIMATORS, views_of
 from rl.estimators.prompt import prompt_pattern
+from rl.estimators.trajectory import within_blocks
 from rl.types import Modality, Task, TrainBatch
 
 DRAWING = (Task.DRAW, Task.THINK_DRAW)
@@ -102,16 +103,23 @@ def _shares(mini_batch: range, weights: np.ndarray | None) -> dict[int, float]:
 
 
 def collate(
-    batch: TrainBatch, entries: list[tuple[int, float]], device: torch.device, algorithm: UniGRPOConfig
+    batch: TrainBatch,
+    entries: list[tuple[int, float]],
+    device: torch.device,
+    algorithm: UniGRPOConfig,
+    block: int | None = None,
 ) -> MicroBatch:
-    """The tensors of one micro-batch. What an estimator hides is laid over the response tokens, in their order."""
+    """The tensors of one micro-batch. What an estimator hides is laid over the response tokens, in their order.
+
+    block: the length of a block-causal policy's blocks
+    """
     rollouts = [rollout for rollout, _ in entries]
     sizes = np.array([len(batch.token_ids[rollout]) for rollout in rollouts])
     token_ids = np.zeros((len(rollouts), sizes.max()), dtype=np.int64)
     for row, rollout in enumerate(rollouts):
         token_ids[row, : sizes[row]] = batch.token_ids[rollout]
     responses = [np.flatnonzero(batch.response_mask[rollout]) for rollout in rollouts]
-    hidden, term_weights, scales = _lay_out(batch, rollouts, responses, token_ids.shape[1], algorithm)
+    hidden, term_weights, scales = _lay_out(batch, rollouts, responses, token_ids.shape[1], algorithm, block)
     attention = np.arange(token_ids.shape[1]) < sizes[:, None]
     return MicroBatch(
         token_ids=torch.from_numpy(token_ids).to(device),
@@ -149,11 +157,22 @@ def _is_image(batch: TrainBatch, rollouts: list[int], length: int) -> np.ndarray
 
 
 def _lay_out(
-    batch: TrainBatch, rollouts: list[int], responses: list[np.ndarray], length: int, algorithm: UniGRPOConfig
+    batch: TrainBatch,
+    rollouts: list[int],
+    responses: list[np.ndarray],
+    length: int,
+    algorithm: UniGRPOConfig,
+    block: int | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """hidden and term weights [N, K, b, L], scales [N, b]; rollouts with fewer passes than K have empty ones."""
+    steps = [batch.step_maps[rollout] for rollout in rollouts]
+    if block is not None and ESTIMATORS[algorithm.estimator].by_block:
+        steps = [within_blocks(of, at, block) for of, at in zip(steps, responses, strict=True)]
     views = [
-        [views_of(algorithm.estimator, draws[rollout], batch.step_maps[rollout], algorithm) for rollout in rollouts]
+        [
+            views_of(algorithm.estimator, draws[rollout], of, algorithm)
+            for rollout, of in zip(rollouts, steps, strict=True)
+        ]
         for draws in batch.mask_draws
     ]
     passes = max(len(view.hidden) for row in views for view in row)

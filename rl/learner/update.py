@@ -188,7 +188,7 @@ class UniGRPOLearner:
         pairs = OBJECTIVES[self.config.algorithm.objective].pairs
         rank, ranks = self.engine.rank, self.engine.world_size
         parts = plan(lengths, mini, size, rank, ranks, weights=batch.weights, pairs=pairs)
-        return [collate(batch, part, self.device, self.config.algorithm) for part in parts]
+        return [collate(batch, part, self.device, self.config.algorithm, self.policy.block_length) for part in parts]
 
     # no_grad, not inference_mode: tables that the module caches here (rotary positions) must serve training as well.
     @torch.no_grad()

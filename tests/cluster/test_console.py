@@ -11,8 +11,10 @@ from typer.testing import CliRunner
 
 from cluster import console
 from cluster.cli.app import app
+from cluster.run.settings import load
 from policies.files.folders import find_policy
 from rl.errors import ConfigError, TrainingError
+from tests.cluster.recipes.models import small_model
 
 NAMED = "some/policy"  # a folder that is written as a repository on a hub is: the user is told which is used
 NOTE = f"note: policy.path={NAMED}: this folder is used"
@@ -81,3 +83,10 @@ def test_notes_come_at_the_end_at_the_latest(capsys: pytest.CaptureFixture[str])
     with pytest.raises(typer.Exit):
         console.run(lambda: (console.note("one"), console.OK)[1])
     assert capsys.readouterr().err == "note: one\n"
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_a_learning_rate_is_noted_where_something_is_trained(trains: bool, tmp_path: Path) -> None:
+    folder = small_model("LLaDA-8B-Instruct", tmp_path / "policy")
+    _, notes = load("tiny", [f"policy.path={folder}", "learner.lr=0.01", "policy.device=cpu"], trains)
+    assert any("published runs of family llada" in note for note in notes) == trains

@@ -23,7 +23,7 @@ from rl.types import Task
 SPLITS = ("train", "val")
 SUFFIXES = (".yaml", ".yml")
 _OTHER_ROWS = {"hub", "columns"}  # a preset that gives one of these over its base reads other rows
-_PUBLISHED = {"layouts", "data_sources"}
+_PUBLISHED = {"layouts", "data_sources", "unseen"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ class Preset:
     lines    columns with a list of texts that becomes one text, a line each
     texts    of a JSON file that lists texts: the column that each becomes
     paper    whose set-up this follows
+    unseen   where its columns were read instead, if no published row was at hand when the preset was written; else empty
     """
 
     name: str
@@ -79,6 +80,7 @@ class Preset:
     rewards: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     texts: str | None = None
+    unseen: str = ""
 
     @property
     def download(self) -> str:
@@ -133,7 +135,9 @@ def _preset(where: str, name: str, given: Mapping[str, Any]) -> Preset:
     if given["task"] not in tuple(Task):
         raise ConfigError(f"{where}: task={shown(given['task'])}; allowed: {', '.join(Task)}")
     parts = {split: _part(where, split, value) for split, value in given["splits"].items()}
-    plain = {key: given[key] for key in ("about", "licence", "paper", "hub", "get", "texts") if given.get(key)}
+    plain = {
+        key: given[key] for key in ("about", "licence", "paper", "hub", "get", "texts", "unseen") if given.get(key)
+    }
     return Preset(
         name=name,
         task=Task(given["task"]),

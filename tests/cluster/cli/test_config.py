@@ -94,3 +94,14 @@ def test_recipes_are_listed_with_their_first_line() -> None:
     for name, line in zip(recipe_names(), listed.splitlines(), strict=True):
         assert line.split()[0] == name and len(line.split()) > 4
     assert json.loads(CliRunner().invoke(app, ["recipes", "--json"]).stdout).keys() == set(recipe_names())
+
+
+def test_a_card_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = config("--json", "policy.path=no/such-policy", "learner.lr")
+    assert found.exit_code == 0 and json.loads(found.stdout)[0]["key"] == "learner.lr"
+    assert (
+        found.stderr.startswith("note: policy.path=no/such-policy: cannot be read here")
+        and found.stderr.count("\n") == 1
+    )
+    assert not config("learner.lr").stderr

@@ -137,9 +137,15 @@ def test_the_familys_card_gives_what_nobody_says(tmp_path: Path) -> None:
     assert own.learner == run.learner and own.rollout.text.temperature == 0.5
     found = results(folder, config=config)
     assert not reds(found) and found["family's card"].state is State.OK
-    for words in ("block_length=32 steps=128 temperature=0.9", "learner.lr 5e-07 to 1e-06", "prompt: the folder's chat"):
+    for words in (
+        "block_length=32 steps=128 temperature=0.9",
+        "learner.lr 5e-07 to 1e-06",
+        "prompt: the folder's chat",
+    ):
         assert words in found["family's card"].found
-    changed = results(folder, config=of_card(folder, "rollout.text.temperature=0.5", "learner.lr=0.01"))["family's card"]
+    changed = results(folder, config=of_card(folder, "rollout.text.temperature=0.5", "learner.lr=0.01"))[
+        "family's card"
+    ]
     assert "; here temperature=0.5" in changed.found
     assert "learner.lr=0.01 is far outside" in changed.found
 

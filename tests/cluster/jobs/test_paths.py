@@ -16,8 +16,9 @@ from tests.cluster.jobs.sending import KWARGS, sends
 from tests.cluster.recipe import write_recipe
 
 # Every setting that can hold a text, by what becomes of it. A new one must be put into one of these lists.
-SENT = """policy.path data.train data.val learner.lora.path custom_reward_function.path custom_reward_function.reward_kwargs
-rewards.settings rewards.mix evaluation.mix judge.serve judge.command judge.args resume_path""".split()
+SENT = """policy.path policy.image_tokenizer data.train data.val learner.lora.path custom_reward_function.path
+custom_reward_function.reward_kwargs rewards.settings rewards.mix evaluation.mix judge.serve judge.command judge.args
+resume_path""".split()
 KEPT_ABSOLUTE = "output_dir resume_path tracking.uri".split()
 NO_PATH = """name policy.revision evaluation.layout health.limits health.off tracking.also
 rewards.sandbox judge.env tracking.password_env

@@ -172,6 +172,8 @@ def test_an_estimators_passes_count(settings: list[str], passes: int) -> None:
     plain = resolved(build_config([("test", {})], [DATA]), gpu=True)
     kind = samplers(config, Assumed())[0]
     assert passes_of(config, kind) == passes
+    if "estimator=trajectory" in "".join(settings):
+        assert passes_of(config, kind, own_block=4) == 2 and passes_of(config, kind, own_block=32) == 16
     sizes = training_of(config, Model(LLADA_8B), kind), training_of(plain, Model(LLADA_8B), kind)
     kept, once = (activations(LLADA_8B, training) for training in sizes)
     assert kept == passes * once

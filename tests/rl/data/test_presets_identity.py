@@ -110,3 +110,8 @@ def test_a_base_lies_beside_the_file_that_names_it(tmp_path: Path, monkeypatch: 
 def test_other_columns_are_other_rows(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text("base: gsm8k\ncolumns: {question: ask}\n")
     assert load_preset("gsm8k").layouts and not load_preset(str(tmp_path / "own.yaml")).layouts
+
+
+def test_presets_whose_rows_nobody_saw_say_so() -> None:
+    unseen = {name for name in preset_names() if load_preset(name).unseen}
+    assert unseen == {"clevr", "geoqa", "hpsv2", "knights-and-knaves", "kodcode"}

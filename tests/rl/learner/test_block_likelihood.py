@@ -17,6 +17,7 @@ from benchmarks.speed.rollout import Shape
 from policies.generate import generate_text
 from policies.policy import MaskedDiffusionPolicy
 from rl.config import UniGRPOConfig
+from rl.estimators.trajectory import within_blocks
 from rl.learner.likelihood import Masked, masked_log_probs, masked_loss, token_values
 from rl.learner.microbatches import MicroBatch, collate
 from rl.types import LossOutput, MaskDraw, Task, TextSampling, TrainBatch
@@ -54,7 +55,9 @@ def sequences(lengths: list[int], seed: int) -> tuple[Tensor, Tensor, Tensor]:
     return torch.randint(FIRST_PLAIN, 48, shape, generator=generator), attention, mask
 
 
-def batch(token_ids: list[np.ndarray], step_maps: list[np.ndarray], estimator: str, seed=1, **options) -> MicroBatch:
+def batch(
+    token_ids: list[np.ndarray], step_maps: list[np.ndarray], estimator: str, seed=1, block=None, **options
+) -> MicroBatch:
     config, count = UniGRPOConfig(estimator=estimator, **options), len(token_ids)
     made = TrainBatch(
         tuple(token_ids),
@@ -64,7 +67,7 @@ def batch(token_ids: list[np.ndarray], step_maps: list[np.ndarray], estimator: s
         (Task.TEXT,) * count,
         tuple(step_maps),
     )
-    return collate(made, [(i, 1 / count) for i in range(count)], torch.device("cpu"), config)
+    return collate(made, [(i, 1 / count) for i in range(count)], torch.device("cpu"), config, block)
 
 
 @settings(max_examples=20, deadline=None)
@@ -142,3 +145,28 @@ def test_a_loss_in_chunks_hides_what_its_pass_hides(block_length):
     with torch.no_grad():
         expected = token_values(made, data, 0, config).values / data.term_weights[0].amax(0).clamp(min=1)
     torch.testing.assert_close(found[-1], expected)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 17), st.integers(1, 19), st.integers(0, 10_000))
+def test_all_blocks_in_one_pass_are_the_same_trajectory(prompt, length, seed):
+    """Also where the prompt ends within a block, and whatever the steps are: values and gradients, in no more passes than a
+    block has tokens."""
+    chance = np.random.default_rng(seed)
+    whole, steps = chance.integers(FIRST_PLAIN, 48, prompt + length), chance.integers(0, 2 * length, length)
+    parameters, found = list(policy().module.parameters()), []
+    for block in (None, OWN):
+        data = batch([whole], [steps], "trajectory", block=block)
+        values = token_values(policy(), data, 0, UniGRPOConfig(estimator="trajectory")).values
+        found.append((values, *torch.autograd.grad(values.sin().sum(), parameters)))
+        passes = data.hidden.shape[1]
+    assert passes <= OWN
+    for one_by_one, together in zip(*found, strict=True):
+        torch.testing.assert_close(together, one_by_one, rtol=1e-8, atol=1e-10)
+
+
+def test_steps_count_within_blocks():
+    steps, at = np.array([9, 4, 4, 8, 2, 2, 3, 1]), np.arange(3, 11)
+    assert within_blocks(steps, at, 4).tolist() == [0, 1, 1, 2, 0, 1, 2, 0]  # blocks of 1, 4 and 3 tokens
+    assert within_blocks(steps, at, 100).tolist() == np.unique(steps, return_inverse=True)[1].tolist()
+    assert within_blocks(np.array([7]), np.array([5]), 4).tolist() == [0]
