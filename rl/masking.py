@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Schedule:
     total    timesteps of the circle
     """
 
-    timesteps: Timesteps = part(Takes(4))
+    timesteps: Timesteps = field(metadata=part(Takes(4)))
     uniform: bool = False
     spread: str = NOBODY
     states: States | None = None

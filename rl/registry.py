@@ -63,9 +63,10 @@ class Extends:
         return _lacks(found, base) or _refuses(found, 0)
 
 
-def part(kind: Kind, default: Any = dataclasses.MISSING) -> Any:
-    """A field of a member's class that is of a kind itself, or ``module:attribute`` of one. default None: there may be none."""
-    return dataclasses.field(default=default, metadata={_PART: kind})
+def part(kind: Kind) -> dict[str, Kind]:
+    """``dataclasses.field(metadata=part(KIND))``: a field of a member's class is of a kind itself, or ``module:attribute`` of one.
+    A default of None: there may be none."""
+    return {_PART: kind}
 
 
 def _refuses(found: Any, arguments: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rl.config import Config
@@ -109,7 +109,7 @@ class Wire:
     shares_device   each rollout worker must be on the device of a learner rank
     """
 
-    transport: type[WeightWire] | str = part(Extends("cluster.weights.base:WeightWire"))
+    transport: type[WeightWire] | str = field(metadata=part(Extends("cluster.weights.base:WeightWire")))
     keeps_versions: bool
     shares_device: bool = False
 

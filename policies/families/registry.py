@@ -33,10 +33,10 @@ class Family:
     """
 
     model_type: str
-    sizes: Callable[[Mapping[str, Any]], TransformerConfig] = part(Takes(1))
-    vocabulary: Callable[[Mapping[str, Any], int], Vocabulary] = part(Takes(2))
-    tensors: Callable[[Transformer], Tensors] = part(Takes(1))
-    layout: Callable[[MaskedDiffusionPolicy, Prompt], EncodedPrompt] = part(Takes(2))
+    sizes: Callable[[Mapping[str, Any]], TransformerConfig] = field(metadata=part(Takes(1)))
+    vocabulary: Callable[[Mapping[str, Any], int], Vocabulary] = field(metadata=part(Takes(2)))
+    tensors: Callable[[Transformer], Tensors] = field(metadata=part(Takes(1)))
+    layout: Callable[[MaskedDiffusionPolicy, Prompt], EncodedPrompt] = field(metadata=part(Takes(2)))
     aliases: Mapping[str, str] = field(default_factory=dict)
     head: tuple[str, str] | None = None
     habits: Habits = LLADA

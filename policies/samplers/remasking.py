@@ -6,7 +6,7 @@ The config's checks read this file, so that it imports no torch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rl.registry import Takes, part
@@ -35,11 +35,11 @@ class Remasking:
     noised      confidence [M] -> what noise on the order of text is added to [M]
     """
 
-    confidence: Callable[[Tensor, Tensor, Tensor], Tensor] = part(Takes(3))
-    of_row: Callable[[RowStatistics, Tensor], Tensor] | None = part(Takes(2), None)
+    confidence: Callable[[Tensor, Tensor, Tensor], Tensor] = field(metadata=part(Takes(3)))
+    of_row: Callable[[RowStatistics, Tensor], Tensor] | None = field(default=None, metadata=part(Takes(2)))
     random: bool = False
     alone: bool = False
-    noised: Callable[[Tensor], Tensor] = part(Takes(1), lambda confidence: confidence)
+    noised: Callable[[Tensor], Tensor] = field(default=lambda confidence: confidence, metadata=part(Takes(1)))
 
 
 def _low_confidence(logits: Tensor, probability: Tensor, noise: Tensor) -> Tensor:

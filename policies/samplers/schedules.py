@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -24,8 +24,8 @@ class TextSchedule:
     shares  steps -> the chance that a step reveals a mask, for a remasking rule that decides on each mask alone
     """
 
-    counts: Callable[[int, int], list[int]] = part(Takes(2))
-    shares: Callable[[int], list[float]] = part(Takes(1))
+    counts: Callable[[int, int], list[int]] = field(metadata=part(Takes(2)))
+    shares: Callable[[int], list[float]] = field(metadata=part(Takes(1)))
 
 
 def uniform_counts(masks: int, steps: int) -> list[int]:

@@ -8,7 +8,7 @@ response tokens.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -94,8 +94,8 @@ class Estimator:
     The config's checks read an estimator, so that its file imports no torch.
     """
 
-    views: MakeViews = part(Takes(3))
-    combiner: Combine | str = part(Takes(4), weighted_sum)
+    views: MakeViews = field(metadata=part(Takes(3)))
+    combiner: Combine | str = field(default=weighted_sum, metadata=part(Takes(4)))
     pairs: bool = False
     blocks: bool = False
     ratios: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from rl.health.history import History
 from rl.registry import Takes, part
@@ -37,7 +37,7 @@ class Rule:
     patience  so many readings in a row change the state, in either direction
     """
 
-    measure: Callable[[History], Reading | None] = part(Takes(1))
+    measure: Callable[[History], Reading | None] = field(metadata=part(Takes(1)))
     reads: tuple[str, ...]
     limit: float
     value: str

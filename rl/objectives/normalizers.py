@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rl.registry import Registry, Takes, part
@@ -19,7 +19,7 @@ class Normalizer:
     needs_length  it reads ``normalizer_length``
     """
 
-    divisor: Callable[[Tensor, Tensor | None, int | None], Tensor] = part(Takes(3))
+    divisor: Callable[[Tensor, Tensor | None, int | None], Tensor] = field(metadata=part(Takes(3)))
     by_tokens: bool = False
     needs_length: bool = False
 

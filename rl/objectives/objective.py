@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rl.registry import Takes, part, resolve
@@ -22,8 +22,8 @@ class Objective:
     needs_reference  it needs a reference policy, so that ``kl_coef`` is above 0
     """
 
-    function: Callable[..., Any] | str = part(Takes(2))
-    advantages: Callable[..., Any] | str | None = part(Takes(1), None)
+    function: Callable[..., Any] | str = field(metadata=part(Takes(2)))
+    advantages: Callable[..., Any] | str | None = field(default=None, metadata=part(Takes(1)))
     uses_old: bool = False
     pairs: bool = False
     by_token: bool = False

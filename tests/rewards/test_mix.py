@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def test_each_reward_is_called_once_with_all_its_items(counting):
         (lambda items: [Score(1.0)], "invalid", "1 scores for 2 items"),
         (lambda items: None, "invalid", "no list"),
         (lambda items: [1.0] * len(items), "invalid", "counting: returned 1.0, not a Score"),
-        (lambda items: [Score("high")] * len(items), "invalid", "not a Score"),
+        (lambda items: [Score(cast(Any, "high"))] * len(items), "invalid", "not a Score"),
         (lambda items: [Score(math.inf)] * len(items), "invalid", "no finite value"),
     ],
 )

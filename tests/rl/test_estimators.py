@@ -187,6 +187,7 @@ def test_quadrature_is_the_weighted_mean_over_masks_of_its_sizes(nodes: int) -> 
     """Gauss-Legendre nodes of [0, 1] from their definition: the roots of the shifted Legendre polynomial."""
     table, config = exact(False)[2], replace(CONFIG, estimator_samples=nodes)
     roots = np.polynomial.legendre.Legendre.basis(nodes, domain=[0, 1]).roots()
+    roots = np.asarray(roots, np.float64)
     vandermonde = np.vander(roots, increasing=True).T
     weights = np.linalg.solve(vandermonde, 1 / np.arange(1, nodes + 1))  # exact for 1, t, ... t^(nodes-1)
     expected = 0.0

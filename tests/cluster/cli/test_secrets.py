@@ -193,7 +193,8 @@ def test_a_secret_in_the_query_of_a_url_is_refused_by_its_name(query: str) -> No
             build_config([], [setting.format(query.format("canary-5d1f"))])
         assert "canary" not in str(raised.value) and "\n" not in str(raised.value)
     kept = "custom_reward_function.url=http://h/s?model=m&tokens=64&keys=2"
-    assert build_config([], [kept]).custom_reward_function.url.endswith("keys=2")
+    url = build_config([], [kept]).custom_reward_function.url
+    assert url is not None and url.endswith("keys=2")
 
 
 def test_arguments_are_read_in_pairs() -> None:
