@@ -64,7 +64,7 @@ class Extends:
 
 
 def part(kind: Kind) -> dict[str, Kind]:
-    """``dataclasses.field(metadata=part(KIND))``: a field of a member's class is of a kind itself, or ``module:attribute`` of one.
+    """``dataclasses.field(metadata=part(KIND))``: a field of a member is of a kind itself, or ``module:attribute`` of one.
     A default of None: there may be none."""
     return {_PART: kind}
 
