@@ -78,7 +78,8 @@ _NEGATED = re.compile(
     rf"\s+(?:equal to |be |the |=\s*|[a-z]\s*=\s*)?{_VALUE}"
     rf"|(?<![0-9A-Za-z.,]){_VALUE}(?:\s[a-z]{{1,12}})?"
     r"(?=\s+(?:is|was|are)(?:\s+(?:also |clearly |simply |just |far |much |way )?(?:not|never|(?:the |an? )?(?:wrong|incorrect)"
-    r"|incorrect|impossible|invalid|extraneous|false|ruled out|excluded|rejected|unreasonable|absurd|(?:just |only "
+    r"|incorrect|impossible|invalid|extraneous|false|ruled out|excluded|rejected|unreasonable|absurd"
+    r"|an? (?:upper |lower |rough )?(?:bound|estimate|candidate|starting value)|(?:just |only "
     r"|merely )?a (?:wild |rough )?guess|out of the question"
     r"|too (?:large|small|big|little|high|low|many|few|long|short|much))|n't)(?![A-Za-z])"
     r"|\s+(?:fails?|(?:does not|doesn't|will not|won't|cannot|can't) (?:work|fit|hold|be (?:right|correct|it)))(?![A-Za-z]))",

@@ -11,7 +11,7 @@ PROSE = 2_000  # characters at the end that are read as sentences
 YES = re.compile(r"\W*(yes|no|true|false)(?![A-Za-z])(?!\s+(?:solution|real|or|and)\b)", re.IGNORECASE)
 _IS = re.compile(
     r"(?<![A-Za-z])(?:is|are|was|were|equals?|be|becomes?|gives?|get|gets|got|have|has|makes?|leaves?|yields?|needs?|costs?|pays?|takes?|it's"
-    r"|arrives?|ends?|finish(?:es)?|begins?|starts?|falls? on|lands? on)"
+    r"|arrives?|ends?|finish(?:es)?|meets?|intersects?|cross(?:es)?|begins?|starts?|falls? on|lands? on)"
     r"(?![A-Za-z])\s*(?:(?:exactly|only|about|a total of|in total|thus|therefore|equal to|that|located|found|at|in|:)\s+|:\s*)*",
     re.IGNORECASE,
 )
@@ -32,7 +32,10 @@ _UNSURE = re.compile(
     r"(?:\bthan(?: or equal to)?|\babove|\bbelow|\bbetween|\bexceeds?|\bexceeding|\bbeyond|\bover|\bat (?:least|most)|\bup to"
     r"|\b(?:almost|nearly|mindestens|höchstens|fast|au (?:moins|plus)|(?:al|por lo|a lo) (?:menos|más)|almeno"
     r"|al massimo|pelo menos"
-    r"|no máximo|не (?:менее|более)|минимум|максимум)|至少|至多|最多|少なくとも|最大で|최소|최대"
+    r"|no máximo|не (?:менее|более|больше|меньше)|минимум|максимум"
+    r"|bis zu|mehr als|weniger als|(?:pas |non )?(?:plus|moins) de|(?:no )?(?:más|menos) de|(?:non )?(?:più|meno) di"
+    r"|(?:não )?(?:mais|menos) de|(?:niet )?(?:meer|minder) dan|(?:nie )?(?:więcej|mniej) niż|(?:более|больше|меньше) чем)"
+    r"|不超过|超过|不到|至少|至多|最多|少なくとも|最大で|최소|최대"
     r"|\bhalf(?: of)?|\bt(?:wi|hri)ce|\b(?:double|triple|base|modulo|mod)|\b(?:square|cube|root|third|quarter|multiple"
     r"|power)s? of)"
     r"\s*[$\\(]{0,2}\s*$",
@@ -58,6 +61,8 @@ _OPERATOR = re.compile(r"\s*(?:[-+*/×÷·−^]|\\(?:times|cdot|div))\s*")
 _NAME = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?:_?[0-9])?\s?=\s?$")
 _VARIABLE = re.compile(r"[xyznabckpqrtuvwij](?![A-Za-z'])")
 ATTEMPT = re.compile(  # where a text stops on its way
+    r"\W*(?:suppose|assume|imagine|take)(?![A-Za-z])"
+    r"(?!.*(?<![A-Za-z])(?:then|so|thus|hence|therefore|gives?|get|equals?|makes?)(?![A-Za-z]))(?!.*=)|"
     r"\W*(?:let(?:'s| us| me)?|assume|suppose|consider|imagine|try|(?:we|i) (?:now |next |can |could )?(?:try|assume|suppose)"
     r"|(?:the |this )?(?:question|problem|exercise) (?:asks|says|states|wants))(?![A-Za-z])"
     r"(?!.*(?<![A-Za-z])(?:then|so|thus|hence|therefore|gives?|get|is|are|makes?)(?![A-Za-z]))",
@@ -68,6 +73,8 @@ CHOSEN = re.compile(
     r"(?:options?|choices?|choose|select|pick|letter|answers?)\W{0,4}\(?([A-J])\)?(?![A-Za-z])|\(([A-J])\)"
     r"|\*\*\(?([A-J])\)?\.?\*\*|(?:so|hence|therefore|thus|is|it's|é|è|es|est|ist|jest|är|er|:)\s+(?:la |die "
     r"|der )?([A-J])(?=\W*$)"
+    r"|(?:[Oo]nly|[Ii]t is|[Ii]t's) ([A-J])(?=[:,.]|\s[a-z]|$)|^\W*([A-J])(?=,? (?:because|since|as)\b)"
+    r"|(?<![A-Za-z])([A-J]) is (?:true|correct|right)"
     r"|(?:with|be|choose|pick|are|correct:)\s+([A-J])(?=\W*$|\s+and\s+[A-J])|(?<=[A-J]) and ([A-J])(?=\W*$)"
     r"|(?:option|choice|answer|letter)\s+\(?([a-e])\)?(?=\W*$)"
 )

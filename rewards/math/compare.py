@@ -51,6 +51,7 @@ _MODULUS = re.compile(
 )
 _WITH_POINT = re.compile(r"[-+]?[0-9]{1,30}\.[0-9]{1,30}$")
 _WITH_COMMA = re.compile(r"^([-+]?[0-9]{1,30}),([0-9]{1,2}|[0-9]{4,30})(?![0-9.,])(?!.*,)")
+_GROUPED_ABROAD = re.compile(r"^[-+]?[0-9]{1,3}(?:\.[0-9]{3})+(?=,[0-9]{2}(?![0-9.,]))")
 _GROUPS_ABROAD = re.compile(r"-?(?:[0-9]{1,3}(?:\.[0-9]{3}){2,10}|[0-9]{1,2}(?:,[0-9]{2}){1,8},[0-9]{3})")
 _SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}.*[^A-Za-z\s]|(?:[A-Za-z]{2,}\s+){3}")  # not a name before an =
 _TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|sec|csc|cot)(?![A-Za-z])")
@@ -171,7 +172,7 @@ def _nearly(left: Number, right: Number) -> bool:
 def _grouped_abroad(answer: str, reference: str) -> str:
     """Beside one decimal, ``3,5`` is 3.5; beside one whole number, ``1.234.567`` and ``12,34,567`` have grouped digits."""
     if _WITH_POINT.match(strip_marks(reference)[0]):
-        return _WITH_COMMA.sub(r"\1.\2", answer)
+        return _WITH_COMMA.sub(r"\1.\2", _GROUPED_ABROAD.sub(lambda found: found.group().replace(".", ""), answer))
     if re.fullmatch(r"-?[0-9]{6,40}", reference) and _GROUPS_ABROAD.fullmatch(answer):
         return re.sub("[.,]", "", answer)
     return answer

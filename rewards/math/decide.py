@@ -296,6 +296,7 @@ def _last_line(text: str, sources: frozenset[str], wanted: str) -> str | None:
     """The last line, where it is a value or a label with one: ``**42**``, ``- Total: 42``."""
     if "bare" not in sources:
         return None
+    text = without_negations(text)
     shown = [f for f in FORMULA.finditer(text, max(0, len(text) - PROSE)) if not text[f.end() :].strip(" .*\n")]
     if shown and not wanted and "\n" in shown[-1].group():
         return formula_text(shown[-1])  # displayed, on lines of its own

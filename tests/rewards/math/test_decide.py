@@ -110,8 +110,15 @@ def test_statements_from_templates():
 
 
 def test_endings_of_every_sort_written_out():
-    """Every third row. What is known to be missed: an apposition, an inequality in words, and a later ``so 19``."""
-    known = {"The answer, 10, matches our estimate of 9.8.", "x is greater than 3", "The answer is 8 modulo 11, so 19."}
+    """Every third row. What is known to be missed: an apposition, inequalities in words, "out of", and a later ``so 19``."""
+    known = {
+        "The answer, 10, matches our estimate of 9.8.",
+        "x is greater than 3",
+        "x is at most -2",
+        "5 out of 8",
+        "The answer is 8 modulo 11, so 19.",
+        "By symmetry the count doubles from 18 to 36.",
+    }
     rows = [row for row in statements(1_000, "eighth") if row["completion"] not in known]
     assert len(rows) > 1_000 and sum(not row["equal"] for row in rows) > 500
     assert not judged(rows[::3], ours)
