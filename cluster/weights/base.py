@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rl.config import Config
-from rl.errors import ConfigError
+from rl.errors import ConfigError, UniGRPOError, one_line
 from rl.registry import Extends, Registry, part, resolve
 from rl.types import WeightRef
 
@@ -129,7 +129,12 @@ DEFAULT = "object_store"  # also for a learner that lives in the driver's proces
 
 def open_wire(name: str) -> WeightWire:
     """This process's end of a wire. Raises ConfigError."""
-    wire: WeightWire = resolve(WIRES[name].transport)()
+    try:
+        wire: WeightWire = resolve(WIRES[name].transport)()
+    except UniGRPOError:
+        raise
+    except Exception as error:  # a package's own code
+        raise ConfigError(f"weight wire {name!r}: cannot be opened: {one_line(error)}") from error
     wire.name = name
     return wire
 

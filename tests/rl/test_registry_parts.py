@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from cluster.weights.base import WIRES, WeightWire, Wire
+from cluster.weights.base import WIRES, WeightWire, Wire, open_wire
 from policies.families.registry import FAMILIES
 from policies.images.load import IMAGE_TOKENIZERS
 from policies.samplers import CACHES, REMASKING, TEXT_SCHEDULES
@@ -255,6 +255,16 @@ def test_a_task_that_fails_is_one_line(generate, said: str, monkeypatch: pytest.
         GENERATORS["odd"]("train")
     assert str(caught.value).startswith("data source odd: ") and said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_wire_that_cannot_be_opened_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(Whole):
+        def __init__(self) -> None:
+            raise OSError("no room\nat all")
+
+    lend(WIRES, "full", wire(Full), monkeypatch)
+    with pytest.raises(ConfigError, match="weight wire 'full': cannot be opened: OSError: no room"):
+        open_wire("full")
 
 
 def test_a_tracker_that_cannot_be_made_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
