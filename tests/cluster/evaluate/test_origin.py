@@ -128,7 +128,7 @@ def test_a_trained_policy_its_evaluations_and_their_comparison(
     assert experiment is not None
 
     def runs() -> dict[str, str]:
-        return {each.info.run_name: each.info.run_id for each in client.search_runs([experiment.experiment_id])}
+        return {str(each.info.run_name): each.info.run_id for each in client.search_runs([experiment.experiment_id])}
 
     assert set(runs()) == {"toy", "last", "one"}
     trained = client.get_run(runs()["toy"])
@@ -137,7 +137,8 @@ def test_a_trained_policy_its_evaluations_and_their_comparison(
         assert (tags["trained_by"], tags["step"], tags["trained_by_name"]) == (runs()["toy"], step, "toy")
         assert trained.data.tags[f"evaluation {name}"].endswith(f"run {runs()[name]}")
     models = {each.tags["step"]: each.model_id for each in client.search_logged_models([experiment.experiment_id])}
-    assert [each.model_id for each in client.get_run(runs()["last"]).inputs.model_inputs] == [models["2"]]
+    inputs = client.get_run(runs()["last"]).inputs
+    assert inputs is not None and [each.model_id for each in inputs.model_inputs] == [models["2"]]
     for _ in range(2):
         said = unigrpo("compare", tmp_path / "other" / "one", tmp_path / "runs" / "last").output
     assert set(runs()) == {"toy", "last", "one", "one vs last"} and runs()["one vs last"] in said

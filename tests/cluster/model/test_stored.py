@@ -15,6 +15,7 @@ import mlflow
 import pytest
 import torch
 from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
 
 from cluster.model import __main__ as command
 from cluster.model import log
@@ -70,8 +71,8 @@ def test_the_best_and_the_final_policy_are_logged_once(tmp_path: Path, empty_sto
     assert client.get_registered_model("toy").aliases == {"best": 1}
     known = known_run(config.run_dir)
     assert known is not None
-    outputs = client.get_run(known.run_id).outputs.model_outputs
-    assert sorted((each.model_id, each.step) for each in outputs) == sorted(
+    outputs: Any = client.get_run(known.run_id).outputs
+    assert sorted((each.model_id, each.step) for each in outputs.model_outputs) == sorted(
         (each.model_id, int(each.tags["step"])) for each in models(config)
     )
     assert logged(config) == []  # the folder knows
@@ -134,7 +135,8 @@ def test_a_process_that_ends_at_any_call_leaves_nothing_twice(
     assert one.status == "READY" and versions(config) == {"1": ("2", "final, best")}
     client = MlflowClient(uri_of(config))
     assert client.get_registered_model("toy").aliases == {"best": 1}
-    assert [each.model_id for each in client.get_run(one.source_run_id).outputs.model_outputs] == [one.model_id]
+    outputs: Any = client.get_run(one.source_run_id).outputs
+    assert [each.model_id for each in outputs.model_outputs] == [one.model_id]
 
 
 @pytest.mark.parametrize(
@@ -315,7 +317,7 @@ def test_any_name_of_the_folder_and_a_move(tmp_path: Path, empty_store: Path, fo
     (tmp_path / folder).rename(tmp_path / "moved")
     client = open_client(moved.run_dir, None, None)
     version = client.get_model_version_by_alias("toy", "best")
-    found = Path(mlflow.artifacts.download_artifacts(version.source, dst_path=str(tmp_path / "out")))
+    found = Path(download_artifacts(version.source, dst_path=str(tmp_path / "out")))
     assert (found / "MLmodel").is_file() and (found / "artifacts" / "policy" / "model.safetensors").is_file()
 
 
