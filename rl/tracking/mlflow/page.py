@@ -99,10 +99,10 @@ def description(about: About) -> str:
 
 def links(experiment: str, run_id: str) -> str:
     """Where the run's pages are among its artifacts, as links within MLflow's own pages, in Markdown."""
-    place = f"#/experiments/{experiment}/runs/{run_id}/artifacts"
+    place, view = f"#/experiments/{experiment}/runs/{run_id}/artifacts", "?workflowType=machine_learning"
     return (
-        f"Pages: [galleries]({place}/gallery), [playback]({place}/playback), "
-        f"[report]({place}/report.html) (once the run has ended)."
+        f"Pages: [galleries]({place}/gallery{view}), [playback]({place}/playback{view}), "
+        f"[report]({place}/report.html{view}) (once the run has ended)."
     )
 
 

@@ -1,7 +1,7 @@
 """The pages that a run makes on its way: a playback of each traced rollout, and a gallery of each test set.
 
 They lie in the run's folder, work offline, and are artifacts in MLflow. Which rollouts they show depends on the seed, the step
-and the prompt alone, so a resumed run makes the same pages. Whatever fails here is said once, and costs these pages alone.
+and the prompt alone, so a resumed run shows the same ones. Whatever fails here is said once, and costs these pages alone.
 """
 
 from __future__ import annotations

@@ -242,3 +242,9 @@ def test_a_store_that_is_never_there_is_told_where_the_rest_waits_and_a_replay_w
     assert run.info.status == "KILLED" and NOTE in run.data.tags
     assert len(client.search_traces(locations=[run.info.experiment_id], run_id=run.info.run_id)) == 10
     assert not (folder / FOLDER).exists()
+
+
+def test_the_page_links_to_the_runs_own_pages_among_its_artifacts(run_dir: Path) -> None:
+    _, run = stored(run_dir)
+    place = f"(#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts"
+    assert all(f"{place}/{page}?" in run.data.tags[NOTE] for page in ("gallery", "playback", "report.html"))
