@@ -55,11 +55,12 @@ class TableWriter:
 
     def _list(self, path: str) -> None:
         """The page shows the newest as tables: the tag has an end. Those that are followed stay in it."""
-        if self._listed is None:
-            self._listed = json.loads(self._client.get_run(self._run_id).data.tags.get(TAG, "[]"))
-        if any(each["path"] == path for each in self._listed):
+        known = self._listed
+        if known is None:
+            known = json.loads(self._client.get_run(self._run_id).data.tags.get(TAG, "[]"))
+        if any(each["path"] == path for each in known):
             return
-        listed = [*self._listed, {"path": path, "type": "table"}]
+        listed = [*known, {"path": path, "type": "table"}]
         while len(json.dumps(listed)) > LONGEST_TAG:
             oldest = next((each for each in listed if FOLLOWED not in each["path"]), listed[0])
             listed.remove(oldest)
