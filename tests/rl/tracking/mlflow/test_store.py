@@ -26,7 +26,7 @@ from pathlib import Path
 from rl.tracking.mlflow_tracker import MlflowTracker
 folder = Path(sys.argv[1])
 folder.mkdir()
-tracker = MlflowTracker(folder, name=folder.name, retry_s=0.1)
+tracker = MlflowTracker(folder, name=folder.name, retry_s=0.1, close_deadline_s=250)
 for step in range(30):
     tracker.log(step, {f"m{number}": step + number for number in range(20)})
 tracker.close("FINISHED")
