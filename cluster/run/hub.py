@@ -28,7 +28,8 @@ PARTS = ("train", "val")
 def pinned(config: Config, data: bool = True, parts: Collection[str] = PARTS) -> Config:
     """The config with a commit behind every name on a hub, ``org/name@commit``: what a run is, and what it records.
 
-    data: also of the sources, in these ``parts``: a command that reads no training rows looks up none. Raises ConfigError, DataError or PolicyError where a name cannot be looked up.
+    data: also of the sources, in these ``parts``: a command that reads no training rows looks up none.
+    Raises ConfigError, DataError or PolicyError where a name cannot be looked up.
     """
     path = _policy(config.policy.path, config.policy.revision)
     images = _images(config.policy.image_tokenizer)
