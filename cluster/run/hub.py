@@ -28,8 +28,8 @@ PARTS = ("train", "val")
 def pinned(config: Config, data: bool = True, parts: Collection[str] = PARTS) -> Config:
     """The config with a commit behind every name on a hub, ``org/name@commit``: what a run is, and what it records.
 
-    data: also of the sources, in these ``parts``: a command that reads no training rows looks up none. Raises ConfigError,
-    DataError or PolicyError where a name cannot be looked up.
+    data: also of the sources, in these ``parts``: a command that reads no training rows looks up none.
+    Raises ConfigError, DataError or PolicyError where a name cannot be looked up.
     """
     path = _policy(config.policy.path, config.policy.revision)
     images = _images(config.policy.image_tokenizer)
@@ -84,7 +84,7 @@ def fetch_on_nodes(config: Config) -> None:
         where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         label = f"node {node['NodeManagerAddress']}"
         calls[
-            task.options(scheduling_strategy=where).remote(str(name), config.policy.image_tokenizer, label, token)
+            task.options(scheduling_strategy=where).remote(str(name), label, token, config.policy.image_tokenizer)
         ] = label
     gather(calls, f"downloading {name.short}", FETCH_S)
 
@@ -101,7 +101,7 @@ def attach_images(config: Config, part: Part = Part.CHECKS) -> None:
         attach(find_policy(config.policy.path, part), config.policy.image_tokenizer)
 
 
-def _fetch(name: str, images: str | None, label: str, token: Secret | None) -> str:
+def _fetch(name: str, label: str, token: Secret | None, images: str | None = None) -> str:
     """On a node. The folder."""
 
     if token is not None:
