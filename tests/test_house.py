@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from rl.config import load_config, recipe_names
+from tests.wide import wide
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("rl", "rewards", "policies", "cluster")
@@ -193,7 +194,7 @@ def test_recipes_ship() -> None:
     assert {"tiny", "tiny_sft"} <= set(RECIPES)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", wide(RECIPES, 5))
 def test_a_shipped_recipe_loads(recipe: str) -> None:
     config = load_config(recipe)
     assert config.data.train

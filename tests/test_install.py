@@ -101,6 +101,7 @@ def test_a_bundle_is_cut_into_small_parts(made: Path) -> None:
     assert [line.split()[1] for line in (made / "SHA256SUMS").read_text().splitlines()] == [part.name for part in parts]
 
 
+@pytest.mark.long
 def test_a_bundle_installs_without_a_network(made: Path, tmp_path: Path) -> None:
     done = install(made, tmp_path / "venv")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -20,6 +20,7 @@ SMALL = (
 )  # fmt: skip
 
 
+@pytest.mark.long
 def test_methods_differ_by_estimate_and_objective_alone() -> None:
     """Rewards, batches, sampling, optimizer and inner updates are one for all."""
     configs = [Comparison(Path(), "tiny").config(method, 3) for method in METHODS]

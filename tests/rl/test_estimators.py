@@ -177,7 +177,7 @@ def test_one_mask_at_every_ratio_is_the_bound() -> None:
 )  # fmt: skip
 def test_sampled_bounds_are_unbiased(name: str, samples: int, image: bool) -> None:
     table, config = exact(image)[2], replace(CONFIG, estimator_samples=samples)
-    found = [estimate(table, ESTIMATORS[name].views(MaskDraw(seed, 0.5), STEPS, config)) for seed in range(4000)]
+    found = [estimate(table, ESTIMATORS[name].views(MaskDraw(seed, 0.5), STEPS, config)) for seed in range(1500)]
     error = np.std(found) / math.sqrt(len(found))
     assert abs(np.mean(found) - exact_elbo(table)) < 4 * error
 
@@ -195,7 +195,7 @@ def test_quadrature_is_the_weighted_mean_over_masks_of_its_sizes(nodes: int) -> 
         count = min(L, max(1, round(root * L)))
         expected += weight * float(np.mean([np.nansum(lookup(table, mask)) * L / count for mask in subsets(count)]))
     found = [
-        estimate(table, ESTIMATORS["quadrature"].views(MaskDraw(seed, 0.5), STEPS, config)) for seed in range(3000)
+        estimate(table, ESTIMATORS["quadrature"].views(MaskDraw(seed, 0.5), STEPS, config)) for seed in range(1000)
     ]
     assert abs(np.mean(found) - expected) < 4 * np.std(found) / math.sqrt(len(found)) + 1e-9
 
@@ -216,7 +216,7 @@ def test_fewer_positions_stay_unbiased() -> None:
     table, config = exact(False)[2], replace(CONFIG, estimator_samples=2)
     chain = sum(lookup(table, np.arange(L) >= i)[i] for i in range(L))
     found = [
-        estimate(table, ESTIMATORS["left_to_right"].views(MaskDraw(seed, 0.5), STEPS, config)) for seed in range(4000)
+        estimate(table, ESTIMATORS["left_to_right"].views(MaskDraw(seed, 0.5), STEPS, config)) for seed in range(1500)
     ]
     assert abs(np.mean(found) - chain) < 4 * np.std(found) / math.sqrt(len(found))
 
@@ -259,7 +259,7 @@ def test_spgs_blocks_have_the_mean_over_all_their_masks(block: int, samples: int
         sum(chance * L / mask.sum() * np.nansum(lookup(table, mask)) for mask, chance in block_masks(first, size))
         for first, size in blocks
     ]
-    views = [ESTIMATORS["spg"].views(MaskDraw(seed, 0.5, block), STEPS, config) for seed in range(3000)]
+    views = [ESTIMATORS["spg"].views(MaskDraw(seed, 0.5, block), STEPS, config) for seed in range(1000)]
     found = [estimate(table, each) for each in views]
     assert abs(np.mean(found) - np.mean(means)) <= 4 * np.std(found) / math.sqrt(len(found)) + 1e-9
     allowed = {mask.tobytes() for first, size in blocks for mask, _ in block_masks(first, size)}
@@ -277,7 +277,7 @@ def test_spgs_passes_take_different_blocks() -> None:
 def test_spgs_earlier_blocks_are_perturbed_as_the_prompt_is() -> None:
     """0.4 of the tokens before the chosen block are hidden too; the last of three blocks is chosen a third of the time."""
     config = replace(CONFIG, estimator_samples=1, prompt_mask_prob=0.4)
-    rows = [ESTIMATORS["spg"].views(MaskDraw(seed, 0.5, 2), STEPS, config).hidden[0] for seed in range(6000)]
+    rows = [ESTIMATORS["spg"].views(MaskDraw(seed, 0.5, 2), STEPS, config).hidden[0] for seed in range(3000)]
     share = np.mean([row[0] for row in rows])  # its own block: 3/4; the other two: 0.4
     assert share == pytest.approx(1 / 3 * 3 / 4 + 2 / 3 * 0.4, abs=0.02)
 

@@ -154,6 +154,7 @@ def test_a_call_that_waits_behind_one_that_kills_is_not_to_blame(make_pool: Any)
     assert pool.restarts == ATTEMPTS
 
 
+@pytest.mark.long
 def test_a_worker_that_is_lost_while_it_starts_is_started_again(make_pool: Any, tmp_path: Path) -> None:
     (tmp_path / "start-1").touch()
     pool = make_pool(size=1)

@@ -65,7 +65,7 @@ def last_line(result: Result) -> str:
     return last
 
 
-@pytest.mark.parametrize("name", wide(BROKEN, 3))
+@pytest.mark.parametrize("name", wide(BROKEN, 5))
 @pytest.mark.parametrize("command", ["train", "eval"])
 def test_the_evaluation_before_training_ends_it(name: str, command: str, recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "my_reward.py").write_text(BROKEN[name])
@@ -77,7 +77,7 @@ def test_the_evaluation_before_training_ends_it(name: str, command: str, recipe:
     assert not list(tmp_path.rglob("summary.json"))
 
 
-@pytest.mark.parametrize("name", wide(MORE, 3))
+@pytest.mark.parametrize("name", wide(MORE, 6))
 def test_whatever_it_is_that_never_scores_ends_an_evaluation(name: str, recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "my_reward.py").write_text(MORE[name])
     result = unigrpo("eval", "--recipe", recipe)

@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def results(folder: Path, **asked: Any) -> dict[str, Result]:
-    config = build_config([("test", {"output_dir": str(folder.parent / "runs")})])
+    config = build_config([("test", {"output_dir": str(asked.get("out", folder).parent / "runs")})])
     case = Case(
         **{
             "path": str(folder),
@@ -150,8 +150,8 @@ def test_the_familys_card_gives_what_nobody_says(tmp_path: Path) -> None:
     assert "learner.lr=0.01 is far outside" in changed.found
 
 
-def test_a_family_without_a_card_and_a_shipped_policy(folder: Path) -> None:
-    assert "a shipped policy" in results(find_policy("tiny"))["family's card"].found
+def test_a_family_without_a_card_and_a_shipped_policy(folder: Path, tmp_path: Path) -> None:
+    assert "a shipped policy" in results(find_policy("tiny"), out=tmp_path / "out")["family's card"].found
 
 
 @pytest.mark.parametrize("task", [Task.TEXT, Task.UNDERSTAND, Task.THINK_DRAW])

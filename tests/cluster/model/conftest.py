@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-import mlflow
 import pytest
+from mlflow.tracking._tracking_service import utils
 
 
 @pytest.fixture(autouse=True)
-def stores_of_one_test() -> Iterator[None]:
-    """MLflow keeps the store that was named last for the whole process."""
-    before = mlflow.get_tracking_uri()
+def stores_of_one_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """MLflow keeps the store that was named last for the whole process, in a variable and in the environment."""
+    monkeypatch.setattr(utils, "_tracking_uri", utils._tracking_uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     yield
-    mlflow.set_tracking_uri(before)

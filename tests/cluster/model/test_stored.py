@@ -29,6 +29,7 @@ from rl.tracking.mlflow.client import known_run, open_client
 from rl.tracking.mlflow_address import check_model
 from tests.cluster.model.finished import finished_run, uri_of
 from tests.toys import toy_folder
+from tests.wide import wide
 
 
 def models(config: Config) -> list[Any]:
@@ -309,7 +310,7 @@ def test_a_store_in_plain_files(tmp_path: Path, empty_store: Path, monkeypatch: 
     assert "models:/m-" in lines[0] or "not logged: " in lines[0]
 
 
-@pytest.mark.parametrize("folder", ["a b", "größe", "a%20b#?"])
+@pytest.mark.parametrize("folder", wide(["a%20b#?", "a b", "größe"], 3))
 def test_any_name_of_the_folder_and_a_move(tmp_path: Path, empty_store: Path, folder: str) -> None:
     config = finished_run(tmp_path / folder, empty_store, toy_folder(), {1: 0.5})
     logged(config)

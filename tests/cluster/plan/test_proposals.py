@@ -99,6 +99,7 @@ def test_what_is_proposed_fits_when_it_is_pasted(seed: int) -> None:
     assert plan.samples_per_hour == pytest.approx(found.plan.samples_per_hour)
 
 
+@pytest.mark.long
 def test_some_of_those_are_proposals() -> None:
     """The test above would pass if nothing were ever proposed."""
     found = 0

@@ -49,6 +49,9 @@ def row(preset: str, index: int, folder: Path) -> dict[str, object]:
         tests = [f"assert add{index}(1) == {index + 1}"]
         code = f"def add{index}(a):\n    return a + {index}"
         return {"task_id": index, "text": f"Write add{index}.", "code": code, "test_list": tests, "test_setup_code": ""}
+    if preset == "geneval":
+        shown = [{"class": "cow", "count": index}]
+        return {"tag": "counting", "include": shown, "prompt": f"a photo of {index} cows"}
     return {"text": f"drawing {index}"} if preset == "imagereward-prompts" else {"prompt": f"a photo of {index} cows"}
 
 

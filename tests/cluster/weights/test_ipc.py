@@ -77,7 +77,6 @@ def test_another_process_copies_what_the_owner_has_at_that_moment() -> None:
         assert other.exitcode == 0
         return answers.get()
 
-    assert ask(WeightRef(1, fingerprint(module.state_dict()))) == module.weight.tolist()
     with torch.no_grad():  # the owner goes on with its own tensors, in memory that is now shared
         module.weight.add_(1)
     assert ask(WeightRef(2, fingerprint(module.state_dict()))) == module.weight.tolist()

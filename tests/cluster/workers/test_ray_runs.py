@@ -197,6 +197,7 @@ def use_wire(rank: Any, name: str, own_device: bool) -> None:
     rank._wire, rank._own_device, rank._made_payload = open_wire(name), own_device, None
 
 
+@pytest.mark.long
 def test_two_ranks_learn_as_one_and_end_together(
     home: Path, live: Session, expected: list[Group], tmp_path: Path
 ) -> None:

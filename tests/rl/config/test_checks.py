@@ -83,7 +83,7 @@ def test_sizes_of_groups() -> None:
     [
         (
             ("cluster.take_turns=true", "cluster.mode=inline"),
-            r"take_turns=true with cluster.mode=inline: .*set mode=ray",
+            r"take_turns=true with cluster.mode=inline: .*set cluster.mode=ray",
         ),
         (("cluster.take_turns=true", "max_staleness=1"), r"take_turns=true with max_staleness=1: .*max_staleness=0"),
         (

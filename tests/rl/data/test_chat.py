@@ -138,7 +138,7 @@ def test_turns_that_are_none_are_one_line(tmp_path: Path, row: dict[str, Any], w
         ("<think>work</think>so\n#### 5", "5", "<think>work</think>5"), ("so it is\n#### 5", "5", "<think>so it is</think>5"),
         ("<think>w</think><answer>5</answer>", "5", "<think>w</think><answer>5</answer>"), ("<answer>5</answer>", "5", None),
         ("<think>w</think> <answer> x = 5 </answer> ", "x = 5", "<think>w</think> <answer> x = 5 </answer>"),
-        ("5", "5", None), ("a < b", "a < b", None), ("<think>", "<think>", None), ("#### 5", "5", "<think></think>5"),
+        ("5", "5", None), ("a < b", "a < b", None), ("#### 5", "5", "<think></think>5"),
         ("<THINK>x</THINK>5", "<THINK>x</THINK>5", None), ("##### 5", "5", "<think>#</think>5"),
         ("1 #### 2 #### 3", "3", "<think>1 #### 2</think>3"), ("<think>x</think>(B)", "(B)", "<think>x</think>(B)"),
         ("<think>x</think>1,000", "1,000", "<think>x</think>1,000"), ("<think></think>0", "0", "<think></think>0"),

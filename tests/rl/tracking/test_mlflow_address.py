@@ -221,6 +221,7 @@ def listening(answers: bool) -> Iterator[str]:
         server.server_close()
 
 
+@pytest.mark.long
 def test_a_server_that_is_not_there_or_not_mlflow_is_one_line_in_bounded_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
