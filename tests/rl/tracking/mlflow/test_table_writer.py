@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.tracking._tracking_service import utils
 
 from rl.tracking.mlflow.events import Table
 from rl.tracking.mlflow.table_writer import LONGEST_TAG, TAG, TableWriter
@@ -32,7 +33,7 @@ def test_mlflow_reads_what_was_written(
     tmp_path: Path, place: tuple[MlflowClient, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, run_id = place
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")  # its reader looks there
+    monkeypatch.setattr(utils, "_tracking_uri", f"sqlite:///{tmp_path}/mlflow.db")  # its reader looks there
     rows = [
         {"score": 0.5, "picture": {"picture": "a/1"}, "response": "准确 \u2028 é"},
         {"score": None, "picture": {"picture": "b"}},
