@@ -147,16 +147,18 @@ def _group_draws(group: Group, config: Config, step: int, start: int | None) -> 
     starts = [start] * len(group.rollouts)
     if schedule.spread == MEMBERS:
         starts = spread_starts(algorithm.schedule, len(starts), mu, seed)
+    ratios = {
+        first: mask_ratios(algorithm.schedule, mu, seed, total=schedule.total, start=first) for first in {*starts}
+    }
     patterns, block = SeedPath(config.seed, "mask pattern", *where), algorithm.spg_block_length.get(group.prompt.task)
     rows = []
     for rollout, first in zip(group.rollouts, starts, strict=True):
         length = int(rollout.response_mask.sum())
         blocks = () if schedule.states is None else sampled_blocks(rollout, group.prompt.task, config)
-        ratios = mask_ratios(algorithm.schedule, mu, seed, total=schedule.total, start=first)
         rows.append(
             [
                 MaskDraw(patterns.derive(rollout.index, n), ratio_for(algorithm.schedule, ratio, length), block, blocks)
-                for n, ratio in enumerate(ratios)
+                for n, ratio in enumerate(ratios[first])
             ]
         )
     return rows

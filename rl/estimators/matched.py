@@ -13,6 +13,12 @@ from rl.masking import States, mask_pattern
 from rl.types import MaskDraw
 
 
+def blocks_at(positions: np.ndarray, size: int) -> tuple[int, ...]:
+    """Tokens in each block of a block-causal policy, in order: its blocks count from position 0 of the whole sequence, so that a
+    response begins in the middle of one. positions: [L] of the response's tokens."""
+    return tuple(np.unique(positions // size, return_counts=True)[1].tolist())
+
+
 def matched_views(draw: MaskDraw, step_map: np.ndarray, states: States) -> Views:
     """One pass in one state of the sampler. ``draw.ratio`` of the response's L tokens, rounded up to the next state, are yet to
     be written; the M of them that are in the block of that state are scored, each with weight 1; L/M times their sum is the
@@ -26,9 +32,8 @@ def matched_views(draw: MaskDraw, step_map: np.ndarray, states: States) -> Views
     length = len(step_map)
     blocks = np.repeat(np.arange(len(draw.blocks)), draw.blocks) if states.blocks else np.zeros(length, np.int64)
     steps = step_map if states.levels else np.arange(length)
-    left = np.sort(steps)[
-        length - int(np.ceil(round(draw.ratio * length, 9)))
-    ]  # the step of the last token that is to be hidden
+    hidden = int(np.ceil(round(draw.ratio * length, 9)))
+    left = np.sort(steps)[length - hidden]  # the earliest step whose tokens are hidden
     block = blocks[np.flatnonzero(steps == left)[0]]
     inside = np.flatnonzero(blocks == block)
     late = inside[steps[inside] >= left]

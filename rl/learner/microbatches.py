@@ -6,7 +6,7 @@ into micro-batches of similar length.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,8 +14,10 @@ from torch import Tensor
 
 from rl.config import UniGRPOConfig
 from rl.estimators import ESTIMATORS, views_of
+from rl.estimators.matched import blocks_at
 from rl.estimators.prompt import prompt_pattern
 from rl.estimators.trajectory import within_blocks
+from rl.masking import SCHEDULES
 from rl.types import Modality, Task, TrainBatch
 
 DRAWING = (Task.DRAW, Task.THINK_DRAW)
@@ -168,12 +170,13 @@ def _lay_out(
     steps = [batch.step_maps[rollout] for rollout in rollouts]
     if block is not None and ESTIMATORS[algorithm.estimator].by_block:
         steps = [within_blocks(of, at, block) for of, at in zip(steps, responses, strict=True)]
+    chosen = [[draws[rollout] for rollout in rollouts] for draws in batch.mask_draws]
+    if block is not None and SCHEDULES[algorithm.schedule].states is not None:
+        blocks = [blocks_at(at, block) for at in responses]
+        chosen = [[replace(draw, blocks=own) for draw, own in zip(row, blocks, strict=True)] for row in chosen]
     views = [
-        [
-            views_of(algorithm.estimator, draws[rollout], of, algorithm)
-            for rollout, of in zip(rollouts, steps, strict=True)
-        ]
-        for draws in batch.mask_draws
+        [views_of(algorithm.estimator, draw, of, algorithm) for draw, of in zip(row, steps, strict=True)]
+        for row in chosen
     ]
     passes = max(len(view.hidden) for row in views for view in row)
     shape = (len(views), passes, len(rollouts), length)

@@ -7,15 +7,18 @@ from itertools import combinations, permutations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rl.config import Config, LearnerConfig, UniGRPOConfig
 from rl.estimators import ESTIMATORS
+from rl.estimators.matched import blocks_at
 from rl.estimators.trajectory import in_order
+from rl.learner.microbatches import collate
 from rl.masking import SCHEDULES, mask_pattern, mask_ratios, spread_starts
 from rl.prepare import prepare, sampled_blocks
-from rl.types import MaskDraw, Modality, Rollout, RolloutStatus, Span, Task
+from rl.types import MaskDraw, Modality, Rollout, RolloutStatus, Span, Task, TrainBatch
 from tests.rl.examples import score, text_group
 
 GOLDEN = [1, 2]  # two of the first block, under seed 3
@@ -220,3 +223,22 @@ def test_blocks_are_those_of_the_tasks_sampler() -> None:
     assert sampled_blocks(words, Task.TEXT, config) == (4, 4, 2)
     assert sampled_blocks(picture, Task.DRAW, config) == (16,)
     assert sampled_blocks(both, Task.THINK_DRAW, config) == (5, 5, 2, 16)
+
+
+@pytest.mark.parametrize(("prefix", "expected"), [(4, (4, 4, 2)), (3, (1, 4, 4, 1)), (6, (2, 4, 4)), (1, (3, 4, 3))])
+def test_a_block_causal_policys_blocks_count_from_the_whole_sequences_start(prefix: int, expected) -> None:
+    """Whatever the recipe's blocks are: what the learner shows before a block is what the policy saw."""
+    assert blocks_at(np.arange(prefix, prefix + 10), 4) == expected
+    ends = np.cumsum(expected)
+    steps = np.concatenate([np.zeros(n, np.int32) + 2 * at for at, n in enumerate(expected)])
+    algorithm = UniGRPOConfig(schedule="matched", mu=1)
+    for ratio in (0.1, 0.3, 0.5, 0.8, 1.0):
+        batch = TrainBatch(
+            (np.arange(prefix + 10),), (np.arange(prefix + 10) >= prefix,), np.ones(1, np.float32),
+            ((MaskDraw(7, ratio, None, (5, 5)),),), (Task.TEXT,), (steps,),
+        )  # fmt: skip
+        data = collate(batch, [(0, 1.0)], torch.device("cpu"), algorithm, block=4)
+        scored = np.flatnonzero(data.term_weights[0, 0, 0, prefix:].numpy())
+        at = int(np.searchsorted(ends, scored[0], side="right"))
+        assert scored.tolist() == list(range(ends[at] - expected[at], ends[at])), "one step a block hides it whole"
+        assert data.hidden[0, 0, 0, prefix:].numpy().tolist() == (np.arange(10) >= ends[at] - expected[at]).tolist()
