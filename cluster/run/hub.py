@@ -101,7 +101,7 @@ def attach_images(config: Config, part: Part = Part.CHECKS) -> None:
         attach(find_policy(config.policy.path, part), config.policy.image_tokenizer)
 
 
-def _fetch(name: str, label: str, token: Secret | None, images: str | None = None) -> str:
+def _fetch(name: str, label: str, token: Secret | None, images: str | None) -> str:
     """On a node. The folder."""
 
     if token is not None:

@@ -114,10 +114,10 @@ def test_the_task_of_a_node_brings_what_is_missing_there(hub, tmp_path, local_ra
 
     env = {"env_vars": {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0"}}
     task = ray.remote(num_cpus=0)(_fetch).options(runtime_env=env)
-    folder = Path(ray.get(task.remote(commit(hub, "models", POLICY), "node 1", Secret(hub.token)), timeout=60))
+    folder = Path(ray.get(task.remote(commit(hub, "models", POLICY), "node 1", Secret(hub.token), None), timeout=60))
     assert (folder / "model.safetensors").is_file()
     with pytest.raises(Exception, match="node 1: policy.path='someone/gone': no such folder here"):
-        ray.get(task.remote("someone/gone", "node 1", None), timeout=60)
+        ray.get(task.remote("someone/gone", "node 1", None, None), timeout=60)
 
 
 def test_a_newer_commit_does_not_change_a_run_that_goes_on(hub, tmp_path, released):
