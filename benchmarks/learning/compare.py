@@ -5,6 +5,9 @@ what ``METHODS`` says: the estimate of the likelihood, the objective, and whethe
 as many as fit in ``--budget`` CPU-seconds of sampling and learning on one thread, by a few steps that are timed first; the
 learning rate falls to 0 over them. Held-out evaluation is no part of the budget. One line of JSON a run goes to
 ``runs.jsonl``; a run that is in it is not run again. ``--report FILE.png`` draws what is there and prints the table.
+
+``--sampling`` says how rollouts and evaluations are denoised (``SAMPLING``). ``--tuned BUDGET`` gives each method the
+learning rate and the KL coefficient that ``benchmarks.learning.tuning`` finds for it with runs of so many CPU-seconds.
 """
 
 from __future__ import annotations
@@ -14,12 +17,13 @@ import json
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.learning import tuning
 from benchmarks.learning.seeds import INLINE, table
 from cluster.run.preflight import Inputs, check
 from cluster.run.session import session
@@ -40,6 +44,22 @@ COMMON = (
     *INLINE, "rollout.batch_size=6", "rollout.n_samples_by_task={understand: 8, draw: 16}", "rollout.threads=1",
     "test_freq=0", "resume_mode=disable", "val_before_train=false", "val_after_train=true", "learner.algorithm.mu=2",
 )  # fmt: skip
+
+# All masks of a response are revealed in so many steps, by rollouts and evaluations alike. Guidance mixes two predictions, and no
+# estimate of a likelihood knows of it: drawings of several steps have none.
+SAMPLING: Mapping[str, tuple[str, ...]] = {
+    "few": (),  # the recipe's
+    "denoising": tuple(
+        f"{when}.{setting}"
+        for when in ("rollout", "evaluation")
+        for setting in ("text.steps=12", "understand.steps=4", "draw={steps: 4, guidance: 0.0}")
+    ),
+    "single": tuple(
+        f"{when}.{setting}"
+        for when in ("rollout", "evaluation")
+        for setting in ("text.steps=36", "understand.steps=8", "draw={steps: 36, guidance: 0.0}")
+    ),
+}
 
 
 def _algorithm(**settings: object) -> tuple[str, ...]:
@@ -125,15 +145,18 @@ class NoCheckpoints:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """recipe and overrides hold for every run; out: the folder of results."""
+    """recipe, sampling and overrides hold for every run; out: the folder of results. own: of each method, beside METHODS."""
 
     out: Path
     recipe: str
     overrides: tuple[str, ...] = ()
+    sampling: str = "few"
+    own: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def config(self, method: str | None, seed: int, *more: str) -> Config:
-        of_method = () if method is None else METHODS[method]
-        return load_config(self.recipe, [*COMMON, *of_method, f"seed={seed}", *self.overrides, *more])
+        of_method = () if method is None else (*METHODS[method], *self.own.get(method, ()))
+        given = [*COMMON, *SAMPLING[self.sampling], *of_method, f"seed={seed}", *self.overrides, *more]
+        return load_config(self.recipe, given)
 
     def finished(self) -> dict[tuple[str, int], dict[str, Any]]:
         """(method or BEFORE, seed) -> its line."""
@@ -264,14 +287,20 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--budget", type=float, default=100.0, help="CPU-seconds of sampling and learning a run")
+    parser.add_argument(
+        "--sampling", choices=list(SAMPLING), default="few", help="denoising of rollouts and evaluations"
+    )
+    parser.add_argument("--tuned", type=float, metavar="BUDGET", help="each method's own learning rate and KL first")
     parser.add_argument("--report", type=Path, metavar="FILE.png", help="no run: draw and print what is there")
     parser.add_argument("overrides", nargs="*", help="key=value for every run")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    comparison = Comparison(arguments.out, arguments.recipe, tuple(arguments.overrides))
+    comparison = Comparison(arguments.out, arguments.recipe, tuple(arguments.overrides), arguments.sampling)
     if arguments.report is not None:
         print(report(comparison.finished(), arguments.report))
         return
+    if arguments.tuned is not None:
+        comparison = replace(comparison, own=tuning.settings(comparison, arguments.methods, arguments.tuned))
     steps = comparison.steps(arguments.methods, arguments.budget)
     for seed in arguments.seeds:
         for method in arguments.methods:

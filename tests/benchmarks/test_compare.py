@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.learning import compare
+from benchmarks.learning import compare, tuning
 from benchmarks.learning.compare import BEFORE, METHODS, Comparison, Meter, over_budget, paired, report
 from rl.objectives import OBJECTIVES
 
@@ -93,3 +93,34 @@ def test_seeds_are_compared_with_themselves() -> None:
 
     found = paired({"a": runs(0.1, 0.5), "b": runs(0.2, 0.8), "c": runs(0.1)}).splitlines()
     assert found[2:] == ["| b | text | +20.0 | 10.0 | 2 of 2 |", "| c | text | +0.0 | one seed | 0 of 1 |"]
+
+
+def test_the_rate_is_found_first_and_then_the_coefficient_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[float, float]] = []
+
+    def score(_: Comparison, method: str, steps: int, rate: float, coefficient: float) -> float:
+        asked.append((rate, coefficient))
+        return -abs(rate - 3e-4) - abs(coefficient - 0.04)
+
+    monkeypatch.setattr(tuning, "trial", score)
+    assert tuning.best(Comparison(Path(), "tiny"), "wd1", 5) == ("learner.lr=0.0003", "learner.algorithm.kl_coef=0.04")
+    assert [coefficient for _, coefficient in asked[: len(tuning.RATES)]] == [0.0] * 4, "wd1's own"
+    assert {rate for rate, _ in asked[len(tuning.RATES) :]} == {3e-4}
+
+
+def test_trials_read_training_prompts_and_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "PROMPTS", 2)
+    comparison = Comparison(tmp_path, "tiny", SMALL)
+    sources = comparison.config(None, 0, *tuning.training_prompts(comparison)).data.val
+    assert [(source.source, source.split, source.args) for source in sources] == [("sudoku4x4", "train", {"size": 40})]
+    score = tuning.trial(comparison, "wd1", 1, 1e-4, 0.0)
+    assert 0 <= score <= 1
+    monkeypatch.setattr(compare, "run", None)
+    assert tuning.trial(comparison, "wd1", 1, 1e-4, 0.0) == score
+
+
+def test_each_way_of_denoising_is_that_of_rollouts_and_evaluations() -> None:
+    for name, steps in (("few", (4, 2, 1)), ("denoising", (12, 4, 4)), ("single", (36, 8, 36))):
+        config = Comparison(Path(), "tiny", sampling=name).config("wd1", 0)
+        for part in (config.rollout, config.evaluation):
+            assert (part.text.steps, part.understand.steps, part.draw.steps) == steps
