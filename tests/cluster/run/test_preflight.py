@@ -14,6 +14,8 @@ from rl.checkpoints.manifest import damage
 from rl.config import Config, LearnerConfig, LoraConfig, SourceConfig, load_config
 from rl.data.rows import load_rows
 from rl.errors import ConfigError, DataError, PolicyError, RewardError
+from rl.estimators import ESTIMATORS
+from rl.masking import SCHEDULES
 from tests.cluster.recipe import write_recipe
 from tests.policies.originals import GOLDEN, write_folder
 
@@ -95,3 +97,12 @@ def test_paths_that_nothing_can_have(path: str) -> None:
     config = Config(learner=LearnerConfig(lora=LoraConfig(path=path)))
     with pytest.raises(PolicyError, match=r"learner\.lora\.path=.*no adapter_config\.json in it"):
         check(config, needs_train=False, needs_val=False)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [f"{key}={name}" for key, names in (("schedule", SCHEDULES), ("estimator", ESTIMATORS)) for name in names],
+)
+def test_every_schedule_and_estimator_passes(choice: str) -> None:
+    """Alone, beside the recipe's other settings: one that no run can start with is not there."""
+    check(load_config("tiny", [f"learner.algorithm.{choice}"]), needs_train=False, needs_val=False)

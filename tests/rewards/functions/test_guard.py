@@ -96,7 +96,10 @@ def test_ctrl_c_ends_the_run(name, head, write, tmp_path):
     path = write(
         f"import os, signal, time\nnumber = signal.SIGINT\n{head}:\n    {INTERRUPTED[name]}\n    return [1.0] * 2\n"
     )
+    # A process that a shell starts in the background ignores the signal, and so do its children.
     script = textwrap.dedent(f"""
+        import signal
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         from rewards.mix import RewardMix
         from tests.rewards.makers import text_item
         mix = RewardMix({{"text": {{"custom": 1.0}}}}, custom={{"path": {path!r}}})
