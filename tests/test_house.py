@@ -194,7 +194,7 @@ def test_recipes_ship() -> None:
     assert {"tiny", "tiny_sft"} <= set(RECIPES)
 
 
-@pytest.mark.parametrize("recipe", wide(RECIPES, 5))
+@pytest.mark.parametrize("recipe", wide(RECIPES, 10))
 def test_a_shipped_recipe_loads(recipe: str) -> None:
     config = load_config(recipe)
     assert config.data.train

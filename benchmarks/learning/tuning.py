@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TUNING_FILE = "tuning.jsonl"
 RATES, COEFFICIENTS = (0.5, 1.0, 2.0, 4.0), (0.0, 0.01, 0.04)  # times the recipe's rate; each beside the published one
-SEED, PROMPTS = 1000, 200
+SEED, PROMPTS = 1000, 150
 
 
 def settings(comparison: Comparison, methods: Sequence[str], budget: float) -> dict[str, tuple[str, ...]]:
@@ -59,14 +59,16 @@ def trial(comparison: Comparison, method: str, steps: int, rate: float, coeffici
 
 def training_prompts(comparison: Comparison) -> tuple[str, ...]:
     """The recipe's training sources in the place of its held-out ones: so many prompts of each, left out of training then."""
-    named: dict[str, list[str]] = {}
-    for source in comparison.config(None, SEED).data.train:
-        named.setdefault(source.source, []).append(json.dumps(dict(source.args)))
+    train = comparison.config(None, SEED).data.train
+    total = {
+        name: sum(each.weight for each in train if each.source == name) for name in {each.source for each in train}
+    }
     rows = (
-        f"{{source: {name}, split: train, limit: {PROMPTS}{f', args: {args[0]}' if len(args) == 1 else ''}}}"
-        for name, args in named.items()  # several parts of one source: of all that it has
+        f"{{source: {each.source}, split: {each.split}, limit: {round(PROMPTS * each.weight / total[each.source])}, "
+        f"args: {json.dumps(dict(each.args))}}}"
+        for each in train
     )
-    return f"data.val=[{', '.join(rows)}]", "data.on_overlap=drop"
+    return f"data.val=[{', '.join(rows)}]", "data.on_overlap=drop", "evaluation.n_samples_per_prompt=2"
 
 
 def _kept(comparison: Comparison) -> list[dict[str, Any]]:

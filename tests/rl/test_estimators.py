@@ -26,6 +26,7 @@ from rl.masking import mask_pattern
 from rl.types import MaskDraw, Task, TrainBatch
 from tests.rl.learner.test_update import SETTINGS, make_batch, make_learner
 from tests.toys import toy_policy
+from tests.wide import wide
 
 PREFIX, STEPS = 5, np.array([3, 1, 1, 0, 4, 2])
 L = len(STEPS)
@@ -172,8 +173,8 @@ def test_one_mask_at_every_ratio_is_the_bound() -> None:
 @pytest.mark.parametrize("image", [False, True])
 @pytest.mark.parametrize(
     ("name", "samples"),
-    [("elbo", 1), ("elbo", 3), ("elbo_stratified", 2), ("elbo_stratified", 4), ("elbo_antithetic", 2),
-     ("elbo_antithetic", 4)],
+    wide([("elbo", 3), ("elbo", 1), ("elbo_stratified", 2), ("elbo_stratified", 4), ("elbo_antithetic", 2),
+          ("elbo_antithetic", 4)], 2, unpack=True),
 )  # fmt: skip
 def test_sampled_bounds_are_unbiased(name: str, samples: int, image: bool) -> None:
     table, config = exact(image)[2], replace(CONFIG, estimator_samples=samples)
@@ -182,7 +183,7 @@ def test_sampled_bounds_are_unbiased(name: str, samples: int, image: bool) -> No
     assert abs(np.mean(found) - exact_elbo(table)) < 4 * error
 
 
-@pytest.mark.parametrize("nodes", [1, 2, 3, 5])
+@pytest.mark.parametrize("nodes", wide([3, 1, 2, 5], 2))
 def test_quadrature_is_the_weighted_mean_over_masks_of_its_sizes(nodes: int) -> None:
     """Gauss-Legendre nodes of [0, 1] from their definition: the roots of the shifted Legendre polynomial."""
     table, config = exact(False)[2], replace(CONFIG, estimator_samples=nodes)
@@ -250,7 +251,7 @@ def block_masks(first: int, size: int) -> list[tuple[np.ndarray, float]]:
     ]
 
 
-@pytest.mark.parametrize(("block", "samples"), [(3, 1), (4, 2), (2, 3), (1, 4), (9, 2)])
+@pytest.mark.parametrize(("block", "samples"), wide([(3, 1), (4, 2), (2, 3), (1, 4), (9, 2)], 2, unpack=True))
 def test_spgs_blocks_have_the_mean_over_all_their_masks(block: int, samples: int) -> None:
     """Enumerated: a uniform block, a uniform count in it, a uniform set of them, all later tokens hidden."""
     table, config = exact(False)[2], replace(CONFIG, estimator_samples=samples)

@@ -27,6 +27,7 @@ from tests.cluster.doctor.broken import KINDS, Kind
 from tests.cluster.recipes.models import small_model
 from tests.policies.originals import CONFIGS, write_folder
 from tests.toys import toy_folder
+from tests.wide import wide
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_every_family_is_green(family: str, tmp_path: Path) -> None:
     assert found["rollout: draw"].state is State.SKIPPED and found["speed"].state is State.OK
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
+@pytest.mark.parametrize("kind", wide(KINDS, 3), ids=[kind.name for kind in KINDS])
 def test_a_broken_folder_is_one_red_line(kind: Kind, folder: Path) -> None:
     kind.spoil(folder)
     found = results(folder, **kind.asked)

@@ -137,8 +137,8 @@ def test_an_offloaded_optimizer_takes_the_same_steps(tmp_path: Path, stage: int)
 
 @pytest.mark.parametrize(
     ("stage", "dtype", "offload"),
-    [(0, torch.float32, False), (1, torch.float32, False), (2, torch.float32, True), (3, torch.float32, False),
-     (3, torch.bfloat16, False)],
+    wide([(2, torch.float32, True), (0, torch.float32, False), (1, torch.float32, False), (3, torch.float32, False),
+          (3, torch.bfloat16, False)], 4, unpack=True),
 )  # fmt: skip
 def test_eight_bit_moments_at_every_stage(tmp_path: Path, stage: int, dtype: torch.dtype, offload: bool) -> None:
     """It trains as AdamW does, skips a poisoned step, goes on bit for bit, and its checkpoint serves every other engine."""

@@ -22,6 +22,7 @@ from rl.types import Task
 from tests.cluster.cli.test_app import make_run, unigrpo
 from tests.cluster.recipe import write_recipe
 from tests.toys import toy_folder
+from tests.wide import wide
 
 LIMIT = 128  # of the toy
 WORD = "12 "  # a token or more each
@@ -60,7 +61,7 @@ ANSWERS = ["5", "so 5", ".", WORD, WORD * 5, WORD * 20, WORD * 30, "é" * 30, "\
 
 
 @pytest.mark.parametrize("canvas", [0.0, 1.0])
-@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: f"{answer[:5]!r}x{len(answer)}")
+@pytest.mark.parametrize("answer", wide(ANSWERS, 3), ids=lambda answer: f"{answer[:5]!r}x{len(answer)}")
 def test_an_answer_that_just_fits_passes_and_one_token_less_is_one_line(
     tmp_path: Path, policy, monkeypatch: pytest.MonkeyPatch, answer: str, canvas: float
 ) -> None:

@@ -22,6 +22,7 @@ from tests.policies.files.test_settings import GONE, changed, sizes
 from tests.policies.files.test_shards import BUFFERS, TIED, folder_with, raw
 from tests.policies.originals import CONFIGS, write_folder
 from tests.toys import toy_folder
+from tests.wide import wide
 
 IDS = torch.arange(20, 32)[None]
 
@@ -140,7 +141,7 @@ HEADS: dict[str, Callable[[Tensor], Tensor]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("kind", wide(HEADS, 4))
 @pytest.mark.parametrize("name", ["llada", "sdar"])
 def test_another_head_under_a_tied_config_is_refused(tmp_path: Path, name: str, kind: str) -> None:
     setting, head, table = TIED[name]

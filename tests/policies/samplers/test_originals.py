@@ -16,6 +16,7 @@ from policies.generate import generate_image, generate_text
 from policies.policy import MaskedDiffusionPolicy
 from rl.types import ImageSampling, TextSampling
 from tests.policies.originals import GOLDEN, write_folder
+from tests.wide import wide
 
 ROWS: list[dict[str, Any]] = json.loads((GOLDEN / "samplers.json").read_text())
 T2I, BOS, EOS, SOI, EOI = 290, 291, 1, 292, 293
@@ -52,7 +53,7 @@ def until_end(tokens: list[int], eos: int) -> list[int]:
     return tokens[: tokens.index(eos) + 1] if eos in tokens else tokens
 
 
-@pytest.mark.parametrize("way", ways())
+@pytest.mark.parametrize("way", wide(ways(), 3))
 def test_answers_are_the_originals_token_for_token(policies, way):
     rows = ways()[way]
     policy = policies(rows[0]["family"])

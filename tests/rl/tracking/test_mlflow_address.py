@@ -21,6 +21,7 @@ from rl.tracking import mlflow_store
 from rl.tracking.mlflow.server import where
 from rl.tracking.mlflow_address import check_uri, sqlite_file, store_uri, with_password
 from rl.tracking.mlflow_store import check_store
+from tests.wide import wide
 
 ROOT = Path(__file__).parents[3]
 REFUSED = {
@@ -93,7 +94,7 @@ TAKEN = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("uri", REFUSED)
+@pytest.mark.parametrize("uri", wide(REFUSED, 4))
 def test_what_mlflow_does_not_take_is_one_line_with_the_way_out(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
     with pytest.raises(ConfigError) as caught:

@@ -38,7 +38,7 @@ def run_of(folder: Path) -> str:
     return json.loads((folder / RUN_FILE).read_text())["run_id"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", wide(NAMES, 4))
 def test_the_store_and_its_files_are_in_the_run_folder_whatever_its_name(
     tmp_path: Path, empty_store: Path, name: str
 ) -> None:
