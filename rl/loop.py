@@ -213,7 +213,7 @@ class _Run(Parts):
             self._validate(step, weights, f"at step {step}")
 
     def _validate(self, step: int, weights: WeightRef, when: str) -> Mapping[str, float]:
-        """Always under the same noise, so that two evaluations differ by the weights alone. Rated last: then all of it is there."""
+        """Always under the same noise, so that two evaluations differ by the weights alone. Rated last: by then all is there."""
         if not self.val_prompts:
             return {}
         self.tracker.phase(f"evaluating {when}")

@@ -40,7 +40,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "saved at the end": {"save_freq": 0, "test_freq": 2, "val_after_train": True},
     "each step": {"save_freq": 1, "test_freq": 1, "val_after_train": True},
 }
-KEPT = ("log", "samples", "rollouts", "save", "add")  # calls that leave something: between two of them all kills are alike
+# Calls that leave something: between two of them all kills are alike.
+KEPT = ("log", "samples", "rollouts", "save", "add")
 
 
 class KilledError(BaseException):
