@@ -121,12 +121,14 @@ class _Run(Parts):
             before = self._validate(at.step, weights, BEFORE) if self.config.val_before_train else {}
             at = replace(at, before=before)
         lost: LearnerLostError | None = None
-        while at.step < self.config.steps:
+        while True:
             try:
                 if lost is not None:
                     weights, at, lost = *self._go_back(lost, at), None
-                weights, at, groups = self._step(weights, at)
-                self._show(at.step, groups, weights)
+                self._evaluate_on_the_way(at.step, weights)
+                if at.step >= self.config.steps:
+                    break
+                weights, at = self._step(weights, at)
             except LearnerLostError as error:
                 lost = error
             except StopRequested:
@@ -137,8 +139,8 @@ class _Run(Parts):
         after = self._validate(at.step, weights, "after training") if self.config.val_after_train else {}
         return TrainResult(at.step, weights, at.before or {}, after, time.perf_counter() - began)
 
-    def _step(self, weights: WeightRef, at: Position) -> tuple[WeightRef, Position, Sequence[Group]]:
-        """The flow."""
+    def _step(self, weights: WeightRef, at: Position) -> tuple[WeightRef, Position]:
+        """The flow. What it shows is shown before it is saved: a run that goes on from here has no rollouts of it."""
         clock = Clock()
         self.tracker.phase("training")
         with self.stop.may_abandon():
@@ -156,8 +158,9 @@ class _Run(Parts):
         at = replace(at, step=at.step + 1, weight_version=weights.version)
         metrics = {**rewarded.result(), **report.metrics, **sampled.timings, **clock.stop()}
         self.tracker.log(at.step, {**metrics, **throughput(groups, metrics), **orchestration(metrics)})
+        self._show(at.step, groups)
         self._maybe_save(at)
-        return weights, at, groups
+        return weights, at
 
     def _go_back(self, lost: LearnerLostError, at: Position) -> tuple[WeightRef, Position]:
         """To the last checkpoint, with a new learner; what was learned since then is learned again, bit for bit."""
@@ -195,17 +198,22 @@ class _Run(Parts):
             self.timer.restart()
         self.tracker.log(at.step, clock.seconds)
 
-    def _show(self, step: int, groups: Sequence[Group], weights: WeightRef) -> None:
-        """Samples of training, and held-out scores on the way; at the last step ``val_after_train`` may give them."""
+    def _show(self, step: int, groups: Sequence[Group]) -> None:
+        """Rollouts of training."""
         self.tracker.rollouts(step, groups)
         if step % self.config.tracking.samples_freq == 0 or step == self.config.steps:
             self.tracker.samples(step, groups, "train")
-        evaluated_later = step == self.config.steps and self.config.val_after_train
-        if self.config.test_freq and step % self.config.test_freq == 0 and not evaluated_later:
+
+    def _evaluate_on_the_way(self, step: int, weights: WeightRef) -> None:
+        """Held-out scores every ``test_freq`` steps. A run that goes on from this step has those already, or they were cut off
+        and are made now; at the last step ``val_after_train`` may give them."""
+        due = self.config.test_freq > 0 and step > 0 and step % self.config.test_freq == 0
+        evaluated_later = step >= self.config.steps and self.config.val_after_train
+        if due and not evaluated_later and not self.checkpoints.rated(step):
             self._validate(step, weights, f"at step {step}")
 
     def _validate(self, step: int, weights: WeightRef, when: str) -> Mapping[str, float]:
-        """Always under the same noise, so that two evaluations differ by the weights alone."""
+        """Always under the same noise, so that two evaluations differ by the weights alone. Rated last: by then all is there."""
         if not self.val_prompts:
             return {}
         self.tracker.phase(f"evaluating {when}")

@@ -138,3 +138,7 @@ class Checkpoints(Protocol):
     def rate(self, step: int, metrics: Mapping[str, float]) -> None:
         """Held-out metrics of the weights after ``step``: the best checkpoints are kept by them."""
         ...
+
+    def rated(self, step: int) -> bool:
+        """Whether the weights after ``step`` were evaluated, also by an earlier process of this run."""
+        ...

@@ -142,6 +142,9 @@ class NoCheckpoints:
     def rate(self, step: int, metrics: Mapping[str, float]) -> None:
         """There is nothing to keep."""
 
+    def rated(self, step: int) -> bool:
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:

@@ -339,6 +339,9 @@ class NoCheckpoints:
 
     def rate(self, step: int, metrics: Mapping[str, float]) -> None: ...
 
+    def rated(self, step: int) -> bool:
+        return False
+
 
 def _train(config: Config, shape: Shape, workers: SimulatedWorkers, recorder: Recorder) -> None:
     size = config.rollout.batch_size

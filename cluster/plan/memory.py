@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from cluster.plan.sizes import Adapter, backward_numbers, parameters, saved_numbers
 from cluster.plan.zero_sizes import LARGEST_BUCKET, LIVE_PARAMETERS, stage_of
 from policies.network.transformer import TransformerConfig
-from rl.learner.adamw8bit import BLOCK
+from rl.learner.adamw8bit import BLOCK, CHUNK
 
 RESERVE = 0.08  # of a device: CUDA context, NCCL buffers, fragments
 WIDTHS: Mapping[str, int] = {"float32": 4, "bfloat16": 2}
 HOST = "on the host"  # the part that is not the device's
 LARGEST = "logits, or one layer's gradient"  # which are not there at the same time
+STEPPING = "a step of 8-bit AdamW"  # beyond activations and logits, which are gone by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Training:
 
 # Of the two moments, bytes a parameter: 8 bits each, and a float32 scale for every 256.
 MOMENTS: Mapping[str, float] = {"adamw": 8, "adamw8bit": 2 * (1 + 4 / BLOCK)}
+WORKED_ON = 60  # bytes of what is temporary, for each number of a chunk that 8-bit AdamW steps
 
 
 def weight_bytes(config: TransformerConfig, dtype: str) -> int:
@@ -77,14 +79,17 @@ def learner_memory(config: TransformerConfig, training: Training) -> dict[str, f
     gradients = trained * 4 / (ranks if stage >= 2 else 1)
     offloaded = training.offload and stage >= 1
     whole = training.reference and training.adapter is None
+    kept, largest = activations(config, training), max(logits(config, training), one_layer(config, training))
+    stepping = max(0.0, _worked_on(config, training, trained) - kept - largest)
     return {
         "weights": (count + extra) * width / (ranks if stage >= 3 else 1),
         "gradients": 0.0 if offloaded and stage >= 2 else gradients,
         "AdamW": 0.0 if offloaded else states,
         "reference": float(count * width) if whole else 0.0,
         "buffers": _buffers(config, training, trained),
-        "activations": activations(config, training),
-        LARGEST: max(logits(config, training), one_layer(config, training)),
+        "activations": kept,
+        LARGEST: largest,
+        **({STEPPING: stepping} if stepping else {}),
         HOST: (states + (gradients if stage >= 2 else 0.0)) if offloaded else 0.0,
     }
 
@@ -92,6 +97,14 @@ def learner_memory(config: TransformerConfig, training: Training) -> dict[str, f
 def on_device(memory: Mapping[str, float]) -> float:
     """What of a process's memory is the device's."""
     return sum(size for part, size in memory.items() if part != HOST)
+
+
+def _worked_on(config: TransformerConfig, training: Training, trained: int) -> float:
+    """8-bit AdamW steps a chunk at a time of each tensor: the largest of the policy, or ZeRO's share of all in one."""
+    if training.optimizer != "adamw8bit":
+        return 0.0
+    tensor = trained / training.ranks if training.stage >= 1 else min(trained, config.vocab_size * config.d_model)
+    return min(CHUNK, tensor) * float(WORKED_ON)
 
 
 def _buffers(config: TransformerConfig, training: Training, trained: int) -> float:

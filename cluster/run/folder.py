@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import socket
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +20,7 @@ from cluster.run.about import decoders
 from cluster.run.writable import folder_problem, reason
 from rl.checkpoints.folder import steps_in
 from rl.checkpoints.manifest import MANIFEST
+from rl.checkpoints.ratings import Ratings
 from rl.config import Config, load_config, to_yaml
 from rl.config.flat import flatten
 from rl.errors import ConfigError, UniGRPOError
@@ -86,8 +88,9 @@ def open_run(config: Config, about: About, screen: Console, steps: int) -> Track
     trackers: list[Tracker] = [file, table]
     trackers += open_trackers(config.tracking.also, config.run_dir, keep_until)
     if config.tracking.mlflow:
+        resumes = _resumes(config)
         trackers.append(
-            MlflowTracker(
+            mlflow := MlflowTracker(
                 config.run_dir,
                 name=config.name,
                 params={"command": command, **parameters(config)},
@@ -95,7 +98,7 @@ def open_run(config: Config, about: About, screen: Console, steps: int) -> Track
                 uri=config.tracking.uri,
                 password_env=config.tracking.password_env,
                 resume=math.isinf(keep_until),
-                about=dataclasses.replace(about, resumes=_resumes(config)),
+                about=dataclasses.replace(about, resumes=resumes),
                 sampled=Sampled(
                     config.seed,
                     config.tracking.traces,
@@ -107,10 +110,21 @@ def open_run(config: Config, about: About, screen: Console, steps: int) -> Track
                 album=_album(config, steps, fresh=math.isfinite(keep_until)),
             )
         )
+        _evaluate_again(config, resumes, mlflow.cut_off)
     if command != "train" or not config.health.on:
         return Trackers(*trackers)
     watch = Watch.of(config.health, read_metrics(config.run_dir))  # after the file has set aside what is not this run's
     return Trackers(HealthTracker(Trackers(*trackers), watch, table.note))
+
+
+def _evaluate_again(config: Config, resumes: str, cut_off: Collection[int]) -> None:
+    """An evaluation that MLflow lacks is made again, if the run goes on from its step: the weights of others are gone."""
+    number = resumes.removeprefix("global_step_")
+    if number.isdecimal() and int(number) in cut_off:
+        try:
+            Ratings(config.run_dir / "checkpoints").drop(int(number))
+        except OSError as error:
+            _log.warning("the evaluation of step %s is not made again for MLflow: %s", number, error)
 
 
 def _album(config: Config, steps: int, *, fresh: bool) -> Album:

@@ -61,10 +61,10 @@ class FolderCheckpoints:
         _remove_unfinished(self.folder)
         source = self._find()
         if source is None:
-            self._set_aside(after=-1)
+            self._forget(after=-1)
             return {}
         state = json.loads((source / STATE).read_text())
-        self._set_aside(after=state["step"])
+        self._forget(after=state["step"])
         self._report_changes(source, state.get("config", {}))
         learner.load(source)
         self._newest = source
@@ -74,13 +74,16 @@ class FolderCheckpoints:
     def go_back(self, learner: Restorable) -> Mapping[str, Any]:
         """What was saved last, or what the run began with; {} where that was a fresh start. Raises CheckpointError."""
         if self._newest is None:
+            self.ratings.drop_after(0)
             return {}
         if problem := damage(self._newest):
             raise CheckpointError(
                 f"{self._newest}: {problem}; start the run again: it takes the newest whole checkpoint"
             )
         learner.load(self._newest)
-        return json.loads((self._newest / STATE).read_text())
+        state = json.loads((self._newest / STATE).read_text())
+        self.ratings.drop_after(state["step"])
+        return state
 
     def save(self, step: int, learner: Restorable, state: Mapping[str, Any]) -> Path:
         """Write ``global_step_{step}``; drop all but the newest ``keep_checkpoints`` and the best ``keep_best``.
@@ -113,6 +116,9 @@ class FolderCheckpoints:
             self.ratings.add(step, metrics)
         except OSError as error:
             logger.warning("%s: cannot be written: %s", self.ratings.file, error)
+
+    def rated(self, step: int) -> bool:
+        return step in self.ratings.read()
 
     def best(self) -> list[int]:
         """The steps that ``best_metric`` keeps, the best first."""
@@ -148,10 +154,13 @@ class FolderCheckpoints:
             logger.warning("going on from %s, the newest whole one", found)
         return found
 
-    def _set_aside(self, after: int) -> None:
-        """Checkpoints beyond the starting point belong to another future: a later resume must not find them."""
-        future = [folder for step, folder in steps_in(self.folder) if step > after]
+    def _forget(self, after: int) -> None:
+        """What lies beyond the starting point belongs to another future: a later resume must not find it."""
         self.ratings.drop_after(after)
+        self._set_aside(after)
+
+    def _set_aside(self, after: int) -> None:
+        future = [folder for step, folder in steps_in(self.folder) if step > after]
         if not future:
             return
         aside = new_aside(self.folder)

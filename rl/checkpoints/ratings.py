@@ -38,6 +38,12 @@ class Ratings:
         if len(kept) != len(found):
             self._write(kept)
 
+    def drop(self, step: int) -> None:
+        """Forget what was measured at a step, which is to be measured again."""
+        found = self.read()
+        if found.pop(step, None) is not None:
+            self._write(found)
+
     def best(self, steps: Iterable[int], metric: str, mode: str, count: int) -> list[int]:
         """The ``count`` best of those steps, the best first; of equals the later. Steps without the metric are none."""
         found, sign = self.read(), 1.0 if mode == "max" else -1.0

@@ -169,13 +169,15 @@ def plain_moments(optimizer: Optimizer) -> Iterator[None]:
 
 
 def _empty(parameter: Tensor) -> dict[str, Tensor]:
-    return _compressed(
-        {
-            _STEP: torch.zeros((), dtype=torch.float32),
-            _FIRST: torch.zeros_like(parameter, dtype=torch.float32),
-            _ROOT: torch.zeros_like(parameter, dtype=torch.float32),
-        }
-    )
+    """All moments 0, without a float32 of them: an engine may have all weights in one parameter, and to compress a moment of
+    that size takes 30 bytes a number for a moment."""
+    where = parameter.device
+    packed = {_STEP: torch.zeros((), dtype=torch.float32)}
+    for key in (_FIRST, _ROOT):
+        code = int(quantize(torch.zeros(1), key == _FIRST)[0])
+        packed[key] = torch.full(parameter.shape, code, dtype=torch.uint8, device=where)
+        packed[key + _SCALE] = torch.zeros(-(-parameter.numel() // BLOCK), device=where)
+    return packed
 
 
 def _expanded(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -21,6 +21,8 @@ from rl.stop import Stop, StopRequested
 
 logger = logging.getLogger(__name__)
 
+Evaluate = Callable[[int], Mapping[str, float]]  # steps done -> held-out metrics
+
 
 class FineTuner:
     """What checkpoints hold of a fine-tuning run: ``rl.protocols.Restorable``."""
@@ -64,17 +66,19 @@ class SftRun:
         self,
         log: Callable[[int, Mapping[str, float]], None],
         before: Mapping[str, float],
-        evaluate: Callable[[int], Mapping[str, float]] | None = None,
+        evaluate: Evaluate | None = None,
         stop: Stop | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """The steps that are left, each logged. A checkpoint every ``save_freq`` steps and every ``save_minutes``;
-        ``evaluate(steps done)`` every ``test_freq``, but not after the last, which is the caller's.
+        ``evaluate(steps done)`` every ``test_freq``, but not after the last, which is the caller's. One that an earlier process
+        was cut off in is made first.
 
         stop: once it is requested, an evaluation is abandoned, a step is finished and saved. Raises KeyboardInterrupt then.
         """
         config, last = self.config, self.config.sft.steps
         stop, timer, saved = stop or Stop(), SaveTimer(config.save_minutes, now), self.step > 0
+        self._evaluate_on_the_way(evaluate, before, stop)
         self.policy.module.train()
         steps = range(self.step, last)
         for step, metrics in train_steps(self.policy, self.engine, self.stream, config, steps, self.maker):
@@ -87,16 +91,23 @@ class SftRun:
                 timer.restart()
             if stop.requested:
                 raise KeyboardInterrupt
-            if evaluate is not None and config.test_freq and self.step % config.test_freq == 0 and self.step < last:
-                self.policy.module.eval()
-                try:
-                    with stop.may_abandon():
-                        self.checkpoints.rate(self.step, evaluate(self.step))
-                except StopRequested:
-                    self._save(before)
-                    raise KeyboardInterrupt from None
-                self.policy.module.train()
+            self._evaluate_on_the_way(evaluate, before, stop)
         self.policy.module.eval()
+
+    def _evaluate_on_the_way(self, evaluate: Evaluate | None, before: Mapping[str, float], stop: Stop) -> None:
+        freq, last = self.config.test_freq, self.config.sft.steps
+        if evaluate is None or not freq or self.step % freq or not 0 < self.step < last:
+            return
+        if self.checkpoints.rated(self.step):
+            return
+        self.policy.module.eval()
+        try:
+            with stop.may_abandon():
+                self.checkpoints.rate(self.step, evaluate(self.step))
+        except StopRequested:
+            self._save(before)
+            raise KeyboardInterrupt from None
+        self.policy.module.train()
 
     def _save_if_there_is_room(self, before: Mapping[str, float], must: bool) -> bool:
         """Whether it was saved. Where the disk is full, training goes on; raises CheckpointError where it ``must`` be."""

@@ -26,7 +26,7 @@ from rl.tracking.mlflow.events import Close, Event, Files, Machine, Metrics, Tag
 from rl.tracking.mlflow.machine import Node
 from rl.tracking.mlflow.page import About
 from rl.tracking.mlflow.run import RUN_FILE, Place, Run, now_ms
-from rl.tracking.mlflow.spool import Spool
+from rl.tracking.mlflow.spool import InHand, Spool
 from rl.tracking.mlflow.tables import drawing_sheet, sample_tables
 from rl.tracking.mlflow.traces import choose, choose_of_each_task, trace
 from rl.tracking.mlflow_names import clean_name
@@ -36,6 +36,7 @@ from rl.types import Group
 
 __all__ = ["RUN_FILE", "MlflowTracker", "Sampled"]
 
+HELD_OUT = "val"  # as the loop calls the samples of an evaluation
 MAX_PENDING_SAMPLES = 64
 MAX_STRIKES = 5
 LONGEST_PAUSE_S = 30.0
@@ -117,6 +118,7 @@ class MlflowTracker:
         self._run = Run(run_dir, name, params or {}, Place(uri, password_env, experiment), about, resume)
         self._spool = Spool(run_dir.absolute(), keep=resume)
         self._spool.forget_ends()
+        self._in_hand = InHand(run_dir.absolute(), keep=resume)
         self._queue: queue.SimpleQueue[_Groups | Event] = queue.SimpleQueue()
         self._sampled, self._album = sampled or Sampled(), album
         self._files = [str(run_dir.absolute() / file) for file in files]
@@ -135,6 +137,11 @@ class MlflowTracker:
     def run_id(self) -> str | None:
         """None until the thread reached the store."""
         return self._run.run_id
+
+    @property
+    def cut_off(self) -> frozenset[int]:
+        """Steps of evaluations of which an earlier process was killed before it had written tables, pages and traces."""
+        return self._in_hand.cut_off
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         values = {clean_name(name): float(value) for name, value in metrics.items()}
@@ -195,6 +202,8 @@ class MlflowTracker:
     def _put_groups(self, step: int, groups: Sequence[Group], name: str, *, traces: bool) -> None:
         if self._queue.qsize() > MAX_PENDING_SAMPLES:
             return  # the thread is behind; numbers are worth the memory, pictures are in the run folder
+        if name == HELD_OUT:
+            self._in_hand.begin(step)
         self._queue.put(_Groups(step, name, groups, now_ms(), self._sampled_s.get(step, 0.0), traces))
 
     def _wait(self, seconds: float) -> None:
@@ -212,21 +221,28 @@ class MlflowTracker:
             while True:
                 for one in () if event is None else self._prepared(event):
                     self._take(one)
+                if isinstance(event, _Groups) and event.name == HELD_OUT:
+                    self._in_hand.done(event.step)
                 ends = self._closing.is_set() and self._queue.empty()
                 if self._numbers and (ends or time.monotonic() >= self._write_at):
                     self._deliver_numbers()
                 if len(self._spool) and (ends or time.monotonic() >= self._again_at):
                     self._flush()
                 if ends:
+                    self._in_hand.end()
                     return self._say_what_is_left()
                 self._read_machine()
                 event = self._next()
         except _OffError as error:
-            self._off = True
+            self._turn_off()
             _log.warning("MLflow is off for this run: %s", error)
         except Exception as error:  # a mistake of ours costs the run nothing but its live view
-            self._off = True
+            self._turn_off()
             _log.warning("MLflow is off for this run: %s: %s", type(error).__name__, first_line(error))
+
+    def _turn_off(self) -> None:
+        self._off = True
+        self._in_hand.end(forget=True)
 
     def _next(self) -> _Groups | Event | None:
         """The next event; None where it is time to do something else."""
@@ -271,7 +287,7 @@ class MlflowTracker:
         yield from sample_tables(event.step, name, event.groups, worth)
         if (drawn := drawing_sheet(event.step, name, event.groups)) is not None:
             yield drawn
-        if event.name == "val":  # the same prompts at every evaluation: their answers over time
+        if event.name == HELD_OUT:  # the same prompts at every evaluation: their answers over time
             chosen = choose_of_each_task(event.groups, self._sampled.count, self._sampled.seed)
             if self._album is not None:
                 yield from self._album.evaluated(event.step, event.groups, chosen)

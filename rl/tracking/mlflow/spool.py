@@ -9,6 +9,7 @@ from rl.checkpoints.files import write_whole
 from rl.tracking.mlflow.events import Close, Event, from_text, kind_of, to_text
 
 FOLDER = "mlflow_spool"
+IN_HAND = "mlflow_in_hand"
 MOST_BYTES = 256 * 1024 * 1024
 GOES_FIRST = ("sheet", "trace", "table", "machine")  # the others are small, and stay
 NUMBERS = ("metrics", "machine")
@@ -126,3 +127,44 @@ class Spool:
 
 def _kind(path: Path) -> str:
     return path.name.split(".")[1]
+
+
+class InHand:
+    """Evaluations whose tables, pages and traces the writing thread has in memory: an empty file each, ``000040``. They go
+    when all of it is written, or in the spool. So those that a new process finds were cut off.
+
+    keep: as of ``Spool``
+    """
+
+    def __init__(self, run_dir: Path, *, keep: bool) -> None:
+        self._folder = run_dir / IN_HAND
+        found = [path for path in self._folder.glob("*") if path.name.isdecimal()] if self._folder.is_dir() else []
+        self.cut_off = frozenset(int(path.name) for path in found) if keep else frozenset()
+        for path in () if keep else found:
+            path.unlink(missing_ok=True)
+
+    def begin(self, step: int) -> None:
+        try:
+            self._folder.mkdir(exist_ok=True)
+            self._file(step).touch()
+        except OSError:
+            return  # then an evaluation that is cut off lacks its pages
+
+    def done(self, step: int) -> None:
+        try:
+            self._file(step).unlink(missing_ok=True)
+        except OSError:
+            return  # then it is made once more
+
+    def end(self, *, forget: bool = False) -> None:
+        """Nothing more begins. forget: nothing that is in hand is waited for, either."""
+        for path in list(self._folder.glob("*")) if forget else ():
+            if path.name.isdecimal():
+                self.done(int(path.name))
+        try:
+            self._folder.rmdir()
+        except OSError:
+            return  # it was never made, or something is in it
+
+    def _file(self, step: int) -> Path:
+        return self._folder / f"{step:06d}"

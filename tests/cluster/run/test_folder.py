@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cluster.run.folder import already_finished, lock_folder
+from cluster.run.folder import already_finished, lock_folder, open_run
+from rl.checkpoints.ratings import Ratings
 from rl.config import Config, to_yaml
 from rl.errors import ConfigError
 from rl.tracking import report
+from rl.tracking.mlflow.page import About
+from rl.tracking.mlflow.spool import InHand
 from tests.cluster.runs import make_config
 
 HOLD = """
@@ -89,3 +92,30 @@ def test_many_other_settings_are_counted_and_some_change_nothing(tmp_path: Path)
     assert not already_finished(dataclasses.replace(config, resume_mode="disable", seed=9), Console(file=io.StringIO()))
     (config.run_dir / "config.yaml").write_text("a setting of another version: 5")
     assert "finished" in said(config)
+
+
+@pytest.mark.parametrize(
+    ("saved", "cut_off", "mode", "rated"),
+    [
+        ([2, 4], [4], "auto", [0, 2]),  # the run goes on from 4, and evaluates it again
+        ([2, 4], [2], "auto", [0, 2, 4]),  # the weights of 2 are gone
+        ([2, 4], [], "auto", [0, 2, 4]),
+        ([], [0], "auto", [0, 2, 4]),  # a fresh start: resuming forgets them itself
+        ([2, 4], [4], "disable", [0, 2, 4]),
+    ],
+)
+def test_an_evaluation_that_a_kill_kept_from_mlflow_is_made_again(
+    tmp_path: Path, saved: list[int], cut_off: list[int], mode: str, rated: list[int]
+) -> None:
+    config = make_config(tmp_path, "tracking.mlflow=true", f"resume_mode={mode}")
+    folder = config.run_dir / "checkpoints"
+    for step in saved:
+        (folder / f"global_step_{step}").mkdir(parents=True)
+        (folder / f"global_step_{step}" / "manifest.json").touch()
+    folder.mkdir(parents=True, exist_ok=True)
+    for step in (0, 2, 4):
+        Ratings(folder).add(step, {"val/text/score": 0.5})
+    for step in cut_off:
+        InHand(config.run_dir, keep=True).begin(step)
+    open_run(config, About(config, "train"), Console(file=io.StringIO()), 6)
+    assert sorted(Ratings(folder).read()) == rated

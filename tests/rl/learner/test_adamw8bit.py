@@ -183,3 +183,17 @@ def test_bfloat16_weights_are_stepped_in_float32() -> None:
     parameter.grad = torch.full((8,), 2.0, dtype=torch.bfloat16)
     optimizer.step()
     assert parameter.dtype == torch.bfloat16 and parameter.tolist() == [0.75] * 8
+    optimizer.step()
+    assert parameter.dtype == torch.bfloat16 and parameter.tolist() == [0.75] * 8
+
+
+@pytest.mark.parametrize("count", [1, 7, 256, 1000])
+def test_moments_begin_as_those_of_zeros(count: int) -> None:
+    """Made without a float32 of them, bit for bit."""
+    parameter = torch.randn(count, 3)
+    zeros = {name: torch.zeros_like(parameter) for name in (adamw8bit._FIRST, adamw8bit._ROOT)}
+    plain = adamw8bit._compressed({adamw8bit._STEP: torch.zeros(()), **zeros})
+    made = adamw8bit._empty(parameter)
+    assert made.keys() == plain.keys()
+    for name, value in made.items():
+        assert value.dtype == plain[name].dtype and torch.equal(value, plain[name]), name
