@@ -140,7 +140,7 @@ class _Saved:
             for name, then, here in _differences(self.source / POLICY_FOLDER, now):
                 self._refuse("policy.path", f"{path} ({name}={here})", f"{self._was('policy.path')} ({name}={then})")
         if _other_weights(str(self._was("policy.path")), now):
-            self._refuse("policy.path")
+            self._refuse("policy.path", saved=f"{self._was('policy.path')}, whose weights are others")
 
     def check_reference(self) -> None:
         """A reference is saved where the KL term needs one: its digest, or its weights where they are synchronised."""
