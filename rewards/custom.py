@@ -43,7 +43,12 @@ from rl.pixels import with_pixels
 from rl.types import Prompt, RewardItem, Score, ScoreStatus
 
 _COLUMNS = ("prompts", "completions", "images", "prompt_images", "ids", "tasks", "sources", "references")
-_ALSO = {"id": "ids", "task": "tasks", "source": "sources", "ground_truth": "references"}  # columns by the rows' own names
+_ALSO = {
+    "id": "ids",
+    "task": "tasks",
+    "source": "sources",
+    "ground_truth": "references",
+}  # columns by the rows' own names
 _ITEM = ("data_source", "solution_str", "ground_truth", "extra_info")
 _START_S = 180.0  # the file's own imports, once a child process: transformers takes half a minute on a busy machine
 _KEYS_SHOWN, _KEY_LENGTH = 12, 80

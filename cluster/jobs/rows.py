@@ -219,7 +219,11 @@ def _rename_table(table: Any, names: Mapping[str, str]) -> Any:
     import pyarrow as pa
 
     for index, column in enumerate(table.schema):
-        if column.name not in (*IMAGES, *CHATS) and not may_name_picture(column.name) and not _stores_images(column.type):
+        if (
+            column.name not in (*IMAGES, *CHATS)
+            and not may_name_picture(column.name)
+            and not _stores_images(column.type)
+        ):
             continue
         cells = table.column(index).to_pylist()
         there = [_changed(column.name, cell, _by(names)) for cell in cells]

@@ -55,7 +55,9 @@ def _alternatives(value: Any, text: str) -> list[str]:
     if not value:
         raise ValueError("the reference is an empty list: no answer to compare with")
     if _has_gap(value):
-        raise ValueError("the reference is a list with a gap (null or NaN in it): write each of its parts, or leave the row out")
+        raise ValueError(
+            "the reference is a list with a gap (null or NaN in it): write each of its parts, or leave the row out"
+        )
     if any(isinstance(item, (dict, list)) for item in value):
         return _of_nested(value, text)
     if any(isinstance(item, str) for item in value):

@@ -201,7 +201,9 @@ def same_words(answer: str, reference: str) -> bool | None:
 
 def _is_product(*texts: str) -> bool:
     """``kT``: letters in a case that no word has."""
-    return any(len(text) < 4 and text.isalpha() and text not in (text.lower(), text.upper(), text.title()) for text in texts)
+    return any(
+        len(text) < 4 and text.isalpha() and text not in (text.lower(), text.upper(), text.title()) for text in texts
+    )
 
 
 def _unquoted(words: str) -> str:

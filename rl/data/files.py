@@ -29,7 +29,6 @@ _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _DIGIT = re.compile(r"[1-9]")
 
 
-
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Raises DataError for a name that stands twice: Python would keep the last, other readers the first."""
     found = dict(pairs)

@@ -13,17 +13,34 @@ from rewards.functions.named_files import named_files
 FILES = ("words.txt", "lists/en.txt", "lists/fr.csv", "deep/er/w.json", "other.py", "no_suffix", "a b.txt")
 HERE = "from pathlib import Path\nimport os\nHERE = Path(__file__).parent\n"
 OPENED = [
-    ("open(Path(__file__).parent / 'words.txt')", ["words.txt"]), ("Path(__file__).with_name('words.txt').read_text()", ["words.txt"]),
-    ("Path(__file__).resolve().parent.joinpath('lists', 'en.txt')", ["lists/en.txt"]), ("HERE / 'lists' / 'en.txt'", ["lists/en.txt"]),
-    ("(HERE / 'lists').glob('*.txt')", ["lists"]), ("os.path.join(os.path.dirname(__file__), 'lists', 'fr.csv')", ["lists/fr.csv"]),
-    ("open(os.path.join(HERE, 'words.txt'), 'r', encoding='utf-8')", ["words.txt"]), ("open(f'{HERE}/words.txt')", ["words.txt"]),
-    ("open(os.path.dirname(__file__) + '/words.txt')", ["words.txt"]), ("HERE / 'deep/er/w.json'", ["deep/er/w.json"]),
-    ("HERE / 'deep' / 'er/w.json'", ["deep/er/w.json"]), ("HERE / 'no_suffix'", ["no_suffix"]), ("HERE / 'a b.txt'", ["a b.txt"]),
-    ("runpy.run_path(os.path.join(HERE, 'other.py'))", ["other.py"]), ("sys.path.insert(0, str(HERE / 'deep'))", ["deep"]),
-    ("DATA = HERE / 'deep'\nFILE = DATA / 'er' / 'w.json'", ["deep"]), ("[HERE / 'words.txt', HERE / 'lists/en.txt']", ["words.txt", "lists/en.txt"]),
-    ("open('words.txt')", []), ("x = {'words.txt': 1}", []), ("HERE / 'missing.txt'", []), ("HERE / '..'", []), ("HERE / '/etc/passwd'", []),
-    ("HERE / name", []), ("print(HERE, 'words')", []), ("HERE / ''", []), ("HERE / 'a\\0b'", []), (f"HERE / {'x' * 5000!r}", []),
-]  # fmt: skip
+    ("open(Path(__file__).parent / 'words.txt')", ["words.txt"]),
+    ("Path(__file__).with_name('words.txt').read_text()", ["words.txt"]),
+    ("Path(__file__).resolve().parent.joinpath('lists', 'en.txt')", ["lists/en.txt"]),
+    ("HERE / 'lists' / 'en.txt'", ["lists/en.txt"]),
+    ("(HERE / 'lists').glob('*.txt')", ["lists"]),
+    ("os.path.join(os.path.dirname(__file__), 'lists', 'fr.csv')", ["lists/fr.csv"]),
+    ("open(os.path.join(HERE, 'words.txt'), 'r', encoding='utf-8')", ["words.txt"]),
+    ("open(f'{HERE}/words.txt')", ["words.txt"]),
+    ("open(os.path.dirname(__file__) + '/words.txt')", ["words.txt"]),
+    ("HERE / 'deep/er/w.json'", ["deep/er/w.json"]),
+    ("HERE / 'deep' / 'er/w.json'", ["deep/er/w.json"]),
+    ("HERE / 'no_suffix'", ["no_suffix"]),
+    ("HERE / 'a b.txt'", ["a b.txt"]),
+    ("runpy.run_path(os.path.join(HERE, 'other.py'))", ["other.py"]),
+    ("sys.path.insert(0, str(HERE / 'deep'))", ["deep"]),
+    ("DATA = HERE / 'deep'\nFILE = DATA / 'er' / 'w.json'", ["deep"]),
+    ("[HERE / 'words.txt', HERE / 'lists/en.txt']", ["words.txt", "lists/en.txt"]),
+    ("open('words.txt')", []),
+    ("x = {'words.txt': 1}", []),
+    ("HERE / 'missing.txt'", []),
+    ("HERE / '..'", []),
+    ("HERE / '/etc/passwd'", []),
+    ("HERE / name", []),
+    ("print(HERE, 'words')", []),
+    ("HERE / ''", []),
+    ("HERE / 'a\\0b'", []),
+    (f"HERE / {'x' * 5000!r}", []),
+]
 
 
 @pytest.fixture

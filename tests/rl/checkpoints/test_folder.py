@@ -258,10 +258,14 @@ FILES = {"my_reward.py": "a", "helper.py": "b"}
 @pytest.mark.parametrize(
     ("now", "changed"),
     [
-        (FILES, ""), ({**FILES, "my_reward.py": "c"}, "my_reward.py"), ({"my_reward.py": "c", "helper.py": "d"}, "helper.py, my_reward.py"),
-        ({"my_reward.py": "a"}, "helper.py"), ({**FILES, "words.txt": "e"}, "words.txt"), ({}, "helper.py, my_reward.py"),
+        (FILES, ""),
+        ({**FILES, "my_reward.py": "c"}, "my_reward.py"),
+        ({"my_reward.py": "c", "helper.py": "d"}, "helper.py, my_reward.py"),
+        ({"my_reward.py": "a"}, "helper.py"),
+        ({**FILES, "words.txt": "e"}, "words.txt"),
+        ({}, "helper.py, my_reward.py"),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_changed_between_a_run_and_its_resume_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, now: dict[str, str], changed: str
 ) -> None:
@@ -279,7 +283,9 @@ def test_a_file_that_changed_between_a_run_and_its_resume_is_said(
     assert not [record for record in caplog.records if "changed since" in record.getMessage()]
 
 
-def test_a_checkpoint_from_before_files_were_kept_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_checkpoint_from_before_files_were_kept_says_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     saved(tmp_path, 3)
     assert FolderCheckpoints(Config(name="run", output_dir=str(tmp_path)), FILES).resume(NumberLearner())
     assert not [record for record in caplog.records if "changed since" in record.getMessage()]

@@ -23,14 +23,29 @@ def load(folder: Path, text: str, kind: str = "jsonl", **settings: Any) -> tuple
 
 
 TWICE = [
-    '{"question": "?", "answer": "5", "answer": "6"}', '{"question": "?", "question": "!", "answer": "6"}',
-    '{"question": "?", "answer": "5", "answer": "5"}', '{"question": "?", "answer": {"x": 1, "x": 2}}',
-    '{"question": "?", "answer": "5", "tests": [{"in": 1, "in": 1}]}', '{"id": 1, "question": "?", "answer": "5", "id": 2}',
-    '{"question": "?", "answer": "5", "": 1, "": 2}', '{"question": "?", "answer": "5", "\\u0061nswer": "6"}',
+    '{"question": "?", "answer": "5", "answer": "6"}',
+    '{"question": "?", "question": "!", "answer": "6"}',
+    '{"question": "?", "answer": "5", "answer": "5"}',
+    '{"question": "?", "answer": {"x": 1, "x": 2}}',
+    '{"question": "?", "answer": "5", "tests": [{"in": 1, "in": 1}]}',
+    '{"id": 1, "question": "?", "answer": "5", "id": 2}',
+    '{"question": "?", "answer": "5", "": 1, "": 2}',
+    '{"question": "?", "answer": "5", "\\u0061nswer": "6"}',
     '{"messages": [{"role": "user", "role": "system", "content": "?"}], "answer": "5"}',
     '{"question": "?", "answer": "5", "a": {"b": {"c": 1, "c": null}}}',
-]  # fmt: skip
-PAST = ["1e400", "-1e400", "1e-400", "1.5E+999", "-2e-5000", "9" * 400 + ".0", "1e309", "0.1e-330", "[1e400]", '{"a": [1, 1e999]}']
+]
+PAST = [
+    "1e400",
+    "-1e400",
+    "1e-400",
+    "1.5E+999",
+    "-2e-5000",
+    "9" * 400 + ".0",
+    "1e309",
+    "0.1e-330",
+    "[1e400]",
+    '{"a": [1, 1e999]}',
+]
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "json"])
@@ -48,16 +63,35 @@ def test_a_number_that_a_float_is_not_is_refused(tmp_path: Path, number: str, co
         load(tmp_path, f'{{"question": "?", "{column}": {number}}}')
 
 
-@pytest.mark.parametrize("number", ["0.0", "0e999", "-0.0e-999", "1e308", "5e-324", "0.1", "1e22", '"1e400"', "1234567890123456789012"])
+@pytest.mark.parametrize(
+    "number", ["0.0", "0e999", "-0.0e-999", "1e308", "5e-324", "0.1", "1e22", '"1e400"', "1234567890123456789012"]
+)
 def test_other_numbers_stay(tmp_path: Path, number: str) -> None:
     found, _ = load(tmp_path, f'{{"question": "?", "answer": "5", "level": {number}}}')
     assert found.metadata["level"] == json.loads(number)
 
 
-GAPS = ["[NaN, 1.0]", "[1.0, NaN]", "[null, 1]", "[1, null, 2]", "[true, null]", "[[NaN, 1], [2, 3]]", "[[1, 2], null]", "[0, NaN]",
-        '[{"answer": 1}, null]', "[[1], [null]]"]  # fmt: skip
-WHOLE = [('["a", null]', ["a"]), ('[null, "5", "five"]', ["5", "five"]), ("[1.0, 2.0]", ["[1.0, 2.0]", "1.0, 2.0"]), ("[[1, 2], [3, 4]]", ["[[1, 2], [3, 4]]"]),
-         ('{"value": 5, "unit": null}', ["5"]), ('[5, "five", null]', ["5", "five"]), ("[7]", ["[7]", "7"])]  # fmt: skip
+GAPS = [
+    "[NaN, 1.0]",
+    "[1.0, NaN]",
+    "[null, 1]",
+    "[1, null, 2]",
+    "[true, null]",
+    "[[NaN, 1], [2, 3]]",
+    "[[1, 2], null]",
+    "[0, NaN]",
+    '[{"answer": 1}, null]',
+    "[[1], [null]]",
+]
+WHOLE = [
+    ('["a", null]', ["a"]),
+    ('[null, "5", "five"]', ["5", "five"]),
+    ("[1.0, 2.0]", ["[1.0, 2.0]", "1.0, 2.0"]),
+    ("[[1, 2], [3, 4]]", ["[[1, 2], [3, 4]]"]),
+    ('{"value": 5, "unit": null}', ["5"]),
+    ('[5, "five", null]', ["5", "five"]),
+    ("[7]", ["[7]", "7"]),
+]
 
 
 @pytest.mark.parametrize("text", GAPS)
@@ -80,15 +114,23 @@ def test_so_it_is_in_a_table(tmp_path: Path) -> None:
 
 
 BESIDE = [
-    ({"prompt": "P", "question": "Q"}, "question beside prompt"), ({"question": "Q", "problem": "P"}, "problem beside question"),
+    ({"prompt": "P", "question": "Q"}, "question beside prompt"),
+    ({"question": "Q", "problem": "P"}, "problem beside question"),
     ({"messages": [{"role": "user", "content": "M"}], "prompt": "P"}, "prompt beside messages"),
     ({"prompt": [{"role": "user", "content": "P"}], "question": "Q"}, "question beside prompt"),
     ({"instruction": "Add.", "input": "2 and 3"}, "input beside instruction"),
-    ({"question": "Q", "instruction": "In words."}, "instruction beside question"), ({"caption": "C", "problem": "P"}, "problem beside caption"),
-    ({"prompt": "P", "question": "P"}, ""), ({"prompt": "Think. Q", "question": " Q "}, ""), ({"prompt": "P", "question": " "}, ""),
-    ({"prompt": "P", "question": None}, ""), ({"question": "Q", "input": "x"}, ""), ({"question": "Q", "caption": "C"}, ""),
-    ({"prompt": "P", "question": ["Q"]}, ""), ({"instruction": "Add 2 and 3.", "input": "2 and 3"}, ""), ({"question": "Q"}, ""),
-]  # fmt: skip
+    ({"question": "Q", "instruction": "In words."}, "instruction beside question"),
+    ({"caption": "C", "problem": "P"}, "problem beside caption"),
+    ({"prompt": "P", "question": "P"}, ""),
+    ({"prompt": "Think. Q", "question": " Q "}, ""),
+    ({"prompt": "P", "question": " "}, ""),
+    ({"prompt": "P", "question": None}, ""),
+    ({"question": "Q", "input": "x"}, ""),
+    ({"question": "Q", "caption": "C"}, ""),
+    ({"prompt": "P", "question": ["Q"]}, ""),
+    ({"instruction": "Add 2 and 3.", "input": "2 and 3"}, ""),
+    ({"question": "Q"}, ""),
+]
 
 
 @pytest.mark.parametrize(("row", "said"), BESIDE, ids=str)
@@ -100,8 +142,18 @@ def test_a_text_beside_the_message_that_nobody_asks_is_a_note(tmp_path: Path, ro
     assert joined.messages[0].content == "whole" and not notes
 
 
-NUMBERS = ["pixel_values", "Pixel_Values", "pixel_values_videos", "image_features", "image_embeds", "image_embeddings",
-           "image_latents", "vision_features", "vision_embeds", "image_grid_thw"]  # fmt: skip
+NUMBERS = [
+    "pixel_values",
+    "Pixel_Values",
+    "pixel_values_videos",
+    "image_features",
+    "image_embeds",
+    "image_embeddings",
+    "image_latents",
+    "vision_features",
+    "vision_embeds",
+    "image_grid_thw",
+]
 
 
 @pytest.mark.parametrize("column", NUMBERS)

@@ -14,17 +14,47 @@ def ask(text: str, id: str = "", reference: str = "1", system: str = "", image: 
     return Prompt(id or f"{text!r}{reference}{system}{image}", Task.TEXT, turns, reference=reference, image=image)
 
 
-TRAIN = [ask("2 + 3?", "a"), ask("caf\u00e9?", "b"), ask("line one\nline two", "c"), ask("look", "d", image=b"picture"), ask("in words", "e", system="be brief")]
+TRAIN = [
+    ask("2 + 3?", "a"),
+    ask("caf\u00e9?", "b"),
+    ask("line one\nline two", "c"),
+    ask("look", "d", image=b"picture"),
+    ask("in words", "e", system="be brief"),
+]
 SAME = [
-    ask("2 + 3?"), ask("2 + 3?", reference="9"), ask("2 + 3? "), ask("\n2 + 3?"), ask("\t2 + 3?\r\n"), ask("2 + 3?\u00a0"),
-    ask("cafe\u0301?"), ask("caf\u00e9? "), ask(" cafe\u0301?\n"), ask("line one\nline two\n\n"), ask("look", image=b"picture"),
-    ask(" look", image=b"picture"), ask("another", "a"), ask("in words", system="be brief"), ask("in words ", system=" be brief"),
-]  # fmt: skip
+    ask("2 + 3?"),
+    ask("2 + 3?", reference="9"),
+    ask("2 + 3? "),
+    ask("\n2 + 3?"),
+    ask("\t2 + 3?\r\n"),
+    ask("2 + 3?\u00a0"),
+    ask("cafe\u0301?"),
+    ask("caf\u00e9? "),
+    ask(" cafe\u0301?\n"),
+    ask("line one\nline two\n\n"),
+    ask("look", image=b"picture"),
+    ask(" look", image=b"picture"),
+    ask("another", "a"),
+    ask("in words", system="be brief"),
+    ask("in words ", system=" be brief"),
+]
 NEW = [
-    ask("2 + 4?"), ask("2  + 3?"), ask("2+3?"), ask("Caf\u00e9?"), ask("cafe?"), ask("line one line two"), ask("look"),
-    ask("look", image=b"other"), ask("in words"), ask("in words", system="be long"), ask("2 + 3?", system="be brief"),
-    ask("\uff12 + 3?"), ask("2 + 3"), ask("a", "A"), ask("b", " a"),
-]  # fmt: skip
+    ask("2 + 4?"),
+    ask("2  + 3?"),
+    ask("2+3?"),
+    ask("Caf\u00e9?"),
+    ask("cafe?"),
+    ask("line one line two"),
+    ask("look"),
+    ask("look", image=b"other"),
+    ask("in words"),
+    ask("in words", system="be long"),
+    ask("2 + 3?", system="be brief"),
+    ask("\uff12 + 3?"),
+    ask("2 + 3"),
+    ask("a", "A"),
+    ask("b", " a"),
+]
 
 
 @pytest.mark.parametrize("held_out", SAME, ids=lambda prompt: repr(prompt.messages[-1].content))
