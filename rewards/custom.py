@@ -43,6 +43,12 @@ from rl.pixels import with_pixels
 from rl.types import Prompt, RewardItem, Score, ScoreStatus
 
 _COLUMNS = ("prompts", "completions", "images", "prompt_images", "ids", "tasks", "sources", "references")
+_ALSO = {
+    "id": "ids",
+    "task": "tasks",
+    "source": "sources",
+    "ground_truth": "references",
+}  # columns by the rows' own names
 _ITEM = ("data_source", "solution_str", "ground_truth", "extra_info")
 _START_S = 180.0  # the file's own imports, once a child process: transformers takes half a minute on a busy machine
 _KEYS_SHOWN, _KEY_LENGTH = 12, 80
@@ -54,7 +60,8 @@ class FunctionReward:
     """A function with TRL's or verl's signature as a reward; ``extra`` is passed on to every call.
 
     TRL's signature may name: prompts, completions (texts), images (drawn uint8 [H, W, 3], or None), prompt_images, ids,
-    tasks, sources, references, and every key of the rows' metadata (None for a row without it).
+    tasks, sources, references, and every key of the rows' metadata (None for a row without it). id, task, source and
+    ground_truth are the same by the names that rows have.
     verl's gets data_source = the row's source, solution_str, ground_truth = its reference, extra_info = its metadata and
     what its own column extra_info holds. References and columns have the types of the file.
     """
@@ -129,8 +136,9 @@ class FunctionReward:
             "ids": [prompt.id for prompt in prompts],
             "tasks": [str(prompt.task) for prompt in prompts],
             "sources": [prompt.source for prompt in prompts],
-            "references": [_ground_truth(prompt) for prompt in prompts],
+            "references": [prompt.metadata.get("references", _ground_truth(prompt)) for prompt in prompts],
         }
+        columns |= {one: columns[several] for one, several in _ALSO.items() if one in _parameters(self.function)}
         for key in dict.fromkeys(key for prompt in prompts for key in prompt.metadata):
             columns.setdefault(str(key), [prompt.metadata.get(key) for prompt in prompts])
         for key in self.extra:

@@ -63,6 +63,7 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
         announce(screen, config, inputs.train, overrides)
         tracker.phase(_starting(config))
         from cluster.actors.nodes import nodes_watched
+        from cluster.run.resume import reward_digests
         from cluster.run.session import session
         from cluster.run.sigterm import stopping
         from cluster.weights.digest import sha256
@@ -79,7 +80,7 @@ def train(recipe: str, overrides: Sequence[str], dry: bool = False) -> int:
             stopping(config.cluster.grace_s) as stop,
         ):
             board.watch(parts)
-            saved = FolderCheckpoints(config)
+            saved = FolderCheckpoints(config, reward_digests(config))
             result = loop(Parts(config, stream, inputs.val, parts.workers, parts.learner, tracker, saved), stop)
             weights = parts.learner.weights()
             _export(config, weights)

@@ -16,7 +16,7 @@ from rl.data.chat import MESSAGE_COLUMNS as CHATS
 from rl.data.chat import TURN_LISTS
 from rl.data.files import LIST_KEYS, Row, read_rows
 from rl.data.pictures import COLUMNS as IMAGES
-from rl.data.pictures import is_named, looks_like_picture
+from rl.data.pictures import looks_like_picture, may_name_picture
 from rl.data.places import ImagePlaces
 from rl.data.presets import preset_of, preset_rows
 from rl.errors import DataError
@@ -105,7 +105,7 @@ def _named(row: Row) -> list[tuple[str, str]]:
 
 def _changed(column: str, value: Any, change: Change) -> Any:
     """A cell with the name of every image in it changed."""
-    if column in IMAGES or is_named(column):
+    if column in IMAGES or may_name_picture(column):
         return _in_image(value, change)
     return _in_chat(value, change) if column in CHATS else _in_stored(value, change)
 
@@ -126,7 +126,7 @@ def _in_stored(value: Any, change: Change) -> Any:
     if isinstance(value, Mapping):
         if set(value) == {"bytes", "path"}:
             return _in_image(value, change)
-        return {key: _in_image(item, change) if is_named(str(key)) else item for key, item in value.items()}
+        return {key: _in_image(item, change) if may_name_picture(str(key)) else item for key, item in value.items()}
     if isinstance(value, list) and value and isinstance(value[0], Mapping):
         return [_in_stored(item, change) for item in value]
     return value
@@ -219,7 +219,11 @@ def _rename_table(table: Any, names: Mapping[str, str]) -> Any:
     import pyarrow as pa
 
     for index, column in enumerate(table.schema):
-        if column.name not in (*IMAGES, *CHATS) and not is_named(column.name) and not _stores_images(column.type):
+        if (
+            column.name not in (*IMAGES, *CHATS)
+            and not may_name_picture(column.name)
+            and not _stores_images(column.type)
+        ):
             continue
         cells = table.column(index).to_pylist()
         there = [_changed(column.name, cell, _by(names)) for cell in cells]
@@ -234,7 +238,7 @@ def _stores_images(kind: Any) -> bool:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return _stores_images(kind.value_type)
     names = {part.name for part in kind} if pa.types.is_struct(kind) else set()
-    return names == {"bytes", "path"} or any(map(is_named, names))
+    return names == {"bytes", "path"} or any(map(may_name_picture, names))
 
 
 def _by(names: Mapping[str, str]) -> Change:

@@ -30,9 +30,11 @@ from cluster.jobs.paths import (
     settings,
     split_prefix,
 )
-from cluster.jobs.reward_modules import modules_beside
 from cluster.jobs.rows import names_in_rows, write_renamed
+from policies.files.adapters import CONFIG_FILE as ADAPTER_FILE
 from policies.files.copies import copy_policy
+from policies.files.strict_json import read_json
+from rewards.functions.beside import modules_beside
 from rewards.registry import require_named
 from rl.config import Config, SourceConfig, build_config, to_yaml
 from rl.data.places import ROOT, image_roots
@@ -114,6 +116,7 @@ def collect(config: Config, shipping: Shipping) -> Shipment:
     """
     tree = dataclasses.asdict(config)
     keep_outputs(tree)
+    _name_base(tree)
     load = _Load(shipping)
     for setting in settings(tree):
         load.take(setting)
@@ -240,6 +243,17 @@ class _Load:
                 if way.is_relative_to(to):
                     return way
         return None
+
+
+def _name_base(tree: Tree) -> None:
+    """An adapter in the place of a policy names its base in its own file, by a path of this machine: both are settings then."""
+    folder = Path(tree["policy"]["path"])
+    if not _exists(folder / ADAPTER_FILE) or _exists(folder / "config.json"):
+        return
+    settings = read_json(folder / ADAPTER_FILE)
+    base = settings.get("base_model_name_or_path") if isinstance(settings, dict) else None
+    if isinstance(base, str) and base and _exists(Path(base)):
+        tree["policy"]["path"], tree["learner"]["lora"]["path"] = base, str(folder)
 
 
 def _allow(tree: Tree, key: str, folders: Sequence[str]) -> None:

@@ -17,12 +17,14 @@ from policies.families.registry import family_of
 from policies.files.folders import check_files, read_config, weight_files
 from policies.files.parts import Part
 from policies.lora import check_adapter
+from rewards.functions.beside import digests
 from rl.checkpoints.folder import newest_whole, whole_path
 from rl.checkpoints.manifest import STATE
 from rl.config import Config
 from rl.errors import ConfigError, PolicyError
 from rl.learner.trained import ADAPTER_FOLDER, POLICY_FOLDER
 
+OURS = ("rl", "rewards", "policies", "cluster")
 ADAPTER = ("rank", "alpha", "target")
 IDS = ("model_type", "mask_token_id", "eos_token_id")
 REFERENCE = {True: "reference.safetensors", False: "reference.json"}  # by whether it is synchronised
@@ -46,6 +48,22 @@ def check_resume(config: Config, command: str, rows: Sequence[int]) -> None:
     at.check_policy(adapter=command == "train" and config.learner.lora.on)
     if command == "train":
         at.check_reference()
+
+
+def reward_digests(config: Config) -> dict[str, str]:
+    """SHA-256 of every file of the user's code that scores the run, by its name: kept with checkpoints, so that a resumed run
+    says which have changed."""
+    rewards, found = config.rewards, dict[str, str]()
+    for name in {*(name for mix in rewards.mix.values() for name in mix), *rewards.settings}:
+        given = rewards.settings.get(name, {})
+        actual = str(given.get("name", name))
+        file, colon, _ = actual.rpartition(":")
+        path = file if colon and file.endswith(".py") else given.get("path") if actual == "custom" else None
+        if path is None and actual == "custom":
+            path = config.custom_reward_function.path
+        if path:
+            found |= digests(Path(str(path)), OURS)
+    return found
 
 
 def _source(config: Config) -> Path | None:
@@ -122,7 +140,7 @@ class _Saved:
             for name, then, here in _differences(self.source / POLICY_FOLDER, now):
                 self._refuse("policy.path", f"{path} ({name}={here})", f"{self._was('policy.path')} ({name}={then})")
         if _other_weights(str(self._was("policy.path")), now):
-            self._refuse("policy.path")
+            self._refuse("policy.path", saved=f"{self._was('policy.path')}, whose weights are others")
 
     def check_reference(self) -> None:
         """A reference is saved where the KL term needs one: its digest, or its weights where they are synchronised."""

@@ -55,6 +55,7 @@ _GROUPED_ABROAD = re.compile(r"^[-+]?[0-9]{1,3}(?:\.[0-9]{3})+(?=,[0-9]{2}(?![0-
 _GROUPS_ABROAD = re.compile(r"-?(?:[0-9]{1,3}(?:\.[0-9]{3}){2,10}|[0-9]{1,2}(?:,[0-9]{2}){1,8},[0-9]{3})")
 _SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}.*[^A-Za-z\s]|(?:[A-Za-z]{2,}\s+){3}")  # not a name before an =
 _TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|sec|csc|cot)(?![A-Za-z])")
+_LABELLED = re.compile(r"^(?:\\(?:text|mathrm|mbox) ?\{)?\([A-J]\)[:.]?\}?\s*(?=[-\\0-9.])(.+)$", re.DOTALL)  # (E) 12
 _DEGREES = re.compile(r"([0-9.]+|\{[0-9.]+\})\\text\{ ?degree\}")
 
 
@@ -67,6 +68,8 @@ def compare(answer: str, reference: str, oracle: Oracle, rules: Rules = EXACT) -
         return chosen
     if not holds(answer):
         return False
+    if (labelled := _LABELLED.match(answer)) is not None and parse_number(reference) is not None:
+        return compare(labelled.group(1).strip(), reference, oracle, rules)
     answer, reference = _align(answer, reference)
     if answer == reference:
         return True

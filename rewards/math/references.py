@@ -54,6 +54,10 @@ def _alternatives(value: Any, text: str) -> list[str]:
         return [_text(value)]
     if not value:
         raise ValueError("the reference is an empty list: no answer to compare with")
+    if _has_gap(value):
+        raise ValueError(
+            "the reference is a list with a gap (null or NaN in it): write each of its parts, or leave the row out"
+        )
     if any(isinstance(item, (dict, list)) for item in value):
         return _of_nested(value, text)
     if any(isinstance(item, str) for item in value):
@@ -72,6 +76,13 @@ def _of_nested(value: list[Any], text: str) -> list[str]:
             'the reference is a list of lists with texts in it; several right answers are one list: ["5", "five"]'
         )
     return [text]
+
+
+def _has_gap(value: list[Any]) -> bool:
+    """Whether a part of one answer is missing, however deep. Of several right answers, which are texts, one may be."""
+    if any(isinstance(item, str) for item in value):
+        return False
+    return None in value or any(_has_gap(item) for item in value if isinstance(item, list))
 
 
 def _is_numeric(value: Any) -> bool:

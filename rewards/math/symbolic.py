@@ -24,6 +24,8 @@ _CLOSE_FLOAT = Rational(1, 10**12)  # a Float, which has 15 digits, to 12
 _MOST_DIGITS = 2_000
 _ROUNDED_DIGITS, _ROUNDED_PLACES = 5, 5  # as in rewards.math.quantities
 _LAST_LETTERS = re.compile(r"(?<=[0-9} ])[a-z]{1,3}$")  # math-verify takes the t of 10t for a unit, and drops it
+_NAMES = re.compile(r"\\[A-Za-z]+|[A-Za-z]")  # commands are one name: \Delta, \sin
+_FREE = "qwzvujkhmnabcfgloprstxy"
 # Of our own making: what an answer may hold, so that the parser has met each kind of token after each other kind.
 _WARM_UP = (
     (r"\sqrt{8}", r"2\sqrt{2}"),
@@ -50,11 +52,12 @@ _DECIMAL = re.compile(r"-?[0-9]*\.([0-9]+)")
 
 def equal(pair: Mapping[str, str]) -> bool:
     """``{"answer", "reference"}``, each one expression in LaTeX without dollar signs."""
-    answer, reference = _parse(pair["answer"]), _parse(pair["reference"])
+    texts = _apart(pair["answer"], pair["reference"])
+    answer, reference = map(_parse, texts)
     if answer is None or reference is None:
         return False
     if isinstance(answer, Expr) and isinstance(reference, Expr):
-        decimals = [_DECIMAL.fullmatch(text) for text in pair.values()]
+        decimals = [_DECIMAL.fullmatch(text) for text in texts]
         rounding = [
             Rational(1, 2 * 10 ** len(match.group(1))) for match in decimals if match and _is_long(match.group())
         ]
@@ -68,6 +71,16 @@ def warm_up() -> None:
     """Most of a first parse is the parser learning its own tables (ANTLR builds them as it goes, per process)."""
     for answer, reference in _WARM_UP:
         equal({"answer": answer, "reference": reference})
+
+
+def _apart(*texts: str) -> tuple[str, ...]:
+    """The texts with another letter for each capital whose small letter is there too, in any of them: math-verify takes R for
+    r, so that R^2 - r^2 would be 0."""
+    used = {name for text in texts for name in _NAMES.findall(text)}
+    free = iter([letter for letter in _FREE if not {letter, letter.upper()} & used])
+    both = sorted(name for name in used if name[-1:].isalpha() and name != name.lower() and name.lower() in used)
+    instead = {name: next(free, name) for name in both}
+    return tuple(_NAMES.sub(lambda match: instead.get(match.group(), match.group()), text) for text in texts)
 
 
 def _parse(text: str) -> Any:

@@ -19,7 +19,7 @@ _TO = re.compile(r"(?<=[0-9]) ?(?:\\text\{ ?to ?\}|to) ?(?=[0-9])")
 _RATIO = re.compile(r"^[0-9]+(?:\.[0-9]+)?(?::[0-9]+(?:\.[0-9]+)?)+$")
 _RATIO_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_{}]{0,8}(?::[A-Za-z][A-Za-z0-9_{}]{0,8})+ ?= ?(?=[0-9])")
 _CHOICE = re.compile(
-    r"(?:OPTION |CHOICE )?(?:\(([A-Z])\)\.?:?|([A-Z])(?![A-Z0-9'_^])"
+    r"(?:(?:OPTION|CHOICE) ?(?=\(|[A-Z](?![A-Z])))?(?:\(([A-Z])\)\.?:?|([A-Z])(?![A-Z0-9'_^])"
     r"(?:[).:]|(?=[\s,;/&()]|$)))[\s,;/&|]*(?:(?:AND|OR)(?![A-Z])\s*)?"
 )
 _CHOICES = re.compile(r"\(?[A-J]\)?(?:[\s,;/&]*(?:(?:and|or)\s)?[\s,;]*\(?[A-J]\)?){0,9}")
@@ -29,6 +29,7 @@ _DATE = re.compile(
     r"^(?:(?:[a-z]{3,6}day,? )?([a-z]{3,9})\.? ([0-9]{1,2})(?:st|nd|rd|th)?|([0-9]{1,2})(?:st|nd|rd|th)? (?:of )?([a-z]{3,9})\.?)"
     r"(?:,? ?([0-9]{4}))?$"
 )
+_FORMULA = re.compile(r"[\\^_=+*<>]")  # a letter's case counts there
 _EQUIVALENT_WORDS = (
     frozenset(
         {"no solution", "no solutions", "no real solution", "no real solutions", r"\emptyset", "empty set", "none"}
@@ -134,13 +135,15 @@ def _lowest(text: str) -> tuple[int, ...]:
 
 def same_choice(answer: str, reference: str) -> bool | None:
     """``(B)``, ``B. 12`` and ``B is correct`` are B; ``(A) or (B)`` is neither; ``A, B`` and ``A B`` are AB."""
-    wanted = _letters(_MARKUP.sub(r"\1", reference).strip())
+    bare = _MARKUP.sub(r"\1", reference).strip()
+    if re.fullmatch(r"\(?[a-e]\)?", bare):  # alone, a small letter may be a variable too
+        return True if _letters(_MARKUP.sub(r"\1", answer).strip()) == [bare.strip("()").upper()] else None
+    wanted = _letters(bare)
     if not wanted:
         return None
     text = _MARKUP.sub(r" \1 ", answer).strip()
     given = _letters(text)
     if given:
-        bare = _MARKUP.sub(r"\1", reference).strip()
         if len(wanted) > 1 and re.search(r"(?<![A-Za-z])or(?![A-Za-z])", text) and "or" not in reference:
             return False  # A or C beside A, C
         plain = len(wanted) > 1 and text.isalpha() and bare.isalpha()  # AB beside BA
@@ -185,13 +188,22 @@ def _leading(text: str) -> list[str]:
 def same_words(answer: str, reference: str) -> bool | None:
     """Words alone, in either case; None where both are something else."""
     words, wanted = (_unquoted(plain_words(text)) for text in (answer, reference))
-    if words == wanted and re.search(r"[^\W\d_]{2}", words) and "\\" not in words:
+    if _is_product(answer, reference):
+        return None
+    if words == wanted and re.search(r"[^\W\d_]{2}", words) and not _FORMULA.search(words):
         return True
     if any({words, wanted} <= group for group in _EQUIVALENT_WORDS):
         return True
     if is_words(answer) or is_words(reference):
         return words.replace("-", " ") == wanted.replace("-", " ")
     return None
+
+
+def _is_product(*texts: str) -> bool:
+    """``kT``: letters in a case that no word has."""
+    return any(
+        len(text) < 4 and text.isalpha() and text not in (text.lower(), text.upper(), text.title()) for text in texts
+    )
 
 
 def _unquoted(words: str) -> str:

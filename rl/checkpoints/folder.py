@@ -43,11 +43,12 @@ _WITHOUT_EFFECT = frozenset(
 class FolderCheckpoints:
     """Implements ``rl.protocols.Checkpoints`` in ``run_dir/checkpoints``.
 
+    files: digests of files that the run depends on, by name, which are not in its settings: kept with each checkpoint.
     skipped: the checkpoints that ``resume`` passed over, and why.
     """
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: Config, files: Mapping[str, str] | None = None) -> None:
+        self.config, self.files = config, dict(files or {})
         self.folder = config.run_dir / "checkpoints"
         self.ratings = Ratings(self.folder)
         self.skipped: list[tuple[Path, str]] = []
@@ -66,6 +67,7 @@ class FolderCheckpoints:
         state = json.loads((source / STATE).read_text())
         self._forget(after=state["step"])
         self._report_changes(source, state.get("config", {}))
+        self._report_files(source, state.get("files") or {})
         learner.load(source)
         self._newest = source
         logger.info("resumed from %s", source)
@@ -138,7 +140,7 @@ class FolderCheckpoints:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         learner.save(folder)
-        whole_state = {**state, "step": step, "config": dataclasses.asdict(self.config)}
+        whole_state = {**state, "step": step, "config": dataclasses.asdict(self.config), "files": self.files}
         (folder / STATE).write_text(json.dumps(whole_state, indent=1))
         seal(folder, step)
 
@@ -187,6 +189,12 @@ class FolderCheckpoints:
         changed = [key for key in changed if key.split(".")[0] not in _WITHOUT_EFFECT]
         if changed:
             logger.warning("%s was written with other settings of: %s", source, ", ".join(changed))
+
+    def _report_files(self, source: Path, saved: Mapping[str, str]) -> None:
+        """A file of the user's may be mended on the way, but the steps before and after it are then of two runs."""
+        changed = [name for name in sorted({*saved, *self.files}) if saved.get(name) != self.files.get(name)]
+        if saved and changed:
+            logger.warning("changed since %s was saved, and used as now from here on: %s", source, ", ".join(changed))
 
 
 def whole_path(config: Config, hashes: bool = True) -> Path:

@@ -21,9 +21,8 @@ from rl.config.health import check_health
 from rl.config.layers import Layer, Origin
 from rl.config.recipes import recipe_layers
 from rl.config.sections import Config
-from rl.config.wording import in_words
+from rl.config.wording import hint, in_words
 from rl.errors import ConfigError, first_line
-from rl.registry import close_to
 from rl.tracking.further import check_names
 
 Family = Callable[[Sequence[Layer]], Layer | None]  # what the policy's family adds below the layers of recipe and user
@@ -156,6 +155,6 @@ def _explain(where: str, error: OmegaConfBaseException) -> str:
     key = str(error.full_key or error.key or "")
     known = [name for name, _ in flatten(dataclasses.asdict(Config()), leaves_only=False)]
     if "not in" in str(error) or type(error).__name__ == "ConfigKeyError":
-        return f"{where}: unknown setting {key!r}{close_to(key, known)}"
+        return f"{where}: unknown setting {key!r}{hint(key, known)}"
     setting = key or where.removeprefix("override '").partition("=")[0]
     return f"{where}: {setting}: {in_words(first_line(error))}"

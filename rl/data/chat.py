@@ -16,6 +16,8 @@ from rl.types import Message
 
 MESSAGE_COLUMNS = ("messages", "prompt", "question", "caption", "problem", "instruction")
 TURN_LISTS = ("messages", "conversations")  # of a JSON object that holds the turns
+ASKING = ("prompt", "question", "problem", "instruction")  # a text in one of these beside the message may belong to it
+FURTHER = "input"  # of an instruction: Alpaca's rows have what it is about there
 PLACEHOLDER = "<image>"  # where verl, LLaVA and LLaMA-Factory put a picture within a text
 
 _ANSWERS = ("assistant", "gpt", "model", "bot", "chatbot", "ai")
@@ -53,6 +55,17 @@ class Chat:
 
 def message_column(row: Row) -> str | None:
     return next((name for name in MESSAGE_COLUMNS if row.get(name)), None)
+
+
+def unasked_column(row: Row, column: str, chat: Chat) -> str | None:
+    """A column beside the message whose text the prompt does not have, though its name says that it asks something."""
+    for name in (*ASKING, *((FURTHER,) if column == "instruction" else ())):
+        text = row.get(name)
+        if name == column or not isinstance(text, str) or is_missing(text):
+            continue
+        if not any(text.strip() in message.content for message in chat.messages):
+            return name
+    return None
 
 
 def read_chat(where: str, row: Row, column: str | None, template: str | None) -> Chat:

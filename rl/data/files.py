@@ -8,6 +8,7 @@ them there: 0.1, and not 0.10000000149011612.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -25,8 +26,32 @@ SPLIT_NAMES = {"train": ("train",), "val": ("val", "validation", "valid", "dev",
 LIST_KEYS = ("data", "rows", "examples", "instances")  # of a JSON object that holds the rows
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_DIGIT = re.compile(r"[1-9]")
 
-_JSON = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else float(name))
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Raises DataError for a name that stands twice: Python would keep the last, other readers the first."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise DataError(f"the name {shown(twice)} stands twice in one object, {shown(pairs)}; keep one")
+    return found
+
+
+def _number(text: str) -> float:
+    """Raises DataError for a number that is another one as a float: infinity, or 0."""
+    value = float(text)
+    if (not value and _DIGIT.search(text.lower().partition("e")[0])) or value in (math.inf, -math.inf):
+        raise DataError(f"no float can hold the number {shown(text, 40)}; write it as a text")
+    return value
+
+
+_JSON = json.JSONDecoder(
+    parse_constant=lambda name: None if name == "NaN" else float(name),
+    parse_float=_number,
+    object_pairs_hook=_object,
+)
 
 
 def read_rows(path: Path, split: str = "train") -> Iterator[tuple[str, Row]]:
@@ -70,7 +95,7 @@ def _require_inside(path: Path, folder: Path) -> Path:
 
 
 def _read_json_text(text: str) -> Any:
-    """Raises ValueError or RecursionError."""
+    """Raises DataError for what JSON may say and a row cannot hold; ValueError or RecursionError for what is not JSON."""
     content = _JSON.decode(text)
     if text.count("[") + text.count("{") > MAX_DEPTH and too_deep(content):
         raise ValueError(f"nested too deeply; allowed: {MAX_DEPTH} levels")
@@ -104,6 +129,8 @@ def _parse(where: str, text: str) -> Any:
         cut = error.pos >= len(text.rstrip()) or text.lstrip().startswith("[")
         what = error.msg.removesuffix(" at")
         raise DataError(f"{where}: not JSON: {what} at column {error.pos + 1}{hint if cut else ''}") from error
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON: {first_line(error)}") from error
 
@@ -125,6 +152,8 @@ def _json_rows(path: Path) -> Iterator[Row]:
             return
         what = error.msg.removesuffix(" at")
         raise DataError(f"{path}: line {error.lineno}: not JSON: {what} at column {error.colno}") from error
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON: {first_line(error)}") from error
     rows = content
@@ -240,11 +269,12 @@ def _arrow_rows(path: Path, label: str, first: int) -> Iterator[Row]:
 def _read_json(path: Path) -> dict[str, Any]:
     text = _read_text(_require_inside(path, path.parent))
     try:
-        return dict(_checked_row(str(path), _read_json_text(text)))
+        content = _read_json_text(text)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
     except (ValueError, RecursionError) as error:
-        if isinstance(error, DataError):
-            raise
         raise DataError(f"{path}: not JSON: {first_line(error)}") from error
+    return dict(_checked_row(str(path), content))
 
 
 def _read_text(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -91,7 +92,14 @@ class _Contents:
 
 def _asked(prompt: Prompt) -> tuple[Message, ...]:
     """A row of plain text has no messages: its text is its content."""
-    return prompt.messages or (Message("", prompt.solution or ""),)
+    turns = prompt.messages or (Message("", prompt.solution or ""),)
+    return tuple(Message(turn.role, _plain(turn.content)) for turn in turns)
+
+
+def _plain(text: str) -> str:
+    """Without blanks at its ends, which say nothing, and in one spelling of letters with accents."""
+    text = text.strip()
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def image_digest(prompt: Prompt) -> str:

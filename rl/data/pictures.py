@@ -28,6 +28,7 @@ _NAMED_SO = re.compile(
     r"(?:image|img|picture|photo|screenshot)s?(?:_?(?:path|file|file_?name|url|uri|base64|b64|bytes|data|[0-9]{1,3}))?|jpe?g|png|webp"
 )
 _MEDIA = re.compile(r"(?i)(?:video|audio|sound|speech)s?(?:_?(?:path|file|file_?name|url|bytes))?")
+_PREPARED = re.compile(r"(?i)pixel_values(?:_videos)?|(?:image|vision)_(?:features|embeds|embeddings|latents|grid_thw)")
 _SOUNDS = re.compile(r"(?i)\.(?:mp4|mkv|webm|avi|mov|m4v|gifv|wav|mp3|flac|ogg|opus|m4a)(?:[?#].*)?$")
 _CONTENT = ("bytes", "path", "url", "image_url", "base64", "data", "source", "image")
 _WEB = re.compile(r"(?i)[a-z][a-z0-9+.-]*://")
@@ -82,6 +83,11 @@ def is_named(column: str) -> bool:
     return _NAMED.fullmatch(column) is not None
 
 
+def may_name_picture(column: str) -> bool:
+    """Whether a text in a column of this name may be a picture's."""
+    return is_named(column) or _is_named_so(column)
+
+
 @lru_cache(maxsize=4096)
 def _is_named_so(column: str) -> bool:
     return _NAMED_SO.fullmatch(column) is not None
@@ -90,6 +96,16 @@ def _is_named_so(column: str) -> bool:
 def has_other_media(row: Row) -> bool:
     """Whether a row has a video or a sound, which no policy here takes."""
     return any(_is_media_name(name) and any(map(_is_media, _each(name, value))) for name, value in row.items())
+
+
+def prepared_column(row: Row) -> str | None:
+    """A column with a picture that was made into numbers for another model."""
+    return next((name for name, value in row.items() if _is_prepared_name(name) and not is_missing(value)), None)
+
+
+@lru_cache(maxsize=4096)
+def _is_prepared_name(column: str) -> bool:
+    return _PREPARED.fullmatch(column) is not None
 
 
 @lru_cache(maxsize=4096)

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from rl.config import SourceConfig
-from rl.data.chat import PLACEHOLDER, Chat, column_text, message_column, read_chat
+from rl.data.chat import PLACEHOLDER, Chat, column_text, message_column, read_chat, unasked_column
 from rl.data.files import KINDS, Row, read_rows, require_path
 from rl.data.looks import CHECK, Looks
-from rl.data.pictures import find_pictures, has_other_media, read_picture
+from rl.data.pictures import find_pictures, has_other_media, prepared_column, read_picture
 from rl.data.places import ROOT, ImagePlaces
 from rl.data.presets import Opened, numbered, open_preset, preset_names, preset_of
 from rl.data.references import read_answer
@@ -46,6 +46,10 @@ _SAMPLED = (
     "args: {{check_images: all}} decodes each"
 )
 _UNHEARD = "{count} rows have a video or a sound, which no policy here takes: it is left out of their prompts"
+_BESIDE = (
+    "{{count}} rows have {beside} beside {column}: {column} alone is asked, and {beside} goes to rewards; args: "
+    "{{{{template: TEXT}}}} can join them"
+)
 _UNSEEN = "{count} rows have a picture and task text, which looks at none; set task understand, or leave task out"
 
 
@@ -217,6 +221,8 @@ def _prompt(where: str, row: Row, reader: _Reader, default_id: str) -> Prompt:
     if draws and "scene" in metadata:
         metadata["scene"] = _scene(where, metadata["scene"])
     counts[_ENDS] += chat.answer is not None
+    if template is None and column is not None and (beside := unasked_column(row, column, chat)) is not None:
+        counts[_BESIDE.format(beside=beside, column=column)] += 1
     counts[_UNHEARD] += has_other_media(row)
     counts[_UNSEEN] += task is Task.TEXT and image is not None
     return Prompt(
@@ -257,6 +263,11 @@ def _picture(
             raise DataError(
                 f"{where}: the prompt has a place for a picture ({PLACEHOLDER}), but the row has none; add a column image, or "
                 f"take {PLACEHOLDER} out of the text"
+            )
+        if task in (None, Task.UNDERSTAND) and (column := prepared_column(row)) is not None:
+            raise DataError(
+                f"{where}: column {column}: a picture as numbers for another model, which no policy here can look at; add the "
+                "picture itself as column image, or set task text to leave it out"
             )
         return None, chat, None
     if chat.marks > 1:

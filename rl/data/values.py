@@ -59,7 +59,8 @@ def is_missing(value: object) -> bool:
 def text_of(value: Any) -> str:
     """A value as the text that a person would write: ``3.50`` for a decimal, ``2024-05-01`` for a date at midnight.
 
-    Lists and mappings become JSON, without what is missing at their top level. Raises ValueError for bytes that are no
+    Lists and mappings become JSON, without what is missing at the top level of a mapping or of a list of texts: a list of
+    numbers with a gap is another list without it. Raises ValueError for bytes that are no
     UTF-8 text.
     """
     match value:
@@ -79,10 +80,15 @@ def text_of(value: Any) -> str:
         case bool() | int() | float():
             return json.dumps(value)
         case list() | tuple():
-            return _json([item for item in value if not is_missing(item)])
+            return _json(_without_gaps(value))
         case Mapping():
             return _json({str(key): item for key, item in value.items() if not is_missing(item)})
     return str(value)
+
+
+def _without_gaps(value: list[Any] | tuple[Any, ...]) -> list[Any]:
+    there = [item for item in value if not is_missing(item)]
+    return there if all(isinstance(item, str | bytes) for item in there) else list(value)
 
 
 def _json(value: object) -> str:

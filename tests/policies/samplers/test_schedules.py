@@ -108,3 +108,18 @@ def test_the_noise_at_step_k_is_the_product_of_what_is_left_of_the_time(steps):
     assert order_noise(ImageSampling(steps=steps, remask_temperature=3.0)) == pytest.approx(
         expected, rel=1e-6, abs=1e-12
     )
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+@pytest.mark.parametrize("steps", [2, 4, 7, 10, 15, 20, 21, 25, 33, 45, 50])
+def test_every_step_of_a_schedule_leaves_as_many_codes_as_mmadas_line(steps, schedule):
+    """floor(codes * noise(k / T)), at least 1, less than before, and none after the last step, in single precision."""
+    for codes in (49, 100, 144, 196, 225, 400, 784, 2304):
+        left, expected = codes, []
+        for step in range(1, steps + 1):
+            time = torch.tensor(step / steps)
+            share = torch.cos(time * torch.pi * 0.5) if schedule == "cosine" else 1 - time
+            left = 0 if step == steps else max(1, min(left - 1, int((codes * share).floor())))
+            expected.append(left)
+        if steps < codes:  # with more steps the last code waits there
+            assert masked_counts(codes, ImageSampling(steps=steps, schedule=schedule)) == expected, codes

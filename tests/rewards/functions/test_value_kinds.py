@@ -216,3 +216,41 @@ def test_what_is_no_list_says_how_to_make_one(values: Any, hint: str) -> None:
     for score in FunctionReward(lambda completions: values, "mine.py").score(PAIR):
         assert score.status == "invalid" and "not a list of 2 numbers" in score.detail
         assert score.detail.endswith(f"; return {hint}" if hint else "numbers")
+
+
+# Columns by the names that rows have, beside ours, which are their plurals; a row's own ``references`` come before ours.
+NAMED: list[tuple[dict[str, Any], str, Any]] = [
+    ({"answer": "5"}, "references", "5"),
+    ({"answer": "5", "references": ["a", "b"]}, "references", ["a", "b"]),
+    ({"answer": "5", "references": None}, "references", None),
+    ({"answer": "5", "references": "a"}, "references", "a"),
+    ({"reward_model": {"ground_truth": [5]}}, "ground_truth", [5]),
+    ({"ground_truth": {"a": 1}}, "ground_truth", {"a": 1}),
+    ({"answer": 5}, "ground_truth", 5),
+    ({"answer": "5", "source": "mine"}, "source", "mine"),
+    ({"answer": "5"}, "source", "rows"),
+    ({"answer": "5", "data_source": "verl"}, "source", "verl"),
+    ({"answer": "5", "task": "text"}, "task", "text"),
+    ({"answer": "5"}, "task", "text"),
+    ({"answer": "5", "id": "row7"}, "id", "row7"),
+    ({"answer": "5", "id": 7}, "id", "7"),
+    ({"answer": "5", "level": [1, None]}, "level", [1, None]),
+    ({"answer": "5", "solution": "w"}, "solution", "w"),
+    ({"answer": "5", "ids": 9}, "ids", "from the run"),
+    ({"answer": "5", "tasks": 9}, "tasks", "text"),
+    ({"answer": "5", "prompts": 9}, "prompts", "?"),
+    ({"answer": "5", "completions": 9}, "completions", "5"),
+]
+
+
+@pytest.mark.parametrize(("row", "column", "value"), NAMED, ids=str)
+def test_a_function_may_name_a_column_as_its_rows_do(
+    tmp_path: Path, row: dict[str, Any], column: str, value: Any
+) -> None:
+    seen: list[Any] = []
+    space: dict[str, Any] = {"seen": seen}
+    named = "" if column == "completions" else f"{column}=None,"
+    exec(f"def f(completions, {named} **rest):\n    seen.append({column}[0])\n    return [1.0]", space)
+    asked = prompt(tmp_path, "jsonl", {"prompt": "?", **row})
+    (score,) = FunctionReward(space["f"], "f.py").score([RewardItem(asked, "5")])
+    assert score.value == 1.0 and seen == [asked.id if value == "from the run" else value]

@@ -30,6 +30,7 @@ KINDS = (
     "notations",
     "other scripts",
     "choices, equations, units",
+    "capitals",
     "JSON references",
     "references with a thought",
 )

@@ -250,3 +250,42 @@ def test_an_unknown_metric_is_told_with_those_that_are(tmp_path: Path, caplog: p
     with caplog.at_level(logging.WARNING):
         target.rate(3, {"val/text/score": 0.5})
     assert "best_metric=val/txt/score: not measured at step 3; there are: val/text/score" in caplog.text
+
+
+FILES = {"my_reward.py": "a", "helper.py": "b"}
+
+
+@pytest.mark.parametrize(
+    ("now", "changed"),
+    [
+        (FILES, ""),
+        ({**FILES, "my_reward.py": "c"}, "my_reward.py"),
+        ({"my_reward.py": "c", "helper.py": "d"}, "helper.py, my_reward.py"),
+        ({"my_reward.py": "a"}, "helper.py"),
+        ({**FILES, "words.txt": "e"}, "words.txt"),
+        ({}, "helper.py, my_reward.py"),
+    ],
+)
+def test_a_file_that_changed_between_a_run_and_its_resume_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, now: dict[str, str], changed: str
+) -> None:
+    config = Config(name="run", output_dir=str(tmp_path))
+    FolderCheckpoints(config, FILES).save(3, NumberLearner(3), WHERE)
+    resumed = FolderCheckpoints(config, now)
+    with caplog.at_level(logging.WARNING):
+        assert resumed.resume(NumberLearner())["step"] == 3
+    said = [record.getMessage() for record in caplog.records if "changed since" in record.getMessage()]
+    assert len(said) == bool(changed)
+    assert all(line.endswith(f"global_step_3 was saved, and used as now from here on: {changed}") for line in said)
+    resumed.save(4, NumberLearner(4), WHERE)  # from here on the new ones are what was saved
+    caplog.clear()
+    assert FolderCheckpoints(config, now).resume(NumberLearner())["step"] == 4
+    assert not [record for record in caplog.records if "changed since" in record.getMessage()]
+
+
+def test_a_checkpoint_from_before_files_were_kept_says_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    saved(tmp_path, 3)
+    assert FolderCheckpoints(Config(name="run", output_dir=str(tmp_path)), FILES).resume(NumberLearner())
+    assert not [record for record in caplog.records if "changed since" in record.getMessage()]

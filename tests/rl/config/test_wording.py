@@ -98,3 +98,44 @@ def test_any_other_name_lies_in_output_dir(name: str, tmp_path: Path) -> None:
     assert (
         config.run_dir.resolve().is_relative_to(tmp_path.resolve()) and config.run_dir.resolve() != tmp_path.resolve()
     )
+
+
+ELSEWHERE = {
+    "rollout.text.gen_length=128": "here it is 'rollout.text.max_new_tokens'",
+    "rollout.text.max_length=128": "here it is 'rollout.text.max_new_tokens'",
+    "rollout.text.max_gen_toks=128": "here it is 'rollout.text.max_new_tokens'",
+    "rollout.text.diffusion_steps=64": "here it is 'rollout.text.steps'",
+    "rollout.text.denoising_steps=4": "here it is 'rollout.text.steps'",
+    "evaluation.text.alg=entropy": "here it is 'evaluation.text.remasking'",
+    "rollout.text.alg_temp=0.1": "here it is 'rollout.text.remask_temperature'",
+    "rollout.text.threshold=0.9": "here it is 'rollout.text.confidence_threshold'",
+    "rollout.understand.remasking_strategy=x": "here it is 'rollout.understand.remasking'",
+    "rollout.text.block_size=4": "here it is 'rollout.text.block_length'",
+    "rollout.text.cfg=1.0": "here it is 'rollout.text.cfg_scale'",
+    "rollout.draw.timesteps=15": "here it is 'rollout.draw.steps'",
+    "rollout.draw.generation_timesteps=15": "here it is 'rollout.draw.steps'",
+    "rollout.draw.guidance_scale=3.5": "here it is 'rollout.draw.guidance'",
+    "rollout.draw.noise_schedule=cosine": "here it is 'rollout.draw.schedule'",
+    "rollout.text.use_cache=true": "here it is 'rollout.text.cache'",
+    "rollout.text.remasking=maskgit_plus": "here it is 'low_confidence'",
+    "rollout.text.remasking=topk_margin": "here it is 'margin'",
+    "rollout.text.remasking=low_confidence_static": "here it is 'low_confidence'",
+    "rollout.text.remasking=low_confidence_dynamic": "here it is 'low_confidence' with confidence_threshold",
+    "rollout.text.editing_threshold=0.9": "no such option here: docs/parity.md",
+    "rollout.text.max_post_steps=16": "no such option here: docs/parity.md",
+    "rollout.text.eps=0.01": "no such option here: docs/parity.md",
+    "rollout.text.eb_threshold=0.6": "no such option here: docs/parity.md",
+    "rollout.text.remasking=sequential": "no such option here: docs/parity.md",
+    "rollout.text.remasking=entropy_bounded": "no such option here: docs/parity.md",
+    "rollout.text.mask_id=5": "no such option here: docs/parity.md",
+    "rollout.text.tempreature=1": "did you mean 'rollout.text.temperature'",
+    "rollout.text.max_new_token=1": "did you mean 'rollout.text.max_new_tokens'",
+    "rollout.text.remasking=entorpy": "did you mean 'entropy'",
+}
+
+
+@pytest.mark.parametrize("override", ELSEWHERE)
+def test_a_name_of_a_model_card_leads_to_ours_or_to_the_page_of_what_is_missing(override: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build_config([], [override])
+    assert ELSEWHERE[override] in str(caught.value) and "\n" not in str(caught.value)

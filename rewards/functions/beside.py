@@ -1,17 +1,20 @@
-"""Modules that lie beside a reward's file and that it imports, directly or through one another."""
+"""What lies beside a reward's file and belongs to it: modules that it imports, and files that it opens by its own place."""
 
 from __future__ import annotations
 
 import ast
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+from rewards.functions.named_files import named_files
 
 INSTALLED = ("site-packages", "dist-packages")
 
 
 def modules_beside(file: Path, known: Sequence[str] = ()) -> dict[Path, Path]:
     """Modules and packages by their place relative to the file's folder -> where they are. A package is its whole folder: also
-    the outermost one around a file that imports by dots.
+    the outermost one around a file that imports by dots. So are files and folders that these open by their own place.
 
     file    absolute; may be a link: then what lies beside its target counts as well, since Python looks there
     known   packages that the job has anyway
@@ -30,6 +33,10 @@ def modules_beside(file: Path, known: Sequence[str] = ()) -> dict[Path, Path]:
         del places[folder]
     while waiting:
         source = waiting.pop()
+        for place, opened in _opened(source, places):
+            if place not in found and opened != file:
+                found[place] = opened
+                waiting += [opened] if opened.is_file() else sorted(opened.rglob("*.py"))
         for level, name in imported(source):
             if (not level and name.partition(".")[0] in known) or level > len(source.parents):
                 continue
@@ -41,16 +48,29 @@ def modules_beside(file: Path, known: Sequence[str] = ()) -> dict[Path, Path]:
     return found
 
 
+def digests(file: Path, known: Sequence[str] = ()) -> dict[str, str]:
+    """SHA-256 of a reward's file and of each that it imports from beside it, by their names as the file's own is given.
+
+    Nothing of those that cannot be read here.
+    """
+    place, whole = file.parent, Path(file).absolute()
+    files = {file: whole}
+    for name, module in modules_beside(whole, known).items():
+        inside = sorted(each for each in module.rglob("*") if each.is_file()) if module.is_dir() else [module]
+        files |= {place / name / each.relative_to(module): each for each in inside if each.suffix != ".pyc"}
+    found = {}
+    for name, each in files.items():
+        try:
+            found[str(name)] = hashlib.sha256(each.read_bytes()).hexdigest()
+        except OSError:
+            continue
+    return found
+
+
 def imported(file: Path) -> Iterator[tuple[int, str]]:
     """(dots in front, dotted name) of every import of a Python file, also inside its functions. Nothing of a file that
     Python does not read: the job says what is wrong with it."""
-    if file.suffix != ".py":
-        return
-    try:
-        tree = ast.parse(file.read_bytes())  # bytes: Python's own rules for encodings
-    except (OSError, SyntaxError, ValueError, RecursionError):
-        return
-    for node in ast.walk(tree):
+    for node in ast.walk(_tree(file)):
         if isinstance(node, ast.Import):
             yield from ((0, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -61,6 +81,22 @@ def imported(file: Path) -> Iterator[tuple[int, str]]:
             name = node.args[0].value
             if called in ("import_module", "__import__") and isinstance(name, str) and not name.startswith("."):
                 yield 0, name
+
+
+def _tree(file: Path) -> ast.Module:
+    if file.suffix == ".py":
+        try:
+            return ast.parse(file.read_bytes())  # bytes: Python's own rules for encodings
+        except (OSError, SyntaxError, ValueError, RecursionError):
+            pass
+    return ast.Module([], [])
+
+
+def _opened(source: Path, places: Mapping[Path, Path]) -> Iterator[tuple[Path, Path]]:
+    """(place, file or folder) that a file opens by its own place, where that is one of these folders, or lies in one."""
+    for base, to in _inside(places, source.parent).items():
+        for name in named_files(_tree(source), base):
+            yield to / name, base / name
 
 
 def _steps_out(folder: Path) -> int:
