@@ -26,6 +26,7 @@ from rl.output.secrets import Secret, SecretError, read_token, redact, scrubbed
 from rl.types import ScoreStatus
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_TOLD = 1 << 16  # bytes of an answer that a message is made of
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -106,7 +107,7 @@ class JsonClient:
         if answer.status_code in _AGAIN:
             raise _Again(ScoreStatus.CRASHED, f"HTTP {answer.status_code}", _retry_after(answer))
         if not answer.is_success:
-            said = redact(body.decode(errors="replace")).strip().splitlines()  # whole, so that no token is cut in two
+            said = redact(_text(body)).strip().splitlines()  # and then cut, so that no token is cut in two
             what = f"HTTP {answer.status_code}: {said[0][:300] if said else answer.reason_phrase}"
             raise RequestFailed(ScoreStatus.CRASHED, f"{self.url}: {what}")
         try:
@@ -186,7 +187,11 @@ def check_token(token_env: str | None) -> None:
 
 def _start(body: bytes) -> str:
     """The start of an answer, for a message."""
-    return repr(redact(body.decode(errors="replace"))[:80])
+    return repr(redact(_text(body))[:80])
+
+
+def _text(body: bytes) -> str:
+    return body[:_TOLD].decode(errors="replace")
 
 
 class _Again(Exception):

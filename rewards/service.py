@@ -21,6 +21,9 @@ from rewards.settings import RewardSettings, setting
 from rl.types import RewardItem, Score, ScoreStatus
 
 
+MOST_PARTS, LONGEST_PART = 256, 200  # names of parts that are taken of one service, and characters of one
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServiceSettings(RewardSettings):
     url: str = setting("of the service")
@@ -43,6 +46,7 @@ class ServiceReward:
 
     def __init__(self, settings: ServiceSettings) -> None:
         self.url, self.batch_size, self.concurrency = settings.url, settings.batch_size, settings.concurrency
+        self._named: set[str] = set()
         self._client = JsonClient(
             settings.url,
             token_env=settings.token_env,
@@ -94,8 +98,14 @@ class ServiceReward:
         if not is_finite(value):
             return invalid(f"{where}: value {_shown(value)}; allowed: a finite number, or null for no such reward")
         parts = parts if isinstance(parts, Mapping) else {}
-        numbers = {str(key): float(part) for key, part in parts.items() if is_finite(part)}
+        numbers = {str(key): float(part) for key, part in parts.items() if is_finite(part) and self._knows(str(key))}
         return Score(float(value), ScoreStatus(status), numbers, detail=_on_one_line(row.get("detail")))
+
+    def _knows(self, name: str) -> bool:
+        """Whether a part of this name is taken: each name is a curve of the run, and a service has so many of them."""
+        if name not in self._named and len(self._named) < MOST_PARTS and len(name) <= LONGEST_PART:
+            self._named.add(name)
+        return name in self._named
 
 
 def is_finite(value: Any) -> TypeGuard[int | float]:

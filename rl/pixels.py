@@ -17,7 +17,9 @@ import os
 import re
 import stat
 import struct
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ from rl.types import Prompt
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 64_000_000
+_STRIP = 1 << 20  # numbers that are computed with at once
 _FEW_BITS = {"L;2": 85, "L;4": 17}
 _LAST_BYTES = {"PNG": b"\0\0\0\0IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error)  # what Pillow's readers raise
@@ -163,19 +166,33 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _from_grey_16(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.uint32)
-    grey = ((values + 128) // 257).astype(np.uint8)
-    if (clear := image.info.get("transparency")) is not None:
-        grey[values == clear] = 255
+    clear = image.info.get("transparency")
+    values = np.asarray(image)
+    grey = np.empty(values.shape, np.uint8)
+    for rows in _strips(values.shape):
+        wide = values[rows].astype(np.uint32)
+        grey[rows] = (wide + 128) // 257
+        if clear is not None:
+            grey[rows][wide == clear] = 255
     return Image.fromarray(grey).convert("RGB")
 
 
 def _from_colour_16(high: Image.Image, low: Image.Image) -> Image.Image:
-    values = np.asarray(high).astype(np.uint32) * 256 + np.asarray(low)
-    colours = ((values + 128) // 257).astype(np.uint8)
-    if (clear := high.info.get("transparency")) is not None:
-        colours[(values == np.asarray(clear)).all(axis=-1)] = 255
+    clear = high.info.get("transparency")
+    first, second = np.asarray(high), np.asarray(low)
+    colours = np.empty(first.shape, np.uint8)
+    for rows in _strips(first.shape):
+        wide = first[rows].astype(np.uint32) * 256 + second[rows]
+        colours[rows] = (wide + 128) // 257
+        if clear is not None:
+            colours[rows][(wide == np.asarray(clear)).all(axis=-1)] = 255
     return Image.fromarray(colours)
+
+
+def _strips(shape: Sequence[int]) -> Iterator[slice]:
+    """Rows, some at a time: numbers of 32 bits of a whole picture would take four times its own memory, several times over."""
+    height = max(1, _STRIP // max(1, prod(shape[1:])))
+    return (slice(start, start + height) for start in range(0, shape[0], height))
 
 
 def _over_white(image: Image.Image) -> Image.Image:

@@ -22,9 +22,9 @@ import psutil
 
 from cluster.actors.process import recorded, register_stacks, stacks_file
 from cluster.run.session import Session
-from rl.checkpoints.files import write_whole
+from rl.checkpoints.files import read_inside, write_whole
 from rl.config import Config
-from rl.errors import ConfigError
+from rl.errors import ConfigError, first_line
 from rl.types import Group
 
 if TYPE_CHECKING:
@@ -189,12 +189,14 @@ def read_status(run_dir: Path) -> Status:
     """Raises ConfigError where the folder has none."""
     file = run_dir / STATUS_FILE
     try:
-        found = json.loads(file.read_text("utf-8"))
+        found = json.loads(read_inside(file, run_dir))
         actors = [_typed(ActorStatus(**actor)) for actor in found["actors"]]
         queues = {str(name): int(count) for name, count in found["queues"].items()}
         return _typed(Status(**{**found, "actors": actors, "queues": queues}))
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ConfigError(f"{file}: no such file; give the folder of a training run, e.g. runs/tiny") from error
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {first_line(error)}; give the folder of a training run") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ConfigError(f"{file}: not a status of this version: {error}") from error
 

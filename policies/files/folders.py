@@ -151,6 +151,9 @@ def present_weight_files(folder: Path) -> list[Path]:
     for file in files:
         if not os.path.isfile(file):
             raise PolicyError(f"{file}: listed in {INDEX} but missing; copy it from the original checkpoint")
+    places = {(found.st_dev, found.st_ino) for found in map(os.stat, files)}
+    if len(places) < len(files):  # no tensor stands in two files, and each would be read anew
+        raise PolicyError(f"{folder / INDEX}: two of its names are one file; copy it from the original checkpoint")
     return files
 
 

@@ -177,7 +177,7 @@ def check_weights(
     Raises PolicyError.
     """
     redundant = redundant or Redundant()
-    left, places, extra = dict(tensors), dict[str, Path](), dict[str, Path]()
+    left, places, extra = dict(tensors), dict[str, Path](), dict[Path, list[str]]()
     for file in files:
         with Shard(file) as shard:
             for key, entry in shard.entries.items():
@@ -188,38 +188,41 @@ def check_weights(
                     _check_shape(file, key, entry.shape, left.pop(key))
                     places[key] = file
                 elif entry.dtype not in BUFFERS or key in redundant.same or key.endswith(tuple(redundant.computed)):
-                    extra[key] = file
+                    extra.setdefault(file, []).append(key)
     if left:
         raise PolicyError(
             f"{files[0].parent}: {len(left)} missing tensors, the first is {next(iter(left))}; copy the folder again, or "
             "mend config.json if it describes another model"
         )
-    for key, file in extra.items():
-        _check_redundant(file, key, places, redundant)
+    for file, keys in extra.items():
+        with Shard(file) as shard:  # once for all: a stranger's file may have a hundred thousand
+            for key in keys:
+                _check_redundant(shard, key, places, redundant)
 
 
-def _check_redundant(file: Path, key: str, places: Mapping[str, Path], redundant: Redundant) -> None:
+def _check_redundant(shard: Shard, key: str, places: Mapping[str, Path], redundant: Redundant) -> None:
     ending = next((end for end in redundant.computed if key.endswith(end)), None)
     if key not in redundant.same and ending is None:
-        raise _unfit(file, key, "has no place in the model of config.json")
-    with Shard(file) as shard:
-        entry = shard.entries[key]
-        if entry.dtype not in FLOATS:
-            raise _quantised(file, key, entry)
-        if ending is not None:
-            values = redundant.computed[ending]
-            if entry.shape != tuple(values.shape) or not _close(torch.cat(list(shard.pieces(key))), values):
-                raise _unfit(
-                    file, key, "holds other numbers than rope_theta of config.json gives; the model would not use them"
-                )
-            return
-        other = redundant.same[key]
-        with Shard(places[other]) as second:
-            if not _equal(shard, key, second, other):
-                raise _unfit(
-                    file, key, f"differs from {other}, and config.json says that they are one (tie_word_embeddings or "
-                    "weight_tying is true); set it to false if the head is its own",
-                )  # fmt: skip
+        raise _unfit(shard.file, key, "has no place in the model of config.json")
+    entry = shard.entries[key]
+    if entry.dtype not in FLOATS:
+        raise _quantised(shard.file, key, entry)
+    if ending is not None:
+        values = redundant.computed[ending]
+        if entry.shape != tuple(values.shape) or not _close(torch.cat(list(shard.pieces(key))), values):
+            raise _unfit(
+                shard.file,
+                key,
+                "holds other numbers than rope_theta of config.json gives; the model would not use them",
+            )
+        return
+    other = redundant.same[key]
+    with Shard(places[other]) as second:
+        if not _equal(shard, key, second, other):
+            raise _unfit(
+                shard.file, key, f"differs from {other}, and config.json says that they are one (tie_word_embeddings or "
+                "weight_tying is true); set it to false if the head is its own",
+            )  # fmt: skip
 
 
 def _equal(first: Shard, key: str, second: Shard, other: str) -> bool:

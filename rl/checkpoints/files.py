@@ -1,9 +1,31 @@
-"""Files that are whole or absent, and what is moved out of the way of a run that takes another path."""
+"""Files of a run's folder: whole or absent when they are written, the folder's own and bounded when they are read; and what is
+moved out of the way of a run that takes another path."""
 
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
+
+MOST_BYTES = 1 << 26  # of a file that is read whole
+
+
+def read_inside(file: Path, folder: Path, most: int = MOST_BYTES, *, end: bool = False) -> bytes:
+    """A file of a folder that may be somebody else's. end: its last ``most`` bytes, where it has more.
+
+    Raises OSError, whose text has no path in it, for what is no regular file (a pipe would wait for ever, a device has no
+    end), leads out of the folder, links resolved, or is larger.
+    """
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise OSError("a link that leads out of the run's folder")
+    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as source:
+        found = os.fstat(source.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError("not a regular file")
+        if found.st_size > most and not end:
+            raise OSError(f"larger than {most >> 20} MiB")
+        source.seek(max(0, found.st_size - most))
+        return source.read(most)
 
 
 def write_whole(file: Path, text: str) -> Path:

@@ -223,9 +223,8 @@ def _readable_as(kind: str, path: Path) -> Iterator[None]:
 def _folder_rows(path: Path, split: str) -> Iterator[Row]:
     """``state.json`` names the Arrow files of a data set; ``dataset_dict.json`` names its splits, one folder each."""
     index = path / "dataset_dict.json"
-    if index.is_file():
-        yield from _folder_rows(_split_folder(path, _read_json(index).get("splits"), split), split)
-        return
+    if index.is_file():  # of splits, none of which has splits of its own
+        path = _split_folder(path, _read_json(index).get("splits"), split)
     if not (path / "state.json").is_file():
         raise DataError(f"{path}: neither state.json nor dataset_dict.json in it; allowed: a {KINDS}")
     state = _read_json(path / "state.json")
@@ -262,6 +261,7 @@ def _arrow_rows(path: Path, label: str, first: int) -> Iterator[Row]:
 
     with _readable_as("Arrow", path), pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
         for batch in stream:
+            batch.validate(full=True)  # else a place that lies beyond its bytes is read all the same, or ends the process
             yield from batch_rows(label, batch, first)
             first += batch.num_rows
 

@@ -24,13 +24,23 @@ _TOKEN_NAME = r"(?:access|auth|bearer|api|hf|refresh|id|session)[_-]?token"
 _VARIABLE = re.compile(rf"(?:^|_)(?:{_SECRET_NAME}|token|key)$", re.IGNORECASE)
 # As a setting: `token` alone may be a word of a vocabulary.
 _SETTING = re.compile(rf"(?:^|[_.-])(?:{_SECRET_NAME}|{_TOKEN_NAME})$", re.IGNORECASE)
+_LOGIN = re.compile(r"(?<=://)[^\s/?#@:]*:(?!\d+(?:[/?#'\"]|$))")
+
+
+def _without_password(found: re.Match[str]) -> str:
+    """A word up to its last @, without the login that it holds. One expression for both would look to the word's end from
+    each :// in it, which a server may send a million of."""
+    login = _LOGIN.search(found[0])
+    return found[0] if login is None else f"{found[0][: login.start()]}{HIDDEN}@"
+
+
 _PATTERNS = (
     # Bearer TOKEN, wherever it stands; any scheme behind the header's name
     (re.compile(r"(?i)\b(bearer(?:\s+|%20|\+))[^\s'\"<>\\]+"), rf"\1{HIDDEN}"),
     (re.compile(r"(?i)(authorization['\"]?\s*[:=]\s*b?['\"]?(?:basic|token|digest)\s+)[^\s'\"<>\\]+"), rf"\1{HIDDEN}"),
     # the login of a URL, also with a / in its password
     (re.compile(r"(?<=://)[^\s/?#]*@"), f"{HIDDEN}@"),
-    (re.compile(r"(?<=://)[^\s/?#@:]*:(?!\d+(?:[/?#'\"]|$))\S*@"), f"{HIDDEN}@"),
+    (re.compile(r"(?<!\S)\S*@"), _without_password),
     # a value behind a name that says what it is
     (re.compile(rf"(?i)((?:{_SECRET_NAME}|{_TOKEN_NAME})=['\"]?)[^\s'\"&,;}}\])]+"), rf"\1{HIDDEN}"),
     (re.compile(rf"(?i)((?:{_SECRET_NAME}|{_TOKEN_NAME})['\"]\s*:\s*['\"])[^'\"]+"), rf"\1{HIDDEN}"),

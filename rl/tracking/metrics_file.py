@@ -7,11 +7,13 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
-from rl.checkpoints.files import new_aside
+from rl.checkpoints.files import new_aside, read_inside
 
 METRICS_FILE = "metrics.jsonl"
 SAMPLES_FOLDER = "samples"
+_MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,8 @@ def read_metrics(run_dir: Path) -> list[Point]:
     for row in _rows(run_dir / METRICS_FILE):
         step, when = int(row.pop("step")), row.pop("time", 0.0)
         earlier = steps[step].metrics if step in steps else {}
-        numbers = {name: float(value) for name, value in row.items() if _is_number(value)}
-        steps[step] = Point(step, float(when) if _is_number(when) else 0.0, {**earlier, **numbers})
+        numbers = {name: float(value) for name, value in row.items() if is_number(value)}
+        steps[step] = Point(step, float(when) if is_number(when) else 0.0, {**earlier, **numbers})
     return [steps[step] for step in sorted(steps)]
 
 
@@ -65,7 +67,7 @@ def _step_of(folder: Path) -> int:
     return int(number) if number.isdigit() else -1
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """Whether a float holds it, and it is finite. A file of somebody else may hold anything."""
     try:
         return isinstance(value, int | float) and math.isfinite(value)
@@ -76,10 +78,10 @@ def _is_number(value: object) -> bool:
 def _rows(path: Path) -> Iterator[dict]:
     if not path.is_file():
         return
-    for line in path.read_text("utf-8", errors="replace").splitlines():
+    for line in read_inside(path, path.parent, _MOST_BYTES).decode("utf-8", errors="replace").splitlines():
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(row, dict) and isinstance(row.get("step"), int) and _is_number(row["step"]):
+        if isinstance(row, dict) and isinstance(row.get("step"), int) and is_number(row["step"]):
             yield row

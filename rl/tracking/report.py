@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from rl.checkpoints.files import write_whole
+from rl.checkpoints.files import read_inside, write_whole
 from rl.config import Config
 from rl.output.printable import said
 from rl.output.secrets import redact
@@ -125,8 +125,8 @@ def write_summary(run_dir: Path, summary: Mapping[str, Any]) -> Path:
 def read_summary(run_dir: Path) -> dict[str, Any] | None:
     """None where the run has not finished."""
     try:
-        return json.loads((run_dir / SUMMARY_FILE).read_text("utf-8"))
-    except (OSError, ValueError):
+        return json.loads(read_inside(run_dir / SUMMARY_FILE, run_dir))
+    except (OSError, ValueError, RecursionError):
         return None
 
 

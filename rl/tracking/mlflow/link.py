@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from rl.checkpoints.files import read_inside
 from rl.errors import first_line
 from rl.output.secrets import redact
 from rl.tracking.mlflow.store import alone, artifacts_beside, follow
@@ -59,7 +60,7 @@ def _write(uri: str, store: Path | None, run_id: str, file: Path, tag: str, name
 
 def _run_id(run_dir: Path) -> str | None:
     try:
-        run_id = json.loads((run_dir / _RUN_FILE).read_text("utf-8"))["run_id"]
+        run_id = json.loads(read_inside(run_dir / _RUN_FILE, run_dir))["run_id"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return run_id if isinstance(run_id, str) and _RUN_ID.fullmatch(run_id) else None
@@ -67,7 +68,7 @@ def _run_id(run_dir: Path) -> str | None:
 
 def _tracking(run_dir: Path) -> dict[str, Any]:
     try:
-        settings: Any = yaml.safe_load((run_dir / _CONFIG_FILE).read_text("utf-8"))
+        settings: Any = yaml.safe_load(read_inside(run_dir / _CONFIG_FILE, run_dir))
         found = settings["tracking"]
         return found if isinstance(found, dict) else {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError):

@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 import yaml
 
+from rl.checkpoints.files import read_inside
 from rl.errors import ConfigError, UniGRPOError
 from rl.output.printable import said
 from rl.tracking.mlflow.store import ARTIFACTS, follow
@@ -123,18 +124,18 @@ def _is_run(folder: Path) -> bool:
 def _setting(run: Path) -> str | None:
     """``tracking.uri`` of the run's own config."""
     try:
-        settings: Any = yaml.safe_load((run / _CONFIG_FILE).read_text("utf-8"))
+        settings: Any = yaml.safe_load(read_inside(run / _CONFIG_FILE, run))
         uri = settings["tracking"]["uri"]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError):
         return None
     return uri if isinstance(uri, str) else None
 
 
 def _page(run: Path) -> str:
     try:
-        known = json.loads((run / _RUN_FILE).read_text("utf-8"))
+        known = json.loads(read_inside(run / _RUN_FILE, run))
         return f"#/experiments/{known['experiment_id']}/runs/{known['run_id']}?{_VIEW}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return f"#/experiments?{_VIEW}"
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rl.checkpoints.files import write_whole
+from rl.checkpoints.files import read_inside, write_whole
 from rl.output.printable import escaped_in_json
 from rl.tracking.metrics_file import SAMPLES_FOLDER
 from rl.tracking.mlflow import shown
@@ -26,6 +26,7 @@ ROWS = 24  # prompts of a test set
 SIDE = 192  # pixels of a picture at most
 MOST_EVALUATIONS = 12  # that a page shows
 _LONGEST = 1200  # characters of an answer
+_MOST_BYTES = 1 << 28
 
 _log = logging.getLogger(__name__)
 
@@ -84,10 +85,12 @@ def steps_of(run_dir: Path, until: float = math.inf) -> dict[int, Path]:
 def read(file: Path) -> Answers | None:
     """None, with a warning in the log, where it cannot be read."""
     try:
-        answers = Answers(**json.loads(file.read_text("utf-8")))
+        answers = Answers(**json.loads(read_inside(file, file.parents[2], _MOST_BYTES)))
         parts = (answers.sets, answers.means, answers.films)
         if not isinstance(answers.step, int) or not all(isinstance(each, dict) for each in parts):
             raise ValueError("its parts are not what they must be")
+        if not all(isinstance(rows, list) and all(isinstance(row, dict) for row in rows) for rows in parts[0].values()):
+            raise ValueError("its test sets are not lists of answers")
     except (OSError, ValueError, TypeError, RecursionError) as error:
         _log.warning("%s: cannot be read, and is left out of the pages: %s", file, error)
         return None

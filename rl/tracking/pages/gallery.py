@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rl.tracking.metrics_file import is_number
 from rl.tracking.pages.answers import Answers
 from rl.tracking.pages.html import is_embedded, line, page, text
 
@@ -99,7 +100,7 @@ def _scored(answer: Row) -> str:
     if score is None:
         return f'<div class="score"><b>not scored</b> {line(answer.get("detail", ""))}</div>'
     named = parts.items() if isinstance(parts, Mapping) else ()
-    whole = [(name, value) for name, value in named if isinstance(value, int | float) and "/" not in name]
+    whole = [(name, value) for name, value in named if is_number(value) and "/" not in name]
     inside = ", ".join(f"{line(name, 100)} {value:.3g}" for name, value in whole)
     return f'<div class="score"><b>{score:.3g}</b>{f" {inside}" if inside else ""}</div>'
 
@@ -111,7 +112,7 @@ def _heading(answers: Answers, name: str) -> str:
     if (
         isinstance(mean, Sequence)
         and len(mean) == 2
-        and all(isinstance(each, int | float) for each in mean)
+        and all(map(is_number, mean))
         and mean[1]
     ):
         of = f'<span class="small">mean {mean[0]:.3g} of {mean[1]:,.0f}</span>'
@@ -127,7 +128,7 @@ def _words(judge: _Judge, changed: int, left_out: int) -> str:
 
 def _score(row: Row) -> float | None:
     value = row.get("score")
-    return float(value) if isinstance(value, int | float) else None
+    return float(value) if is_number(value) else None
 
 
 def _image(address: object, words: str) -> str:

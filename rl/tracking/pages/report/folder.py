@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from rl.checkpoints.files import read_inside
 from rl.config import Config
 from rl.config.flat import flatten
 from rl.errors import ConfigError, first_line
@@ -18,6 +19,7 @@ from rl.tracking.report import read_summary
 
 CONFIG_FILE, COMMAND_FILE, RECIPE_FILE, LOG_FILE = "config.yaml", "command", "recipe", "log"
 _MOST_BYTES = 16 * 1024 * 1024  # of a log, from its end; of a config
+_MOST_SETTINGS = 100_000
 # What two runs of one config may differ in: who they are, where they write, how far they went.
 _ITS_OWN = ("seed", "name", "output_dir", "resume_mode", "resume_path", "tracking.")
 
@@ -58,9 +60,9 @@ def read_run(path: Path) -> RunFolder:
     """Raises ConfigError where there is no run, or one that has logged nothing."""
     if not path.is_dir():
         raise ConfigError(f"{path}: no such folder; give a run's folder, e.g. runs/tiny")
-    if not (path / CONFIG_FILE).is_file():
+    if not (path / CONFIG_FILE).exists():
         raise ConfigError(f"{path}: no run: there is no {CONFIG_FILE} in it; give a run's folder, e.g. runs/tiny")
-    settings = settings_of(_config(path / CONFIG_FILE))
+    settings = settings_of(_config(path))
     try:
         points = read_metrics(path)
     except (OSError, ValueError, TypeError, OverflowError) as error:
@@ -73,12 +75,12 @@ def read_run(path: Path) -> RunFolder:
     return RunFolder(
         path=path,
         name=path.absolute().name,
-        command=_words(path / COMMAND_FILE) or "train",
-        recipe=_words(path / RECIPE_FILE),
+        command=_words(path, COMMAND_FILE) or "train",
+        recipe=_words(path, RECIPE_FILE),
         settings=settings,
         points=points,
         summary=summary if isinstance(summary, dict) else None,
-        log=list(_lines(path / LOG_FILE)),
+        log=_lines(path),
     )
 
 
@@ -102,29 +104,42 @@ def _label(runs: Sequence[RunFolder]) -> str:
     return f"{runs[0].name}, {len(runs)} runs: seeds {', '.join(str(run.seed) for run in runs)}"
 
 
-def _config(file: Path) -> Mapping[str, Any]:
+def _config(folder: Path) -> Mapping[str, Any]:
+    file = folder / CONFIG_FILE
     try:
-        if file.stat().st_size > _MOST_BYTES:
-            raise ValueError("it is larger than 16 MiB")
-        content: Any = yaml.safe_load(file.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        content: Any = yaml.safe_load(read_inside(file, folder, _MOST_BYTES).decode("utf-8"))
+        _require_small(content)
+    except (OSError, ValueError, RecursionError, OverflowError, yaml.YAMLError) as error:
         raise ConfigError(f"{file}: cannot be read: {first_line(error)}; give a run's folder") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ConfigError(f"{file}: holds no settings of a run; give a run's folder, e.g. runs/tiny")
     return content
 
 
-def _words(file: Path) -> str:
+def _require_small(content: Any) -> None:
+    """Raises ValueError. YAML can name one mapping in many places, and itself: a few lines then are a billion settings."""
+    level, count = [content], 0
+    while level:
+        count += len(level)
+        if count > _MOST_SETTINGS:
+            raise ValueError(f"more than {_MOST_SETTINGS:,} settings")
+        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else _items(each))]
+
+
+def _items(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _words(folder: Path, name: str) -> str:
     try:
-        return file.read_text("utf-8", errors="replace")[:500].strip() if file.is_file() else ""
+        return read_inside(folder / name, folder)[:2000].decode("utf-8", errors="replace")[:500].strip()
     except OSError:
         return ""
 
 
-def _lines(file: Path) -> Iterator[str]:
+def _lines(folder: Path) -> list[str]:
     try:
-        with file.open("rb") as content:
-            content.seek(max(0, file.stat().st_size - _MOST_BYTES))
-            yield from content.read(_MOST_BYTES).decode("utf-8", errors="replace").splitlines()
+        content = read_inside(folder / LOG_FILE, folder, _MOST_BYTES, end=True)
     except OSError:
-        return
+        return []
+    return content.decode("utf-8", errors="replace").splitlines()

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rl.checkpoints.files import read_inside
 from rl.errors import DataError
 from rl.pixels import open_image
-from rl.tracking.metrics_file import SAMPLES_FOLDER
+from rl.tracking.metrics_file import SAMPLES_FOLDER, is_number
 from rl.tracking.pages import answers
 from rl.tracking.pages.html import embedded, is_embedded, line, text
 from rl.tracking.pages.report.folder import RunFolder
@@ -17,7 +18,6 @@ from rl.tracking.pages.report.folder import RunFolder
 MOST_TEXTS, MOST_DRAWINGS = 10, 12
 _SIDE = 192
 _LONGEST = 1200  # characters of an answer
-_MOST_BYTES = 64 * 1024 * 1024
 
 Row = Mapping[str, Any]
 
@@ -95,7 +95,8 @@ def _picture(folder: Path, row: Row) -> str:
     if not isinstance(name, str) or Path(name).name != name:
         return ""
     try:
-        return f'<img src="{embedded(open_image(folder / name), _SIDE)}" alt="drawn">'
+        drawn = open_image(read_inside(folder / name, folder.parents[1]))
+        return f'<img src="{embedded(drawn, _SIDE)}" alt="drawn">'
     except (DataError, OSError, ValueError):
         return '<p class="soft">the picture cannot be read</p>'
 
@@ -118,7 +119,7 @@ def _changed(rows: list[Row | None]) -> bool:
 
 def _number(row: Row | None) -> float | None:
     value = None if row is None else row.get("score")
-    return float(value) if isinstance(value, int | float) else None
+    return float(value) if is_number(value) else None
 
 
 def _said(words: object) -> str:
@@ -134,11 +135,9 @@ def _rows(file: Path) -> list[Row]:
 
 
 def _read(file: Path) -> Iterator[Row]:
-    """What cannot be read is passed over."""
+    """Of a file in a folder of samples. What cannot be read is passed over."""
     try:
-        if not file.is_file() or file.stat().st_size > _MOST_BYTES:
-            return
-        lines = file.read_text("utf-8", errors="replace").splitlines()
+        lines = read_inside(file, file.parents[2]).decode("utf-8", errors="replace").splitlines()
     except OSError:
         return
     for each in lines:
