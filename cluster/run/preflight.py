@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from rl.config.device import AUTO
 from rl.config.flat import flatten
 from rl.errors import ConfigError, DataError, PolicyError
 from rl.estimators import views_of
-from rl.hints.given import TASKS, has_source
+from rl.hints.given import TASKS, check_room, has_source
 from rl.masking import timesteps
 from rl.prepare import teaches
 from rl.types import MaskDraw, Prompt, Task
@@ -92,7 +93,7 @@ def check(
     with uncollected():
         fitted = fit(config, folder, sources, notes, answered)
         inputs = _inputs(fitted)
-        if needs_train and not answered and config.learner.sft_rows:
+        if needs_train and not answered:
             _fit_worked_answers(config, folder, fitted)
     if answered:
         _check_pictures(folder, inputs)
@@ -205,7 +206,11 @@ def check_worked_answers(config: Config, inputs: Inputs) -> None:
 
 
 def _fit_worked_answers(config: Config, folder: Path, sources: Sequence[Loaded]) -> None:
-    """Rows that ``learner.sft_rows`` may take fit the policy with their worked answer. Raises DataError."""
+    """Rows fit with what ``rollout.hints`` and ``learner.sft_rows`` take of their worked answers. Raises DataError."""
+    if config.rollout.hints.share:
+        _fit_hints(config, folder, sources)
+    if not config.learner.sft_rows:
+        return
     strict = dataclasses.replace(config, data=dataclasses.replace(config.data, filter_overlong="error"))
     taken = [
         dataclasses.replace(source, rows=tuple(row for row in source.rows if teaches(row[1])))
@@ -213,6 +218,20 @@ def _fit_worked_answers(config: Config, folder: Path, sources: Sequence[Loaded])
         if source.trains
     ]
     fit(strict, folder, [source for source in taken if source.rows], [], answered=True)
+
+
+def _fit_hints(config: Config, folder: Path, sources: Sequence[Loaded]) -> None:
+    """The canvas has room for a hint beside each row's answer."""
+    from policies.room import NeedsPolicyError, Room
+
+    room = Room(folder)
+    for prompt in (prompt for source in sources if source.trains for prompt in source.prompts if prompt.task in TASKS):
+        canvas = getattr(config.rollout, prompt.task).max_new_tokens
+        try:
+            check_room(prompt, room.tokens_at_most, canvas)
+        except DataError:  # a quick bound, which says nothing where it is too large
+            with suppress(NeedsPolicyError):
+                check_room(prompt, room.tokens, canvas)
 
 
 def _check_pictures(folder: Path, inputs: Inputs) -> None:

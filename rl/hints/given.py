@@ -30,20 +30,40 @@ def given_for(
     2509.10396, section 3.2). With a reference alone, that stands as the answer at the end of the canvas, and the reasoning
     before it is free (answer forcing: LaViDa-R1, arXiv 2602.14147). Raises DataError where there is no room for it.
     """
-    if not prompt.solution:
-        return _answer_alone(prompt, encode, eos, canvas)
-    reasoning, closed, answer = prompt.solution.rpartition(THINK_END)
-    kept_free = len(encode(closed + answer)) + 1 if closed else 1
-    source = list(encode(reasoning if closed else answer))[: max(0, canvas - kept_free)]
-    if not source:
-        raise DataError(
-            f"prompt {prompt.id}: a canvas of {canvas} tokens has no room for a hint beside its answer of {kept_free}; "
-            f"raise rollout.{prompt.task}.max_new_tokens, or set rollout.hints.share=0"
-        )
-    given = [FREE] * canvas
+    check_room(prompt, lambda text: len(encode(text)), canvas)
+    reasoning, answer = _parts(prompt)
+    tail = [*encode(answer), eos]
+    if not reasoning:
+        return [*[FREE] * (canvas - len(tail)), *tail]
+    source, given = list(encode(reasoning))[: canvas - len(tail)], [FREE] * canvas
     for first, last in chosen_chunks(len(source), settings, seed):
         given[first:last] = source[first:last]
     return given
+
+
+def check_room(prompt: Prompt, tokens: Callable[[str], int], canvas: int) -> None:
+    """That a canvas has room for the row's answer and something else. tokens: how many a text has. Raises DataError."""
+    if not has_source(prompt):
+        raise DataError(
+            f"prompt {prompt.id}: no worked answer and no reference, of which rollout.hints could give a part; add a column "
+            "solution or answer, or set rollout.hints.share=0"
+        )
+    needed = tokens(_parts(prompt)[1]) + 1
+    if needed >= canvas:
+        raise DataError(
+            f"prompt {prompt.id}: its answer takes {needed} tokens with its end, which leaves no room for more in a "
+            f"canvas of {canvas}; raise rollout.{prompt.task}.max_new_tokens, or set rollout.hints.share=0"
+        )
+
+
+def _parts(prompt: Prompt) -> tuple[str, str]:
+    """The reasoning, of which chunks may be given, and the answer after it. Without reasoning, the answer may be."""
+    reasoning, closed, answer = (prompt.solution or "").rpartition(THINK_END)
+    if reasoning.strip():
+        return reasoning, closed + answer
+    if prompt.solution and not closed:
+        return prompt.solution, ""
+    return "", THINK_END + (prompt.reference or answer)
 
 
 def chosen_chunks(length: int, settings: HintsConfig, seed: int) -> list[tuple[int, int]]:
@@ -65,18 +85,3 @@ def chosen_chunks(length: int, settings: HintsConfig, seed: int) -> list[tuple[i
     where, bits = uniforms(derive_seed(seed, "given"), 1)
     count = max(1, round(float(least + (most - least) * where[0]) * len(chunks)))
     return [chunks[place] for place in np.sort(shuffled(bits, len(chunks))[:count])]
-
-
-def _answer_alone(prompt: Prompt, encode: Callable[[str], Sequence[int]], eos: int, canvas: int) -> list[int]:
-    if not prompt.reference:
-        raise DataError(
-            f"prompt {prompt.id}: no worked answer and no reference, of which rollout.hints could give a part; add a column "
-            "solution or answer, or set rollout.hints.share=0"
-        )
-    tail = [*encode(THINK_END + prompt.reference), eos]
-    if len(tail) >= canvas:
-        raise DataError(
-            f"prompt {prompt.id}: its answer takes {len(tail)} tokens, which leaves no room to reason in a canvas of {canvas}; "
-            f"raise rollout.{prompt.task}.max_new_tokens, or set rollout.hints.share=0"
-        )
-    return [*[FREE] * (canvas - len(tail)), *tail]

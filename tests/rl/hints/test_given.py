@@ -63,20 +63,20 @@ def test_a_worked_answer_without_a_closing_tag_is_all_reasoning() -> None:
     assert row == [*encode("abc"), *[FREE] * 5]
 
 
-def test_a_reference_alone_is_the_answer_at_the_end() -> None:
-    row = given_for(prompt(reference="42"), encode, EOS, 10, HintsConfig(0.5), 0)
-    assert row == [*[FREE] * 6, *encode("</think>42"), EOS]
+@pytest.mark.parametrize("row", [prompt(reference="42"), prompt("</think>42", "42"), prompt(" </think>42")], ids=str)
+def test_an_answer_alone_is_given_at_the_end(row: Prompt) -> None:
+    assert given_for(row, encode, EOS, 10, HintsConfig(0.5), 0) == [*[FREE] * 6, *encode("</think>42"), EOS]
 
 
 @pytest.mark.parametrize(
     ("row", "canvas", "said"),
     [
         (prompt(), 10, "no worked answer and no reference"),
-        (prompt(reference="123456789"), 10, "no room to reason in a canvas of 10"),
-        (prompt("because</think>123456789"), 10, "has no room for a hint beside its answer of 11"),
-        (prompt("</think>1"), 10, "has no room for a hint"),
+        (prompt(reference="12345678"), 10, "its answer takes 10 tokens with its end"),
+        (prompt("because</think>123456789"), 10, "its answer takes 11 tokens with its end"),
+        (prompt("a red circle", task=Task.DRAW), 10, "no worked answer and no reference"),
     ],
-    ids=["nothing", "long reference", "long answer", "no reasoning"],
+    ids=["nothing", "long reference", "long answer", "a drawing"],
 )
 def test_what_cannot_be_given_is_said_in_one_line(row: Prompt, canvas: int, said: str) -> None:
     with pytest.raises(DataError, match=said) as caught:
