@@ -49,8 +49,7 @@ def passes_of(learner: UniGRPOLearner) -> Iterator[list[int]]:
 
 
 def step(learner: UniGRPOLearner, batch: TrainBatch, apart: bool) -> tuple[int, float]:
-    """Forward passes of the policy, and seconds. apart: with a pass of its own for every old log-prob, and none to check."""
-    learner._until_check = 1  # pyright: ignore[reportPrivateUsage]
+    """Forward passes of the policy, and seconds. apart: with a pass of its own for every old log-prob."""
     with passes_of(learner) as count, mock.patch.object(update, "same_masks", _none if apart else update.same_masks):
         began = time.perf_counter()
         learner.update(batch)

@@ -40,7 +40,7 @@ from rl.types import LossOutput, StepReport, TrainBatch
 
 # On the first inner update of an on-policy step every ratio is 1, up to float32's rounding.
 RATIO_TOLERANCE = 1e-5
-CHECK_EVERY = 50  # on-policy steps between two that make a pass of their own to check it; the first of a process does
+CHECK_EVERY = 50  # steps between two that make a pass of their own to check it; the first does
 
 
 class UniGRPOLearner:
@@ -72,7 +72,6 @@ class UniGRPOLearner:
         self._parts = SavedParts(self.trained, engine, reference)
         self._steps = 0
         self._skipped_in_row = 0
-        self._until_check = 0
 
     def update(self, batch: TrainBatch) -> StepReport:
         """mu inner updates on one batch, each with its own mask for every rollout.
@@ -147,7 +146,7 @@ class UniGRPOLearner:
         check = unknown
         with clock("timing_s/old_log_prob"):
             old = self._old(minis, own=batch.on_policy) if objective.uses_old else unknown
-            if objective.has_ratio and batch.on_policy and self._check_is_due():
+            if objective.has_ratio and batch.on_policy and self._steps % CHECK_EVERY == 1:
                 check = [[self._first(data) for data in minis[0]], *unknown[1:]]
         with clock("timing_s/ref"):
             ref = unknown if self.reference is None else self._log_probs(self.reference.policy, minis)
@@ -160,11 +159,6 @@ class UniGRPOLearner:
         for them, nor for inner updates that have its masks."""
         first = [[same_masks(data) if own and index == 0 else 0 for data in mini] for index, mini in enumerate(minis)]
         return self._log_probs(self.policy, minis, first)
-
-    def _check_is_due(self) -> bool:
-        due = self._until_check == 0
-        self._until_check = CHECK_EVERY - 1 if due else self._until_check - 1
-        return due
 
     @torch.no_grad()
     def _first(self, data: MicroBatch) -> Tensor:
