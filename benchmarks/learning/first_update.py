@@ -1,7 +1,7 @@
 """What the first inner update's own log-probs save of a learner's step: ``python -m benchmarks.learning.first_update``.
 
 One step's rollouts of the recipe, sampled and scored once. Two learners take the same steps on them in turns: one as it is,
-one with a pass of its own for every old log-prob. Forward passes and seconds of a step, median over the turns; the weights
+one with a pass of its own for every old log-prob. Forward passes and CPU-seconds of a step, median over the turns; the weights
 afterwards are compared bit for bit.
 """
 
@@ -49,11 +49,11 @@ def passes_of(learner: UniGRPOLearner) -> Iterator[list[int]]:
 
 
 def step(learner: UniGRPOLearner, batch: TrainBatch, apart: bool) -> tuple[int, float]:
-    """Forward passes of the policy, and seconds. apart: with a pass of its own for every old log-prob."""
+    """Forward passes of the policy, and CPU-seconds. apart: with a pass of its own for every old log-prob."""
     with passes_of(learner) as count, mock.patch.object(update, "same_masks", _none if apart else update.same_masks):
-        began = time.perf_counter()
+        began = time.process_time()
         learner.update(batch)
-        return count[0], time.perf_counter() - began
+        return count[0], time.process_time() - began
 
 
 def _none(data: object) -> int:
@@ -70,7 +70,7 @@ def main() -> None:
     common = [*INLINE, "learner.threads=1", "rollout.threads=1", *arguments.overrides]
     groups = sampled(load_config(arguments.recipe, common))
     print(
-        "| schedule | passes before | passes | seconds before | seconds | less | same bits |\n|---|---|---|---|---|---|---|"
+        "| schedule | passes before | passes | CPU-seconds before | CPU-seconds | less | same bits |\n|---|---|---|---|---|---|---|"
     )
     for schedule in arguments.schedules:
         config = load_config(arguments.recipe, [*common, f"learner.algorithm.schedule={schedule}"])
