@@ -69,9 +69,8 @@ def main() -> None:
     arguments = parser.parse_args()
     common = [*INLINE, "learner.threads=1", "rollout.threads=1", *arguments.overrides]
     groups = sampled(load_config(arguments.recipe, common))
-    print(
-        "| schedule | passes before | passes | CPU-seconds before | CPU-seconds | less | same bits |\n|---|---|---|---|---|---|---|"
-    )
+    columns = "schedule | passes before | passes | CPU-seconds before | CPU-seconds | less | same bits"
+    print(f"| {columns} |\n|{'---|' * 7}")
     for schedule in arguments.schedules:
         config = load_config(arguments.recipe, [*common, f"learner.algorithm.schedule={schedule}"])
         batch = prepare(groups, config, 0)
