@@ -1,4 +1,4 @@
-"""Rollouts with hints: of a worker, over Ray as in one process, and in a whole run."""
+"""Rollouts with hints: of a worker, and in a whole run. Over Ray: ``test_ray_runs``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 
 from cluster.learner.one_rank import FrozenLearner, make_learner
 from cluster.run.preflight import Inputs, check_worked_answers
-from cluster.run.session import session
 from cluster.workers.inline import InlineWorkers
 from policies.generate import rollout_group
 from rl.config import load_config
@@ -44,16 +43,6 @@ def test_a_worker_gives_each_rollout_a_hint_of_its_own(home: Path) -> None:
         assert group.prompt.task != "text" or len(set(given)) > 1 or len(given) == 2
     alone = workers.rollout_and_score(WORKED[1:2], weights, seed=11)
     assert same(alone, found[1:2])  # whatever its neighbours
-
-
-@pytest.mark.usefixtures("local_ray")
-def test_over_ray_as_in_one_process(home: Path) -> None:
-    with session(make_config(home, *ON, "cluster.mode=ray", "cluster.rollout_workers=2"), train=False) as parts:
-        weights = parts.workers.update_weights(parts.learner, 1)
-        found = parts.workers.rollout_and_score(WORKED, weights, seed=4)
-    inline = InlineWorkers(make_config(home, *ON))
-    weights = inline.update_weights(FrozenLearner(make_config(home)), 1)
-    assert same(found, inline.rollout_and_score(WORKED, weights, seed=4))
 
 
 def test_a_run_counts_its_hints(home: Path) -> None:
