@@ -289,7 +289,8 @@ class UniGRPOLearner:
             return output
         with torch.no_grad():
             checked = loss_of(replace(terms, old_logp=scored.check), self.config.algorithm).metrics
-        return replace(output, metrics={**output.metrics, LARGEST: checked[LARGEST]})
+        found = {name: value for name, value in checked.items() if name == LARGEST}
+        return replace(output, metrics={**output.metrics, **found})
 
     def _terms(self, scored: Scored, n: int, values: Tensor, entropy: Tensor | None = None) -> Terms:
         data = scored.data
