@@ -24,7 +24,7 @@ from rl.objectives import OBJECTIVES
 from rl.objectives.normalizers import NORMALIZERS
 from rl.registry import resolve
 from rl.seeds import SeedPath, derive_seed
-from rl.types import Group, MaskDraw, RewardCall, Rollout, RolloutStatus, ScoreStatus, Task, TrainBatch
+from rl.types import Group, MaskDraw, Prompt, RewardCall, Rollout, RolloutStatus, ScoreStatus, Task, TrainBatch
 
 FAILURES = (ScoreStatus.TIMEOUT, ScoreStatus.CRASHED, ScoreStatus.INVALID)
 
@@ -71,7 +71,25 @@ def prepare(groups: Sequence[Group], config: Config, step: int, *, weight_versio
         staleness=None
         if weight_version is None
         else np.array([weight_version - rollout.weight_version for rollout in rollouts], dtype=np.int64),
+        groups=np.repeat(np.arange(len(usable)), [len(group.rollouts) for group in usable]),
+        supervised=supervised_rows(groups, config, step),
+        supervised_seed=derive_seed(config.seed, "supervised", step),
     )
+
+
+def supervised_rows(groups: Sequence[Group], config: Config, step: int) -> tuple[Prompt, ...]:
+    """``learner.sft_rows`` of a step's prompts that are answered in text and have a worked answer, by chance; of failed groups
+    as well, since no score is needed. Fewer where there are no more."""
+    if not config.learner.sft_rows:
+        return ()
+    answered = {group.prompt.id: group.prompt for group in groups if teaches(group.prompt)}
+    rows = sorted(answered.values(), key=lambda prompt: derive_seed(config.seed, "supervised row", step, prompt.id))
+    return tuple(rows[: config.learner.sft_rows])
+
+
+def teaches(prompt: Prompt) -> bool:
+    """Whether ``learner.sft_rows`` may take it."""
+    return prompt.task in (Task.TEXT, Task.UNDERSTAND) and bool(prompt.solution)
 
 
 def check_failures(groups: Sequence[Group], policy: FailureConfig) -> None:
@@ -166,16 +184,18 @@ def _group_draws(group: Group, config: Config, step: int, start: int | None) -> 
 
 def sampled_blocks(rollout: Rollout, task: Task, config: Config) -> tuple[int, ...]:
     """Response tokens in each block that the sampler filled, in order: text by its block length, the last one cut at the end of
-    the text; an image is one block."""
-    total = int(rollout.response_mask.sum())
+    the text; an image is one block. A block counts without what was given in it; one that was given whole is none."""
+    written = np.flatnonzero(rollout.response_mask)
     if task is Task.DRAW:
-        return (total,)
-    sampling, plan = getattr(config.rollout, task), total
-    if task is Task.THINK_DRAW:
-        sampling, plan = sampling.think, rollout.spans[0].stop - rollout.spans[0].start
-    size = sampling.block_length
-    text = [min(size, plan - first) for first in range(0, plan, size)]
-    return (*text, *([total - plan] if total > plan else []))
+        return (len(written),)
+    sampling = getattr(config.rollout, task)
+    size = sampling.think.block_length if task is Task.THINK_DRAW else sampling.block_length
+    start, stop = written[0], written[-1] + 1
+    if rollout.spans:
+        start, stop = rollout.spans[0].start, rollout.spans[0].stop
+    text = np.bincount((written[written < stop] - start) // size)
+    rest = int((written >= stop).sum())
+    return (*text[text > 0].tolist(), *([rest] if rest else []))
 
 
 def canvases(config: Config) -> dict[str, int]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from rl.advantages import scores_differ
 from rl.config import Config
+from rl.hints.again import in_shares, with_hints
 from rl.prepare import check_failures
 from rl.protocols import Prompts, RunsAhead, Workers
 from rl.seeds import derive_seed
@@ -66,7 +67,8 @@ def sample_groups(workers: Workers, stream: Prompts, weights: WeightRef, config:
 
     Where ``rollout.max_gen_batches`` is above 1, groups whose scores are all equal or failed are set aside, and more
     prompts are asked for until ``rollout.batch_size`` groups are left or so many batches are done (DAPO, arXiv
-    2503.14476, section 3.2). What is found beyond that number is not trained on.
+    2503.14476, section 3.2). What is found beyond that number is not trained on. With ``rollout.hints``, groups that are all
+    wrong are sampled again in part first (``rl.hints``).
 
     Raises RewardError where more scores failed than ``rewards.on_failure`` lets pass.
     """
@@ -76,14 +78,23 @@ def sample_groups(workers: Workers, stream: Prompts, weights: WeightRef, config:
     chosen: list[Group] = []
     for batch in range(limit):
         seed = derive_seed(config.seed, "rollout", step, *([batch] if batch else []))
-        groups += workers.rollout_and_score(stream.next(size), weights, seed)
-        check_failures(groups, config.rewards.on_failure)
-        for name, value in workers.timings().items():
-            timings[name] = timings.get(name, 0.0) + value
+        sampled = workers.rollout_and_score(stream.next(size), weights, seed)
+        check_failures([*groups, *sampled], config.rewards.on_failure)
+        _add(timings, workers.timings())
+        if config.rollout.hints.share:
+            hinted = with_hints(sampled, workers, weights, config, step, batch)
+            sampled = hinted.groups
+            _add(timings, hinted.timings)
+        groups += sampled
         if limit == 1:
-            return Sampled(groups, groups, timings)
+            return Sampled(groups, groups, in_shares(timings))
         chosen = [group for group in groups if group.usable and scores_differ(group)]
         timings["rollout/gen_batches"] = batch + 1.0
         if len(chosen) >= size:
             break
-    return Sampled(groups, chosen[:size], timings)
+    return Sampled(groups, chosen[:size], in_shares(timings))
+
+
+def _add(timings: dict[str, float], more: Mapping[str, float]) -> None:
+    for name, value in more.items():
+        timings[name] = timings.get(name, 0.0) + value

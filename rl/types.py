@@ -65,6 +65,7 @@ class Prompt:
     metadata    the row's other columns; custom rewards see them
     ground_truth  the reference with the type that the file gives it: what custom functions get; None: the reference
     token_ids   the prompt as vocabulary ids, which stand as they are: no chat template is applied to ``messages``
+    hinted      so many rollouts are sampled, each with part of the worked answer given (``rollout.hints``); 0: a group as usual
     """
 
     id: str
@@ -78,6 +79,7 @@ class Prompt:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     ground_truth: Any = None
     token_ids: tuple[int, ...] = ()
+    hinted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +201,7 @@ class Rollout:
 
     prompt_id, index      which prompt, and which member of its group (0..G-1)
     token_ids     [L]     int64 vocabulary ids: prompt, response up to its first end-of-text token, closing tokens
-    response_mask [L]     bool: True where the policy chose the token
+    response_mask [L]     bool: True where the policy chose the token; not where it was given
     step_map      [L]     int32: denoising step that revealed the token, -1 where it was given
     seed                  of this rollout's noise
     weight_version        the weights that sampled it
@@ -335,6 +337,9 @@ class TrainBatch:
     spans                      [B], each rollout's; empty: what its task says
     weights                    [B] float32: each rollout's share in the loss, relative to the others; None: equal shares
     staleness                  [B] int: how many weight versions ago each rollout was sampled; None: unknown
+    groups                     [B] int: which group each rollout is of, counted from 0; None: all are of one
+    supervised                 prompts whose worked answers are learned beside the rollouts
+    supervised_seed            of what is hidden of those
     """
 
     token_ids: tuple[np.ndarray, ...]
@@ -347,6 +352,9 @@ class TrainBatch:
     spans: tuple[tuple[Span, ...], ...] = ()
     weights: np.ndarray | None = None
     staleness: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    supervised: tuple[Prompt, ...] = ()
+    supervised_seed: int = 0
 
     def __len__(self) -> int:
         return len(self.token_ids)

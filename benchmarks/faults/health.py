@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import torch
+
 from cluster.actors.faults import KILL, FaultPlan
 from cluster.run import preflight
 from cluster.run.folder import open_run
@@ -77,12 +79,12 @@ def _custom(name: str, weight: float = 1.0, others: str = "", **arguments: float
 @contextmanager
 def broken_masks() -> Iterator[None]:
     """Log-probs from before the updates are taken under the masks of other updates, as with a broken mask seed."""
-    real = UniGRPOLearner._before_updates
 
-    def other_way_round(self: UniGRPOLearner, policy: Any, data: Any) -> Any:
-        return real(self, policy, data).flip(0)
+    def of_the_last_update(self: UniGRPOLearner, data: Any) -> Any:
+        with torch.no_grad():
+            return self._values(self.policy, data, len(data.fresh) - 1).values
 
-    with mock.patch.object(UniGRPOLearner, "_before_updates", other_way_round):
+    with mock.patch.object(UniGRPOLearner, "_first", of_the_last_update):
         yield
 
 

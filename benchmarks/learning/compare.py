@@ -82,6 +82,10 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "GDPO": _algorithm(estimator="quadrature", ratio="sequence"),
     "GDSD": _algorithm(estimator="elbo_antithetic", objective="gdsd", kl_estimator="k2"),
     "RSPO": _algorithm(estimator="elbo_antithetic", objective="rspo"),
+    "TraFL": _algorithm(estimator="elbo_antithetic", objective="trafl"),
+    "StableDRL": _algorithm(estimator="elbo_antithetic", objective="stabledrl", kl_coef=0),
+    "hints (IGPO)": (*_algorithm(schedule="stratified"), "rollout.hints.share=0.5"),
+    "rows for a reference (LaViDa-R1)": (*_algorithm(schedule="stratified", kl_coef=0), "learner.sft_rows=2"),
     "strata (DACA)": _algorithm(estimator="strata"),
     "SPG": _algorithm(
         estimator="spg",

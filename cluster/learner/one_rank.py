@@ -23,6 +23,7 @@ from rl.learner.engine import Engine, TorchEngine
 from rl.learner.reference import make_reference
 from rl.learner.update import UniGRPOLearner
 from rl.objectives import OBJECTIVES
+from rl.sft.supervised import SupervisedRows
 from rl.types import StepReport, TrainBatch
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def make_learner(config: Config, rank: int = 0, world_size: int = 1, store: Stor
     learner = config.learner
     adapt(policy, learner.lora, config.seed)
     reference = make_reference(policy, learner.reference_sync_freq) if learner.algorithm.kl_coef > 0 else None
-    return UniGRPOLearner(policy, _make_engine(config, policy, rank, world_size, store), learner, reference)
+    supervised = SupervisedRows(policy, config) if learner.sft_rows else None
+    return UniGRPOLearner(policy, _make_engine(config, policy, rank, world_size, store), learner, reference, supervised)
 
 
 def adapt(policy: MaskedDiffusionPolicy, settings: LoraConfig, seed: int) -> None:

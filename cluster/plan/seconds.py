@@ -90,14 +90,15 @@ def update_seconds(
     passes: int = 1,
 ) -> float:
     """One rollout on one rank, over all mu inner updates, at the roofline: old and reference log-probabilities are a
-    forward pass each, an update is three (four with checkpointing). Half of the response is masked on average.
+    forward pass each, but for the first update's old ones; an update is three (four with checkpointing). Half of the response
+    is masked on average.
 
     frozen: weights beside an adapter, whose own gradient, one of the three, is not made. passes: of one estimate
     """
     peak = device.flops * 2 / WIDTHS[dtype]
     forward = forward_flops(config, sampler.length, sampler.codes / 2 or sampler.scored / 2) / peak
-    once = (mu > 1) + kl
-    return mu * passes * forward * (3 - frozen + checkpointing + once)
+    before = mu - 1 + mu * kl
+    return passes * forward * (mu * (3 - frozen + checkpointing) + before)
 
 
 def reduce_seconds(trained: int, device: Device, ranks: int, updates: int) -> float:

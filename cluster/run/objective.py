@@ -30,7 +30,8 @@ def announce(screen: Console, config: Config, train: Sequence[Sequence[Prompt]],
 
 
 def in_words(config: Config, train: Sequence[Sequence[Prompt]], typed: Sequence[str] = ()) -> list[str]:
-    """One line for each task with rows, one for the loss, and one for each thing that is given and not used.
+    """One line for each task with rows, one for the loss, one for each further use of worked answers, and one for each thing that
+    is given and not used.
 
     train: the rows of each source. typed: the overrides of the command line. Raises RewardError for a reward that does not exist.
     """
@@ -43,7 +44,13 @@ def in_words(config: Config, train: Sequence[Sequence[Prompt]], typed: Sequence[
         weights = {name: mix.get(task, {}).get(name, 1.0) for owner, name in own if owner == task}
         lines.append(f"{task}, {OWN}: {_rewards(config, weights)}")
     used = {task for task, name in own if name in mix.get(task, {})}
-    return [*lines, _loss(config), *_unused(config, prompts, tasks, used), *_typed(config, prompts, typed)]
+    return [
+        *lines,
+        _loss(config),
+        *_worked_answers(config),
+        *_unused(config, prompts, tasks, used),
+        *_typed(config, prompts, typed),
+    ]
 
 
 def _rewards(config: Config, weights: Mapping[str, float]) -> str:
@@ -85,6 +92,22 @@ def _loss(config: Config) -> str:
         f"loss: {algorithm.objective}, estimator {algorithm.estimator}{masks}, {algorithm.mu} inner updates, {kl}; "
         f"trains {what} at lr {learner.lr:g}"
     )
+
+
+def _worked_answers(config: Config) -> list[str]:
+    """What worked answers are used for beside rewards."""
+    hints, learner = config.rollout.hints, config.learner
+    lines = []
+    if hints.share:
+        lines.append(
+            f"hints: where all scores of a group are equal and below {hints.below:g}, {hints.share:.0%} of it is sampled again "
+            "with part of a worked answer given"
+        )
+    if learner.sft_rows:
+        lines.append(
+            f"supervised: {learner.sft_rows} worked answers of a step's prompts, times {learner.sft_coef:g}, in every update"
+        )
+    return lines
 
 
 def _unused(config: Config, prompts: Sequence[Prompt], tasks: Mapping[str, int], used: Set[str]) -> list[str]:

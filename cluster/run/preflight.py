@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,9 @@ from rl.config.device import AUTO
 from rl.config.flat import flatten
 from rl.errors import ConfigError, DataError, PolicyError
 from rl.estimators import views_of
+from rl.hints.given import TASKS, check_room, has_source
 from rl.masking import timesteps
+from rl.prepare import teaches
 from rl.types import MaskDraw, Prompt, Task
 
 
@@ -85,8 +88,13 @@ def check(
     check_policy(check_files(config.policy.path, part), part)  # of a policy on a hub, now the weights too
     _check_lora(config.learner.lora, folder)
     _check_blocks(config, folder, tasks)
+    if needs_train and not answered:
+        check_worked_answers(config, inputs)
     with uncollected():
-        inputs = _inputs(fit(config, folder, sources, notes, answered))
+        fitted = fit(config, folder, sources, notes, answered)
+        inputs = _inputs(fitted)
+        if needs_train and not answered:
+            _fit_worked_answers(config, folder, fitted)
     if answered:
         _check_pictures(folder, inputs)
     if needs_train:
@@ -174,6 +182,56 @@ def check_solutions(inputs: Inputs) -> None:
         for prompt in rows:
             if prompt.task is not Task.DRAW and not prompt.solution:
                 raise DataError(f"data.train: prompt {prompt.id!r} has no worked answer; sft needs a column solution")
+
+
+def check_worked_answers(config: Config, inputs: Inputs) -> None:
+    """What ``rollout.hints`` and ``learner.sft_rows`` ask of the training rows. Raises DataError."""
+    texts = [prompt for rows in inputs.train for prompt in rows if prompt.task in TASKS]
+    hints, supervised = config.rollout.hints.share, config.learner.sft_rows
+    if hints and not texts:
+        raise DataError(
+            f"rollout.hints.share={hints}: no row of data.train is answered in text, and hints are for these alone; set it to 0"
+        )
+    lacking = next((prompt for prompt in texts if not has_source(prompt)), None)
+    if hints and lacking is not None:
+        raise DataError(
+            f"data.train: prompt {lacking.id!r} has no worked answer and no reference, of which rollout.hints.share={hints} "
+            "could give a part; add a column solution or answer, or set it to 0"
+        )
+    if supervised and not any(teaches(prompt) for prompt in texts):
+        raise DataError(
+            f"learner.sft_rows={supervised}: no row of data.train that is answered in text has a worked answer; add a column "
+            "solution, or set it to 0"
+        )
+
+
+def _fit_worked_answers(config: Config, folder: Path, sources: Sequence[Loaded]) -> None:
+    """Rows fit with what ``rollout.hints`` and ``learner.sft_rows`` take of their worked answers. Raises DataError."""
+    if config.rollout.hints.share:
+        _fit_hints(config, folder, sources)
+    if not config.learner.sft_rows:
+        return
+    strict = dataclasses.replace(config, data=dataclasses.replace(config.data, filter_overlong="error"))
+    taken = [
+        dataclasses.replace(source, rows=tuple(row for row in source.rows if teaches(row[1])))
+        for source in sources
+        if source.trains
+    ]
+    fit(strict, folder, [source for source in taken if source.rows], [], answered=True)
+
+
+def _fit_hints(config: Config, folder: Path, sources: Sequence[Loaded]) -> None:
+    """The canvas has room for a hint beside each row's answer."""
+    from policies.room import NeedsPolicyError, Room
+
+    room = Room(folder)
+    for prompt in (prompt for source in sources if source.trains for prompt in source.prompts if prompt.task in TASKS):
+        canvas = getattr(config.rollout, prompt.task).max_new_tokens
+        try:
+            check_room(prompt, room.tokens_at_most, canvas)
+        except DataError:  # a quick bound, which says nothing where it is too large
+            with suppress(NeedsPolicyError):
+                check_room(prompt, room.tokens, canvas)
 
 
 def _check_pictures(folder: Path, inputs: Inputs) -> None:

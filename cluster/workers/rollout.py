@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -24,9 +25,10 @@ from policies.network.compiled import compile_layers
 from policies.network.prepacked_weights import packed
 from rl.config import Config, EvaluationConfig, RolloutConfig
 from rl.errors import WorkerError
+from rl.hints.given import given_for
 from rl.seeds import derive_seed
 from rl.threads import torch_threads
-from rl.types import Prompt, Rollout, Sampling, Task, WeightRef
+from rl.types import Prompt, Rollout, Sampling, Task, TextSampling, WeightRef
 
 
 def sampling_for(part: RolloutConfig | EvaluationConfig, prompt: Prompt) -> Sampling:
@@ -152,7 +154,23 @@ class RolloutWorker:
         if self.weights != weights:
             has = "no weights" if self.weights is None else f"weights {self.weights.version}"
             raise WorkerError(f"{self.name}: has {has}, was asked for prompt {prompt.id} at weights {weights.version}")
+        if prompt.hinted:
+            return self._hinted(prompt, weights, seed)
         part = self.config.evaluation if evaluate else self.config.rollout
         seeds = group_seeds(seed, prompt, group_size(part, prompt))
         with torch_threads(self.config.rollout.threads):
             return rollout_group(self.policy, prompt, sampling_for(part, prompt), seeds, weights.version)
+
+    def _hinted(self, prompt: Prompt, weights: WeightRef, seed: int) -> tuple[Rollout, ...]:
+        """Each has a hint of its own, so each is a batch of its own."""
+        settings, sampling = self.config.rollout.hints, sampling_for(self.config.rollout, prompt)
+        assert isinstance(sampling, TextSampling)
+        encode, eos = self.policy.tokenizer.encode, self.policy.vocabulary.eos_id
+        found: list[Rollout] = []
+        with torch_threads(self.config.rollout.threads):
+            for index, own in enumerate(group_seeds(seed, prompt, prompt.hinted)):
+                noise = derive_seed(own, "hint")
+                given = given_for(prompt, encode, eos, sampling.max_new_tokens, settings, noise)
+                (rollout,) = rollout_group(self.policy, prompt, sampling, [own], weights.version, given)
+                found.append(replace(rollout, index=index))
+        return tuple(found)

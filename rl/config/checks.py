@@ -64,7 +64,7 @@ POSITIVE = (
     "steps rollout.batch_size rollout.n_samples_per_prompt rollout.threads learner.algorithm.mu learner.lr "
     "learner.micro_batch_size_per_gpu learner.mini_batch_size learner.max_grad_norm learner.max_skipped_updates "
     "learner.algorithm.estimator_samples learner.algorithm.trajectory_shrink learner.algorithm.spg_beta "
-    "learner.algorithm.residual_scale "
+    "learner.algorithm.residual_scale learner.algorithm.weight_cap "
     "rollout.max_gen_batches learner.logits_mib learner.algorithm.dual_clip learner.algorithm.normalizer_length "
     "learner.algorithm.importance_cap learner.algorithm.importance_versions "
     "learner.algorithm.kl_clip learner.lora.alpha learner.threads learner.reference_sync_freq "
@@ -78,6 +78,7 @@ POSITIVE = (
 ).split()
 NOT_NEGATIVE = (
     "learner.algorithm.clip_low learner.algorithm.clip_high learner.algorithm.kl_coef learner.weight_decay "
+    "learner.sft_rows learner.sft_coef "
     "learner.algorithm.entropy_coef learner.lora.rank learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq "
     "save_freq save_minutes seed tracking.log_model_gb "
     "tracking.traces tracking.machine_s judge.port judge.restarts judge.gpus rollout.cache_gate.max_reward_drop "
@@ -143,6 +144,7 @@ def validate(config: Config) -> None:
         check_model(config.tracking.registered_model, config.tracking.log_model)
     _validate_best(config)
     _validate_staleness(config)
+    _validate_hints(config)
     _validate_sharing(config)
 
 
@@ -170,6 +172,26 @@ def _validate_staleness(config: Config) -> None:
         raise ConfigError(
             f"max_staleness={config.max_staleness} with rollout.max_gen_batches={config.rollout.max_gen_batches}: how many "
             "batches a step takes is only known when it is sampled; set one of them to max_staleness=0 or max_gen_batches=1"
+        )
+
+
+def _validate_hints(config: Config) -> None:
+    hints, where = config.rollout.hints, "rollout.hints"
+    require(0 <= hints.share < 1, f"{where}.share", hints.share, "a share of a group, from 0 (off) to below 1")
+    given, chunk = hints.given, hints.chunk
+    fits = len(given) == 2 and 0 < given[0] <= given[1] <= 1
+    require(fits, f"{where}.given", given, "two shares, lowest and highest, above 0 and at most 1, e.g. [0.2, 0.6]")
+    fits = len(chunk) == 2 and 1 <= chunk[0] <= chunk[1]
+    require(fits, f"{where}.chunk", chunk, "two numbers of tokens, lowest and highest, 1 or more, e.g. [5, 10]")
+    if hints.share and config.max_staleness:
+        raise ConfigError(
+            f"{where}.share={hints.share} with max_staleness={config.max_staleness}: hints are sampled at the "
+            "weights of their group, which rollouts that run ahead no longer have; set one of them to 0"
+        )
+    if hints.share and config.rewards.normalize:
+        raise ConfigError(
+            f"{where}.share={hints.share} with rewards.normalize={config.rewards.normalize}: hinted rollouts are "
+            "scored apart from their group, so that a reward standardised within it says nothing; leave one of them out"
         )
 
 
@@ -328,6 +350,12 @@ def _validate_learner(config: Config) -> None:
         raise ConfigError(
             f"cluster.learner_ranks={config.cluster.learner_ranks}: more ranks than the {rollouts} rollouts of a step"
         )
+    require(
+        learner.sft_rows <= config.rollout.batch_size,
+        "learner.sft_rows",
+        learner.sft_rows,
+        f"at most rollout.batch_size={config.rollout.batch_size}: they are some of a step's prompts",
+    )
     check_algorithm(learner, rollouts=config.rollout.n_samples_per_prompt)
     if learner.mini_batch_size is not None and learner.mini_batch_size > rollouts:
         raise ConfigError(

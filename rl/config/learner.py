@@ -22,7 +22,8 @@ class UniGRPOConfig:
     estimator_samples     forward passes of one estimate, where the estimator has a choice; null: its own default
     trajectory_shrink     trajectory: so many neighbouring denoising steps share a forward pass
     objective             what is optimised, see docs/estimators.md
-    residual_scale        gdsd, rspo: psi, the change of log-likelihood a token that an advantage of 1 asks for
+    residual_scale        gdsd, rspo, trafl: psi, the change of log-likelihood a token that an advantage of 1 asks for
+    weight_cap            stabledrl: the largest importance weight of a response
     ratio                 token, or sequence: one ratio for a whole response
     dual_clip             bounds the loss of a rollout with a negative advantage by this times it; null: no bound
     entropy_coef          bonus on the entropy of scored tokens
@@ -51,6 +52,7 @@ class UniGRPOConfig:
     spg_mixture: float = 0.5
     objective: str = "unigrpo"
     residual_scale: float = 1.0
+    weight_cap: float = 5.0
     ratio: str = "token"
     dual_clip: float | None = None
     entropy_coef: float = 0.0
@@ -90,6 +92,9 @@ class LearnerConfig:
     overlong_filtering   leave rollouts that ran out of canvas out of the loss
     n_trained_per_prompt  train on so many members of each group, chosen so that their scores differ most
                          (arXiv 2504.13818); advantages compare these alone; null: on all
+    sft_rows             so many of a step's prompts that have a worked answer are learned with it, in every update (LaViDa-R1,
+                         arXiv 2602.14147): masked cross-entropy as in fine-tuning, by the settings of sft
+    sft_coef             weight of their mean loss
     drop_equal_groups    leave groups whose scores are all equal out of the update: they teach nothing but the KL term
     """
 
@@ -113,6 +118,8 @@ class LearnerConfig:
     overlong_filtering: bool = False
     drop_equal_groups: bool = False
     n_trained_per_prompt: int | None = None
+    sft_rows: int = 0
+    sft_coef: float = 0.1
     logits_mib: float = 64.0
     activation_checkpointing: bool = False
     offload_optimizer: bool = False

@@ -96,6 +96,23 @@ class CacheGateConfig:
 
 
 @dataclass(frozen=True)
+class HintsConfig:
+    """Groups whose scores are all equal and low are sampled again in part, with part of a worked answer given (IGPO, arXiv
+    2509.10396). Rows that are answered in text alone.
+
+    share   of such a group that is sampled again; what scores better replaces members of the group. 0: off
+    below   scores below this are low
+    given   share of the worked answer's chunks that a rollout is given, uniform between these two
+    chunk   tokens of a chunk, uniform between these two
+    """
+
+    share: float = 0.0
+    below: float = 1.0
+    given: list[float] = field(default_factory=lambda: [0.2, 0.6])
+    chunk: list[int] = field(default_factory=lambda: [5, 10])
+
+
+@dataclass(frozen=True)
 class RolloutConfig:
     """How training rollouts are sampled.
 
@@ -117,6 +134,7 @@ class RolloutConfig:
     max_gen_batches: int = 1
     n_samples_by_task: dict[str, int] = field(default_factory=dict)
     cache_gate: CacheGateConfig = field(default_factory=CacheGateConfig)
+    hints: HintsConfig = field(default_factory=HintsConfig)
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ DEAD_GROUPS = Rule(
     limit=0.7,
     value="mean share of groups whose scores are all equal, of 10 steps",
     means="most groups teach nothing: their prompts are too easy, too hard, or the reward does not tell answers apart",
-    do="choose prompts of another difficulty, raise rollout.n_samples_per_prompt, set rollout.max_gen_batches above 1, or use a "
-    "reward with more values than two",
+    do="choose prompts of another difficulty, raise rollout.n_samples_per_prompt, set rollout.max_gen_batches above 1 or "
+    "rollout.hints.share above 0, or use a reward with more values than two",
 )
 IDENTICAL_ROLLOUTS = Rule(
     identical,

@@ -38,6 +38,7 @@ class MicroBatch:
     weights       [b] float32: share in the mean over the mini-batch
     is_image      [b, L] bool: where an image's sampler wrote
     staleness     [b] int64: how many weight versions ago each was sampled
+    groups        [b] int64: which group of the batch each is of
     fresh         [N] whether inner update n's masks differ from those of update n - 1; on some rank, where ranks agreed
     collective    whether each pass is a collective, so that one that scores nothing is made all the same
     """
@@ -53,6 +54,7 @@ class MicroBatch:
     weights: Tensor
     is_image: Tensor
     staleness: Tensor
+    groups: Tensor
     fresh: tuple[bool, ...]
     collective: bool = False
 
@@ -137,6 +139,7 @@ def collate(
         staleness=torch.tensor(
             [0 if batch.staleness is None else int(batch.staleness[rollout]) for rollout in rollouts], device=device
         ),
+        groups=torch.tensor([0 if batch.groups is None else int(batch.groups[i]) for i in rollouts], device=device),
         fresh=_fresh(hidden, term_weights),
     )
 
@@ -186,6 +189,10 @@ def _lay_out(
             hidden[n, : len(view.hidden), i, response] = view.hidden.T
             term_weights[n, : len(view.hidden), i, response] = view.weights.T
             if algorithm.prompt_mask_prob:
-                prompt = prompt_pattern(batch.mask_draws[n][rollouts[i]], int(response[0]), algorithm.prompt_mask_prob)
+                # A hint at the start of a response is no part of the prompt, and is always shown.
+                end = (
+                    batch.spans[rollouts[i]][0].start if batch.spans and batch.spans[rollouts[i]] else int(response[0])
+                )
+                prompt = prompt_pattern(batch.mask_draws[n][rollouts[i]], end, algorithm.prompt_mask_prob)
                 hidden[n, : len(view.hidden), i, : len(prompt)] = prompt
     return hidden, term_weights, np.array([[view.scale for view in row] for row in views], dtype=np.float32)

@@ -16,6 +16,14 @@ OBJECTIVES: Registry[Objective] = Registry(
         "wd1": Objective("rl.objectives.policy_gradient:policy_gradient", "rl.advantages:wd1_weights", by_token=True),
         "gdsd": Objective("rl.objectives.residual:gdsd", uses_old=True),
         "rspo": Objective("rl.objectives.residual:rspo", needs_reference=True),
+        "trafl": Objective(
+            "rl.objectives.residual:trafl", totals="rl.objectives.residual:trafl_totals", needs_reference=True
+        ),
+        "stabledrl": Objective(
+            "rl.objectives.self_normalized:stabledrl",
+            totals="rl.objectives.self_normalized:stabledrl_totals",
+            uses_old=True,
+        ),
         "dpo": Objective("rl.objectives.dpo:dpo", pairs=True, needs_reference=True),
     },
     group="unigrpo.objectives",

@@ -26,6 +26,9 @@ class Terms:
     scales                    [b] times the sum of a rollout's values: the estimate of its log-likelihood
     behavior_logp             [b, L] token values of the weights that sampled, where that is to be corrected for; None: not
     entropy                   [b, L] of each scored token's distribution, in nats; None where no bonus asks for it
+    groups                    [b] which group of its batch each rollout is of; None: all of one
+    totals                    [P, k] float64, by group: the objective's ``totals``, summed over all rollouts of the update;
+                              None where these are all of them
     """
 
     logp: Tensor
@@ -38,6 +41,16 @@ class Terms:
     scales: Tensor
     entropy: Tensor | None = None
     behavior_logp: Tensor | None = None
+    groups: Tensor | None = None
+    totals: Tensor | None = None
+
+
+def sums_by_group(values: Tensor, groups: Tensor | None, count: int | None = None) -> Tensor:
+    """values [b, k] of rollouts, of the groups [b] -> [P, k] float64. count: P; None: as many as there are."""
+    where = torch.zeros(len(values), dtype=torch.int64, device=values.device) if groups is None else groups
+    count = count or (int(where.max()) + 1 if len(where) else 1)
+    found = torch.zeros((count, values.shape[1]), dtype=torch.float64, device=values.device)
+    return found.index_add_(0, where, values.detach().double())
 
 
 def entropy_bonus(terms: Terms) -> Tensor:

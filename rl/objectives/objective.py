@@ -15,6 +15,8 @@ class Objective:
 
     function         (``rl.objectives.base.Terms``, ``UniGRPOConfig``) -> LossOutput, or ``module:attribute`` of it
     advantages       what becomes of a group's advantages [G] before they are used; None: nothing
+    totals           (``Terms``, ``UniGRPOConfig``) -> [b, k] of each rollout, whose sums over each group's members, in all
+                     micro-batches and on all ranks, it then finds in ``Terms.totals``; None: it needs no other rollout
     uses_old         it reads log-probs from before the first update
     pairs            rollouts come two by two, the better one first
     by_token         its derivative with respect to one token's value depends on no other token's value
@@ -24,6 +26,7 @@ class Objective:
 
     function: Callable[..., Any] | str = field(metadata=part(Takes(2)))
     advantages: Callable[..., Any] | str | None = field(default=None, metadata=part(Takes(1)))
+    totals: Callable[..., Any] | str | None = field(default=None, metadata=part(Takes(2)))
     uses_old: bool = False
     pairs: bool = False
     by_token: bool = False

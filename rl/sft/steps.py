@@ -24,8 +24,8 @@ from rl.sft.examples import Example, ExampleMaker
 from rl.types import Prompt, Task
 
 
-def batch_loss(policy: Policy, examples: Sequence[Example]) -> Tensor:
-    """Sum over the examples of the mean cross-entropy of their scored tokens."""
+def batch_loss(policy: Policy, examples: Sequence[Example], weights: Sequence[float] | None = None) -> Tensor:
+    """Sum over the examples of the mean cross-entropy of their scored tokens. weights: each one's; None: 1."""
     length = max(len(example.token_ids) for example in examples)
     token_ids, clean = (np.zeros((len(examples), length), dtype=np.int64) for _ in range(2))
     attention, scored = (np.zeros(token_ids.shape, dtype=bool) for _ in range(2))
@@ -41,7 +41,8 @@ def batch_loss(policy: Policy, examples: Sequence[Example]) -> Tensor:
     logp = masked_log_probs(policy, Masked(ids, attend, mask, clean=written)).values
     # Of L tokens M = t L are hidden, so that 1/(t L) is 1/M.
     ones = torch.ones(len(examples), device=device)
-    return masked_cross_entropy(logp, mask, ones, mask.sum(1), weights=ones).loss
+    shares = ones if weights is None else torch.tensor(list(weights), dtype=ones.dtype, device=device)
+    return masked_cross_entropy(logp, mask, ones, mask.sum(1), weights=shares).loss
 
 
 def train_steps(

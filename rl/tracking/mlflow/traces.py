@@ -117,7 +117,7 @@ def _span(
 
 def _rollout(rollout: Rollout, score: Score, times: tuple[int, int], pictures: dict[str, bytes]) -> dict[str, Any]:
     key = _member(rollout)
-    response = rollout.step_map[rollout.response_mask]
+    response, steps = rollout.step_map[rollout.response_mask], _steps(rollout)
     answer: dict[str, Any] = {"text": shown.text(rollout.text)} if rollout.text or rollout.image is None else {}
     if rollout.image is not None:
         pictures[key] = shown.png(rollout.image, SIDE)
@@ -132,9 +132,17 @@ def _rollout(rollout: Rollout, score: Score, times: tuple[int, int], pictures: d
         seed=rollout.seed,
         weight_version=rollout.weight_version,
         status=str(rollout.status),
-        step_map=" ".join(map(str, response[:MOST_TOKENS].tolist())),
+        step_map=" ".join(map(str, steps[:MOST_TOKENS].tolist())),
+        **({"given": len(steps) - len(response)} if len(steps) > len(response) else {}),
         warning="ran out of canvas" if rollout.status is RolloutStatus.TRUNCATED else "",
     )
+
+
+def _steps(rollout: Rollout) -> np.ndarray:
+    """The denoising step of each token of the response, -1 where a hint gave it."""
+    if not rollout.spans:
+        return rollout.step_map[rollout.response_mask]
+    return np.concatenate([rollout.step_map[span.start : span.stop] for span in rollout.spans])
 
 
 def _rewards(members: Sequence[tuple[Rollout, Score]], began: int) -> Iterator[dict[str, Any]]:

@@ -60,9 +60,11 @@ def film(decoders: Decoders, rollout: Rollout, label: str = "", score: Score | N
             codes = rollout.token_ids[part] - decoders.image_offset
             image = _drawn(decoders.image_tokenizer, rollout.image, codes, rollout.step_map[part])
     length = int(rollout.response_mask.sum())
+    given = sum(step < 0 for step in steps)
     count = len(np.unique(rollout.step_map[rollout.response_mask]))
     cut = f", the first {MOST_TOKENS} shown" if len(tokens) >= MOST_TOKENS < length else ""
     foot = f"seed {rollout.seed}: {_many(length, 'token')}{cut} in {_many(count, 'step')}, {rollout.status}"
+    foot += f", {_many(given, 'token')} given" if given else ""
     return {
         "label": shown.line(label, _FOOT),
         "verdict": "" if score is None else verdict(score),

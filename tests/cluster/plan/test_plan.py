@@ -182,7 +182,7 @@ def test_learning_takes_three_passes_and_log_probs_one_each() -> None:
     assert seconds(kl=True) == pytest.approx(4 * forward)
     assert seconds(kl=True, checkpointing=True) == pytest.approx(5 * forward)
     assert update_seconds(LLADA_8B, H100, "bfloat16", text, mu=4, kl=True, checkpointing=False) == pytest.approx(
-        20 * forward
+        19 * forward  # the first update needs no old log-probs before it
     )
     assert update_seconds(
         LLADA_8B, H100, "bfloat16", text, mu=1, kl=False, checkpointing=False, frozen=True

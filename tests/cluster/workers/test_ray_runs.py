@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from rl.errors import PolicyError, WorkerError
 from rl.prepare import prepare
 from rl.types import Group, Prompt, ScoreStatus, StepReport, WeightRef
 from tests.cluster.runs import PROMPTS, make_config, run, same
+from tests.toys import toy_text_prompt
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -47,6 +49,11 @@ def expected(config: Config) -> list[Group]:
     """What these prompts give, sampled and scored in this process."""
     workers = InlineWorkers(config)
     return workers.rollout_and_score(PROMPTS, workers.update_weights(FrozenLearner(config), 3), seed=11)
+
+
+HINTED = [
+    replace(toy_text_prompt(index), solution=f"<think>{index}+1</think>{index}", hinted=2 + index) for index in range(2)
+]
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +96,10 @@ def test_three_workers_give_the_same_as_this_process(live: Session, config: Conf
     assert same(groups, expected)
     assert {rollout.weight_version for group in groups for rollout in group.rollouts} == {3}
     assert not same(live.workers.rollout_and_score(PROMPTS, weights, seed=12), expected)
+    inline = InlineWorkers(config)
+    hinted = inline.rollout_and_score(HINTED, inline.update_weights(FrozenLearner(config), 3), seed=11)
+    assert [len(group.rollouts) for group in hinted] == [2, 3]
+    assert same(live.workers.rollout_and_score(HINTED, weights, seed=11), hinted)
     held_out = live.workers.rollout_and_score(PROMPTS, weights, seed=11, evaluate=True)
     assert [len(group.rollouts) for group in held_out] == [1] * len(PROMPTS)
     timings = live.workers.timings()

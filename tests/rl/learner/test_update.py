@@ -344,14 +344,19 @@ def test_updates_under_equal_masks_share_the_passes_before_them(monkeypatch: pyt
     with monkeypatch.context() as patch:
         patch.setattr(microbatches, "_fresh", lambda hidden, term_weights: (True,) * len(hidden))
         computing = apart.update(make_batch(0, settings))
-    assert counts == [[1 + 3, 1], [3 + 3, 3]]
+    # The first inner update's old log-probs are its own; of the passes before it, one is the check's.
+    assert counts == [[1 + 3, 1], [1 + 2 + 3, 3]]
     assert_same_weights(shared, apart)
     for name in ("pg_loss", "kl_loss", "ratio_max_deviation", "first_ratio_error", "grad_norm"):
         assert sharing.metrics[f"actor/{name}"] == computing.metrics[f"actor/{name}"]
     other = make_learner(replace(settings, algorithm=replace(algorithm, schedule="stratified")))
-    passes = count_passes(other)
+    other_passes = passes = count_passes(other)
     other.update(make_batch(0, other.config))
-    assert passes == [3 + 3, 3]
+    assert passes == [1 + 2 + 3, 3]
+    for learner, passes, expected in ((shared, counts[0], [3, 1]), (other, other_passes, [2 + 3, 3])):
+        passes[:] = [0, 0]
+        metrics = learner.update(make_batch(1, learner.config)).metrics
+        assert passes == expected and "actor/first_ratio_error" not in metrics
 
 
 def count_passes(learner: UniGRPOLearner) -> list[int]:
