@@ -170,11 +170,16 @@ class Sample:
     token_ids [L] int64   text: vocabulary ids; images: codebook indices, from 0
     step_map  [L] int32   denoising step that revealed each token, from 0; -1 where it was given
     complete              text: an end-of-text token was written; images: always
+    confidence [L] float32  each token's probability when it was revealed; -1 where it was given. In the policy's distribution over
+                          what the sampler may write there: at temperature 1, or with ``confidence: drawn`` the one drawn from
+    entropy   [L] float32  of that distribution, in nats; -1 where the token was given
     """
 
     token_ids: np.ndarray
     step_map: np.ndarray
     complete: bool = True
+    confidence: np.ndarray | None = None
+    entropy: np.ndarray | None = None
 
 
 class Modality(StrEnum):
@@ -207,6 +212,9 @@ class Rollout:
     text                  the response, decoded for scoring and for people ("" for an image without a plan)
     image                 uint8 [H, W, 3], decoded from the response's codes, or None
     spans                 where the response lies: one span, or a plan's and its image's
+    confidence    [L]     float32: the token's probability when it was revealed, as in ``Sample``; -1 where it was given. None:
+                          unknown, which no sampler of ours leaves it
+    entropy       [L]     float32: of that distribution, in nats; -1 where the token was given
     """
 
     prompt_id: str
@@ -220,6 +228,8 @@ class Rollout:
     text: str = ""
     image: np.ndarray | None = None
     spans: tuple[Span, ...] = ()
+    confidence: np.ndarray | None = None
+    entropy: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +345,7 @@ class TrainBatch:
     spans                      [B], each rollout's; empty: what its task says
     weights                    [B] float32: each rollout's share in the loss, relative to the others; None: equal shares
     staleness                  [B] int: how many weight versions ago each rollout was sampled; None: unknown
+    confidences, entropies     B arrays float32: of each response token when it was revealed; empty: unknown
     """
 
     token_ids: tuple[np.ndarray, ...]
@@ -347,6 +358,8 @@ class TrainBatch:
     spans: tuple[tuple[Span, ...], ...] = ()
     weights: np.ndarray | None = None
     staleness: np.ndarray | None = None
+    confidences: tuple[np.ndarray, ...] = ()
+    entropies: tuple[np.ndarray, ...] = ()
 
     def __len__(self) -> int:
         return len(self.token_ids)

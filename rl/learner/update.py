@@ -210,7 +210,7 @@ class UniGRPOLearner:
     def _backward(self, scored: _Scored, n: int, tally: Tally) -> Tensor | None:
         """The gradient of one micro-batch under inner update n's masks; its largest |ratio - 1|, if it has ratios."""
         output, entropy = self._gradient(scored, n)
-        tally.add_micro_batch(output.metrics, entropy, int((scored.data.term_weights[n] > 0).sum()))
+        tally.add_micro_batch(output.metrics, entropy, int((scored.data.term_weights[n] != 0).sum()))
         return output.metrics.get(LARGEST)
 
     def _gradient(self, scored: _Scored, n: int) -> tuple[LossOutput, Tensor]:
@@ -251,6 +251,7 @@ class UniGRPOLearner:
             scales=data.scales[n],
             entropy=entropy,
             behavior_logp=None if scored.behavior is None else scored.behavior[n],
+            credit=data.credit,
         )
         return loss_of(terms, self.config.algorithm)
 

@@ -24,6 +24,7 @@ class Terms:
     lengths                   [b] tokens of the whole response
     weights                   [b] each rollout's weight in the mean
     scales                    [b] times the sum of a rollout's values: the estimate of its log-likelihood
+    credit                    [b, L] times each token's part of the surrogate; None: 1
     behavior_logp             [b, L] token values of the weights that sampled, where that is to be corrected for; None: not
     entropy                   [b, L] of each scored token's distribution, in nats; None where no bonus asks for it
     """
@@ -38,6 +39,7 @@ class Terms:
     scales: Tensor
     entropy: Tensor | None = None
     behavior_logp: Tensor | None = None
+    credit: Tensor | None = None
 
 
 def entropy_bonus(terms: Terms) -> Tensor:
