@@ -170,8 +170,9 @@ class Sample:
     token_ids [L] int64   text: vocabulary ids; images: codebook indices, from 0
     step_map  [L] int32   denoising step that revealed each token, from 0; -1 where it was given
     complete              text: an end-of-text token was written; images: always
-    confidence [L] float32  each token's probability when it was revealed; -1 where it was given. In the policy's distribution over
-                          what the sampler may write there: at temperature 1, or with ``confidence: drawn`` the one drawn from
+    confidence [L] float32  each token's probability when it was revealed, -1 where it was given: in the policy's distribution
+                          over what the sampler may write there, at temperature 1; with ``confidence: drawn`` in the one that
+                          it draws from
     entropy   [L] float32  of that distribution, in nats; -1 where the token was given
     """
 

@@ -220,9 +220,7 @@ def seedless(sampling: TextSampling | ImageSampling) -> bool:
 
 def copies(sample: Sample, count: int) -> list[Sample]:
     """Each with arrays of its own."""
-    return [
-        replace(sample, **{name: array.copy() for name, array in arrays_of(sample).items()}) for _ in range(count)
-    ]
+    return [replace(sample, **{name: array.copy() for name, array in arrays_of(sample).items()}) for _ in range(count)]
 
 
 def arrays_of(sample: Sample) -> dict[str, np.ndarray]:

@@ -78,7 +78,8 @@ POSITIVE = (
 ).split()
 NOT_NEGATIVE = (
     "learner.algorithm.clip_low learner.algorithm.clip_high learner.algorithm.kl_coef learner.weight_decay "
-    "learner.algorithm.entropy_coef learner.algorithm.control_variate learner.lora.rank learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq "
+    "learner.algorithm.entropy_coef learner.algorithm.control_variate "
+    "learner.lora.rank learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq "
     "save_freq save_minutes seed tracking.log_model_gb "
     "tracking.traces tracking.machine_s judge.port judge.restarts judge.gpus rollout.cache_gate.max_reward_drop "
     "max_staleness cluster.restart_budget cluster.learner_rebuilds"

@@ -15,7 +15,6 @@ import numpy as np
 
 from rl.errors import ConfigError
 from rl.registry import Takes, part, resolve
-from rl.types import MaskDraw
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,7 +72,7 @@ class Views:
 
 @dataclass(frozen=True, slots=True)
 class Revealed:
-    """How sure the policy was of each response token when the sampler revealed it, as in ``rl.types.Sample``; both [L] float32."""
+    """How sure the policy was of each response token when it was revealed, as in ``rl.types.Sample``. Both [L] float32."""
 
     confidence: np.ndarray
     entropy: np.ndarray

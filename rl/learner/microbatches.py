@@ -209,7 +209,10 @@ def _lay_out(
         chosen = [[replace(draw, blocks=own) for draw, own in zip(row, blocks, strict=True)] for row in chosen]
     revealed = [_revealed(batch, rollout) for rollout in rollouts]
     views = [
-        [views_of(algorithm.estimator, *each, algorithm, told) for *each, told in zip(row, steps, revealed, strict=True)]
+        [
+            views_of(algorithm.estimator, *each, algorithm, told)
+            for *each, told in zip(row, steps, revealed, strict=True)
+        ]
         for row in chosen
     ]
     passes = max(len(view.hidden) for row in views for view in row)
