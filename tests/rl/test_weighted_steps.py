@@ -22,6 +22,10 @@ from rl.masking import SCHEDULES
 from rl.types import MaskDraw
 from tests.rl.test_estimators import STEPS, TOLD, L, estimate, exact, exact_elbo, lookup, measured, subsets
 
+GOLDEN = [
+    [0.0, -7.899341311114112, -9.466177545942926, 0.0, 0.0, -8.058344106468097, 1.0],
+    [0.0, -24.750319592160192, -29.65955139, 0.0, 0.0, -4.396628, 1.0],
+]
 WEIGHTED = ("trajectory_entropy", "trajectory_surprisal")
 EVEN = sorted(name for name in ESTIMATORS if ESTIMATORS[name].even)
 
@@ -78,20 +82,18 @@ def test_the_mean_is_the_trajectorys_log_likelihood(
 
 
 def test_golden_numbers() -> None:
+    """Values of the six tokens and their scale: steps 1 and 2 were drawn, each once."""
     found = [measured(name, False, 11, 0.5, estimator_samples=2) for name in WEIGHTED]
     np.testing.assert_allclose(found, GOLDEN, rtol=1e-5)
 
 
-GOLDEN = np.zeros((2, L + 1))
-
-
-def test_more_doubt_draws_a_step_more_often() -> None:
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_steps_are_drawn_as_often_as_their_doubt_says(name: str) -> None:
     """Step 2 revealed the token of 2.0 nats and 5%, step 0 the one of 0.02 nats and 99%."""
-    for name in WEIGHTED:
-        config = UniGRPOConfig(estimator=name, estimator_samples=1)
-        rows = [views_of(name, MaskDraw(seed, 0.5), STEPS, config, TOLD).weights[0] > 0 for seed in range(400)]
-        share = np.mean(rows, axis=0)
-        assert share[5] == pytest.approx(written_chances(name)[2], abs=0.08) and share[3] < share[0] < share[5]
+    config = UniGRPOConfig(estimator=name, estimator_samples=1)
+    rows = [views_of(name, MaskDraw(seed, 0.5), STEPS, config, TOLD).weights[0] > 0 for seed in range(400)]
+    np.testing.assert_allclose(np.mean(rows, axis=0), written_chances(name)[STEPS], atol=0.09)
+    assert written_chances(name)[2] > 5 * written_chances(name)[0]
 
 
 @pytest.mark.parametrize("name", WEIGHTED)
