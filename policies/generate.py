@@ -130,6 +130,8 @@ class _Part:
     after: Sequence[int]
     modality: Modality
     complete: bool
+    confidence: np.ndarray
+    entropy: np.ndarray
     text: str = ""
     image: np.ndarray | None = None
 
@@ -137,8 +139,20 @@ class _Part:
 def _text(policy: Policy, encoded: EncodedPrompt, sample: Sample) -> _Part:
     text = policy.tokenizer.decode(sample.token_ids.tolist())
     return _Part(
-        encoded.prefix, sample.token_ids, sample.step_map, encoded.suffix, Modality.TEXT, sample.complete, text
+        encoded.prefix,
+        sample.token_ids,
+        sample.step_map,
+        encoded.suffix,
+        Modality.TEXT,
+        sample.complete,
+        *_told(sample),
+        text,
     )
+
+
+def _told(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    assert sample.confidence is not None and sample.entropy is not None
+    return sample.confidence, sample.entropy
 
 
 def _images(
@@ -159,6 +173,7 @@ def _images(
             layout.suffix,
             Modality.IMAGE,
             sample.complete,
+            *_told(sample),
             image=picture,
         )
         for layout, sample, picture in zip(encoded, samples, pictures, strict=True)
@@ -188,6 +203,7 @@ def _join(prompt_id: str, index: int, seed: int, weight_version: int, parts: Seq
     """The whole sequence: text that has ended is closed there, so its tail is neither scored nor attended to."""
     ids: list[np.ndarray] = []
     steps: list[np.ndarray] = []
+    told: list[np.ndarray] = []  # [2, n] each: confidence and entropy
     spans: list[Span] = []
     length = 0
     for part in parts:
@@ -195,7 +211,10 @@ def _join(prompt_id: str, index: int, seed: int, weight_version: int, parts: Seq
         spans.append(Span(start, start + len(part.response), part.modality))
         ids += [np.asarray(part.before, dtype=np.int64), part.response, np.asarray(part.after, dtype=np.int64)]
         steps += [np.full(len(part.before), -1), part.step_map, np.full(len(part.after), -1)]
+        gaps = (np.full((2, len(given)), -1, dtype=np.float32) for given in (part.before, part.after))
+        told += [next(gaps), np.stack([part.confidence, part.entropy]), next(gaps)]
         length = start + len(part.response) + len(part.after)
+    confidence, entropy = np.concatenate(told, axis=1)
     step_map = np.concatenate(steps).astype(np.int32)
     return Rollout(
         prompt_id=prompt_id,
@@ -209,4 +228,6 @@ def _join(prompt_id: str, index: int, seed: int, weight_version: int, parts: Seq
         text="".join(part.text for part in parts),
         image=next((part.image for part in parts if part.image is not None), None),
         spans=tuple(spans),
+        confidence=confidence.copy(),
+        entropy=entropy.copy(),
     )

@@ -58,6 +58,7 @@ def unigrpo(
     weights: Tensor | None = None,
     scales: Tensor | None = None,
     behavior_logp: Tensor | None = None,
+    credit: Tensor | None = None,
 ) -> LossOutput:
     """UniGRPO's loss, to be minimised (arXiv 2505.15809, equations 3 to 5).
 
@@ -82,6 +83,7 @@ def unigrpo(
     scales                     [B] times the sum of a rollout's values: its log-likelihood; None: |o_i|/M_i. Only the
                                sequence ratio reads it
     behavior_logp              [B, L] log-probs of the weights that sampled, under the same mask; None: old_logp
+    credit                     [B, L] times A_i in each token's surrogate, above 0; None: 1. Only for a ratio by token
 
     The loss keeps logp's dtype. Metrics are detached and add up over micro-batches as the loss does, except
     ``actor/ratio_max_deviation``, whose whole is the largest. Raises ConfigError, and ValueError for shapes.
@@ -96,7 +98,7 @@ def unigrpo(
     log_ratio = mean.select(logp) - mean.select(old_logp)
     sequence = config.ratio == "sequence"
     ratio = _sequence_ratio(log_ratio, mask, lengths, scales) if sequence else log_ratio.exp()
-    loss, metrics = _policy_loss(mean, ratio, log_ratio, advantages, normalizer, importance, config)
+    loss, metrics = _policy_loss(mean, ratio, log_ratio, advantages, normalizer, importance, credit, config)
     if ref_logp is not None:
         kl = kl_term(mean.select(ref_logp) - mean.select(logp), config)
         kl_loss = mean(kl, normalizer)
@@ -112,6 +114,7 @@ def _policy_loss(
     advantages: Tensor,
     normalizer: Tensor,
     importance: Tensor | None,
+    credit: Tensor | None,
     config: ObjectiveConfig,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """ratio [B, L], or [B, 1] of whole responses -> the clipped surrogate's mean, and what is reported of it."""
@@ -122,7 +125,9 @@ def _policy_loss(
             surrogate = surrogate * (importance.sum(1, keepdim=True) / masked_count[:, None])
         pg_loss = mean.over_rollouts(surrogate)
     else:
-        pg_loss = mean(surrogate if importance is None else surrogate * importance, normalizer)
+        for factor in (importance, credit):
+            surrogate = surrogate if factor is None else surrogate * factor.to(surrogate.dtype)
+        pg_loss = mean(surrogate, normalizer)
     metrics: dict[str, Tensor] = {}
     with torch.no_grad():
         if importance is not None:

@@ -65,6 +65,8 @@ def prepare(groups: Sequence[Group], config: Config, step: int, *, weight_versio
         mask_draws=tuple(tuple(draw[n] for draw in draws) for n in range(algorithm.mu)),
         tasks=tuple(group.prompt.task for group in usable for _ in group.rollouts),
         step_maps=tuple(rollout.step_map[rollout.response_mask] for rollout in rollouts),
+        confidences=_of_responses(rollouts, [rollout.confidence for rollout in rollouts]),
+        entropies=_of_responses(rollouts, [rollout.entropy for rollout in rollouts]),
         on_policy=len(versions | ({weight_version} - {None})) <= 1,
         spans=tuple(rollout.spans for rollout in rollouts),
         weights=weights,
@@ -90,6 +92,14 @@ def supervised_rows(groups: Sequence[Group], config: Config, step: int) -> tuple
 def teaches(prompt: Prompt) -> bool:
     """Whether ``learner.sft_rows`` may take it."""
     return prompt.task in (Task.TEXT, Task.UNDERSTAND) and bool(prompt.solution)
+
+
+def _of_responses(rollouts: Sequence[Rollout], arrays: Sequence[np.ndarray | None]) -> tuple[np.ndarray, ...]:
+    """Each array's part at its response tokens; empty where one is not known."""
+    known = [array for array in arrays if array is not None]
+    if len(known) < len(rollouts):
+        return ()
+    return tuple(array[rollout.response_mask] for array, rollout in zip(known, rollouts, strict=True))
 
 
 def check_failures(groups: Sequence[Group], policy: FailureConfig) -> None:

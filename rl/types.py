@@ -172,11 +172,17 @@ class Sample:
     token_ids [L] int64   text: vocabulary ids; images: codebook indices, from 0
     step_map  [L] int32   denoising step that revealed each token, from 0; -1 where it was given
     complete              text: an end-of-text token was written; images: always
+    confidence [L] float32  each token's probability when it was revealed, -1 where it was given: in the policy's distribution
+                          over what the sampler may write there, at temperature 1; with ``confidence: drawn`` in the one that
+                          it draws from
+    entropy   [L] float32  of that distribution, in nats; -1 where the token was given
     """
 
     token_ids: np.ndarray
     step_map: np.ndarray
     complete: bool = True
+    confidence: np.ndarray | None = None
+    entropy: np.ndarray | None = None
 
 
 class Modality(StrEnum):
@@ -209,6 +215,9 @@ class Rollout:
     text                  the response, decoded for scoring and for people ("" for an image without a plan)
     image                 uint8 [H, W, 3], decoded from the response's codes, or None
     spans                 where the response lies: one span, or a plan's and its image's
+    confidence    [L]     float32: the token's probability when it was revealed, as in ``Sample``; -1 where it was given. None:
+                          unknown, which no sampler of ours leaves it
+    entropy       [L]     float32: of that distribution, in nats; -1 where the token was given
     """
 
     prompt_id: str
@@ -222,6 +231,8 @@ class Rollout:
     text: str = ""
     image: np.ndarray | None = None
     spans: tuple[Span, ...] = ()
+    confidence: np.ndarray | None = None
+    entropy: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +351,7 @@ class TrainBatch:
     groups                     [B] int: which group each rollout is of, counted from 0; None: all are of one
     supervised                 prompts whose worked answers are learned beside the rollouts
     supervised_seed            of what is hidden of those
+    confidences, entropies     B arrays float32: of each response token when it was revealed; empty: unknown
     """
 
     token_ids: tuple[np.ndarray, ...]
@@ -355,6 +367,8 @@ class TrainBatch:
     groups: np.ndarray | None = None
     supervised: tuple[Prompt, ...] = ()
     supervised_seed: int = 0
+    confidences: tuple[np.ndarray, ...] = ()
+    entropies: tuple[np.ndarray, ...] = ()
 
     def __len__(self) -> int:
         return len(self.token_ids)

@@ -37,6 +37,7 @@ IMAGE = ImageSampling(steps=8, guidance=0.3)
 def estimators(passes: int) -> dict[str, UniGRPOConfig]:
     """What is compared, each with ``passes`` forward passes, but for the full mask, which one pass exhausts."""
     one = UniGRPOConfig(mu=1, estimator_samples=passes)
+    fewer = replace(one, estimator_samples=passes - 2 + passes % 2)  # an even number, with the control variate's pass
     return {
         "UniGRPO, stratified": UniGRPOConfig(mu=passes),
         "UniGRPO, Algorithm 1": UniGRPOConfig(mu=passes, schedule="algorithm1"),
@@ -52,8 +53,12 @@ def estimators(passes: int) -> dict[str, UniGRPOConfig]:
         "lower bound": replace(one, estimator="elbo"),
         "lower bound, stratified": replace(one, estimator="elbo_stratified"),
         "lower bound, antithetic": replace(one, estimator="elbo_antithetic"),
+        "lower bound, control variate": replace(fewer, estimator="elbo", control_variate=1.0),
+        "lower bound, antithetic, control variate": replace(fewer, estimator="elbo_antithetic", control_variate=1.0),
         "SPG": replace(one, estimator="spg"),
         "trajectory (TraceRL)": replace(one, estimator="trajectory"),
+        "steps by entropy (AGRPO)": replace(one, estimator="trajectory_entropy"),
+        "steps by surprisal (RLDF)": replace(one, estimator="trajectory_surprisal"),
         "left to right (JustGRPO)": replace(one, estimator="left_to_right"),
     }
 

@@ -57,6 +57,8 @@ def cases() -> list[Case]:
     every = ("masked", "coupled", "trajectory")
     found += [Case(f"{one} entropy", {"estimator": one, "entropy_coef": 0.01}) for one in every]
     found += [Case(f"{one} sequence", {"estimator": one, "ratio": "sequence"}) for one in every]
+    found += [Case(f"{one} control", {"estimator": one, "control_variate": 1.0}) for one in every]
+    found += [Case(f"{one} structure", {"estimator": one, "structure_weight": 3.0}) for one in every]
     found += [Case(f"{one} lora", {"estimator": one}, lora=True) for one in every]
     found += [Case(f"{one} stale", {"estimator": one, "importance_cap": 2.0}, stale=True) for one in every]
     found += [Case(f"{one} chunks", {"estimator": one}, {"logits_mib": 0.002}) for one in every]
@@ -172,6 +174,8 @@ def _batch(policy: Any, algorithm: Any, step: int, case: Case) -> Any:
         masks.append(np.arange(len(rows[-1])) >= prompt)
         tasks.append(Task.DRAW if image else Task.TEXT)
         steps.append(generator.integers(0, max(1, length // 3), length).astype(np.int32))
+    sure = [np.linspace(0.1, 1, len(each), dtype=np.float32) for each in steps]
+    doubts = [-np.log(each) for each in sure]
     count, ratios = len(rows), mask_ratios(algorithm.schedule, MU, step)
     return TrainBatch(
         token_ids=tuple(rows), response_mask=tuple(masks),
@@ -179,7 +183,7 @@ def _batch(policy: Any, algorithm: Any, step: int, case: Case) -> Any:
         mask_draws=tuple(
             tuple(MaskDraw(1000 * step + 10 * n + i, ratio) for i in range(count)) for n, ratio in enumerate(ratios)
         ),
-        tasks=tuple(tasks), step_maps=tuple(steps),
+        tasks=tuple(tasks), step_maps=tuple(steps), confidences=tuple(sure), entropies=tuple(doubts),
         staleness=np.arange(count) % 2 * min(step, 1) if case.stale else None,
         on_policy=not (case.stale and step),
     )  # fmt: skip

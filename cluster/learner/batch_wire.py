@@ -13,6 +13,7 @@ import numpy as np
 from rl.types import MaskDraw, TrainBatch
 
 NONE = -1  # of a draw's block length
+ARRAYS = ("token_ids", "response_mask", "step_maps", "confidences", "entropies")  # fields that are arrays of arrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,8 @@ def to_wire(batch: TrainBatch) -> WireBatch:
     flat = [draw for row in draws for draw in row]
     kinds = {blocks: place for place, blocks in enumerate(dict.fromkeys(draw.blocks for draw in flat))}
     return WireBatch(
-        rest=replace(batch, token_ids=(), response_mask=(), step_maps=(), mask_draws=()),
-        arrays=tuple(_joined(parts) for parts in (batch.token_ids, batch.response_mask, batch.step_maps)),
+        rest=replace(batch, mask_draws=(), **dict.fromkeys(ARRAYS, ())),
+        arrays=tuple(_joined(getattr(batch, name)) for name in ARRAYS),
         seeds=np.array([draw.seed for draw in flat], np.int64).reshape(shape),
         ratios=np.array([draw.ratio for draw in flat], np.float64).reshape(shape),
         block_lengths=np.array(
@@ -49,7 +50,7 @@ def to_wire(batch: TrainBatch) -> WireBatch:
 
 
 def from_wire(sent: WireBatch) -> TrainBatch:
-    token_ids, response_mask, step_maps = (_split(*array) for array in sent.arrays)
+    arrays = {name: _split(*array) for name, array in zip(ARRAYS, sent.arrays, strict=True)}
     rows = zip(sent.seeds.tolist(), sent.ratios.tolist(), sent.block_lengths.tolist(), strict=True)
     kinds, places = sent.blocks
     blocks = (kinds[place] for place in places.tolist())
@@ -60,7 +61,7 @@ def from_wire(sent: WireBatch) -> TrainBatch:
         )
         for row in rows
     )
-    return replace(sent.rest, token_ids=token_ids, response_mask=response_mask, step_maps=step_maps, mask_draws=draws)
+    return replace(sent.rest, mask_draws=draws, **arrays)
 
 
 def _joined(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

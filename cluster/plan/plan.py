@@ -32,6 +32,7 @@ from rl.config import Config, UniGRPOConfig
 from rl.config.device import resolved
 from rl.data.presets import preset_of
 from rl.estimators import ESTIMATORS, views_of
+from rl.estimators.base import Revealed
 from rl.estimators.trajectory import within_blocks
 from rl.types import MaskDraw, Task
 
@@ -185,20 +186,30 @@ def passes_of(config: Config, kind: Sampler, own_block: int | None = None) -> in
     a block-causal policy's blocks."""
     algorithm = config.learner.algorithm
     block = algorithm.spg_block_length.get(kind.task)
-    chosen = (algorithm.estimator, algorithm.estimator_samples, algorithm.trajectory_shrink)
+    chosen = (algorithm.estimator, algorithm.estimator_samples, algorithm.trajectory_shrink, algorithm.control_variate)
     return _passes(*chosen, block, kind.codes or kind.scored, kind.passes, own_block)
 
 
 @cache
 def _passes(
-    estimator: str, samples: int | None, shrink: int, block: int | None, length: int, steps: int, own: int | None
+    estimator: str,
+    samples: int | None,
+    shrink: int,
+    control: float,
+    block: int | None,
+    length: int,
+    steps: int,
+    own: int | None,
 ) -> int:
     """A search asks for the same again and again."""
-    algorithm = UniGRPOConfig(estimator=estimator, estimator_samples=samples, trajectory_shrink=shrink)
-    revealed = (np.arange(length) * min(length, max(1, steps)) // length).astype(np.int32)
+    algorithm = UniGRPOConfig(
+        estimator=estimator, estimator_samples=samples, trajectory_shrink=shrink, control_variate=control
+    )
+    step_map = (np.arange(length) * min(length, max(1, steps)) // length).astype(np.int32)
     if own is not None and ESTIMATORS[estimator].by_block:
-        revealed = within_blocks(revealed, np.arange(length), own)
-    return len(views_of(estimator, MaskDraw(0, 0.5, block), revealed, algorithm).hidden)
+        step_map = within_blocks(step_map, np.arange(length), own)
+    alike = Revealed(np.full(length, 0.5, np.float32), np.ones(length, np.float32))
+    return len(views_of(estimator, MaskDraw(0, 0.5, block), step_map, algorithm, alike).hidden)
 
 
 def training_of(config: Config, model: Model, longest: Sampler) -> Training:

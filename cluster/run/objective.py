@@ -83,6 +83,10 @@ def _largest(config: Config, name: str, weight: float) -> float | None:
 def _loss(config: Config) -> str:
     learner, algorithm = config.learner, config.learner.algorithm
     masks = f", schedule {algorithm.schedule}" if ESTIMATORS[algorithm.estimator].ratios else ""
+    if algorithm.control_variate:
+        masks += f", control variate {algorithm.control_variate:g}"
+    if algorithm.structure_weight != 1:
+        masks += f", the first {algorithm.structure_share:.0%} revealed count {algorithm.structure_weight:g} times"
     reference = "the policy without its adapter" if learner.lora.on else "the policy as it was at the start"
     if learner.reference_sync_freq is not None:
         reference = f"a copy of the policy, renewed every {learner.reference_sync_freq} steps"

@@ -31,6 +31,7 @@ from rl.config.device import AUTO
 from rl.config.flat import flatten
 from rl.errors import ConfigError, DataError, PolicyError
 from rl.estimators import views_of
+from rl.estimators.base import Revealed
 from rl.hints.given import TASKS, check_room, has_source
 from rl.masking import timesteps
 from rl.prepare import teaches
@@ -140,7 +141,8 @@ def _check_choices(config: Config) -> None:
         registry.whole(flat[key])
     algorithm = config.learner.algorithm
     timesteps(algorithm.schedule, algorithm.mu, 0)
-    views_of(algorithm.estimator, MaskDraw(0, 0.5), np.arange(8, dtype=np.int32), algorithm)
+    alike = Revealed(np.full(8, 0.5, np.float32), np.ones(8, np.float32))
+    views_of(algorithm.estimator, MaskDraw(0, 0.5), np.arange(8, dtype=np.int32), algorithm, alike)
     for part in (config.rollout, config.evaluation):
         for text in (part.text, part.understand, part.think_draw.think):
             REMASKING.whole(text.remasking)

@@ -17,7 +17,7 @@ from policies.network.prepacked_weights import packed
 from policies.network.rows import Rows
 from policies.noise import ORDER, TOKEN, gumbel, uniforms
 from policies.samplers.schedules import masked_counts, order_noise
-from policies.samplers.tokens import FREE, candidates, copies, keep_surest, seedless
+from policies.samplers.tokens import FREE, candidates, copies, keep_surest, kept_places, seedless
 from rl.types import ImageSampling, Sample
 
 
@@ -37,9 +37,11 @@ def sample_image(
     """
     if seedless(sampling) and len(seeds) > 1 and prefixes is None:
         return copies(sample_image(policy, prompt, sampling, seeds[:1], given)[0], len(seeds))
-    codes, step_map = _sample(policy, prompt, sampling, seeds, given, prefixes)
-    final, steps = codes.cpu().numpy(), step_map.cpu().numpy()
-    return [Sample(codes.copy(), row_steps.copy()) for codes, row_steps in zip(final, steps, strict=True)]
+    found = (part.cpu().numpy() for part in _sample(policy, prompt, sampling, seeds, given, prefixes))
+    return [
+        Sample(codes.copy(), steps.copy(), True, told[:, 0].copy(), told[:, 1].copy())
+        for codes, steps, told in zip(*found, strict=True)
+    ]
 
 
 def _sample(
@@ -49,8 +51,9 @@ def _sample(
     seeds: Sequence[int],
     given: Sequence[int] | None,
     prefixes: Sequence[Sequence[int]] | None,
-) -> tuple[Tensor, Tensor]:
-    """Codes and step map [B, codes], on the device, which is asked for nothing on the way."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Codes and step map [B, codes], and each code's probability and entropy when it was revealed [B, codes, 2], on the
+    device, which is asked for nothing on the way."""
     assert prompt.response_length is not None
     groups, device = len(seeds), next(policy.module.parameters()).device
     offset, mask_id = policy.vocabulary.image_offset, policy.vocabulary.mask_id
@@ -58,6 +61,8 @@ def _sample(
     row = [mask_id if code == FREE else code + offset for code in start]
     codes = torch.tensor(row, device=device).repeat(groups, 1)
     step_map = torch.full(codes.shape, -1, dtype=torch.int32, device=device)
+    told = torch.full((*codes.shape, 2), -1.0, device=device)
+    firsts = codes.shape[1] * torch.arange(groups, device=device)[:, None]
     seed_tensor = torch.tensor(list(seeds), dtype=torch.int64, device=device)
     predict = Predictor(policy, prompt, prefixes, sampling.guidance, device)
     masked_before = sum(code == FREE for code in start)
@@ -73,15 +78,18 @@ def _sample(
             noise, order = (uniforms(seed_tensor, step, positions, stream) for stream in (TOKEN, ORDER))
             if len(logits) == noise.numel():
                 noise, order = noise.flatten(), order.flatten()
-            tokens, certainty = candidates(logits, noise, order, sampling)
-            confidence = certainty.log().view(groups, -1)
+            found = candidates(logits, noise, order, sampling)
+            confidence = found.certainty.log().view(groups, -1)
             if scale > 0:
                 confidence = confidence + scale * gumbel(order).float().view(groups, -1)
-            written = torch.where(keep_surest(confidence, reveal), tokens.view(groups, -1) + offset, mask_id)
+            keep = keep_surest(confidence, reveal)
+            written = torch.where(keep, found.tokens.view(groups, -1) + offset, mask_id)
+            places = kept_places(keep, groups * reveal)
+            told.view(-1, 2).index_copy_(0, (positions + firsts).flatten()[places], found.told(places))
             codes.scatter_(1, positions, written)
             step_map.scatter_(1, positions, torch.full_like(written, step, dtype=torch.int32))
             masked_before = masked_after
-    return codes - offset, step_map
+    return codes - offset, step_map, told
 
 
 class Predictor:

@@ -23,7 +23,16 @@ from policies.network.rows import Rows
 from policies.noise import ORDER, TOKEN, gumbel, uniforms
 from policies.samplers import REMASKING, TEXT_SCHEDULES
 from policies.samplers.states.base import Shown, states_of
-from policies.samplers.tokens import FREE, candidates, copies, keep_surest, penalise_repetition, seedless
+from policies.samplers.tokens import (
+    FREE,
+    Candidates,
+    candidates,
+    copies,
+    keep_surest,
+    kept_places,
+    penalise_repetition,
+    seedless,
+)
 from rl.types import Sample, TextSampling
 
 
@@ -95,7 +104,8 @@ def _denoise(
         rows.flatten(uniforms(seeds, step, positions - group.start, stream)) if used else logits.new_zeros(len(logits))
         for stream, used in ((TOKEN, sampling.temperature > 0), (ORDER, model.order_is_noisy))
     )
-    tokens, certainty = candidates(logits, noise, order, sampling, model.habits, model.unsure, model.never)
+    found = candidates(logits, noise, order, sampling, model.habits, model.unsure, model.never)
+    certainty = found.certainty
     confidence = rows.pad(certainty, filler=-1)
     if rule.alone:
         keep = confidence < pace[1]
@@ -109,8 +119,9 @@ def _denoise(
     if sampling.confidence_threshold is not None:
         keep |= confidence >= sampling.confidence_threshold
     if rows.flat is not None:
-        keep &= rows.pad(torch.ones_like(tokens, dtype=torch.bool))
-    group.write(shown.members, positions, rows.pad(tokens), keep, step)
+        keep &= rows.pad(torch.ones_like(found.tokens, dtype=torch.bool))
+    group.write(shown.members, positions, rows.pad(found.tokens), keep, step)
+    group.note(shown, found, keep, None if left is None else len(keep) * min(pace[0], keep.shape[1]))
     return True
 
 
@@ -173,7 +184,10 @@ class _Model:
 
 
 class _Canvas:
-    """The sequences still being written, and where each came from."""
+    """The sequences still being written, and where each came from.
+
+    told  [B, canvas, 2] float32: each token's probability and the entropy when it was revealed, -1 where it was given
+    """
 
     def __init__(
         self, policy: Policy, prefix: Sequence[int], canvas: Sequence[int], seeds: Sequence[int], suffix: Sequence[int]
@@ -184,6 +198,7 @@ class _Canvas:
         row = [*prefix, *(self.mask_id if token == FREE else token for token in canvas), *suffix]
         self.all_ids = torch.tensor(row, device=device).repeat(len(seeds), 1)
         self.all_steps = torch.full((len(seeds), len(canvas)), -1, dtype=torch.int32, device=device)
+        self.told = torch.full((len(seeds), len(canvas), 2), -1.0, device=device)
         self.seeds = torch.tensor(list(seeds), dtype=torch.int64, device=device)
         self.ids, self.step_map = self.all_ids.clone(), self.all_steps.clone()
         self.alive = torch.arange(len(seeds), device=device)
@@ -206,6 +221,16 @@ class _Canvas:
             kept = torch.where(keep, new.to(target.dtype), rows.gather(1, places))
             target.index_copy_(0, members, rows.scatter_(1, places, kept))
 
+    def note(self, shown: Shown, found: Candidates, keep: Tensor, count: int | None) -> None:
+        """How sure the policy was of the tokens that it keeps. count: how many these are, None: ask."""
+        rows, places = shown.rows, kept_places(keep, count)
+        which = places
+        if rows.flat is not None:
+            which = rows.pad(torch.arange(rows.count, device=keep.device)).flatten()[places]
+        firsts = self.alive[shown.members] * self.told.shape[1] - self.start
+        where = (rows.index + firsts[:, None]).flatten()[places]
+        self.told.view(-1, 2).index_copy_(0, where, found.told(which))
+
     def drop_finished(self, filled: int) -> Tensor:
         """Store what is written, and go on with the sequences that have not ended: which of the living they are."""
         self.all_ids[self.alive], self.all_steps[self.alive] = self.ids, self.step_map
@@ -219,8 +244,8 @@ class _Canvas:
     def samples(self, length: int) -> list[Sample]:
         """The first ``length`` tokens of the canvas, each up to its end of text."""
         ids = self.all_ids[:, self.start : self.start + length].cpu().numpy()
-        steps = self.all_steps[:, :length].cpu().numpy()
-        return [_until_end(row, row_steps, self.eos_id) for row, row_steps in zip(ids, steps, strict=True)]
+        steps, told = self.all_steps[:, :length].cpu().numpy(), self.told[:, :length].cpu().numpy()
+        return [_until_end(*row, self.eos_id) for row in zip(ids, steps, told, strict=True)]
 
 
 def _ends(policy: Policy) -> tuple[int, ...]:
@@ -237,7 +262,8 @@ def _last_given(canvas: Sequence[int], eos_id: int) -> int:
     return (ends or places[-1:] or [-1])[0]
 
 
-def _until_end(token_ids: np.ndarray, step_map: np.ndarray, eos_id: int) -> Sample:
+def _until_end(token_ids: np.ndarray, step_map: np.ndarray, told: np.ndarray, eos_id: int) -> Sample:
     ends = np.flatnonzero(token_ids == eos_id)
     length = int(ends[0]) + 1 if len(ends) else len(token_ids)
-    return Sample(token_ids[:length].copy(), step_map[:length].copy(), complete=len(ends) > 0)
+    confidence, entropy = (told[:length, column].copy() for column in (0, 1))
+    return Sample(token_ids[:length].copy(), step_map[:length].copy(), len(ends) > 0, confidence, entropy)

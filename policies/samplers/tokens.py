@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,6 +35,13 @@ def sample_tokens(
     softmax(logits / temperature) is taken at ``uniform``: exact, and V times less noise than the Gumbel trick.
     top_k and top_p cut the tail of that distribution off; the probability that is returned is that of the whole one.
     """
+    return _sampled(logits, uniform, temperature, top_k, top_p, top_p_first)[:2]
+
+
+def _sampled(
+    logits: Tensor, uniform: Tensor, temperature: float, top_k: int, top_p: float, top_p_first: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``sample_tokens``, and all probabilities at temperature 1 [M, V]."""
     probabilities = logits.float().softmax(-1)
     noise = uniform.view(-1, len(logits)).T
     if temperature == 0:
@@ -45,7 +53,7 @@ def sample_tokens(
         target = (noise * cumulative[:, -1:]).contiguous()
         token = torch.searchsorted(cumulative, target, right=True).clamp_(max=logits.shape[-1] - 1)
     probability = probabilities.gather(-1, token)
-    return token.T.reshape(uniform.shape), probability.T.reshape(uniform.shape)
+    return token.T.reshape(uniform.shape), probability.T.reshape(uniform.shape), probabilities
 
 
 def truncate(probabilities: Tensor, top_k: int = 0, top_p: float = 1.0, top_p_first: bool = False) -> Tensor:
@@ -79,6 +87,41 @@ def penalise_repetition(logits: Tensor, ids: Tensor, members: Tensor, mask_id: i
     return torch.where(seen[members], torch.where(logits > 0, logits / penalty, logits * penalty), logits)
 
 
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What a step offers: tensors [M], or [G, M] where G members share M rows of logits.
+
+    tokens         to write
+    certainty      how sure of them the policy is, for the order: 0..1
+    probability    of each, float32, in the distribution that certainty looks at
+    entropies      [M] or [G, M] float32 of that distribution; None: not known yet
+    probabilities  [M, V] of it, where entropies are not known
+    """
+
+    tokens: Tensor
+    certainty: Tensor
+    probability: Tensor
+    entropies: Tensor | None = None
+    probabilities: Tensor | None = None
+
+    def told(self, which: Tensor) -> Tensor:
+        """[n, 2] probability and entropy, in nats, of those at ``which`` [n] int64 of the flattened tokens. Few of a step's
+        candidates are revealed: only these are summed over the vocabulary."""
+        if self.entropies is not None:
+            entropy = self.entropies.flatten()[which]
+        else:
+            assert self.probabilities is not None
+            rows = self.probabilities[which % len(self.probabilities)]
+            entropy = torch.special.entr(rows).sum(-1)
+        return torch.stack([self.probability.flatten()[which].float(), entropy], dim=1)
+
+
+def kept_places(keep: Tensor, count: int | None) -> Tensor:
+    """[n] int64: where the flattened bool tensor is True. count: how often, None: ask the device."""
+    flat = keep.flatten()
+    return (flat.nonzero() if count is None else flat.nonzero_static(size=count)).squeeze(1)
+
+
 def candidates(
     logits: Tensor,
     uniform: Tensor,
@@ -87,8 +130,8 @@ def candidates(
     habits: Habits = LLADA,
     unsure: Sequence[int] = (),
     never: int | None = None,
-) -> tuple[Tensor, Tensor]:
-    """logits [M, V], two uniform numbers a row [M] -> the token to write [M], and how sure of it the policy is [M], 0..1.
+) -> Candidates:
+    """logits [M, V], two uniform numbers a row [M] -> the token to write [M], and how sure of it the policy is.
 
     With numbers [G, M], G members share the logits, and the results are [G, M]. On a GPU one kernel a row finds both. It
     does not where the distribution is truncated, which sorts it, or where the rule needs more than the kernel's statistics.
@@ -111,12 +154,15 @@ def candidates(
         each = logits.repeat(uniform.numel() // len(logits), 1)
         found = look(each, uniform.flatten(), temperature)
         confidence = of_row(found, order.flatten())
-        return found.token.view(uniform.shape), confidence.view(uniform.shape)
+        parts = (found.token, confidence, found.probability, found.entropy)
+        return Candidates(*(part.view(uniform.shape) for part in parts))
     cut = (0, 1.0) if drawn else (sampling.top_k, sampling.top_p)
-    tokens, probability = sample_tokens(logits, uniform, temperature, *cut, habits.top_p_first)
+    tokens, probability, whole = _sampled(logits, uniform, temperature, *cut, habits.top_p_first)
     if never is None and not unsure:
-        return tokens, rule.confidence(logits, probability, order).expand(uniform.shape)
-    return tokens, _confidence(seen, tokens, order, rule, unsure)
+        certainty = rule.confidence(logits, probability, order).expand(uniform.shape)
+    else:
+        certainty = _confidence(seen, tokens, order, rule, unsure)
+    return Candidates(tokens, certainty, probability, probabilities=whole)
 
 
 def _drawn_from(logits: Tensor, sampling: TextSampling | ImageSampling, habits: Habits) -> Tensor:
@@ -174,4 +220,10 @@ def seedless(sampling: TextSampling | ImageSampling) -> bool:
 
 def copies(sample: Sample, count: int) -> list[Sample]:
     """Each with arrays of its own."""
-    return [replace(sample, token_ids=sample.token_ids.copy(), step_map=sample.step_map.copy()) for _ in range(count)]
+    return [replace(sample, **{name: array.copy() for name, array in arrays_of(sample).items()}) for _ in range(count)]
+
+
+def arrays_of(sample: Sample) -> dict[str, np.ndarray]:
+    """Of each of its tokens, by field."""
+    fields = ("token_ids", "step_map", "confidence", "entropy")
+    return {name: getattr(sample, name) for name in fields if getattr(sample, name) is not None}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from rl.config.learner import LearnerConfig
+from rl.config.learner import LearnerConfig, UniGRPOConfig
 from rl.config.wording import require, require_choice
 from rl.errors import ConfigError
 from rl.estimators import ESTIMATORS
+from rl.estimators.base import Estimator
 from rl.masking import SCHEDULES
 from rl.objectives import OBJECTIVES
 from rl.objectives.normalizers import NORMALIZERS
+from rl.objectives.objective import Objective
 from rl.types import Task
 
 
@@ -50,6 +52,7 @@ def check_algorithm(learner: LearnerConfig, rollouts: int) -> None:
         for name in ("mini_batch_size", "micro_batch_size_per_gpu"):
             size = getattr(learner, name)
             require(size is None or size % 2 == 0, f"learner.{name}", size, f"even: {named} learns from pairs")
+    _check_weights(algorithm, estimator, objective)
     _check_trained(learner, rollouts, pairs=objective.pairs)
     tasks = [str(task) for task in Task]
     for task, length in algorithm.spg_block_length.items():
@@ -61,6 +64,37 @@ def check_algorithm(learner: LearnerConfig, rollouts: int) -> None:
         if task not in tasks:
             raise ConfigError(f"learner.task_weights.{task}: unknown task; allowed: {', '.join(tasks)}")
         require(weight >= 0, f"learner.task_weights.{task}", weight, "0 or more")
+
+
+def _check_weights(algorithm: UniGRPOConfig, estimator: Estimator, objective: Objective) -> None:
+    where, states = "learner.algorithm", SCHEDULES[algorithm.schedule].states
+    if algorithm.control_variate:
+        key = f"{where}.control_variate={algorithm.control_variate:g}"
+        if not estimator.even:
+            raise ConfigError(
+                f"{key}: not exact with estimator={algorithm.estimator}; allowed: {', '.join(_even())}; or set it to 0"
+            )
+        if states is not None and states.sampled:
+            raise ConfigError(
+                f"{key}: not exact with schedule={algorithm.schedule}, whose masks are not drawn at random; set "
+                f"{where}.schedule=matched, or the control variate to 0"
+            )
+    if algorithm.structure_weight != 1:
+        key = f"{where}.structure_weight={algorithm.structure_weight:g}"
+        if not objective.by_token:
+            raise ConfigError(
+                f"{key}: objective={algorithm.objective} has one term a response, and no credit by token; set it to 1, or "
+                f"{where}.objective=unigrpo"
+            )
+        if algorithm.ratio != "token":
+            raise ConfigError(
+                f"{key}: ratio={algorithm.ratio} has one term a response, and no credit by token; set it to 1, or "
+                f"{where}.ratio=token"
+            )
+
+
+def _even() -> list[str]:
+    return [name for name in ESTIMATORS if ESTIMATORS[name].even]
 
 
 def _check_trained(learner: LearnerConfig, sampled: int, *, pairs: bool) -> None:

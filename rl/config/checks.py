@@ -65,6 +65,7 @@ POSITIVE = (
     "learner.micro_batch_size_per_gpu learner.mini_batch_size learner.max_grad_norm learner.max_skipped_updates "
     "learner.algorithm.estimator_samples learner.algorithm.trajectory_shrink learner.algorithm.spg_beta "
     "learner.algorithm.residual_scale learner.algorithm.weight_cap "
+    "learner.algorithm.structure_weight learner.algorithm.structure_share "
     "rollout.max_gen_batches learner.logits_mib learner.algorithm.dual_clip learner.algorithm.normalizer_length "
     "learner.algorithm.importance_cap learner.algorithm.importance_versions "
     "learner.algorithm.kl_clip learner.lora.alpha learner.threads learner.reference_sync_freq "
@@ -79,7 +80,8 @@ POSITIVE = (
 NOT_NEGATIVE = (
     "learner.algorithm.clip_low learner.algorithm.clip_high learner.algorithm.kl_coef learner.weight_decay "
     "learner.sft_rows learner.sft_coef "
-    "learner.algorithm.entropy_coef learner.lora.rank learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq "
+    "learner.algorithm.entropy_coef learner.algorithm.control_variate "
+    "learner.lora.rank learner.warmup_steps sft.warmup_steps sft.weight_decay test_freq "
     "save_freq save_minutes seed tracking.log_model_gb "
     "tracking.traces tracking.machine_s judge.port judge.restarts judge.gpus rollout.cache_gate.max_reward_drop "
     "max_staleness cluster.restart_budget cluster.learner_rebuilds"
@@ -118,6 +120,7 @@ def validate(config: Config) -> None:
     for probability in (
         "learner.algorithm.spg_mixture",
         "learner.algorithm.prompt_mask_prob",
+        "learner.algorithm.structure_share",
         "rollout.cache_gate.min_agreement",
         "sft.canvas_prob",
         "sft.semi_autoregressive_prob",

@@ -33,6 +33,11 @@ class UniGRPOConfig:
     importance_versions  so many past versions of the weights are kept on the host, for the log-probs of stale rollouts
     prompt_mask_prob      share of the prompt's tokens that an estimate hides as well (d1); 0: the prompt is never masked
     spg_beta, spg_mixture  spg: exponent of the upper bound, and its share in the mixture with the lower one
+    control_variate       coefficient of a control variate: one more pass, over the full mask, that leaves the estimate's mean as
+                          it is and takes noise of the masks' choice away; 1 is a good value; 0: none
+    structure_weight      what a token of the first ``structure_share`` that the sampler revealed counts in the surrogate, against
+                          the others (HT-GRPO); 1: all alike
+    structure_share       see structure_weight
     spg_block_length      spg: task -> length of the blocks that a response is hidden by, as its sampler's; a task that is
                           not named, such as draw, is hidden as a whole
     """
@@ -61,6 +66,9 @@ class UniGRPOConfig:
     importance_level: str = "token"
     importance_versions: int = 1
     prompt_mask_prob: float = 0.0
+    control_variate: float = 0.0
+    structure_weight: float = 1.0
+    structure_share: float = 0.25
     spg_block_length: dict[str, int] = field(default_factory=dict)
 
 

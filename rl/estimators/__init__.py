@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rl.errors import ConfigError, UniGRPOError, one_line
-from rl.estimators.base import Estimator, EstimatorConfig, Views
+from rl.estimators.base import Estimator, EstimatorConfig, Revealed, Views
+from rl.estimators.control_variate import controlled
 from rl.registry import Registry
 from rl.types import MaskDraw
 
@@ -18,6 +19,8 @@ ESTIMATORS: Registry[Estimator] = Registry(
         "masked": "rl.estimators.masked:MASKED",
         "coupled": "rl.estimators.coupled:COUPLED",
         "trajectory": "rl.estimators.trajectory:TRAJECTORY",
+        "trajectory_entropy": "rl.estimators.trajectory_entropy:TRAJECTORY_ENTROPY",
+        "trajectory_surprisal": "rl.estimators.trajectory_surprisal:TRAJECTORY_SURPRISAL",
         "elbo": "rl.estimators.elbo:ELBO",
         "elbo_stratified": "rl.estimators.elbo:ELBO_STRATIFIED",
         "elbo_antithetic": "rl.estimators.elbo:ELBO_ANTITHETIC",
@@ -31,11 +34,14 @@ ESTIMATORS: Registry[Estimator] = Registry(
 )
 
 
-def views_of(name: str, draw: MaskDraw, step_map: np.ndarray, config: EstimatorConfig) -> Views:
-    """What the estimator of this name makes of a response of ``len(step_map)`` tokens. Raises ConfigError where a package's
-    fails, or gives something else than ``Views`` are."""
+def views_of(
+    name: str, draw: MaskDraw, step_map: np.ndarray, config: EstimatorConfig, revealed: Revealed | None = None
+) -> Views:
+    """What the estimator of this name makes of a response of ``len(step_map)`` tokens, with the control variate that the config
+    asks for. Raises ConfigError where a package's fails, or gives something else than ``Views`` are."""
+    estimator = ESTIMATORS[name]
     try:
-        found: object = ESTIMATORS[name].views(draw, step_map, config)
+        found: object = estimator.views(draw, step_map, config, *((revealed,) if estimator.revealed else ()))
     except UniGRPOError:
         raise
     except Exception as error:
@@ -43,4 +49,4 @@ def views_of(name: str, draw: MaskDraw, step_map: np.ndarray, config: EstimatorC
     if not isinstance(found, Views):
         raise ConfigError(f"estimator {name!r}: returned {found!r:.80}; must be rl.estimators.base.Views")
     found.check(name, len(step_map))
-    return found
+    return controlled(found, config.control_variate) if config.control_variate else found

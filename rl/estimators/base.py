@@ -15,7 +15,6 @@ import numpy as np
 
 from rl.errors import ConfigError
 from rl.registry import Takes, part, resolve
-from rl.types import MaskDraw
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +35,8 @@ class EstimatorConfig(Protocol):
     def spg_mixture(self) -> float: ...
     @property
     def prompt_mask_prob(self) -> float: ...
+    @property
+    def control_variate(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ class Views:
     """K forward passes over one response of L tokens. All of it is a pure function of seeds and of the rollout.
 
     hidden   [K, L] bool: the tokens that a pass hides from the policy
-    weights  [K, L] float32: of log p(token | what the pass shows); 0 where the pass does not score the token, and above
-             0 only where the token is hidden
+    weights  [K, L] float32: of log p(token | what the pass shows); 0 where the pass does not score the token, and something
+             else only where the token is hidden
     scale    times the sum of all tokens' values: the estimate of log p(response | prompt)
     """
 
@@ -69,8 +70,16 @@ class Views:
             raise ConfigError(f"{where}weights is not 0 at a token that is shown; only hidden tokens are scored")
 
 
-# (draw, step that revealed each response token [L], config) -> views
-MakeViews = Callable[[MaskDraw, np.ndarray, EstimatorConfig], Views]
+@dataclass(frozen=True, slots=True)
+class Revealed:
+    """How sure the policy was of each response token when it was revealed, as in ``rl.types.Sample``. Both [L] float32."""
+
+    confidence: np.ndarray
+    entropy: np.ndarray
+
+
+# (draw, step that revealed each response token [L], config) -> views; with Estimator.revealed also ``Revealed``, or None
+MakeViews = Callable[..., Views]
 # (log-probs [K, b, L], 0 where not scored; weights [K, b, L]; advantages [b]; config) -> each token's value [b, L]
 Combine = Callable[["Tensor", "Tensor", "Tensor", EstimatorConfig], "Tensor"]
 
@@ -90,6 +99,9 @@ class Estimator:
     states    it knows schedules whose masks are states of the sampler
     by_block  it goes by the steps of sampling, which count within a block where the policy is block-causal: such a policy
               sees the blocks before a block as they were written, so that one pass serves all blocks
+    revealed  its views have a fourth argument: how sure the policy was of the tokens. Rollouts must carry that
+    even      over its draws, scale times a token's weights, summed over the passes, has a mean of 1 for each token: what the
+              control variate needs
 
     The config's checks read an estimator, so that its file imports no torch.
     """
@@ -101,6 +113,8 @@ class Estimator:
     ratios: bool = False
     states: bool = False
     by_block: bool = False
+    revealed: bool = False
+    even: bool = False
 
     @property
     def combine(self) -> Combine:

@@ -29,4 +29,4 @@ def coupled_views(draw: MaskDraw, step_map: np.ndarray, config: EstimatorConfig)
     return Views(hidden, weights.astype(np.float32), 1 / TERMS if length > 1 else 1.0)
 
 
-COUPLED = Estimator(coupled_views, ratios=True)
+COUPLED = Estimator(coupled_views, ratios=True, even=True)

@@ -54,6 +54,6 @@ def weigh(chosen: list[np.ndarray], length: int) -> Views:
     return Views(hidden, (hidden / (hidden.mean(1, keepdims=True) * len(chosen))).astype(np.float32))
 
 
-ELBO = Estimator(independent_views)
-ELBO_STRATIFIED = Estimator(stratified_views)
-ELBO_ANTITHETIC = Estimator(antithetic_views, pairs=True)
+ELBO = Estimator(independent_views, even=True)
+ELBO_STRATIFIED = Estimator(stratified_views, even=True)
+ELBO_ANTITHETIC = Estimator(antithetic_views, pairs=True, even=True)

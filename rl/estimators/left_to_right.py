@@ -17,4 +17,4 @@ def left_to_right_views(draw: MaskDraw, step_map: np.ndarray, config: EstimatorC
     return in_order(np.arange(len(step_map)), 1, draw, config.estimator_samples)
 
 
-LEFT_TO_RIGHT = Estimator(left_to_right_views)
+LEFT_TO_RIGHT = Estimator(left_to_right_views, even=True)

@@ -26,4 +26,4 @@ def masked_views(draw: MaskDraw, step_map: np.ndarray, config: EstimatorConfig) 
     return Views(hidden, hidden.astype(np.float32), len(step_map) / max(1, int(hidden.sum())))
 
 
-MASKED = Estimator(masked_views, ratios=True, states=True)
+MASKED = Estimator(masked_views, ratios=True, states=True, even=True)

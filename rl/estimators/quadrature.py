@@ -27,4 +27,4 @@ def quadrature_views(draw: MaskDraw, step_map: np.ndarray, config: EstimatorConf
     return Views(views.hidden, (views.weights * (weights * len(weights) / 2)[:, None]).astype(np.float32))
 
 
-QUADRATURE = Estimator(quadrature_views)
+QUADRATURE = Estimator(quadrature_views, even=True)

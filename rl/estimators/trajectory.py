@@ -50,4 +50,4 @@ def in_order(steps: np.ndarray, shrink: int, draw: MaskDraw, samples: int | None
     return Views(group >= chosen[:, None], (scored * (count / len(chosen))).astype(np.float32))
 
 
-TRAJECTORY = Estimator(trajectory_views, by_block=True)
+TRAJECTORY = Estimator(trajectory_views, by_block=True, even=True)

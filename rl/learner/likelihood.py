@@ -84,15 +84,15 @@ def token_values(
     passes that score it.
     """
     weights = data.term_weights[n]
-    passes = zip(data.hidden[n], weights > 0, strict=True)
+    passes = zip(data.hidden[n], weights != 0, strict=True)
     found = [_one_pass(policy, data, hidden, scored, wanted) for hidden, scored in passes]
     logp = torch.stack([part.values for part in found])
     values = ESTIMATORS[algorithm.estimator].combine(logp, weights, data.advantages, algorithm)
     if len(found) == 1:
         return LogProbs(values, found[0].entropy, found[0].token_entropy)
-    counts = (weights > 0).sum((1, 2))
+    counts = (weights != 0).sum((1, 2))
     entropy = torch.where(counts > 0, torch.stack([part.entropy for part in found]), 0.0)
-    return LogProbs(values, (entropy * counts).sum() / counts.sum().clamp(min=1), _mean_entropy(found, weights > 0))
+    return LogProbs(values, (entropy * counts).sum() / counts.sum().clamp(min=1), _mean_entropy(found, weights != 0))
 
 
 def _mean_entropy(found: list[LogProbs], scored: Tensor) -> Tensor | None:

@@ -14,10 +14,12 @@ from torch import Tensor
 
 from rl.config import UniGRPOConfig
 from rl.estimators import ESTIMATORS, views_of
+from rl.estimators.base import Revealed
 from rl.estimators.matched import blocks_at
 from rl.estimators.prompt import prompt_pattern
 from rl.estimators.trajectory import within_blocks
 from rl.masking import SCHEDULES
+from rl.objectives.credit import credit_of
 from rl.types import Modality, Task, TrainBatch
 
 DRAWING = (Task.DRAW, Task.THINK_DRAW)
@@ -32,6 +34,7 @@ class MicroBatch:
     hidden        [N, K, b, L] bool: the tokens that each of the K forward passes of an inner update hides
     term_weights  [N, K, b, L] float32: weight of each token's log-prob under that pass, 0 where it is not scored
     masks         [N, b, L] bool: the tokens that some pass of the inner update scores
+    credit        [b, L] float32: what a token's part of the surrogate counts, with a mean of 1 over a response; None: 1
     scales        [N, b] float32: times the sum of a response's token values: the estimate of its log-likelihood
     advantages    [b] float32
     lengths       [b] int64: response tokens
@@ -57,6 +60,7 @@ class MicroBatch:
     groups: Tensor
     fresh: tuple[bool, ...]
     collective: bool = False
+    credit: Tensor | None = None
 
 
 def mini_batches(batch: TrainBatch, mini_batch_size: int | None) -> list[range]:
@@ -125,23 +129,46 @@ def collate(
     responses = [np.flatnonzero(batch.response_mask[rollout]) for rollout in rollouts]
     hidden, term_weights, scales = _lay_out(batch, rollouts, responses, token_ids.shape[1], algorithm, block)
     attention = np.arange(token_ids.shape[1]) < sizes[:, None]
+    is_image = _is_image(batch, rollouts, token_ids.shape[1])
     return MicroBatch(
         token_ids=torch.from_numpy(token_ids).to(device),
         attention=None if attention.all() else torch.from_numpy(attention).to(device),
         hidden=torch.from_numpy(hidden).to(device),
         term_weights=torch.from_numpy(term_weights).to(device),
-        masks=torch.from_numpy((term_weights > 0).any(1)).to(device),
+        masks=torch.from_numpy((term_weights != 0).any(1)).to(device),
         scales=torch.from_numpy(scales).to(device),
         advantages=torch.from_numpy(batch.advantages[rollouts]).to(device),
         lengths=torch.tensor([len(response) for response in responses], device=device),
         weights=torch.tensor([weight for _, weight in entries], dtype=torch.float32, device=device),
-        is_image=torch.from_numpy(_is_image(batch, rollouts, token_ids.shape[1])).to(device),
+        is_image=torch.from_numpy(is_image).to(device),
         staleness=torch.tensor(
             [0 if batch.staleness is None else int(batch.staleness[rollout]) for rollout in rollouts], device=device
         ),
         groups=torch.tensor([0 if batch.groups is None else int(batch.groups[i]) for i in rollouts], device=device),
         fresh=_fresh(hidden, term_weights),
+        credit=_credit(batch, rollouts, responses, is_image, algorithm, device),
     )
+
+
+def _credit(
+    batch: TrainBatch,
+    rollouts: list[int],
+    responses: list[np.ndarray],
+    is_image: np.ndarray,
+    algorithm: UniGRPOConfig,
+    device: torch.device,
+) -> Tensor | None:
+    if algorithm.structure_weight == 1:
+        return None
+    credit = np.zeros(is_image.shape, dtype=np.float32)
+    for row, (rollout, response) in enumerate(zip(rollouts, responses, strict=True)):
+        parts = is_image[row, response]  # a plan and its image each have an order of their own
+        steps, of_response = batch.step_maps[rollout], np.ones(len(response))
+        for part in (parts, ~parts):
+            if part.any():
+                of_response[part] = credit_of(steps[part], algorithm.structure_weight, algorithm.structure_share)
+        credit[row, response] = of_response
+    return torch.from_numpy(credit).to(device)
 
 
 def _fresh(hidden: np.ndarray, term_weights: np.ndarray) -> tuple[bool, ...]:
@@ -161,6 +188,12 @@ def _is_image(batch: TrainBatch, rollouts: list[int], length: int) -> np.ndarray
     return is_image
 
 
+def _revealed(batch: TrainBatch, rollout: int) -> Revealed | None:
+    if not (batch.confidences and batch.entropies):
+        return None
+    return Revealed(batch.confidences[rollout], batch.entropies[rollout])
+
+
 def _lay_out(
     batch: TrainBatch,
     rollouts: list[int],
@@ -177,8 +210,12 @@ def _lay_out(
     if block is not None and SCHEDULES[algorithm.schedule].states is not None:
         blocks = [blocks_at(at, block) for at in responses]
         chosen = [[replace(draw, blocks=own) for draw, own in zip(row, blocks, strict=True)] for row in chosen]
+    revealed = [_revealed(batch, rollout) for rollout in rollouts]
     views = [
-        [views_of(algorithm.estimator, draw, of, algorithm) for draw, of in zip(row, steps, strict=True)]
+        [
+            views_of(algorithm.estimator, *each, algorithm, told)
+            for *each, told in zip(row, steps, revealed, strict=True)
+        ]
         for row in chosen
     ]
     passes = max(len(view.hidden) for row in views for view in row)

@@ -236,7 +236,7 @@ class UniGRPOLearner:
     def _backward(self, scored: Scored, n: int, tally: Tally) -> Backward:
         """The gradient of one micro-batch under inner update n's masks."""
         found = self._gradient(scored, n)
-        tally.add_micro_batch(found.output.metrics, found.entropy, int((scored.data.term_weights[n] > 0).sum()))
+        tally.add_micro_batch(found.output.metrics, found.entropy, int((scored.data.term_weights[n] != 0).sum()))
         return found
 
     def _gradient(self, scored: Scored, n: int) -> Backward:
@@ -307,6 +307,7 @@ class UniGRPOLearner:
             behavior_logp=None if scored.behavior is None else scored.behavior[n],
             groups=data.groups,
             totals=scored.totals,
+            credit=data.credit,
         )
 
     def _values(self, policy: Policy, data: MicroBatch, n: int, *, with_entropy: bool = False) -> LogProbs:

@@ -24,6 +24,7 @@ class Terms:
     lengths                   [b] tokens of the whole response
     weights                   [b] each rollout's weight in the mean
     scales                    [b] times the sum of a rollout's values: the estimate of its log-likelihood
+    credit                    [b, L] times each token's part of the surrogate; None: 1
     behavior_logp             [b, L] token values of the weights that sampled, where that is to be corrected for; None: not
     entropy                   [b, L] of each scored token's distribution, in nats; None where no bonus asks for it
     groups                    [b] which group of its batch each rollout is of; None: all of one
@@ -43,6 +44,7 @@ class Terms:
     behavior_logp: Tensor | None = None
     groups: Tensor | None = None
     totals: Tensor | None = None
+    credit: Tensor | None = None
 
 
 def sums_by_group(values: Tensor, groups: Tensor | None, count: int | None = None) -> Tensor:

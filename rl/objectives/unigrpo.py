@@ -13,4 +13,5 @@ def unigrpo(terms: Terms, config: UniGRPOConfig) -> LossOutput:
     return losses.unigrpo(
         terms.logp, old, terms.ref_logp, terms.advantages, terms.mask, config,
         lengths=terms.lengths, weights=terms.weights, scales=terms.scales, behavior_logp=terms.behavior_logp,
+        credit=terms.credit,
     )  # fmt: skip

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from policies.policy import MaskedDiffusionPolicy
 from rl.config import UniGRPOConfig
 from rl.errors import ConfigError
-from rl.estimators import ESTIMATORS
-from rl.estimators.base import Views
+from rl.estimators import ESTIMATORS, views_of
+from rl.estimators.base import Revealed, Views
 from rl.estimators.prompt import prompt_pattern
 from rl.estimators.spg_bound import sandwich
 from rl.learner.likelihood import token_values
@@ -30,6 +30,9 @@ from tests.wide import wide
 
 PREFIX, STEPS = 5, np.array([3, 1, 1, 0, 4, 2])
 L = len(STEPS)
+TOLD = Revealed(
+    np.array([0.9, 0.2, 0.5, 0.99, 0.7, 0.05], np.float32), np.array([0.3, 1.2, 0.9, 0.02, 0.6, 2.0], np.float32)
+)
 CONFIG = UniGRPOConfig()
 NAMES = sorted(ESTIMATORS)
 SIZES = range(1, L + 1)
@@ -84,6 +87,8 @@ def micro_batch(names: list[bool], algorithm: UniGRPOConfig, draws: list[MaskDra
         mask_draws=(tuple(draws),),
         tasks=tuple(Task.DRAW if image else Task.TEXT for image in names),
         step_maps=(STEPS,) * len(rows),
+        confidences=(TOLD.confidence,) * len(rows),
+        entropies=(TOLD.entropy,) * len(rows),
     )
     return collate(batch, [(row, 1.0) for row in range(len(rows))], torch.device("cpu"), algorithm)
 
@@ -103,7 +108,7 @@ def measured(name: str, image: bool, seed: int, ratio: float, sign: float = 1.0,
 def test_equals_the_table_of_all_masks(name: str, image: bool) -> None:
     table = exact(image)[2]
     for seed, ratio in [(1, 0.2), (2, 0.5), (3, 1.0), (4, 0.77)]:
-        views = ESTIMATORS[name].views(MaskDraw(seed, ratio), STEPS, CONFIG)
+        views = views_of(name, MaskDraw(seed, ratio), STEPS, CONFIG, TOLD)
         values = measured(name, image, seed, ratio)
         assert values[-1] * values[:-1].sum() == pytest.approx(estimate(table, views), rel=1e-6)
 
@@ -333,11 +338,12 @@ def test_views_are_pure_and_score_only_what_they_hide(
 ) -> None:
     steps = np.random.default_rng(seed).integers(0, 5, length)
     config = replace(CONFIG, estimator_samples=samples)
-    views, again = (ESTIMATORS[name].views(MaskDraw(seed, ratio), steps, config) for _ in range(2))
+    told = Revealed(*np.random.default_rng(seed).random((2, length), dtype=np.float32))
+    views, again = (views_of(name, MaskDraw(seed, ratio), steps, config, told) for _ in range(2))
     assert (views.hidden == again.hidden).all() and (views.weights == again.weights).all()
     assert views.hidden.shape == views.weights.shape and views.weights.dtype == np.float32
     assert (views.weights >= 0).all() and not (views.weights[~views.hidden]).any() and (views.weights > 0).any()
-    if name not in ("trajectory", "left_to_right"):
+    if not name.startswith("trajectory") and name != "left_to_right":
         assert views.scale * views.weights.sum() == pytest.approx(length, rel=1e-5)
 
 

@@ -43,11 +43,13 @@ def film(decoders: Decoders, rollout: Rollout, label: str = "", score: Score | N
     """What the page of a playback shows of one rollout, as JSON.
 
     tokens, steps   the written part: what each token adds to the text, and the step that revealed it (-1: given)
+    sure            how probable each was then, and the entropy in nats, in words; empty where that is not known
     image           the drawn part, None where nothing was drawn: see ``_drawn``
     label, verdict, foot   words above and below it
     """
     tokens: list[str] = []
     steps: list[int] = []
+    sure: list[str] = []
     image = None
     for span in rollout.spans:
         part = slice(span.start, span.stop)
@@ -56,6 +58,7 @@ def film(decoders: Decoders, rollout: Rollout, label: str = "", score: Score | N
             written = pieces(decoders.tokenizer, ids.tolist(), decoders.eos_id)
             tokens += [printable(piece, lines=True) for piece in written]
             steps += revealed.tolist()
+            sure += _sure(rollout, part, len(ids))
         elif rollout.image is not None:
             codes = rollout.token_ids[part] - decoders.image_offset
             image = _drawn(decoders.image_tokenizer, rollout.image, codes, rollout.step_map[part])
@@ -70,9 +73,17 @@ def film(decoders: Decoders, rollout: Rollout, label: str = "", score: Score | N
         "verdict": "" if score is None else verdict(score),
         "tokens": tokens,
         "steps": steps,
+        "sure": sure,
         "image": image,
         "foot": printable(foot, limit=_FOOT),
     }
+
+
+def _sure(rollout: Rollout, part: slice, count: int) -> list[str]:
+    if rollout.confidence is None or rollout.entropy is None:
+        return [""] * count
+    pairs = zip(rollout.confidence[part][:count].tolist(), rollout.entropy[part][:count].tolist(), strict=True)
+    return [f"probability {p:.3g}, entropy {entropy:.3g} nats" if p >= 0 else "" for p, entropy in pairs]
 
 
 def verdict(score: Score) -> str:

@@ -55,7 +55,7 @@ def test_steps_of_text_ask_a_device_for_nothing(own, more):
         width = model.states.block_length
         for step in range(width // 2):
             assert _denoise(group, model, slice(0, width), step, (2, 0.0), left=width - 2 * step)
-        assert group.ids.device.type == group.step_map.device.type == DEVICE
+        assert group.ids.device.type == group.step_map.device.type == group.told.device.type == DEVICE
 
 
 def test_with_a_threshold_a_step_has_to_ask():
@@ -79,5 +79,6 @@ def test_a_whole_image_asks_a_device_for_nothing(prefixes):
     with torch.inference_mode():
         prompt = EncodedPrompt((2, 20, 21, 3), (6,), (2, 3), 16)
         sampling = ImageSampling(steps=4, guidance=2.0, remask_temperature=1.0)
-        codes, step_map = _sample(fake_policy(), prompt, sampling, [1, 2], None, prefixes)
+        codes, step_map, told = _sample(fake_policy(), prompt, sampling, [1, 2], None, prefixes)
         assert codes.shape == step_map.shape == (2, 16) and codes.device.type == step_map.device.type == DEVICE
+        assert told.shape == (2, 16, 2) and told.device.type == DEVICE

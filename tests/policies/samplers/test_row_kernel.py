@@ -63,7 +63,9 @@ def test_a_part_of_a_wider_table_is_read_where_it_lies():
 def test_confidences_are_the_samplers_own(remasking):
     logits, uniform = rows_of(6, 300, 1, 3.0, torch.float32)
     order = uniforms([9], 3, torch.arange(6), stream=1)[0]
-    tokens, expected = candidates(logits, uniform, order, TextSampling(temperature=0.7, remasking=remasking))
+    eager = candidates(logits, uniform, order, TextSampling(temperature=0.7, remasking=remasking))
     found = row_kernel.look(logits, uniform, 0.7)
-    assert found.token.tolist() == tokens.tolist() == sample_tokens(logits, uniform, 0.7)[0].tolist()
-    torch.testing.assert_close(REMASKING[remasking].of_row(found, order), expected, rtol=2e-5, atol=2e-6)
+    assert found.token.tolist() == eager.tokens.tolist() == sample_tokens(logits, uniform, 0.7)[0].tolist()
+    torch.testing.assert_close(REMASKING[remasking].of_row(found, order), eager.certainty, rtol=2e-5, atol=2e-6)
+    told = eager.told(torch.arange(6))
+    torch.testing.assert_close(torch.stack([found.probability, found.entropy], dim=1), told, rtol=2e-5, atol=2e-6)

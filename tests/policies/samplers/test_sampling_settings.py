@@ -94,13 +94,13 @@ MASKED = Habits(confidence="drawn", mask_counts=True)
 def test_a_token_that_is_never_written_counts_in_the_confidence():
     logits, order = torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.6, 0.3]]).log(), torch.zeros(2)
     greedy = TextSampling(8, 8, 8, temperature=0.0)
-    tokens, confidence = candidates(logits, order, order, greedy, MASKED, never=0)
-    assert tokens.tolist() == [1, 1]
-    torch.testing.assert_close(confidence, torch.tensor([0.25, 0.6]))
+    found = candidates(logits, order, order, greedy, MASKED, never=0)
+    assert found.tokens.tolist() == [1, 1]
+    torch.testing.assert_close(found.certainty, torch.tensor([0.25, 0.6]))
     # The nucleus of the first row is that token alone: the others are drawn from, and are not sure at all.
     drawn = TextSampling(8, 8, 8, temperature=1.0, top_p=0.5)
-    tokens, confidence = candidates(logits, torch.tensor([0.9, 0.9]), order, drawn, MASKED, never=0)
-    assert tokens.tolist() == [2, 1] and confidence.tolist() == [0.0, 1.0]
+    found = candidates(logits, torch.tensor([0.9, 0.9]), order, drawn, MASKED, never=0)
+    assert found.tokens.tolist() == [2, 1] and found.certainty.tolist() == [0.0, 1.0]
     assert logits.isfinite().all()
 
 
@@ -184,11 +184,14 @@ def test_members_that_share_logits_write_what_each_would(members, seed, temperat
     logits = 3 * torch.randn(6, 11, generator=torch.Generator().manual_seed(seed))
     noise, order = torch.rand(2, members, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(seed + 1))
     sampling = TextSampling(8, 8, 8, temperature=temperature, top_k=top_k, remasking=remasking)
-    tokens, certainty = candidates(logits, noise, order, sampling)
-    assert tokens.shape == certainty.shape == (members, 6)
+    found = candidates(logits, noise, order, sampling)
+    assert found.tokens.shape == found.certainty.shape == (members, 6)
+    told = found.told(torch.arange(members * 6)).view(members, 6, 2)
     for member in range(members):
         alone = candidates(logits, noise[member], order[member], sampling)
-        assert torch.equal(tokens[member], alone[0]) and torch.equal(certainty[member], alone[1])
+        assert torch.equal(found.tokens[member], alone.tokens)
+        assert torch.equal(found.certainty[member], alone.certainty)
+        assert torch.equal(told[member], alone.told(torch.arange(6)))
 
 
 def test_the_penalty_by_hand():

@@ -104,6 +104,8 @@ def batch(lengths: Sequence[int], schedule: str) -> TrainBatch:
         mask_draws=tuple(tuple(MaskDraw(97 * n + i, ratio) for i in range(count)) for n, ratio in enumerate(ratios)),
         tasks=(Task.TEXT,) * count,
         step_maps=tuple(chance.integers(0, max(1, length // 2), length).astype(np.int32) for length in lengths),
+        confidences=tuple(np.linspace(0.1, 1, length, dtype=np.float32) for length in lengths),
+        entropies=tuple(np.linspace(2, 0, length, dtype=np.float32) for length in lengths),
     )  # fmt: skip
 
 
