@@ -17,7 +17,10 @@ from rl.config import load_config
 
 POLL_S = 0.25
 OURS = 5  # processes that import torch: driver, learner, two rollout workers, a reward worker
-HELD_OUT = "data.val=[{source: sudoku4x4, split: val, limit: 16, args: {blanks: [4, 8]}}, {source: scenes, split: val, limit: 16}]"
+HELD_OUT = (
+    "data.val=[{source: sudoku4x4, split: val, limit: 16, args: {blanks: [4, 8]}}, "
+    "{source: scenes, split: val, limit: 16}]"
+)
 BARE = "import torch, time; torch.ones(1); print(flush=True); time.sleep(60)"
 
 

@@ -80,7 +80,7 @@ def outside(rows: Sequence[Mapping[str, Any]], spread: Mapping[str, Sequence[flo
             continue
         if known is None:
             said.append(
-                f"{row['name']}: {value:.2f}, and no spread is committed; `unigrpo bench quick --keep` writes one"
+                f"{row['name']}: {value:.2f}, and no spread is committed; `unigrpo bench quick --keep 3` writes one"
             )
         elif not known[0] <= value <= known[1]:
             said.append(f"{row['name']}: {value:.2f}, outside of {known[0]:.2f} to {known[1]:.2f}")
@@ -95,7 +95,7 @@ def read_spread(file: Path = SPREAD) -> dict[str, list[float]]:
         return {name: [float(low), float(high)] for name, (low, high) in json.loads(file.read_text())["ratios"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"{file}: not a spread: {first_line(error)}; write it again: unigrpo bench quick --keep"
+            f"{file}: not a spread: {first_line(error)}; write it again: unigrpo bench quick --keep 3"
         ) from error
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.speed.gpu.work import Size
-from policies.files.fresh_policy import build
-from policies.files.folders import find_policy
 from tokenizers import Tokenizer
+
+from benchmarks.speed.gpu.work import Size
+from policies.files.folders import find_policy
+from policies.files.fresh_policy import build
 
 REWARD = Path(__file__).with_name("reward.py")
 STEPS, STRUCK = 6, 3
