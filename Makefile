@@ -55,6 +55,14 @@ run-tests: $(STAMP)
 faults: $(STAMP) ## kill, stop and cut off every process of a run: one table, minutes (ARGS="rollout judge" picks)
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.faults $(ARGS)
 
+.PHONY: bench
+bench: $(STAMP) ## the whole loop beside what you would pick instead, each row with its floor: 30 minutes (ARGS="--only loop")
+	OMP_NUM_THREADS=$$(nproc) TOKENIZERS_PARALLELISM=false $(BIN)/python -m benchmarks all $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: $(STAMP) ## ratios alone, 3 minutes: warns where one left the committed spread
+	TOKENIZERS_PARALLELISM=false $(BIN)/python -m benchmarks quick $(ARGS)
+
 .PHONY: lint
 lint: style types ## style, import directions and types
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -113,6 +114,51 @@ def scale(
         from benchmarks.speed.scale import COUNTS, Shape, run
 
         return run(workers or COUNTS, Shape(seconds=seconds, groups=groups, steps=steps))
+
+    measure(out, body)
+
+
+@app.command(name="all")
+def whole(
+    out: Annotated[Path, typer.Option(help="Where the JSON goes; a table goes beside it (.md).")] = Path("bench.json"),
+    only: Annotated[list[str] | None, typer.Option(help="loop, starts, memory or ratios. Default: all.")] = None,
+    steps: Annotated[int, typer.Option(min=3, help="Steps of each side of the whole loop.")] = 24,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of each side of a ratio.")] = 3,
+) -> None:
+    """The whole loop against what a user would pick instead, its start, its memory, and all ratios: under 30 minutes."""
+
+    def checked() -> int:
+        from benchmarks.bench.whole import PARTS, run
+
+        _require_folder("--out", out)
+        _require_names("--only", only or (), PARTS)
+        found = run(out, only or PARTS, steps=steps, repeats=repeats)
+        print(out)
+        return int(any("failed" in part for part in found["parts"].values()))
+
+    console.run(checked)
+
+
+@app.command()
+def quick(
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-quick.json"),
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of each side.")] = 3,
+    keep: Annotated[int, typer.Option(min=0, help="Measure so often, and commit what was seen as the spread.")] = 0,
+) -> None:
+    """Ratios in 3 minutes, and a warning for each that left the committed spread."""
+
+    def body() -> Mapping[str, Any]:
+        from benchmarks.bench import whole
+
+        if keep:
+            results = [whole.quick(repeats)[0] for _ in range(keep)]
+            whole.keep_spread(results)
+            return results[-1]
+        result, warnings = whole.quick(repeats)
+        print(whole.table(result["rows"]))
+        for line in warnings:
+            print(f"warning: {line}", file=sys.stderr)
+        return {**result, "warnings": warnings}
 
     measure(out, body)
 

@@ -1,0 +1,1 @@
+"""The system on one GPU, without Ray: ``python -m benchmarks.speed.gpu``."""
