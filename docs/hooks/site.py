@@ -15,6 +15,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # MkDocs loads a hook by its file
 
+from docs.hooks.python_names import python_page  # noqa: E402
+
 BESIDE = {"CONTRIBUTING.md": "contributing.md", "SECURITY.md": "security.md", "CHANGELOG.md": "changelog.md"}
 _LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 
@@ -120,6 +122,7 @@ GENERATED = {
     "reference/settings.md": settings_page,
     "reference/commands.md": commands_page,
     "reference/metrics.md": metrics_page,
+    "reference/python.md": python_page,
 }
 
 
