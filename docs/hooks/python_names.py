@@ -9,7 +9,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a user imports; the second half is what somebody imports who adds a choice (CONTRIBUTING.md).
-USE = ("policies", "rewards", "rl.config", "rl.data.hub", "rl.statistics", "rl.types", "rl.errors", "rl.protocols", "rl.losses")
+USE = (
+    "policies",
+    "rewards",
+    "rl.config",
+    "rl.data.hub",
+    "rl.statistics",
+    "rl.types",
+    "rl.errors",
+    "rl.protocols",
+    "rl.losses",
+)
 EXTEND = (
     "rewards.base", "rewards.settings", "rl.registry", "rl.estimators.base", "rl.objectives.objective",
     "rl.objectives.normalizers", "rl.masking", "rl.layouts.base", "rl.health.rule", "policies.families.registry",
