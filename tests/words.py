@@ -17,6 +17,7 @@ from rl.config.meanings import meanings
 from rl.tracking.metric_meanings import METRIC_MEANINGS
 from tests.manual import ROOT
 
+OURS = ("rl", "rewards", "policies", "cluster", "benchmarks", "tests")
 # Whose words KEY=VALUE are settings of the config.
 CONFIGURED = (
     "train",
@@ -103,16 +104,8 @@ def mistakes(words: Sequence[str]) -> Iterator[str]:
         yield from _mistakes_of_ours(words[1:])
     elif words[0] == "make":
         yield from (f"make {word}" for word in words[1:] if "=" not in word and not is_target(word))
-    elif words[:2] == ["python", "-m"] and words[2].partition(".")[0] in (
-        "rl",
-        "rewards",
-        "policies",
-        "cluster",
-        "benchmarks",
-        "tests",
-    ):
-        if not is_module(words[2]):
-            yield f"python -m {words[2]}"
+    elif words[:2] == ["python", "-m"] and words[2].partition(".")[0] in OURS and not is_module(words[2]):
+        yield f"python -m {words[2]}"
 
 
 def _mistakes_of_ours(words: Sequence[str]) -> Iterator[str]:
@@ -125,13 +118,14 @@ def _mistakes_of_ours(words: Sequence[str]) -> Iterator[str]:
     if getattr(command, "commands", None) and rest and not rest[0].startswith("-"):
         yield f"unigrpo {' '.join([*path, rest[0]])}"
         return
-    options = {name for each in command.params for name in getattr(each, "opts", ())} | {"-h", "--help"}
+    options = {name for each in command.params for name in (*each.opts, *each.secondary_opts)} | {"-h", "--help"}
     if path == ["bench"]:
         return
+    configured = " ".join(path) in CONFIGURED
     for word in rest:
         option, equals, _ = word.partition("=")
+        own = path == ["plan"] and option in {*BOUNDS, "gpu"}
         if word.startswith("--") and option not in options:
             yield f"unigrpo {' '.join(path)} {option}"
-        elif equals and not word.startswith("-") and " ".join(path) in CONFIGURED:
-            if not is_setting(option) and not (path == ["plan"] and option in {*BOUNDS, "gpu"}):
-                yield f"unigrpo {' '.join(path)} {option}="
+        elif equals and configured and re.fullmatch(r"[a-z][\w.]*", option) and not own and not is_setting(option):
+            yield f"unigrpo {' '.join(path)} {option}="

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -30,8 +31,8 @@ EXTEND = (
 def python_page() -> str:
     lines = [
         "# Python", "",
-        "Which names may I import, and what do they do? Names that are not here may change in any version. Shapes, units and errors "
-        "are in the docstrings: `help(NAME)`.", "",
+        "Which names may I import, and what do they do? Names that are not here may change in any version. Shapes, units and "
+        "errors are in the docstrings: `help(NAME)`.", "",
         "## To use", "",
     ]  # fmt: skip
     for module in USE:
@@ -143,5 +144,5 @@ def _arguments(arguments: ast.arguments) -> str:
 def _first(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> str:
     """The docstring's first paragraph, cut behind its first sentence."""
     text = " ".join((ast.get_docstring(node) or "").partition("\n\n")[0].split())
-    end = text.find(". ")
-    return text[: end + 1] if end > 0 and not text[:end].endswith(("e.g", "i.e")) else text
+    end = re.search(r"(?<!\be\.g)(?<!\bi\.e)(?<!\.)\.(?= )", text)
+    return text[: end.end()] if end else text

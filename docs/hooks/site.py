@@ -95,6 +95,8 @@ def _command(command: Any, path: str) -> Iterator[str]:
             default = "" if each.default in (None, False, ()) or callable(each.default) else str(each.default)
             yield f"| `{', '.join(each.opts)}` | {_cell(default)} | {_text(each.help or '')} |"
         yield ""
+    if example := (command.epilog or "").partition("Example: ")[2]:
+        yield from ("```sh", example, "```", "")
     for name, child in sorted(getattr(command, "commands", {}).items()):
         yield from _command(child, f"{path} {name}")
 
