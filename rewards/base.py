@@ -26,6 +26,7 @@ def failed(status: ScoreStatus, detail: str, seconds: float = 0.0) -> Score:
 
 
 def invalid(detail: str) -> Score:
+    """A score without a value: the reward cannot judge this row, or the function returned no number."""
     return failed(ScoreStatus.INVALID, detail)
 
 
@@ -35,4 +36,5 @@ def absent(detail: str = "no such reward for this row") -> Score:
 
 
 def is_absent(score: Score) -> bool:
+    """Whether the reward says nothing about this item, see ``absent``."""
     return score.status is ScoreStatus.OK and math.isnan(score.value)

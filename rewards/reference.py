@@ -5,8 +5,10 @@ python -m rewards.reference > docs/rewards_reference.md
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Iterable
+from typing import Any
 
 from rewards.registry import BUILT_IN, member_of, reward_names, settings_of
 from rewards.settings import SettingLine, lines_of
@@ -32,6 +34,18 @@ def listing(verbose: bool) -> str:
     """The names, one a line; verbose: each with what it is and its settings."""
     names = reward_names()
     return "\n\n".join(map(_described, names)) if verbose else "\n".join(names)
+
+
+def as_data() -> list[dict[str, Any]]:
+    """Each reward with what it is and its settings, for JSON. A reward that does not import has ``error`` in their place."""
+    rewards: list[dict[str, Any]] = []
+    for name in reward_names():
+        try:
+            settings = [dataclasses.asdict(line) for line in lines_of(settings_of(name))]
+            rewards.append({"name": name, "what": summary_of(name), "settings": settings})
+        except RewardError as error:
+            rewards.append({"name": name, "error": str(error)})
+    return rewards
 
 
 def page() -> str:

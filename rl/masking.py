@@ -43,7 +43,9 @@ class States:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """uniform  ratios are independent and uniform over (0, 1], so that an average over them estimates the evidence lower
+    """How the inner updates of a response choose their mask ratios.
+
+    uniform  ratios are independent and uniform over (0, 1], so that an average over them estimates the evidence lower
              bound, and each count of hidden tokens must be equally likely (LLaDA, arXiv 2502.09992, equation 6)
     spread   who shares the points of one circle: nobody (each prompt draws its start), the prompts of a step, or the
              members of a group

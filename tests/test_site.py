@@ -15,6 +15,7 @@ import typer
 from cluster.cli.app import app
 from rl.config import Config
 from rl.config.meanings import meanings
+from tests.manual import PAGES
 from tests.sentences import sentences, words
 
 ROOT = Path(__file__).parent.parent
@@ -71,6 +72,39 @@ def test_every_command_and_option_says_what_it_does(hook: ModuleType) -> None:
                 assert (option.help or "").strip() and option.opts[0] in page, (path, option.name)
 
 
+def test_every_public_name_says_what_it_is(hook: ModuleType) -> None:
+    from docs.hooks import python_names
+
+    page = hook.python_page()
+    for module in (*python_names.USE, *python_names.EXTEND):
+        found = python_names.public_names(module)
+        assert found and f"### {module}\n" in page
+        for name, signature, text in found:
+            assert text.strip() and f"| `{name}{signature}".replace("|", "\\|")[2:] in page, f"{module}.{name}"
+
+
+def test_a_public_name_is_found_where_it_is_made() -> None:
+    from docs.hooks import python_names
+
+    found = {name: (signature, text) for name, signature, text in python_names.public_names("rewards")}
+    assert found["load_reward"][0] == "(spec)" and "path.py:function" in found["load_reward"][1]
+    assert not [each for each in python_names.public_names("rl.types") if each[0].startswith("_")]
+
+
+def test_every_health_rule_and_every_setting_of_a_reward_has_its_words() -> None:
+    from rewards.registry import BUILT_IN, settings_of
+    from rewards.settings import lines_of
+    from rl.health import BUILT_IN as RULES_HERE
+    from rl.health import RULES
+
+    assert len(RULES_HERE) > 15
+    for name in RULES_HERE:
+        rule = RULES[name]
+        assert rule.value.strip() and rule.means.strip() and rule.do.strip() and rule.reads, name
+    for name in BUILT_IN:
+        assert all(line.meaning.strip() and line.allowed.strip() for line in lines_of(settings_of(name))), name
+
+
 @pytest.mark.parametrize(
     ("source", "markdown", "expected"),
     [
@@ -103,14 +137,10 @@ def test_it_builds_without_a_warning_and_asks_no_other_host(tmp_path: Path) -> N
     assert all(words in index for words in ("own reward", "of memory", "resume"))
 
 
-MANUAL = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
-    *sorted((ROOT / "docs").rglob("*.md")),
-]
 LONGEST, MEAN = 40, 18
 
 
-@pytest.mark.parametrize("page", MANUAL, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_sentences_are_short(page: Path) -> None:
     found = sentences(page.read_text("utf-8"))
     assert [sentence for sentence in found if words(sentence) > LONGEST] == []
@@ -122,6 +152,16 @@ def test_what_counts_as_a_sentence() -> None:
     page += "    code here\n\n| a | b |\n"
     page += "```\nmore code.\n```\nThe end, e.g. this one; it is 1.5x."
     assert [words(each) for each in sentences(page)] == [2, 5, 2, 1, 1, 8]
+
+
+def test_each_promise_names_a_test_that_exists() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text("utf-8")
+    rows = re.findall(r"^\| (.+?) \| (.+?) \|$", page, re.M)
+    promises = [(promise, test.strip("`")) for promise, test in rows if promise != "promise" and "---" not in promise]
+    assert len(promises) > 25 and len({test for _, test in promises}) == len(promises)
+    for promise, test in promises:
+        file, _, name = test.partition("::")
+        assert name.startswith("test_") and f"def {name}(" in (ROOT / file).read_text("utf-8"), promise
 
 
 def test_troubleshooting_quotes_messages_that_exist() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -19,8 +20,36 @@ app = typer.Typer(
 )
 SETTINGS = (
     "KEY=VALUE changes one setting of the recipe, e.g. steps=500 rollout.n_samples_per_prompt=8. `unigrpo config` shows all of "
-    "them with what they mean and where their values come from; --settings prints them as YAML."
+    "them with what they mean and where their values come from"
 )
+AS_YAML = f"{SETTINGS}; --settings prints them as YAML."
+# Command -> what somebody may paste. The last line of a command's help; tests hold that its words exist.
+EXAMPLES = {
+    "train": "unigrpo train --recipe tiny name=first steps=20",
+    "sft": "unigrpo sft --recipe tiny_sft sft.steps=200",
+    "generate": "unigrpo generate 'a red circle' --task draw --out circle.png",
+    "export": "unigrpo export runs/tiny --out tuned --best val/text/score",
+    "doctor": "unigrpo doctor --policy GSAI-ML/LLaDA-8B-Instruct",
+    "rewards check": "unigrpo rewards check my_reward.py:reward --rows train.jsonl",
+    "rewards list": "unigrpo rewards list --verbose",
+    "bench": "unigrpo bench rollout --out rollout.json",
+    "plan": "unigrpo plan --recipe llada-8b-gsm8k-lora gpus=1 gpu=h100",
+    "status": "unigrpo status runs/tiny",
+    "config": "unigrpo config --recipe tiny learner.lr rollout.text",
+    "recipes": "unigrpo recipes --json",
+    "eval": "unigrpo eval --recipe tiny policy.path=runs/tiny/policy",
+    "compare": "unigrpo compare runs/a-eval runs/b-eval --json",
+    "report": "unigrpo report runs/a runs/b --out comparison.html",
+    "submit": "unigrpo submit --address http://head:8265 --recipe my.yaml",
+    "jobs list": "unigrpo jobs list --address http://head:8265",
+    "jobs status": "unigrpo jobs status JOB --address http://head:8265",
+    "jobs stop": "unigrpo jobs stop JOB --address http://head:8265",
+    "jobs logs": "unigrpo jobs logs JOB --follow --address http://head:8265",
+    "manifest kuberay": "unigrpo manifest kuberay --image registry/unigrpo:1 --claim runs:/data --recipe my.yaml",
+    "manifest slurm": "unigrpo manifest slurm --recipe my.yaml --gpus-per-node 8",
+    "data list": "unigrpo data list",
+    "data show": "unigrpo data show train.jsonl --n 2",
+}
 
 
 def _version(wanted: bool) -> None:
@@ -46,7 +75,7 @@ Settings = Annotated[bool, typer.Option("--settings", help="Print every setting 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print what would run, and end.")]
 
 
-@app.command(epilog=SETTINGS)
+@app.command(epilog=AS_YAML)
 def train(
     overrides: Overrides = None, recipe: Recipe = "tiny", settings: Settings = False, dry_run: DryRun = False
 ) -> None:
@@ -62,7 +91,7 @@ def train(
     console.run(body)
 
 
-@app.command(epilog=SETTINGS)
+@app.command(epilog=AS_YAML)
 def sft(
     overrides: Overrides = None, recipe: Recipe = "tiny_sft", settings: Settings = False, dry_run: DryRun = False
 ) -> None:
@@ -78,7 +107,7 @@ def sft(
     console.run(body)
 
 
-@app.command()
+@app.command(epilog=f"{SETTINGS}.")
 def generate(
     prompt: Annotated[str | None, typer.Argument(help="The question, or the caption to draw.")] = None,
     overrides: Overrides = None,
@@ -145,7 +174,7 @@ def export(
     console.run(body)
 
 
-@app.command(epilog=SETTINGS)
+@app.command(epilog=f"{SETTINGS}.")
 def doctor(
     overrides: Overrides = None,
     policy: Annotated[
@@ -199,13 +228,14 @@ def rewards_check(
 @rewards_app.command("list")
 def rewards_list(
     verbose: Annotated[bool, typer.Option("--verbose", help="Also each reward's value and settings.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: names, values and settings.")] = False,
 ) -> None:
     """Names that a mix may use; installed packages add theirs under the entry point group unigrpo.rewards."""
 
     def body() -> int:
-        from rewards.reference import listing
+        from rewards.reference import as_data, listing
 
-        typer.echo(listing(verbose))
+        typer.echo(json.dumps(as_data(), indent=2) if as_json else listing(verbose))
         return console.OK
 
     console.run(body)
@@ -223,7 +253,7 @@ def bench(context: typer.Context) -> None:
     console.run(body)
 
 
-@app.command()
+@app.command(epilog=f"{SETTINGS}.")
 def plan(
     words: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="gpus=64 gpu=h100, and settings that differ.")
@@ -248,13 +278,27 @@ def plan(
 
 status.register(app)
 config.register(app)
-evaluate.register(app, SETTINGS)
+evaluate.register(app, AS_YAML)
 compare.register(app)
 report.register(app)
-app.command("submit")(jobs.submit)
+app.command("submit", epilog=f"{SETTINGS}.")(jobs.submit)
 app.add_typer(jobs.jobs, name="jobs")
 app.add_typer(jobs.manifest, name="manifest")
 app.add_typer(data, name="data")
+
+
+def _with_examples(group: typer.Typer, path: str = "") -> None:
+    """Each command's help ends with an example."""
+    for command in group.registered_commands:
+        name = command.name or str(getattr(command.callback, "__name__", ""))
+        example = f"Example: {EXAMPLES[f'{path}{name}']}"
+        command.epilog = f"{command.epilog}\n\n{example}" if command.epilog else example
+    for child in group.registered_groups:
+        if child.typer_instance is not None:
+            _with_examples(child.typer_instance, f"{path}{child.name} ")
+
+
+_with_examples(app)
 console.once(app, rewards_app, jobs.jobs, jobs.manifest, data)
 
 

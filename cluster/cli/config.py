@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.padding import Padding
+from rich.text import Text
 
 from cluster import console
 from rl.errors import ConfigError
@@ -137,14 +139,26 @@ def _chosen(rows: Sequence[Row], keys: Sequence[str]) -> list[Row]:
     return chosen or list(rows)
 
 
+WIDE = 120  # columns of a terminal in which names of settings are not broken by a table
+
+
 def _print(rows: Sequence[Row]) -> None:
+    screen = Screen()
+    if screen.is_terminal and screen.width < WIDE:
+        for row in rows:
+            screen.print(f"{row.key}: {_value(row)}  [{_from(row)}]", highlight=False)
+            screen.print(Padding(Text(row.meaning), (0, 0, 0, 4)), highlight=False)
+        return
     table = PlainTable()
     for name in ("setting", "value", "from", "meaning"):
         table.add_column(name, overflow="fold")
     for row in rows:
-        value = _word(row.value) if row.resolved is None else f"{_word(row.value)} (here: {_word(row.resolved)})"
-        table.add_row(row.key, value, _from(row), row.meaning)
-    Screen().print(table, highlight=False)
+        table.add_row(row.key, _value(row), _from(row), row.meaning)
+    screen.print(table, highlight=False)
+
+
+def _value(row: Row) -> str:
+    return _word(row.value) if row.resolved is None else f"{_word(row.value)} (here: {_word(row.resolved)})"
 
 
 def _from(row: Row) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -23,20 +24,32 @@ data = typer.Typer(help="Published data sets by name, and rows of any source.", 
 
 
 @data.command("list")
-def list_presets() -> None:
+def list_presets(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """The presets: what each is, its licence, and where its rows come from."""
 
     def body() -> int:
         from rl.data.presets import load_preset, preset_names
         from rl.output.tables import Screen
 
+        presets = {name: load_preset(name) for name in preset_names()}
+        if as_json:
+            shown = {
+                name: {
+                    "task": each.task, "splits": list(each.parts), "hub": each.hub, "about": each.about,
+                    "licence": each.licence,
+                }
+                for name, each in presets.items()
+            }  # fmt: skip
+            console.show(json.dumps(shown, indent=2))
+            return console.OK
         screen = Screen(soft_wrap=True)
-        for name in preset_names():
-            preset = load_preset(name)
+        for name, preset in presets.items():
             rows = f"hub: {preset.hub}" if preset.hub else "needs path"
             screen.print(f"{name:<20}{preset.task:<12}{'|'.join(preset.parts):<11}{rows}")
             screen.print(f"    {preset.about}\n    licence: {preset.licence}")
-        screen.print("path: FOLDER beside source: NAME takes a local copy; docs/data.md has the prompts and columns")
+        screen.print(
+            "path: FOLDER beside source: NAME takes a local copy; docs/data_published.md has the prompts and columns"
+        )
         return console.OK
 
     console.run(body)

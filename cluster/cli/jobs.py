@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -84,8 +86,11 @@ def submit(
     console.run(body)
 
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
 @jobs.command("list")
-def jobs_list(address: Address = HERE) -> None:
+def jobs_list(address: Address = HERE, as_json: AsJson = False) -> None:
     """List the jobs, newest first."""
 
     def body() -> int:
@@ -93,7 +98,11 @@ def jobs_list(address: Address = HERE) -> None:
 
         from cluster.jobs.server import JobServer
 
-        for job in JobServer(address).jobs():
+        found = JobServer(address).jobs()
+        if as_json:
+            console.show(json.dumps([dataclasses.asdict(job) for job in found], indent=2))
+            return console.OK
+        for job in found:
             began = datetime.fromtimestamp((job.began_ms or 0) / 1000).strftime("%F %T")
             console.show(f"{job.id}  {job.status:9}  {began}")
         return console.OK
@@ -102,7 +111,7 @@ def jobs_list(address: Address = HERE) -> None:
 
 
 @jobs.command("status")
-def jobs_status(job: JobId, address: Address = HERE) -> None:
+def jobs_status(job: JobId, address: Address = HERE, as_json: AsJson = False) -> None:
     """Print the status of one job.
 
     Exit code: 0 if the job runs or has succeeded, else the job's own.
@@ -112,7 +121,8 @@ def jobs_status(job: JobId, address: Address = HERE) -> None:
         from cluster.jobs.server import JobServer
 
         found = JobServer(address).job(job)
-        console.show(f"{found.id}  {found.status}  {found.message}")
+        text = f"{found.id}  {found.status}  {found.message}"
+        console.show(json.dumps(dataclasses.asdict(found), indent=2) if as_json else text)
         if found.running or found.status == "SUCCEEDED":
             return console.OK
         return found.exit_code if found.exit_code and found.exit_code > 0 else console.CRASHED
@@ -161,7 +171,7 @@ Cpus = Annotated[int, typer.Option(metavar="N", min=1, help="CPUs of one node.")
 Memory = Annotated[int, typer.Option(metavar="GIB", min=1, help="Memory of one node, in GiB.")]
 
 
-@manifest.command("kuberay")
+@manifest.command("kuberay", epilog="KEY=VALUE changes one setting of the recipe; `unigrpo config` shows all of them.")
 def manifest_kuberay(
     image: Annotated[str, typer.Option(metavar="IMAGE", help="Container image with unigrpo and its packages.")],
     claim: Annotated[str, typer.Option(metavar="NAME:/PATH", help="Volume claim that all pods mount, for output_dir.")],
@@ -193,7 +203,7 @@ def manifest_kuberay(
     console.run(body)
 
 
-@manifest.command("slurm")
+@manifest.command("slurm", epilog="KEY=VALUE changes one setting of the recipe; `unigrpo config` shows all of them.")
 def manifest_slurm(
     overrides: Settings = None,
     recipe: RecipeName = "tiny",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -24,12 +25,15 @@ def status(
     stacks: Annotated[
         str | None, typer.Option(help="An actor's name, or driver: print where its threads stand.")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Where a run is: its actors, their queues, and the one that is waited for."""
 
     def body() -> int:
         folder = run if run.is_dir() else Path("runs") / run
-        return show(folder) if stacks is None else show_stacks(folder, stacks)
+        if stacks is not None:
+            return show_stacks(folder, stacks)
+        return show_json(folder) if as_json else show(folder)
 
     console.run(body)
 
@@ -59,6 +63,14 @@ def show(run_dir: Path) -> int:
         queues = ", ".join(f"{count} {name}" for name, count in found.queues.items())
         screen.print(printable(f"waiting: {queues}", limit=LONGEST))
     screen.print(printable(found.sentence if found.actors else "no actors", limit=2 * LONGEST))
+    return console.OK
+
+
+def show_json(run_dir: Path) -> int:
+    from cluster.run.status import driver_state, read_status
+
+    found = read_status(run_dir)
+    console.show(json.dumps({**dataclasses.asdict(found), "driver": driver_state(found)}, indent=2))
     return console.OK
 
 

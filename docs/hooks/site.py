@@ -15,6 +15,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # MkDocs loads a hook by its file
 
+from docs.hooks.python_names import python_page  # noqa: E402
+
 BESIDE = {"CONTRIBUTING.md": "contributing.md", "SECURITY.md": "security.md", "CHANGELOG.md": "changelog.md"}
 _LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 
@@ -93,6 +95,8 @@ def _command(command: Any, path: str) -> Iterator[str]:
             default = "" if each.default in (None, False, ()) or callable(each.default) else str(each.default)
             yield f"| `{', '.join(each.opts)}` | {_cell(default)} | {_text(each.help or '')} |"
         yield ""
+    if example := (command.epilog or "").partition("Example: ")[2]:
+        yield from ("```sh", example, "```", "")
     for name, child in sorted(getattr(command, "commands", {}).items()):
         yield from _command(child, f"{path} {name}")
 
@@ -120,6 +124,7 @@ GENERATED = {
     "reference/settings.md": settings_page,
     "reference/commands.md": commands_page,
     "reference/metrics.md": metrics_page,
+    "reference/python.md": python_page,
 }
 
 

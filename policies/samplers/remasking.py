@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RowStatistics:
-    """Of M rows of logits. token [M] int64; of the plain distribution, all [M] float32: the token's probability, the entropy
+    """Statistics of M rows of logits.
+
+    token [M] int64; of the plain distribution, all [M] float32: the token's probability, the entropy
     in nats, and the lead of the likeliest token over the next."""
 
     token: Tensor
@@ -28,7 +30,9 @@ class RowStatistics:
 
 @dataclass(frozen=True, slots=True)
 class Remasking:
-    """confidence  logits [M, V], probability of the candidate [M], uniform noise [M] -> [M] in 0..1, the surest highest
+    """A rule that says which tokens are revealed first.
+
+    confidence  logits [M, V], probability of the candidate [M], uniform noise [M] -> [M] in 0..1, the surest highest
     of_row      the same from a row's statistics and noise [M], as a GPU's kernel finds them; None: it needs the logits
     random      the order is noise, so that the sampler is never sure
     alone       each mask is revealed with the schedule's chance, whatever the others do: no number is kept

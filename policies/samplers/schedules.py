@@ -20,7 +20,9 @@ DREAM_EPS = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class TextSchedule:
-    """counts  masks, steps -> how many of the masks each step reveals; the last step reveals all that are left
+    """How many tokens each denoising step of a text reveals.
+
+    counts  masks, steps -> how many of the masks each step reveals; the last step reveals all that are left
     shares  steps -> the chance that a step reveals a mask, for a remasking rule that decides on each mask alone
     """
 
@@ -35,6 +37,7 @@ def uniform_counts(masks: int, steps: int) -> list[int]:
 
 
 def uniform_shares(steps: int) -> list[float]:
+    """Chances with which equally many masks are revealed at each step, on average."""
     return [1 / (steps - step) for step in range(steps)]
 
 

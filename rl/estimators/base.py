@@ -91,7 +91,9 @@ def weighted_sum(logp: Tensor, weights: Tensor, advantages: Tensor, config: Esti
 
 @dataclass(frozen=True, slots=True)
 class Estimator:
-    """views    what each forward pass hides and scores
+    """An estimator of a response's log-likelihood, with what it can do.
+
+    views    what each forward pass hides and scores
     combiner  how the passes' log-probs become a token's value, or ``module:attribute`` of it where that needs torch
     pairs     masks come in pairs, so that ``estimator_samples`` is even
     blocks    it reads ``spg_block_length``

@@ -16,7 +16,7 @@ Is my run healthy, and if it is not, what do I do? `unigrpo train` asks the rule
 * **Metrics**: `health/RULE` is 0 (healthy) or 1 (sick), `health_value/RULE` is what the rule measured. They are logged at a
   rule's first reading, at a change, and at every tenth step.
 * **Tag** `health` in MLflow: `healthy`, or `sick: clip_fraction, kl`. The search `tags.health LIKE '%kl%'` finds such runs.
-* **summary.json**: `health.checked` names the rules that had something to read, `health.sick` counts those that were sick.
+* **summary.json**, under `health`: `checked` names the rules that had something to read, `sick` counts those that were sick.
 
 A rule is a function of the logged metrics alone. So a resumed run goes on with the states that it had, and rules change no bit
 of training. A rule without its metrics says nothing. A rule becomes sick after several readings in a row beyond its limit, and

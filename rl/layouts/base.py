@@ -32,6 +32,7 @@ class Layout(Protocol):
 
 
 def save(picture: np.ndarray, path: Path) -> None:
+    """Writes a picture [H, W, 3] uint8 in the format of the file's suffix, with its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.ascontiguousarray(picture)).save(path)
 
@@ -48,6 +49,7 @@ def tiled(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
 
 
 def caption(prompt: Prompt) -> str:
+    """The text of the last message: what is to be drawn."""
     return prompt.messages[-1].content
 
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Normalizer:
-    """divisor       (mask [B, L] bool, lengths [B] or None: L, normalizer_length or None) -> [B]
+    """What the sum over a rollout's scored tokens is divided by.
+
+    divisor       (mask [B, L] bool, lengths [B] or None: L, normalizer_length or None) -> [B]
     by_tokens     rollouts count by their tokens in the mean
     needs_length  it reads ``normalizer_length``
     """

@@ -122,13 +122,13 @@ def load_preset(name_or_path: str) -> Preset:
             )
     for key in ("about", "licence", "paper", "task", "splits", "prompts"):
         if not given.get(key):
-            raise ConfigError(f"{where}: has no {key}; docs/data.md shows a whole preset")
+            raise ConfigError(f"{where}: has no {key}; docs/data_published.md shows a whole preset")
     try:
         return _preset(where, Path(name_or_path).stem if _is_file_name(name_or_path) else name_or_path, given)
     except (TypeError, ValueError, AttributeError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f"{where}: {first_line(error)}; docs/data.md shows a whole preset") from error
+        raise ConfigError(f"{where}: {first_line(error)}; docs/data_published.md shows a whole preset") from error
 
 
 def _preset(where: str, name: str, given: Mapping[str, Any]) -> Preset:
