@@ -86,7 +86,7 @@ def test_loss_and_gradient_are_the_librarys_on_the_same_rollouts() -> None:
             parameter.add_(0.03 * torch.randn(parameter.shape, generator=generator))
     for n, mask in enumerate(masks):
         policy.module.zero_grad()
-        loss = sum(float(learner._gradient(micro, n)[0].loss.detach()) for micro in scored)
+        loss = sum(float(learner._gradient(micro, n).output.loss.detach()) for micro in scored)
         expected = {name: each.grad.clone() for name, each in policy.module.named_parameters() if each.grad is not None}
         policy.module.zero_grad()
         logp = example().log_probs(policy, theirs, mask)

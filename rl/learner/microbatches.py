@@ -213,8 +213,8 @@ def _lay_out(
     revealed = [_revealed(batch, rollout) for rollout in rollouts]
     views = [
         [
-            views_of(algorithm.estimator, *each, algorithm, told)
-            for *each, told in zip(row, steps, revealed, strict=True)
+            views_of(algorithm.estimator, draw, step_map, algorithm, told)
+            for draw, step_map, told in zip(row, steps, revealed, strict=True)
         ]
         for row in chosen
     ]
