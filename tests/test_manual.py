@@ -22,7 +22,6 @@ MOST_WORDS, MOST_OF_README = 1500, 1000
 # Made from the code, tables of measurements, or lists.
 LONG = {
     "docs/rewards_reference.md", "docs/health.md", "docs/gym.md", "docs/results.md", "docs/measurements/2026-11.md",
-    "CONTRIBUTING.md", "SECURITY.md",
 }  # fmt: skip
 
 

@@ -138,7 +138,21 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
+# How much a page counts in a search: those that answer first, history last.
+BOOSTS = {
+    "questions.md": 4,
+    "troubleshooting.md": 2,
+    "tutorials/": 2,
+    "decisions/": 0.1,
+    "measurements/": 0.1,
+    "changelog.md": 0.1,
+}
+
+
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    for start, boost in BOOSTS.items():
+        if page.file.src_uri.startswith(start):
+            page.meta["search"] = {"boost": boost}
     return relinked(markdown, page.file.src_uri)
 
 
