@@ -20,7 +20,7 @@ QUESTIONS = {
     "how much memory": "questions.html",
     "out of memory": "troubleshooting.html",
     "reproduce d1": "questions.html",
-    "paper settings": "recipes.html",
+    "settings of a paper": "questions.html",
     "reward is 0": "questions.html",
     "why do ratios differ from 1": "questions.html",
     "resume another machine": "questions.html",
