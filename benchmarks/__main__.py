@@ -15,6 +15,8 @@ from rl.errors import ConfigError
 
 app = typer.Typer(
     help="Side-by-side measurements on this machine.",
+    epilog="Example: unigrpo bench rollout --out rollout.json",
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

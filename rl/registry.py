@@ -230,7 +230,7 @@ class Registry(Generic[T], Mapping[str, T]):
 
     def _refuse(self, name: str, shown: str, problem: str) -> None:
         if problem:
-            raise self._error(f"{self.kind} {name!r}: {shown} {problem}; CONTRIBUTING.md shows one")
+            raise self._error(f"{self.kind} {name!r}: {shown} {problem}; docs/extending.md shows one")
 
     def _point(self, name: str) -> EntryPoint | None:
         return None if name in self._targets else self._entry_points()[name]

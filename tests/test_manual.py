@@ -17,12 +17,10 @@ from tests.manual import PAGES, ROOT, TUTORIALS, Block, blocks, indented, named
 
 OTHERS = tuple(page for page in PAGES if page not in TUTORIALS)
 KINDS = {"sh", "python", "yaml", "toml", "json", "text"}
-QUICK = ("docs/choosing.md",)  # followed with `make test`; the others with `make test-all`
 MOST_WORDS, MOST_OF_README = 1500, 1000
 # Made from the code, tables of measurements, or lists.
 LONG = {
     "docs/rewards_reference.md", "docs/health.md", "docs/gym.md", "docs/results.md", "docs/measurements/2026-11.md",
-    "CONTRIBUTING.md", "SECURITY.md",
 }  # fmt: skip
 
 
@@ -165,10 +163,11 @@ def run(commands: str, home: Path, environment: dict[str, str]) -> None:
     assert done.returncode == 0, f"{commands}\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     "page",
-    [page if named(page) in QUICK else pytest.param(page, marks=pytest.mark.long) for page in OTHERS if runs(page)],
+    [page for page in OTHERS if runs(page)],
     ids=named,
 )
 def test_its_commands_run(page: Path, home: Path, environment: dict[str, str]) -> None:

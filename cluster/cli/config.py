@@ -92,12 +92,12 @@ def settings(recipe: str, overrides: Sequence[str]) -> tuple[list[Row], str]:
         layer = found[key]
         origin, where = (Origin.DEFAULT, "") if layer is None else (layer.origin, layer.where)
         resolved = None if here[key] == value else here[key]
-        rows.append(Row(key, value, str(origin), where, told.get(key, "") + _names(key), resolved))
+        rows.append(Row(key, value, str(origin), where, told.get(key, "") + allowed_names(key), resolved))
     card = card_of(layers)
     return rows, "" if card is None else f"of family {card[0]}: {card[2].prompt}"
 
 
-def _names(key: str) -> str:
+def allowed_names(key: str) -> str:
     """``: one of masked, length, ...`` for a setting that names a member of a registry, those of installed packages too."""
     from cluster.weights.base import WIRES
     from rl.config.checks import REGISTRIES

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# What a user imports; the second half is what somebody imports who adds a choice (CONTRIBUTING.md).
+# What a user imports; the second half is what somebody imports who adds a choice (docs/extending.md).
 USE = (
     "policies",
     "rewards",
@@ -37,7 +37,7 @@ def python_page() -> str:
     ]  # fmt: skip
     for module in USE:
         lines += _module(module)
-    lines += ["## To extend", "", "[Contributing](../../CONTRIBUTING.md) shows each of these in use.", ""]
+    lines += ["## To extend", "", "[Add something](../extending.md) shows these in use.", ""]
     for module in EXTEND:
         lines += _module(module)
     return "\n".join(lines) + "\n"

@@ -5,12 +5,14 @@ MkDocs calls ``on_files`` and ``on_page_markdown``. Nothing that is made here is
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # MkDocs loads a hook by its file
@@ -22,23 +24,60 @@ _LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 
 
 def settings_page() -> str:
-    """Every setting by section: its default, its type and its meaning, from the config's own docstrings."""
+    """Every setting by section: its type, its default and its meaning, from the config's own docstrings and types."""
+    from cluster.cli.config import allowed_names
+    from rl.config import Config
     from rl.config.meanings import meanings
 
-    told, defaults = meanings(), _defaults()
+    told, defaults, kinds = meanings(), _defaults(), dict(_kinds(Config, ""))
     lines = [
         "# Settings", "",
         "For everyone who writes a recipe. `KEY=VALUE` on the command line sets one of them, a recipe's YAML any number. "
-        "`unigrpo config KEY` shows its value in a recipe, and where that comes from.", "",
+        "`unigrpo config KEY` shows its value in a recipe, and where that comes from. All are there since 0.1.0.", "",
     ]  # fmt: skip
     sections: dict[str, list[str]] = {}
+    examples: dict[str, str] = {}
     for name, meaning in told.items():
         section, _, short = name.rpartition(".")
-        row = f"| `{short}` | {_cell(defaults.get(name, ''))} | {_text(meaning)} |"
-        sections.setdefault(section or "The run", []).append(row)
+        default = defaults.get(name, "")
+        text = _text(meaning + allowed_names(name))
+        sections.setdefault(section, []).append(f"| `{short}` | {kinds.get(name, '')} | {_cell(default)} | {text} |")
+        if default and re.fullmatch(r"[\w.]+", default) and default != "null":
+            examples.setdefault(section, f"{name}={default}")
     for section, rows in sections.items():
-        lines += ["", f"## {section}", "", "| setting | default | meaning |", "|---|---|---|", *rows]
+        lines += ["", f"## {section or 'The run'}", ""]
+        lines += [f"For example `{examples[section]}`.", ""] if section in examples else []
+        lines += ["| setting | type | default | meaning |", "|---|---|---|---|", *rows]
     return "\n".join(lines) + "\n"
+
+
+_KINDS = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    list: "list",
+    tuple: "list",
+    dict: "mapping",
+}
+
+
+def _kinds(section: type, prefix: str) -> Iterator[tuple[str, str]]:
+    """(setting, its type in words)"""
+    for name, kind in get_type_hints(section).items():
+        if dataclasses.is_dataclass(kind):
+            yield from _kinds(cast("type", kind), f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", _kind(kind)
+
+
+def _kind(kind: Any) -> str:
+    if kind is type(None):
+        return "null"
+    parts = get_args(kind)
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(dict.fromkeys(map(_kind, parts)))
+    return _KINDS.get(get_origin(kind) or kind, "text")
 
 
 def _defaults() -> dict[str, str]:
@@ -138,7 +177,21 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
+# How much a page counts in a search: those that answer first, history last.
+BOOSTS = {
+    "questions.md": 4,
+    "troubleshooting.md": 2,
+    "tutorials/": 2,
+    "decisions/": 0.1,
+    "measurements/": 0.1,
+    "changelog.md": 0.1,
+}
+
+
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    for start, boost in BOOSTS.items():
+        if page.file.src_uri.startswith(start):
+            page.meta["search"] = {"boost": boost}
     return relinked(markdown, page.file.src_uri)
 
 

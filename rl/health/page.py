@@ -28,7 +28,8 @@ healthy again after as many that are a tenth within it. So a value near the limi
 | `health.off=[RULE, ...]` | these rules are left out |
 | `health.on=false` | no rule is asked |
 
-A package brings a rule of its own by the entry point `unigrpo.health_rules`: see CONTRIBUTING.md.
+A package brings a rule of its own by the entry point `unigrpo.health_rules`: see
+[add a health rule](extending_runs.md#add-a-health-rule).
 
 <!-- Generated: python -m rl.health.page > docs/health.md -->
 """

@@ -13,8 +13,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def section(title: str) -> str:
-    """A section of CONTRIBUTING.md. The tests here use its code as it stands."""
-    return (ROOT / "CONTRIBUTING.md").read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    """A section of the pages about additions. The tests here use its code as it stands."""
+    whole = "\n".join((ROOT / "docs" / name).read_text() for name in ("extending.md", "extending_runs.md"))
+    return whole.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
 def code_of(title: str) -> str:

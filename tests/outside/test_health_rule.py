@@ -1,4 +1,4 @@
-"""A health rule from a package, made from nothing but CONTRIBUTING.md: its limit can be set, and it fires."""
+"""A health rule from a package, made from nothing but the manual: its limit can be set, and it fires."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md as it stands: its code and its entry point make a package whose reward checks and trains."""
+"""docs/extending.md as it stands: its code and its entry point make a package whose reward checks and trains."""
 
 from __future__ import annotations
 

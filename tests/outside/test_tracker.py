@@ -1,4 +1,4 @@
-"""A tracker from a package, made from nothing but CONTRIBUTING.md: a run's folder opens it beside the others."""
+"""A tracker from a package, made from nothing but the manual: a run's folder opens it beside the others."""
 
 from __future__ import annotations
 

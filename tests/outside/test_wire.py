@@ -1,4 +1,4 @@
-"""A fourth wire, weights through a file, made from nothing but CONTRIBUTING.md: one file and one line."""
+"""A fourth wire, weights through a file, made from nothing but the manual: one file and one line."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ def test_a_member_of_another_kind_is_one_line_at_registration(kind: str, member:
         registry.register("of_another_kind", member)
     line = str(caught.value)
     assert (
-        line.startswith(f"{kind} 'of_another_kind': ") and said in line and line.endswith("CONTRIBUTING.md shows one")
+        line.startswith(f"{kind} 'of_another_kind': ") and said in line and line.endswith("docs/extending.md shows one")
     )
     assert "\n" not in line and len(line) < 300 and list(registry) == before
 

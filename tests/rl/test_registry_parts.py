@@ -150,7 +150,7 @@ def test_a_part_that_is_none_is_one_line_at_registration(registry: Registry, mak
         registry.register("broken", make())
     line = str(caught.value)
     assert line.startswith(f"{registry.kind} 'broken': ") and which in line and said in line and "\n" not in line
-    assert line.endswith("CONTRIBUTING.md shows one") and "broken" not in registry
+    assert line.endswith("docs/extending.md shows one") and "broken" not in registry
 
 
 def test_what_cannot_be_told_is_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,5 +287,7 @@ def test_the_contributors_page_names_every_registry() -> None:
     groups = {
         group for text in code for group in re.findall(r'\b(?:group=|GROUP = )"(unigrpo\.[a-z_]+)"(?!\)\[)', text)
     }
-    shown = set(re.findall(r"\bunigrpo\.[a-z_]+\b", (ROOT / "CONTRIBUTING.md").read_text()))
+    shown = set(
+        re.findall(r"\bunigrpo\.[a-z_]+\b", "".join(path.read_text() for path in (ROOT / "docs").glob("extending*.md")))
+    )
     assert len(groups) > 12 and groups == shown

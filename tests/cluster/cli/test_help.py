@@ -34,11 +34,15 @@ def test_every_command_has_an_example() -> None:
 
 
 @pytest.mark.parametrize("path", COMMANDS)
-def test_its_help_ends_with_an_example_that_exists(path: str) -> None:
+def test_its_help_ends_with_an_example_that_exists(
+    path: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")  # of the process in which ``bench`` runs, too
     result = CliRunner().invoke(app, [*path.split(), "--help"], env={"COLUMNS": "80", "TERM": "dumb"})
+    printed = result.stdout + capfd.readouterr().out
     assert result.exit_code == 0
-    assert max(map(len, result.stdout.splitlines())) <= 80
-    shown = " ".join(result.stdout.split())
+    assert max(map(len, printed.splitlines())) <= 80
+    shown = " ".join(printed.split())
     assert f"Example: {EXAMPLES[path]}" in shown
     assert EXAMPLES[path].startswith(f"unigrpo {path}")
     assert not list(words.mistakes(next(words.simple_commands(EXAMPLES[path]))))
