@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -173,9 +173,9 @@ def process(
     learner = learner or Number()
     saved, shown = FolderCheckpoints(config), Shown(config, seen)
     watch = Watch.of(HealthConfig(), read_metrics(config.run_dir))
-    saved.ratings = Watched(saved.ratings, places)
+    saved.ratings = cast(Any, Watched(saved.ratings, places))
     stream = PromptStream([SourceConfig("sums")], config.seed, [ROWS])
-    parts: list[Any] = [Dice(learner), learner, HealthTracker(Watched(shown, places), watch, print), saved]
+    parts: list[Any] = [Dice(learner), learner, HealthTracker(cast(Any, Watched(shown, places)), watch, print), saved]
     workers, learns, tracker, checkpoints = (Watched(part, places) for part in parts)
     train(Parts(config, stream, HELD_OUT, workers, learns, tracker, checkpoints), stop)
     return learner.value
