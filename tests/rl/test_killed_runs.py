@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,6 +77,11 @@ class Watched:
             return found(*args, **options)
 
         return call
+
+
+def watched(inner: Any, places: Places) -> Any:
+    """Of the type of what it stands for."""
+    return Watched(inner, places)
 
 
 class Number:
@@ -173,10 +178,10 @@ def process(
     learner = learner or Number()
     saved, shown = FolderCheckpoints(config), Shown(config, seen)
     watch = Watch.of(HealthConfig(), read_metrics(config.run_dir))
-    saved.ratings = cast(Any, Watched(saved.ratings, places))
+    saved.ratings = watched(saved.ratings, places)
     stream = PromptStream([SourceConfig("sums")], config.seed, [ROWS])
-    parts: list[Any] = [Dice(learner), learner, HealthTracker(cast(Any, Watched(shown, places)), watch, print), saved]
-    workers, learns, tracker, checkpoints = (Watched(part, places) for part in parts)
+    parts: list[Any] = [Dice(learner), learner, HealthTracker(watched(shown, places), watch, print), saved]
+    workers, learns, tracker, checkpoints = (watched(part, places) for part in parts)
     train(Parts(config, stream, HELD_OUT, workers, learns, tracker, checkpoints), stop)
     return learner.value
 
