@@ -79,6 +79,11 @@ class Watched:
         return call
 
 
+def watched(inner: Any, places: Places) -> Any:
+    """Of the type of what it stands for."""
+    return Watched(inner, places)
+
+
 class Number:
     """A learner whose weights are one number, a function of every batch so far."""
 
@@ -173,10 +178,10 @@ def process(
     learner = learner or Number()
     saved, shown = FolderCheckpoints(config), Shown(config, seen)
     watch = Watch.of(HealthConfig(), read_metrics(config.run_dir))
-    saved.ratings = Watched(saved.ratings, places)
+    saved.ratings = watched(saved.ratings, places)
     stream = PromptStream([SourceConfig("sums")], config.seed, [ROWS])
-    parts: list[Any] = [Dice(learner), learner, HealthTracker(Watched(shown, places), watch, print), saved]
-    workers, learns, tracker, checkpoints = (Watched(part, places) for part in parts)
+    parts: list[Any] = [Dice(learner), learner, HealthTracker(watched(shown, places), watch, print), saved]
+    workers, learns, tracker, checkpoints = (watched(part, places) for part in parts)
     train(Parts(config, stream, HELD_OUT, workers, learns, tracker, checkpoints), stop)
     return learner.value
 

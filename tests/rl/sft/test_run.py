@@ -156,6 +156,37 @@ def test_an_evaluation_is_abandoned_when_the_run_is_told_to_stop(tmp_path: Path)
     assert [path.name for path in kept(task).folder.glob("global_step_*")] == ["global_step_3"]
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_an_evaluation_that_was_cut_off_is_made_when_the_run_goes_on(tmp_path: Path, whole: bool) -> None:
+    """whole: it was not cut off, and the kill came right after it."""
+    settings = config(tmp_path, save_freq=2, test_freq=2)
+    made: list[int] = []
+
+    def cut(step: int) -> Mapping[str, float]:
+        if step == 4 and not whole:
+            raise KeyboardInterrupt
+        return {"val/text/score": 0.5}
+
+    def stop(step: int, metrics: Mapping[str, float]) -> None:
+        if step == 4:
+            raise KeyboardInterrupt
+
+    task = make(settings)
+    assert task.resume() is None
+    with pytest.raises(KeyboardInterrupt):
+        task.run(stop, {}, cut)
+    again = make(settings)
+    assert again.resume() == {} and again.step == 4
+
+    def evaluate(step: int) -> Mapping[str, float]:
+        assert not again.policy.module.training
+        made.append(step)
+        return {"val/text/score": 0.5}
+
+    again.run(lambda step, metrics: None, {}, evaluate)
+    assert made == ([6] if whole else [4, 6]) and set(kept(again).ratings.read()) == {2, 4, 6}
+
+
 def test_evaluations_on_the_way_rate_the_checkpoints(tmp_path: Path) -> None:
     scores = {2: 0.1, 4: 0.9, 6: 0.3}
     settings = config(tmp_path, save_freq=2, test_freq=2, keep_checkpoints=1, best_metric="val/text/score")
