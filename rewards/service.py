@@ -20,7 +20,6 @@ from rewards.sandbox.wire import plain
 from rewards.settings import RewardSettings, setting
 from rl.types import RewardItem, Score, ScoreStatus
 
-
 MOST_PARTS, LONGEST_PART = 256, 200  # names of parts that are taken of one service, and characters of one
 
 

@@ -290,7 +290,9 @@ def test_a_malformed_head_is_a_failure_with_a_status(head):
 
 def test_a_service_makes_no_more_curves_than_a_run_can_hold(server):
     reward = load_reward({"name": "service", "url": server.url})
-    server.say = {"scores": [{"value": 1.0, "parts": {f"part {number}": number for number in range(1000)} | {"x" * 999: 1}}]}
+    server.say = {
+        "scores": [{"value": 1.0, "parts": {f"part {number}": number for number in range(1000)} | {"x" * 999: 1}}]
+    }
     (first,) = reward.score([text_item("a")])
     assert first.value == 1.0 and list(first.parts) == [f"part {number}" for number in range(256)]
     server.say = {"scores": [{"value": 0.5, "parts": {"part 999": 1, "part 0": 2, "another": 3}}]}

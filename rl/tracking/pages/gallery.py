@@ -109,12 +109,7 @@ def _heading(answers: Answers, name: str) -> str:
     when = "before training" if answers.step == 0 else f"step {answers.step}"
     mean = answers.means.get(name)
     of = ""
-    if (
-        isinstance(mean, Sequence)
-        and len(mean) == 2
-        and all(map(is_number, mean))
-        and mean[1]
-    ):
+    if isinstance(mean, Sequence) and len(mean) == 2 and all(map(is_number, mean)) and mean[1]:
         of = f'<span class="small">mean {mean[0]:.3g} of {mean[1]:,.0f}</span>'
     return f'<th scope="col"><b>{when}</b>{of}</th>'
 

@@ -16,7 +16,10 @@ ENDS = {
     "an object's end": "class A:\n    def __del__(self): print('gone')\na = A()\nprint('run')",
     "a circle's end": "class A:\n    def __del__(self): print('gone', NAME)\nNAME = 'x'\na = A()\na.me = a",
     "an object's end that fails": "class A:\n    def __del__(self): 1 / 0\na = A()\nprint('run')",
-    "a thread": "import threading, time\ndef f():\n    time.sleep(0.2)\n    print('thread')\nthreading.Thread(target=f).start()\nprint('main')",
+    "a thread": (
+        "import threading, time\ndef f():\n    time.sleep(0.2)\n    print('thread')\nthreading.Thread(target=f).start()\n"
+        "print('main')"
+    ),
     "a pool": "from concurrent.futures import ThreadPoolExecutor\np = ThreadPoolExecutor(2)\np.submit(print, 'job')",
     "a daemon": "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\nprint('main')",
     "a finalizer": "import weakref\nclass A: pass\na = A()\nweakref.finalize(a, print, 'final')\nprint('run')",
@@ -25,12 +28,14 @@ ENDS = {
     "a stream that keeps all": "import sys, io\nsys.stdout = io.StringIO()\nprint('unseen')",
     "no stream": "import sys\nprint('x')\nsys.stdout = None",
     "a closed stream": "import sys\nprint('x')\nsys.stdout.close()",
-    "a stream that cannot be flushed": "import sys\nclass S:\n    closed = False\n    def write(self, t): pass\n    def flush(self): 1 / 0\nsys.stdout = S()",
+    "a stream that cannot be flushed": (
+        "import sys\nclass S:\n    closed = False\n    def write(self, t): pass\n    def flush(self): 1 / 0\nsys.stdout = S()"
+    ),
     "C's own buffer": "import ctypes\nctypes.CDLL(None).printf(b'from C')",
     "a generator's end": "def g():\n    try:\n        yield\n    finally:\n        print('closed')\nx = g()\nnext(x)",
     "exit with a number": "raise SystemExit(7)",
     "exit with a text": "import sys\nsys.exit('why')",
-    "exit in a thread": "import threading, sys\nt = threading.Thread(target=sys.exit, args=(5,))\nt.start()\nt.join()\nprint('main')",
+    "exit in a thread": "import threading, sys\nt = threading.Thread(target=sys.exit)\nt.start()\nt.join()\nprint('main')",
     "an error": "print('x')\nraise ValueError('no')",
     "an error at the very end": "import sys\nsys.excepthook = lambda *a: print('hooked', a[0].__name__)\n1 / 0",
     "a kept traceback": "import sys\nclass A:\n    def __del__(self): print('gone')\ndef f():\n    a = A()\n    1 / 0\nf()",

@@ -45,7 +45,9 @@ def sound(kind: str) -> bytes:
     if kind == "arrow":
         nested = pa.array([{"a": [1.5]}, None])
         coded = pa.array(["x", "y"]).dictionary_encode()
-        table = pa.table({"question": ["one?", "two?"], "answer": ["1", "2"], "n": [[1], [2, 3]], "s": nested, "d": coded})
+        table = pa.table(
+            {"question": ["one?", "two?"], "answer": ["1", "2"], "n": [[1], [2, 3]], "s": nested, "d": coded}
+        )
         with pa.ipc.new_stream(out, table.schema) as stream:
             stream.write_table(table)
     elif kind == "parquet":

@@ -14,7 +14,24 @@ from rl.output.secrets import redact
 LONG = 200_000  # pieces: where each looks to the end of the text, hours
 # A login with a / in its password, as one expression: what a text of few pieces must come to.
 WHOLE = re.compile(r"(?<=://)[^\s/?#@:]*:(?!\d+(?:[/?#'\"]|$))\S*@")
-PIECES = ("://", "@", ":", "a", "7", "/", "?", "#", " ", "'", "\n", "x:y", "http://me:p/w@h", "://h:80/", "token=", "Bearer t")
+PIECES = (
+    "://",
+    "@",
+    ":",
+    "a",
+    "7",
+    "/",
+    "?",
+    "#",
+    " ",
+    "'",
+    "\n",
+    "x:y",
+    "http://me:p/w@h",
+    "://h:80/",
+    "token=",
+    "Bearer t",
+)
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))

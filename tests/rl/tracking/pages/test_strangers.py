@@ -38,7 +38,9 @@ YOURS = {  # what a link would show
     "log": f"2026-11-28 10:30:45,731 WARNING x: {CANARY}\n",
     "summary.json": json.dumps({"tasks": {CANARY: {"before": 1, "after": 1}}}),
     "samples/val-000000/texts.jsonl": json.dumps({"prompt_id": "a", "prompt": CANARY, "response": CANARY, "score": 1}),
-    "samples/val-000004/drawings.jsonl": json.dumps({"prompt_id": "a", "caption": CANARY, "score": 1, "file": "00.png"}),
+    "samples/val-000004/drawings.jsonl": json.dumps(
+        {"prompt_id": "a", "caption": CANARY, "score": 1, "file": "00.png"}
+    ),
 }
 MAKES: dict[str, Callable[[Path], object]] = {
     "a pipe": os.mkfifo,
