@@ -69,7 +69,8 @@ def _end(code: int) -> NoReturn:
         except BaseException as error:
             sys.excepthook(type(error), error, error.__traceback__)
     whole = _flushed()
-    sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__
+    for name in ("stdin", "stdout", "stderr"):
+        setattr(sys, name, getattr(sys, f"__{name}__", None))
     sys.modules.pop("__main__", None)
     gc.collect()
     whole = _flushed() and whole
@@ -80,12 +81,13 @@ def _end(code: int) -> NoReturn:
 def _flushed() -> bool:
     """Whether all that was printed could be written."""
     whole = True
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name, None)
         try:
             if stream is not None and not stream.closed:
                 stream.flush()
         except BaseException as error:
-            whole = whole and stream is sys.stderr
+            whole = whole and name == "stderr"
             if not whole:
                 sys.excepthook(type(error), error, None)
     return whole
