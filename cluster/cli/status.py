@@ -14,6 +14,7 @@ from cluster import console
 Run = Annotated[Path, typer.Argument(help="A run's folder, or its name in runs/.")]
 
 LONGEST = 400  # characters of what one actor does
+MOST_ACTORS = 1000  # that are shown
 
 
 def register(app: typer.Typer) -> None:
@@ -47,7 +48,7 @@ def show(run_dir: Path) -> int:
     table = PlainTable(box=None, pad_edge=False)
     for column in ("actor", "doing", "s", "weights", "last beat s", "process"):
         table.add_column(column, justify="right" if column in ("s", "weights", "last beat s") else "left")
-    for actor in found.actors:
+    for actor in found.actors[:MOST_ACTORS]:
         version = "" if actor.version is None else str(actor.version)
         beat = "none" if actor.beat_age_s is None else f"{actor.beat_age_s:.1f}"
         where = "" if actor.pid is None else f"{actor.pid} on {actor.host}"
@@ -59,6 +60,8 @@ def show(run_dir: Path) -> int:
     screen.print(printable(line, limit=LONGEST))
     if found.actors:
         screen.print(table)
+    if len(found.actors) > MOST_ACTORS:
+        screen.print(f"and {len(found.actors) - MOST_ACTORS:,} more actors")
     if found.queues:
         queues = ", ".join(f"{count} {name}" for name, count in found.queues.items())
         screen.print(printable(f"waiting: {queues}", limit=LONGEST))
@@ -82,6 +85,6 @@ def show_stacks(run_dir: Path, name: str) -> int:
     driver = ActorStatus(DRIVER, found.phase, 0.0, pid=found.pid, host=found.host)
     actors = {actor.name: dataclasses.replace(actor) for actor in (*found.actors, driver)}
     if name not in actors:
-        raise ConfigError(f"--stacks {name!r}: no such actor; allowed: {', '.join(actors)}")
+        raise ConfigError(f"--stacks {name!r}: no such actor; allowed: {', '.join(list(actors)[:100])}")
     console.show(dump_stacks(run_dir, actors[name]))
     return console.OK

@@ -15,7 +15,9 @@ from rewards.sandbox.supervisor import MOST_PROCESSES, Tree
 
 _FILE_BYTES = {"program": 1 << 20, "sealed": 0, "network": 256 << 20}
 _PROGRAM_FILES = 64
-_BEYOND = 2  # the supervisor, and one more: who has too many is seen, and ended
+_BEYOND = (
+    3  # both supervisors, which count where they are of the same user; and one more, so that who has too many is seen
+)
 _CORE_BYTES = 1  # none is written, and none goes to a handler of the machine's, which 0 would not prevent
 _SIGNALS = 256  # that wait: timers take them from the user's, in all namespaces together
 

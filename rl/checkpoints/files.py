@@ -16,7 +16,7 @@ def read_inside(file: Path, folder: Path, most: int = MOST_BYTES, *, end: bool =
     Raises OSError, whose text has no path in it, for what is no regular file (a pipe would wait for ever, a device has no
     end), leads out of the folder, links resolved, or is larger.
     """
-    if not file.resolve().is_relative_to(folder.resolve()):
+    if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder)):
         raise OSError("a link that leads out of the run's folder")
     with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as source:
         found = os.fstat(source.fileno())

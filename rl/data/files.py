@@ -261,9 +261,8 @@ def _arrow_rows(path: Path, label: str, first: int) -> Iterator[Row]:
 
     with _readable_as("Arrow", path), pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
         for batch in stream:
-            batch.validate(
-                full=True
-            )  # else a place that lies beyond its bytes is read all the same, or ends the process
+            # Else a place that lies beyond its bytes is read all the same, or ends the process.
+            batch.validate(full=True)
             yield from batch_rows(label, batch, first)
             first += batch.num_rows
 

@@ -286,3 +286,22 @@ def test_a_malformed_head_is_a_failure_with_a_status(head):
     with raw(f"HTTP/1.1 503 Busy\r\n{head}\r\n\r\n[1]".encode("latin-1", "replace")) as url:
         scores = load_reward({"name": "service", "url": url, "attempts": 1, "deadline_s": 2.0}).score(ITEMS)
     assert all(score.status.value in ("crashed", "timeout") and "\n" not in score.detail for score in scores)
+
+
+def test_a_service_makes_no_more_curves_than_a_run_can_hold(server):
+    reward = load_reward({"name": "service", "url": server.url})
+    server.say = {
+        "scores": [{"value": 1.0, "parts": {f"part {number}": number for number in range(1000)} | {"x" * 999: 1}}]
+    }
+    (first,) = reward.score([text_item("a")])
+    assert first.value == 1.0 and list(first.parts) == [f"part {number}" for number in range(256)]
+    server.say = {"scores": [{"value": 0.5, "parts": {"part 999": 1, "part 0": 2, "another": 3}}]}
+    (later,) = reward.score([text_item("b")])
+    assert later.value == 0.5 and later.parts == {"part 0": 2.0}
+
+
+def test_an_answer_of_many_addresses_costs_no_more_than_another(server):
+    """Taking secrets out of it looks at each piece once."""
+    server.say = b"://a:x" * 1_000_000
+    (score,) = load_reward({"name": "service", "url": server.url, "attempts": 1}).score([text_item("a")])
+    assert score.status == "invalid" and len(score.detail) < 500

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rl import pixels
 from rl.errors import DataError
 from rl.pixels import load_pixels, open_image
 
@@ -290,3 +292,29 @@ def test_damage_is_one_line_or_a_picture_and_nothing_else(kind: str) -> None:
 def test_exif_data_that_cannot_be_read_turns_nothing(bad: bytes) -> None:
     assert open_image(encoded(Image.new("RGB", (5, 3), "red"), exif=bad)).size == (5, 3)
     assert open_image(encoded(Image.new("RGB", (5, 3), "red"), "JPEG", exif=bad)).size == (5, 3)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sixteen_bits_take_a_few_times_the_memory_of_the_picture(channels: int) -> None:
+    """A file of some KB may hold 64 million pixels."""
+    values = np.zeros((1200, 1600, channels), np.uint16)
+    values[::7, ::3] = 65_535
+    data = png16(values)
+    tracemalloc.start()
+    try:
+        image = open_image(data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert np.array_equal(np.asarray(image)[..., :channels], values // 257)
+    assert peak < 8 * values.size + 8 * (8 << 20), f"{peak / values.size:.1f} bytes a number"
+
+
+@pytest.mark.parametrize("strip", [1, 7, 64, 1 << 20])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_strips_of_any_height_give_one_picture(strip: int, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).integers(0, 65_536, (5, 9, channels)).astype(np.uint16)
+    monkeypatch.setattr(pixels, "_STRIP", strip)
+    found = np.asarray(open_image(png16(values, clear=tuple(int(each) for each in values[2, 3]))))
+    wanted = np.where((values == values[2, 3]).all(axis=-1, keepdims=True), 255, (values.astype(int) + 128) // 257)
+    assert np.array_equal(found, np.broadcast_to(wanted, found.shape))

@@ -6,19 +6,23 @@ program could tell it by: more modules are loaded already, and texts hash alike 
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import functools
+import gc
 import io
 import json
 import os
 import subprocess
 import sys
+import threading
 import types
 from collections.abc import Iterable, Mapping
 from typing import NoReturn
 
 _START_S = 60.0
 _FIRST_FREE, _MOST_FILES = 4, 1 << 20  # descriptors
+_NOT_WRITTEN = 120  # Python's exit code where its last output was lost
 _GONE = ("rewards", "rl", "tempfile")  # packages of this project, and what knows a folder that is not the program's
 
 
@@ -36,21 +40,60 @@ def run(source: str, name: str, environment: Mapping[str, str], path: Iterable[s
     name: of its file, in the current folder. Descriptors from 4 on are closed; 0 to 2 become the standard streams.
     """
     os.closerange(_FIRST_FREE, _MOST_FILES)
-    main = _as_new(name, environment, path)
+    _as_new(name, environment, path)
     code = 1
     try:
-        exec(compile(source, name, "exec", dont_inherit=True), vars(main))
+        exec(compile(source, name, "exec", dont_inherit=True), vars(sys.modules["__main__"]))
         code = 0
     except SystemExit as error:
         code = _exit_code(error)
     except BaseException as error:
-        inner = error.__traceback__
-        sys.excepthook(type(error), error, inner.tb_next if inner is not None else None)
-    ctypes.pythonapi.Py_Exit(ctypes.c_int(code))  # waits for threads, calls what is registered, writes what is buffered
+        _tell(error)
+    _end(code)
+
+
+def _tell(error: BaseException) -> None:
+    """Without the frame of this module."""
+    inner = error.__traceback__
+    sys.excepthook(type(error), error, inner.tb_next if inner is not None else None)
+
+
+def _end(code: int) -> NoReturn:
+    """As Python ends, but for the modules that it had already: taking them apart is most of what a short program costs.
+
+    Waits for threads, calls what is registered, writes what is buffered, lets go of what the program made (``__del__``).
+    """
+    for finish in (threading._shutdown, atexit._run_exitfuncs):  # pyright: ignore[reportAttributeAccessIssue]
+        try:
+            finish()
+        except BaseException as error:
+            sys.excepthook(type(error), error, error.__traceback__)
+    whole = _flushed()
+    for name in ("stdin", "stdout", "stderr"):
+        setattr(sys, name, getattr(sys, f"__{name}__", None))
+    sys.modules.pop("__main__", None)
+    gc.collect()
+    whole = _flushed() and whole
+    ctypes.pythonapi.exit(ctypes.c_int(code if whole else _NOT_WRITTEN))
     os._exit(code)
 
 
-def _as_new(name: str, environment: Mapping[str, str], path: Iterable[str]) -> types.ModuleType:
+def _flushed() -> bool:
+    """Whether all that was printed could be written."""
+    whole = True
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name, None)
+        try:
+            if stream is not None and not stream.closed:
+                stream.flush()
+        except BaseException as error:
+            whole = whole and name == "stderr"
+            if not whole:
+                sys.excepthook(type(error), error, None)
+    return whole
+
+
+def _as_new(name: str, environment: Mapping[str, str], path: Iterable[str]) -> None:
     """Nothing of ours but what is on the stack; the module ``__main__``, empty."""
     os.environ.clear()
     os.environ.update(environment)
@@ -67,7 +110,6 @@ def _as_new(name: str, environment: Mapping[str, str], path: Iterable[str]) -> t
     sys.stdin = sys.__stdin__ = _stream(0, "r", errors)  # pyright: ignore
     sys.stdout = sys.__stdout__ = _stream(1, "w", errors)  # pyright: ignore
     sys.stderr = sys.__stderr__ = _stream(2, "w", "backslashreplace", at_once=True)  # pyright: ignore
-    return main
 
 
 def _stream(file: int, mode: str, errors: str | None, *, at_once: bool = False) -> io.TextIOWrapper:

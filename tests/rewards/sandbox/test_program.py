@@ -121,7 +121,7 @@ def test_limits_are_for_the_tree():
     )
     assert ran(swarm)["error"] == "it and its children took more than 512 MiB together"
     count = "made = 0\ntry:\n    while made < 200:\n        {}\n        made += 1\nexcept OSError: pass\nprint(made)"
-    many = "import os, time\n" + count.format("if os.fork() == 0: time.sleep(60)")
+    many = "import os, time\n" + count.format("if os.fork() == 0: time.sleep(60)") + "\ntime.sleep(60)"
     assert ran(many)["error"] == "it had more than 64 processes"
     assert 0 < int(ran(count.format("open(str(made), 'wb').write(bytes(1 << 20))"))["output"]) < 64
 

@@ -42,7 +42,15 @@ def sound(kind: str) -> bytes:
         lines = [json.dumps(row) for row in ROWS]
         return ("\n".join(lines) if kind == "jsonl" else f"[{', '.join(lines)}]").encode()
     out = io.BytesIO()
-    if kind == "parquet":
+    if kind == "arrow":
+        nested = pa.array([{"a": [1.5]}, None])
+        coded = pa.array(["x", "y"]).dictionary_encode()
+        table = pa.table(
+            {"question": ["one?", "two?"], "answer": ["1", "2"], "n": [[1], [2, 3]], "s": nested, "d": coded}
+        )
+        with pa.ipc.new_stream(out, table.schema) as stream:
+            stream.write_table(table)
+    elif kind == "parquet":
         columns = {"question": ["?", "!"], "answer": ["1", "2"], "n": [[1], [2, 3]], "b": [b"x", None]}
         pq.write_table(pa.table(columns), out)
     else:
@@ -74,7 +82,13 @@ def run(kind: str, examples: int) -> None:
     )
     def tried(data: st.DataObject, cut: bool, places: list[int], news: list[bytes]) -> None:
         content = changed(sound(kind), data.draw, cut, places, news)
-        if kind in ("jsonl", "json", "parquet"):
+        if kind == "arrow":
+            saved = folder() / "saved"
+            saved.mkdir(exist_ok=True)
+            (saved / "state.json").write_text('{"_data_files": [{"filename": "a.arrow"}]}')
+            (saved / "a.arrow").write_bytes(content)
+            answer(lambda: load_rows(SourceConfig(str(saved))))
+        elif kind in ("jsonl", "json", "parquet"):
             file = folder() / f"rows.{kind}"
             file.write_bytes(content)
             answer(lambda: load_rows(SourceConfig(str(file))))
@@ -86,7 +100,7 @@ def run(kind: str, examples: int) -> None:
     tried()
 
 
-KINDS = ("jsonl", "json", "parquet", "PNG", "JPEG", "WEBP", "GIF")
+KINDS = ("jsonl", "json", "parquet", "arrow", "PNG", "JPEG", "WEBP", "GIF")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -19,7 +19,7 @@ from rl.tracking.report import read_summary
 
 CONFIG_FILE, COMMAND_FILE, RECIPE_FILE, LOG_FILE = "config.yaml", "command", "recipe", "log"
 _MOST_BYTES = 16 * 1024 * 1024  # of a log, from its end; of a config
-_MOST_SETTINGS = 100_000
+_MOST_SETTINGS, _MOST_BITS = 100_000, 1024
 # What two runs of one config may differ in: who they are, where they write, how far they went.
 _ITS_OWN = ("seed", "name", "output_dir", "resume_mode", "resume_path", "tracking.")
 
@@ -123,6 +123,8 @@ def _require_small(content: Any) -> None:
         count += len(level)
         if count > _MOST_SETTINGS:
             raise ValueError(f"more than {_MOST_SETTINGS:,} settings")
+        if any(isinstance(each, int) and each.bit_length() > _MOST_BITS for each in level):
+            raise ValueError("a number of hundreds of digits")
         level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else _items(each))]
 
 

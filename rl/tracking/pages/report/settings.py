@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ RecipeOf = Callable[[str], Config]  # raises UniGRPOError where there is no such
 _PLACES = ("name", "output_dir")
 _LONGEST = 160
 
+_log = logging.getLogger(__name__)
+
 
 def compared(run: RunFolder, recipe_of: RecipeOf) -> tuple[str, Mapping[str, Any]]:
     """(in words what it is compared with, its settings): the recipe, or the defaults where it cannot be had."""
@@ -24,7 +27,9 @@ def compared(run: RunFolder, recipe_of: RecipeOf) -> tuple[str, Mapping[str, Any
     try:
         return f"the recipe {name}", settings_of(recipe_of(name))
     except (UniGRPOError, OSError) as error:
-        return f"the defaults (its recipe cannot be read: {first_line(error)})", settings_of(Config())
+        # not why: that may quote a file which is no part of the run, and a page is shown to others
+        _log.warning("%s: its recipe cannot be read: %s", run.path, first_line(error))
+        return f"the defaults (its recipe cannot be read: {name})", settings_of(Config())
 
 
 def differences(settings: Mapping[str, Any], recipe: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
