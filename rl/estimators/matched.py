@@ -30,7 +30,9 @@ def matched_views(draw: MaskDraw, step_map: np.ndarray, states: States) -> Views
     block hides each count equally often (``schedule=random``). With ``states.sampled`` the order is the sampler's own.
     """
     length = len(step_map)
-    blocks = np.repeat(np.arange(len(draw.blocks)), draw.blocks) if states.blocks else np.zeros(length, np.int64)
+    blocks = (
+        np.repeat(np.arange(len(draw.blocks)), draw.blocks) if states.blocks and draw.blocks else np.zeros(length, int)
+    )
     steps = step_map if states.levels else np.arange(length)
     hidden = int(np.ceil(round(draw.ratio * length, 9)))
     left = np.sort(steps)[length - hidden]  # the earliest step whose tokens are hidden
