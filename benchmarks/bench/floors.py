@@ -13,8 +13,11 @@ from cluster.plan.model import model_of
 from cluster.plan.plan import Assumed, Model, samplers, training_of
 from cluster.plan.seconds import Sampler
 from cluster.plan.sizes import forward_flops
+from policies import load_policy
 from policies.files.folders import find_policy, read_config
 from rl.config import Config
+from rl.data.stream import PromptStream
+from rl.types import Task
 
 EQUAL_MASKS = ("full",)  # schedules under which the members of a group are one sequence to the learner
 
@@ -40,6 +43,18 @@ def this_machine(seconds: float = 1.0, width: int = 1024) -> Machine:
     finally:
         torch.set_num_threads(cores)
     return Machine(cores, *rates)
+
+
+def assumed(config: Config, count: int = 36) -> Assumed:
+    """What the plan cannot know: the mean tokens of the recipe's first prompts without their image, and codes of an image."""
+    policy = load_policy(config.policy.path)
+    codes = 0 if policy.image_tokenizer is None else policy.image_tokenizer.codes_per_image
+    lengths = []
+    for prompt in PromptStream(config.data.train, config.seed).next(count):
+        encoded = policy.encode_prompt(prompt)
+        seen = codes if prompt.task is Task.UNDERSTAND else 0
+        lengths.append(len(encoded.prefix) + len(encoded.suffix) - seen)
+    return Assumed(round(sum(lengths) / len(lengths)), codes)
 
 
 def model(config: Config) -> Model:

@@ -11,9 +11,8 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
-from benchmarks.bench.floors import Machine, rollouts_of_step, step_seconds
+from benchmarks.bench.floors import Machine, assumed, rollouts_of_step, step_seconds
 from benchmarks.speed.process_per_stage import drive
-from cluster.plan.plan import Assumed
 from rl.config import load_config
 
 RECIPE = "tiny"
@@ -21,7 +20,6 @@ QUIET = (
     "tracking.mlflow=false", "test_freq=0", "save_freq=0", "save_minutes=0", "val_before_train=false", "val_after_train=false",
     "resume_mode=disable", "policy.device=cpu", "policy.dtype=float32",
 )  # fmt: skip
-ASSUMED = Assumed(prompt_tokens=80, image_codes=64)  # about what the recipe's prompts and images take
 WARM = 1  # first steps that are left out
 
 
@@ -30,6 +28,7 @@ def measure(
 ) -> dict[str, Any]:
     """Each side's steps, samples an hour, ratio of ours, and share of the floor."""
     config = load_config(RECIPE, [*QUIET, *overrides])
+    known = assumed(config)
     ours = our_steps(folder, steps, overrides)
     single = single_steps(folder, steps, overrides)
     staged = drive(RECIPE, staged_steps, folder / "staged", [*overrides, f"steps={staged_steps}"])
@@ -39,7 +38,7 @@ def measure(
         "process a stage": median(wall for wall, _ in staged[WARM:]),
     }
     trained = 1 - mean(step.get("frac_reward_zero_std", 0.0) for step in ours[WARM:])
-    floor = step_seconds(config, ASSUMED, machine, trained if config.learner.drop_equal_groups else 1.0)
+    floor = step_seconds(config, known, machine, trained if config.learner.drop_equal_groups else 1.0)
     rollouts = mean(step["rollouts"] for step in single)
     curves = {
         "ours": [step["critic/rewards/mean"] for step in ours],
@@ -51,7 +50,7 @@ def measure(
         "ours_over": {side: value / seconds["ours"] for side, value in seconds.items() if side != "ours"},
         "floor_s": floor,
         "of_floor": {side: floor / value for side, value in seconds.items()},
-        "rollouts_a_step": {"seen": rollouts, "expected": rollouts_of_step(config, ASSUMED)},
+        "rollouts_a_step": {"seen": rollouts, "expected": rollouts_of_step(config, known)},
         "rewards": curves,
         "curves": alike(*curves.values()),
     }

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bench.floors import memory_bytes
-from benchmarks.bench.loop import ASSUMED, RECIPE, row
+from benchmarks.bench.floors import assumed, memory_bytes
+from benchmarks.bench.loop import RECIPE, row
 from benchmarks.processes import tree
+from cluster.actors.device import on_this_machine
 from rl.config import load_config
 
 POLL_S = 0.25
@@ -41,7 +42,7 @@ def measure(folder: Path, steps: int, overrides: Sequence[str] = ()) -> dict[str
     bare = bare_bytes()
     return {
         "peak_bytes": peak, "by_process": by_name, "samples": samples, "bare_torch_bytes": bare,
-        "floor_bytes": memory_bytes(config, ASSUMED, bare, OURS),
+        "floor_bytes": memory_bytes(on_this_machine(config), assumed(config), bare, OURS),
     }  # fmt: skip
 
 

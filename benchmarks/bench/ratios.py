@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.bench.floors import Machine
 from benchmarks.bench.loop import row
 from benchmarks.speed import forward, learner, rollout
+from benchmarks.timing import one_thread
 from cluster.plan.sizes import forward_flops
 from policies.network.transformer import TransformerConfig
 
@@ -20,13 +21,13 @@ GROUP = 8
 
 
 def measure(folder: Path, repeats: int, megabytes: float = 10.0, quick: bool = False) -> dict[str, Any]:
-    """quick: without weight transfer, and the smallest case of each other."""
+    """quick: without weight transfer, and the cases that take least."""
     cases = ("text", "image") if quick else rollout.CASES
     groups = (1,) if quick else (1, GROUP)
     found: dict[str, Any] = {
         "samplers": rollout.run(repeats, vocabularies=(VOCABULARY,), groups=groups, only=cases),
         "forward": forward.run(repeats, batches=forward.BATCHES[:2] if quick else forward.BATCHES),
-        "learner": learner.run(repeats, vocabularies=(VOCABULARY,)),
+        "learner": _gradient(repeats) if quick else learner.run(repeats, vocabularies=(VOCABULARY,)),
     }
     if not quick:
         out = folder / "weights.json"
@@ -34,6 +35,12 @@ def measure(folder: Path, repeats: int, megabytes: float = 10.0, quick: bool = F
         subprocess.run([*command, "--repeats", "3", "--out", str(out)], check=True, stdout=subprocess.DEVNULL)
         found["weights"] = json.loads(out.read_text())
     return found
+
+
+def _gradient(repeats: int) -> dict[str, Any]:
+    """The case that takes least: one update's gradient for each mask."""
+    with one_thread():
+        return {"cases": [learner.Bench(learner.Shape(), VOCABULARY).case("gradient", repeats)]}
 
 
 def rows(found: Mapping[str, Any], machine: Machine) -> list[dict[str, Any]]:

@@ -42,17 +42,18 @@ def main(arguments: list[str]) -> int:
 
         return marked
 
-    ray_running, quick_turns = session.ray_running, session.session
+    ray_running, whole_session = session.ray_running, session.session
 
     @contextmanager
     def ray_marked(config: Any) -> Iterator[None]:
+        (config.run_dir / "notes").mkdir(parents=True, exist_ok=True)  # where actors write down what they did
         with ray_running(config):
             mark("Ray")
             yield
 
     @contextmanager
     def session_marked(config: Any, **more: Any) -> Iterator[Any]:
-        with quick_turns(config, **more) as parts:
+        with whole_session(config, **more) as parts:
             mark("actors")
             yield parts
 

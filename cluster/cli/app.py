@@ -243,7 +243,7 @@ def rewards_list(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
 def bench(context: typer.Context) -> None:
-    """Measure this machine: rollout, learner, estimators, forward or scale, then options. Needs a checkout."""
+    """Measure this machine: all, quick, rollout, learner, estimators, forward or scale, then options. Needs a checkout."""
 
     def body() -> int:
         from cluster.cli.bench import run

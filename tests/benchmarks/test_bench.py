@@ -20,6 +20,7 @@ from benchmarks.__main__ import app
 from benchmarks.bench import ratios, whole
 from benchmarks.bench.floors import (
     Machine,
+    assumed,
     learning_flops,
     model,
     rollouts_of_step,
@@ -27,10 +28,10 @@ from benchmarks.bench.floors import (
     step_flops,
     step_seconds,
 )
-from benchmarks.bench.loop import ASSUMED, alike, row, rows
+from benchmarks.bench.loop import alike, row, rows
 from benchmarks.bench.single_process import PlainLearner, plain_image, plain_objective, plain_text, token_log_probs
 from benchmarks.bench.starts import parts
-from cluster.plan.plan import samplers
+from cluster.plan.plan import Assumed, samplers
 from cluster.plan.sizes import forward_flops
 from policies import load_policy
 from rl.config import load_config
@@ -42,6 +43,7 @@ from tests.benchmarks.artefacts import faults
 
 ROOT = Path(__file__).parents[2]
 MACHINE = Machine(2, 1e9, 2e9)
+ASSUMED = Assumed(prompt_tokens=80, image_codes=36)
 
 
 def kind_of(config: Any, task: str) -> Any:
@@ -54,7 +56,7 @@ def test_the_floor_of_sampling_is_its_passes_by_hand() -> None:
     sizes = model(config)
     text, draw = kind_of(config, "text"), kind_of(config, "draw")
     assert sampling_flops(config, sizes, text) == 25 * forward_flops(sizes.sizes, text.length, 18)
-    assert sampling_flops(config, sizes, draw) == 2 * forward_flops(sizes.sizes, draw.length, 64)
+    assert sampling_flops(config, sizes, draw) == 2 * forward_flops(sizes.sizes, draw.length, 36)
 
 
 def test_the_floor_of_learning_is_its_passes_by_hand() -> None:
@@ -75,7 +77,12 @@ def test_a_step_is_its_groups_over_what_the_cores_reach() -> None:
     assert rollouts_of_step(config, ASSUMED) == pytest.approx(expected)
 
 
-def batch_of(policy: Any) -> TrainBatch:
+def test_prompts_are_measured_without_their_images() -> None:
+    found = assumed(load_config("tiny"), count=6)
+    assert found.image_codes == 36 and 5 < found.prompt_tokens < 200
+
+
+def batch_of() -> TrainBatch:
     generator = np.random.default_rng(0)
     lengths, start = (24, 20), 12
     return TrainBatch(
@@ -90,7 +97,7 @@ def batch_of(policy: Any) -> TrainBatch:
 
 def test_the_plain_loss_is_ours() -> None:
     config = load_config("tiny", ["learner.algorithm.schedule=stratified"])
-    policy, batch = load_policy("tiny"), batch_of(None)
+    policy, batch = load_policy("tiny"), batch_of()
     data = collate(batch, [(0, 0.5), (1, 0.5)], torch.device("cpu"), config.learner.algorithm)
     with torch.no_grad():
         logp = token_log_probs(policy, data, 1)
@@ -111,7 +118,7 @@ def test_the_plain_loss_is_ours() -> None:
 def test_the_plain_learner_changes_its_weights_and_not_its_reference() -> None:
     learner = PlainLearner(load_config("tiny", ["learner.threads=1", "policy.device=cpu", "learner.warmup_steps=0"]))
     before = {name: value.copy() for name, value in learner.weights().items()}
-    assert learner.update(batch_of(None)).updated
+    assert learner.update(batch_of()).updated
     assert any(not np.array_equal(before[name], value) for name, value in learner.weights().items())
     frozen = learner.reference.module.state_dict()
     assert all(np.array_equal(before[name], value.numpy()) for name, value in frozen.items())
@@ -124,7 +131,7 @@ def test_the_plain_samplers_write_what_ours_may_write() -> None:
     prompt = policy.encode_prompt(Prompt("p", Task.DRAW, (Message("user", "a red ball"),)))
     images = plain_image(policy, prompt, ImageSampling(1, 0.3), [1, 2])
     assert all(
-        each.token_ids.shape == (64,) and 0 <= each.token_ids.min() <= each.token_ids.max() < 1024 for each in images
+        each.token_ids.shape == (36,) and 0 <= each.token_ids.min() <= each.token_ids.max() < 1024 for each in images
     )
 
 

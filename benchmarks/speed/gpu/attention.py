@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -67,7 +68,7 @@ def _with_gradient(q: Tensor, k: Tensor, v: Tensor) -> None:
     F.scaled_dot_product_attention(q, k, v).sum().backward()
 
 
-def _only(back_end: SDPBackend | None) -> AbstractContextManager[None]:
+def _only(back_end: SDPBackend | None) -> AbstractContextManager[Any]:
     return nullcontext() if back_end is None else sdpa_kernel(back_end)
 
 

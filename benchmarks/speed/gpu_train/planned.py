@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from cluster.plan.memory import HOST, learner_memory, rollout_memory
 from cluster.plan.model import model_of
@@ -34,7 +35,7 @@ def planned(config: Config) -> dict[str, dict[str, float]]:
 
 
 def beside_plan(
-    planned: Mapping[str, Mapping[str, float]], peaks: Sequence[Mapping[str, float | None]], together: bool
+    planned: Mapping[str, Mapping[str, float]], peaks: Sequence[Mapping[str, Any]], together: bool
 ) -> dict[str, dict[str, object]]:
     """Name -> planned parts, their sum, the fullest process's peak on the device (None without a GPU), and peak over plan.
     together: one process is both, as inline; the worker's weights are then the sum's, too."""

@@ -19,7 +19,6 @@ from rl.errors import ConfigError
 
 HOOK = Path(__file__).with_name("hook")
 POLL_S = 0.3
-TRAINING = "training"
 
 
 @dataclass
@@ -35,14 +34,11 @@ class Watched:
     def look(self, status: Status) -> None:
         self.names |= {actor.pid: actor.name for actor in status.actors if actor.pid is not None}
 
-    def alive(self, status: Status, victim: str) -> int | None:
-        return next((actor.pid for actor in status.actors if actor.name == victim and actor.doing != "idle"), None)
-
 
 def watch(
     overrides: Sequence[str], run_dir: Path, log: Path, most_s: float, victim: str | None, struck: int
 ) -> Watched:
-    """Run ``unigrpo train`` to its end. victim: killed once it works in step ``struck``."""
+    """Run ``unigrpo train`` to its end. victim: killed in step ``struck`` or soon after."""
     memory = run_dir.parent / f"{run_dir.name}-memory"
     memory.mkdir(parents=True, exist_ok=True)
     path = os.pathsep.join([str(HOOK), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -57,7 +53,7 @@ def watch(
                     status = read_status(run_dir)
                     found.look(status)
                     if victim is not None and found.killed is None and status.step >= struck:
-                        found.killed = _kill(found.alive(status, victim))
+                        found.killed = _kill(next((each.pid for each in status.actors if each.name == victim), None))
                 time.sleep(POLL_S)
             found.code = driver.poll()
         finally:
