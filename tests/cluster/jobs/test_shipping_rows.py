@@ -269,10 +269,9 @@ def test_a_preset_on_a_disk_of_every_node_stays_there(home: Path) -> None:
 
 
 NAMED = (
-    "question_image", "file_name", "input_image_file", "jpg", "image_path", "png", "screenshot", "webp", "img", "jpeg", "photo_1",
-    "left_picture", "page_img", "Image", "decoded_image", "chart_image_path", "user_photo", "images", "map_screenshot", "picture_file",
-    "old_page_image", "pic", "image_0",
-)  # fmt: skip
+    "question_image file_name input_image_file jpg image_path png screenshot webp img jpeg photo_1 left_picture page_img Image "
+    "decoded_image chart_image_path user_photo images map_screenshot picture_file old_page_image pic image_0"
+).split()
 
 
 @pytest.mark.parametrize("column", wide(NAMED, 4))
