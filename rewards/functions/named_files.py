@@ -6,19 +6,26 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-_MOST_PARTS = 8  # texts of one expression that may be the parts of one path
+_MOST_PARTS = 32  # texts of one expression that are looked at
 
 
 def named_files(tree: ast.Module, folder: Path) -> list[Path]:
     """Files and folders by their place relative to ``folder``, in which the file lies: those that an expression with ``__file__``
     names, or one with a variable that was made of it. Names that are worked out in another way are not found."""
-    made = _made_of_file(tree)
     found: dict[Path, None] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.BinOp | ast.Call | ast.JoinedStr) and _uses(node, made):
-            texts = [text for _, _, text in sorted(_places(node))]
-            found |= dict.fromkeys(_existing(texts[:_MOST_PARTS], folder))
+    for expression in _outermost(tree, _made_of_file(tree)):
+        texts = [text for _, _, text in sorted(_places(expression))]
+        found |= dict.fromkeys(_existing(texts[:_MOST_PARTS], folder))
     return [path for path in found if not any(path != other and path.is_relative_to(other) for other in found)]
+
+
+def _outermost(node: ast.AST, made: set[str]) -> Iterator[ast.AST]:
+    """Expressions that use one of the names, but for those within another one."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.BinOp | ast.Call | ast.JoinedStr) and _uses(child, made):
+            yield child
+        else:
+            yield from _outermost(child, made)
 
 
 def _made_of_file(tree: ast.Module) -> set[str]:
@@ -44,11 +51,11 @@ def _places(node: ast.AST) -> Iterator[tuple[int, int, str]]:
 
 
 def _existing(texts: list[str], folder: Path) -> Iterator[Path]:
-    """The longest runs of texts that, joined, name something below or beside the folder."""
+    """The longest runs of texts that, joined, name something below the folder, or beside it by ``..``."""
     start = 0
     while start < len(texts):
         for stop in range(len(texts), start, -1):
-            path = Path(*(text.strip("/") if place else text for place, text in enumerate(texts[start:stop])))
+            path = Path(*(text.strip("/") for text in texts[start:stop]))
             if _is_there(path, folder):
                 yield path
                 start = stop
@@ -58,7 +65,7 @@ def _existing(texts: list[str], folder: Path) -> Iterator[Path]:
 
 
 def _is_there(path: Path, folder: Path) -> bool:
-    if path.is_absolute() or path.name in ("", ".", ".."):
+    if path.name in ("", ".", ".."):
         return False
     try:
         return (folder / path).is_file() or (folder / path).is_dir()

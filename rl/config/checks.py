@@ -14,7 +14,7 @@ from rl.config.lora import TARGETS
 from rl.config.private import check_secrets
 from rl.config.run_name import check_name
 from rl.config.sections import Config, EvaluationConfig, SourceConfig
-from rl.config.wording import require, require_choice
+from rl.config.wording import require, require_choice, require_member
 from rl.errors import ConfigError
 from rl.estimators import ESTIMATORS
 from rl.layouts import LAYOUTS
@@ -233,7 +233,7 @@ def _validate_text(where: str, sampling: TextSampling) -> None:
         raise ConfigError(
             f"{where}.block_length={sampling.block_length}: must divide max_new_tokens={sampling.max_new_tokens}"
         )
-    REMASKING.require(f"{where}.remasking", sampling.remasking)
+    require_member(f"{where}.remasking", sampling.remasking, REMASKING)
     CACHES.require(f"{where}.cache", sampling.cache)
     _validate_tail(where, sampling)
     threshold = sampling.confidence_threshold
@@ -263,7 +263,7 @@ def _validate_image(where: str, sampling: ImageSampling) -> None:
     for name in ("guidance", "temperature", "remask_temperature"):
         require(getattr(sampling, name) >= 0, f"{where}.{name}", getattr(sampling, name), "0 or more")
     UNMASKING.require(f"{where}.schedule", sampling.schedule)
-    REMASKING.require(f"{where}.remasking", sampling.remasking)
+    require_member(f"{where}.remasking", sampling.remasking, REMASKING)
     if REMASKING[sampling.remasking].alone:
         raise ConfigError(
             f"{where}.remasking={sampling.remasking}: an image reveals a fixed number of codes a step; set "

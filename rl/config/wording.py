@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rl.errors import ConfigError
-from rl.registry import close_to
+from rl.registry import Registry, close_to
 
 _KINDS = {
     "Float": "a number",
@@ -70,6 +70,13 @@ def require_choice(key: str, value: Any, allowed: Sequence[Any]) -> None:
     if value not in allowed:
         meant = hint(str(value), [str(choice) for choice in allowed])
         raise ConfigError(f"{key}={value!r}: allowed: {', '.join(map(str, allowed))}{meant}")
+
+
+def require_member(key: str, value: Any, registry: Registry[Any]) -> None:
+    """A registry's own check, and before it what other projects call its members."""
+    if isinstance(value, str) and (value in _THEIRS or value in _TWO or value in _MISSING):
+        require_choice(key, value, list(registry))
+    registry.require(key, value)
 
 
 def require(condition: bool, key: str, value: Any, allowed: str) -> None:

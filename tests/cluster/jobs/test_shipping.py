@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from rewards import load_reward
+from rl.config import load_config
 from tests.cluster.jobs.sending import KWARGS, sends
 from tests.cluster.jobs.shipments import moved, put
+from tests.rewards.makers import text_item
 
 HOME = Path(__file__).parents[3]
 
@@ -239,3 +242,32 @@ def test_files_of_built_in_rewards(home: Path, monkeypatch: pytest.MonkeyPatch) 
         assert file.read_text() == {"judge": "rubric.md", "aesthetic": "head.pth", "e": "head.pth"}.get(
             key.partition(".")[0], "CLIP"
         )
+
+
+@pytest.mark.parametrize("base", ["base", "./base", "{home}/base"])
+def test_an_adapter_in_the_place_of_a_policy_brings_its_base(
+    home: Path, monkeypatch: pytest.MonkeyPatch, base: str
+) -> None:
+    put("base/config.json", "base/model.safetensors", "adapter/adapter_model.safetensors")
+    named = {"base_model_name_or_path": base.format(home=home)}
+    Path("adapter/adapter_config.json").write_text(json.dumps(named))
+    config = moved(sends({"policy.path": "adapter"}), home, monkeypatch)
+    assert (Path(config.policy.path) / "model.safetensors").read_text() == "model.safetensors"
+    assert (Path(str(config.learner.lora.path)) / "adapter_model.safetensors").is_file()
+
+
+def test_files_that_a_reward_opens_by_its_own_place(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put("src/words.txt", "src/lists/en.txt", "src/unused.txt")
+    Path("src/helper.py").write_text(
+        "from pathlib import Path\nword = open(Path(__file__).parent / 'lists' / 'en.txt').read()\n"
+    )
+    opens = "from pathlib import Path\nimport helper\nword = Path(__file__).with_name('words.txt').read_text()"
+    Path("src/graded.py").write_text(
+        WORD.format(imports=opens, word="word + helper.word").replace('"w"', '"words.txten.txt"')
+    )
+    Path("my_reward.py").unlink()
+    moved(sends({"custom_reward_function.path": "src/graded.py"}), home, monkeypatch)
+    assert {file.name for file in Path("files").rglob("*.txt")} == {"words.txt", "en.txt"}
+    settings = load_config("job.yaml").custom_reward_function
+    (score,) = load_reward({"name": "custom", "path": settings.path, "function": "reward"}).score([text_item("?")])
+    assert score.value == 0.5, score

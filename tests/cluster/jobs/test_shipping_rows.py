@@ -266,3 +266,21 @@ def test_a_preset_on_a_disk_of_every_node_stays_there(home: Path) -> None:
     shipment = sends(train, (home / "disk",))
     assert shipment.config.data.train[0].source == f"files{home}/disk/mine.yaml"
     assert yaml.safe_load(shipment.written[f"files{home}/disk/mine.yaml"])["hub"] == "openai/gsm8k"
+
+
+NAMED = (
+    "question_image file_name input_image_file jpg image_path png screenshot webp img jpeg photo_1 left_picture page_img Image "
+    "decoded_image chart_image_path user_photo images map_screenshot picture_file old_page_image pic image_0"
+).split()
+
+
+@pytest.mark.parametrize("column", wide(NAMED, 4))
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_whatever_column_a_row_may_have_its_image_in(
+    home: Path, monkeypatch: pytest.MonkeyPatch, kind: str, column: str
+) -> None:
+    picture("art/1.png", 7)
+    source = _rows(kind, [{"prompt": "?", "answer": "red", column: "art/1.png"}])
+    config = moved(sends({"data.train": [SourceConfig(source)]}), home, monkeypatch)
+    (found,) = load_rows(config.data.train[0])
+    assert level(found.image) == 7
