@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from rl.output import secrets
+
+# An example's time is the machine's business: where it is busy, a first call takes seconds.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 # Triton reads it when it is imported, which torch.compile does too: kernels run in its interpreter, without a GPU.
 os.environ["TRITON_INTERPRET"] = "1"

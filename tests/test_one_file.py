@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -48,7 +49,7 @@ def batch() -> TrainBatch:
         sampling = (TextSampling(12, 6, 4), TextSampling(5, 5, 2))[index]
         rollouts = rollout_group(policy, prompt, sampling, [10 * index + k for k in range(4)], 0)
         groups.append(Group(prompt, rollouts, tuple(Score(float(value)) for value in scores.normal(size=4))))
-    return prepare(groups, Config(learner=SETTINGS), 0)
+    return replace(prepare(groups, Config(learner=SETTINGS), 0), on_policy=False)  # so that old log-probs are kept
 
 
 def as_example(found: TrainBatch) -> tuple[Any, list[torch.Tensor]]:

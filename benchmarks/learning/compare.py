@@ -78,6 +78,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "d1": _algorithm(schedule="full", prompt_mask_prob=0.15),
     "coupled (DiffuCoder)": _algorithm(estimator="coupled", schedule="middle"),
     "trajectory (TraceRL)": _algorithm(estimator="trajectory"),
+    "trajectory, 3 steps a pass": _algorithm(estimator="trajectory", trajectory_shrink=3),
     "one step of the trajectory": _algorithm(estimator="trajectory", estimator_samples=1),
     "AGRPO": _algorithm(estimator="trajectory_entropy", normalizer="length"),
     "steps by surprisal (RLDF)": _algorithm(estimator="trajectory_surprisal", estimator_samples=1, normalizer="length"),

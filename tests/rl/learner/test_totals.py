@@ -122,7 +122,7 @@ def test_parts_with_the_sums_of_all_are_the_whole(name: str, seed: int, cut: int
     parts = [part_of(terms, rows) for rows in (slice(0, cut), slice(cut, 5))]
     sums = sum(sums_by_group(each(part, config), part.groups, 2) for part in parts)
     outputs = [loss_of(replace(part, totals=sums), config) for part in parts]
-    (found,) = torch.autograd.grad(sum(output.loss for output in outputs), terms.logp)
+    (found,) = torch.autograd.grad(torch.stack([output.loss for output in outputs]).sum(), terms.logp)
     np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-9, atol=1e-12)
     for metric, value in whole.metrics.items():
         assert sum(float(output.metrics[metric]) for output in outputs) == pytest.approx(float(value), abs=1e-12)
