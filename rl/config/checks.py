@@ -86,6 +86,10 @@ NOT_NEGATIVE = (
     "tracking.traces tracking.machine_s judge.port judge.restarts judge.gpus rollout.cache_gate.max_reward_drop "
     "max_staleness cluster.restart_budget cluster.learner_rebuilds"
 ).split()
+PROBABILITIES = (
+    "learner.algorithm.spg_mixture learner.algorithm.prompt_mask_prob learner.algorithm.structure_share "
+    "rollout.cache_gate.min_agreement sft.canvas_prob sft.semi_autoregressive_prob sft.prompt_dropout"
+).split()
 
 
 def validate(config: Config) -> None:
@@ -117,15 +121,7 @@ def validate(config: Config) -> None:
     _validate_rewards(config)
     _validate_scorers(config)
     _validate_learner(config)
-    for probability in (
-        "learner.algorithm.spg_mixture",
-        "learner.algorithm.prompt_mask_prob",
-        "learner.algorithm.structure_share",
-        "rollout.cache_gate.min_agreement",
-        "sft.canvas_prob",
-        "sft.semi_autoregressive_prob",
-        "sft.prompt_dropout",
-    ):
+    for probability in PROBABILITIES:
         require(0 <= flat[probability] <= 1, probability, flat[probability], "a probability, 0 to 1")
     share = config.rewards.on_failure.max_failed_share
     require(0 <= share < 1, "rewards.on_failure.max_failed_share", share, "a share, from 0 to below 1")

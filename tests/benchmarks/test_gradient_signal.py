@@ -31,6 +31,7 @@ def test_agreement_is_the_squared_cosine_without_the_noise_that_a_batch_shares()
     assert torch.tensor(found).median() == pytest.approx(25 / 75, abs=0.05)
 
 
+@pytest.mark.long
 def test_methods_are_compared_on_the_same_rollouts(capsys):
     main(
         [

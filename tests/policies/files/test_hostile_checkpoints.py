@@ -52,7 +52,7 @@ def test_a_base_of_the_rotation(folder: Path, value: object) -> None:
 
 
 @pytest.mark.parametrize(("changes", "said"), [
-    ({"n_layers": 9999}, "9999 layers, but the weights are"),
+    ({"n_layers": 999}, "999 layers, but the weights are"), ({"n_layers": 9999}, "must be at most 1000"),
     ({"d_model": 1 << 24, "n_heads": 1}, "shape"), ({"vocab_size": 1 << 24}, "shape"),
     ({"d_model": 10**12}, "d_model"), ({"d_model": -64}, "d_model"), ({"n_heads": 0}, "n_heads"), ({"n_heads": -4}, "n_heads"),
     ({"max_sequence_length": 10**12}, "max_sequence_length"), ({"vocab_size": 10**15, "new_vocab_size": 10**15}, "vocab_size"),

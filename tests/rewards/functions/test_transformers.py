@@ -42,6 +42,7 @@ def expected(reward_file: str) -> list[float]:
     return values
 
 
+@pytest.mark.long
 def test_a_childs_scores_are_the_same(reward_file: str, expected: list[float]) -> None:
     isolated = load_reward({"name": "custom", "path": reward_file, "isolate": True})
     scores = isolated.score(ITEMS)

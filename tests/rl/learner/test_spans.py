@@ -53,7 +53,8 @@ def test_gradient_is_the_written_objectives() -> None:
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_every_estimator_trains_on_both_spans(name: str) -> None:
-    settings = replace(SETTINGS, algorithm=replace(SETTINGS.algorithm, estimator=name, estimator_samples=None))
+    samples = 99 if name in ("trajectory_entropy", "trajectory_surprisal") else None  # all steps, in both
+    settings = replace(SETTINGS, algorithm=replace(SETTINGS.algorithm, estimator=name, estimator_samples=samples))
     batch = think_draw_batch(settings)
     data = collate(batch, [(i, 1 / 3) for i in range(3)], torch.device("cpu"), settings.algorithm)
     for i, spans in enumerate(batch.spans):

@@ -25,6 +25,7 @@ from rl.tracking.pages.report.samples import samples
 from rl.tracking.pages.report.settings import compared
 from tests.rl.tracking.pages.reader import safe
 from tests.rl.tracking.pages.test_report import a_run
+from tests.wide import wide
 
 CANARY = "canary-4711"
 FILES = (
@@ -75,7 +76,7 @@ def all_of(run: Path) -> str:
     return " ".join(said)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", wide(FILES, 3))
 def test_what_is_no_file_is_passed_over_or_one_line(name: str, tmp_path: Path) -> None:
     run = a_run(tmp_path, "r")
     for make in MAKES.values():
@@ -84,7 +85,7 @@ def test_what_is_no_file_is_passed_over_or_one_line(name: str, tmp_path: Path) -
         (run / name).rmdir() if (run / name).is_dir() else (run / name).unlink()
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", wide(FILES, 3))
 def test_no_link_shows_a_file_of_yours(name: str, tmp_path: Path) -> None:
     run, secret = a_run(tmp_path, "r"), tmp_path / "home" / "secret"
     secret.parent.mkdir()
