@@ -17,7 +17,7 @@ from rl.config import load_config
 from rl.config.flat import flatten
 from tests.manual import ROOT, TUTORIALS, Block, blocks
 
-QUICK = ("real-8b", "own-data")  # with `make test`; the others with `make test-all`
+QUICK = ("real-8b",)  # with `make test`; the others with `make test-all`
 HEAD = "http://127.0.0.1:8265"  # where a tutorial's Ray head listens
 
 

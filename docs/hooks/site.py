@@ -209,7 +209,9 @@ def relinked(markdown: str, source: str) -> str:
         if not full.is_relative_to(ROOT):
             return found[0]
         name = full.relative_to(ROOT).as_posix()
-        page = BESIDE.get(name) or ("index.md" if name == "README.md" else None)
+        page = BESIDE.get(name)
+        if name == "README.md" and not anchor:  # the site's first page has other sections
+            page = "index.md"
         if page is None and name.startswith("docs/"):
             page = name.removeprefix("docs/")
         if page is None:

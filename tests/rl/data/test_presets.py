@@ -24,7 +24,7 @@ from tests.rl.data.published import ROWS, verl
 
 ROOT = Path(__file__).parents[3]
 SHARED = ROOT.parent / "shared" / "data"
-DOCS = ROOT / "docs" / "data.md"
+DOCS = ROOT / "docs" / "data_published.md"
 NEEDS_MODEL = ("clip", "imagereward", "hpsv2")  # their checkpoints are named by a recipe
 
 
