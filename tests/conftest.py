@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from socketserver import BaseServer
 
 import pytest
 from hypothesis import settings
@@ -17,6 +18,9 @@ settings.load_profile("no deadline")
 
 # Triton reads it when it is imported, which torch.compile does too: kernels run in its interpreter, without a GPU.
 os.environ["TRITON_INTERPRET"] = "1"
+
+# A client that goes away is no mistake of a test's server. Its traceback would stand in what a later test reads.
+BaseServer.handle_error = lambda *_: None  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any
 
 from rich.cells import cell_len
@@ -49,7 +50,8 @@ class PlainTable(Table):
             return self
         texts = [[" ".join(str(cell).splitlines()) for cell in column] for column in columns]
         lines = []
-        for index, row in enumerate(zip(*texts, strict=True)):
+        # A column that came after a row has no cell in it: Rich's own table leaves it empty as well.
+        for index, row in enumerate(zip_longest(*texts, fillvalue="")):
             cells = [_padded(*each) for each in zip(row, texts, self.columns, strict=True)]
             if index or (self.show_header and any(row)):
                 lines.append("  ".join(cells).rstrip())

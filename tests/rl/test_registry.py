@@ -118,7 +118,7 @@ def test_a_member_of_another_class_is_one_line() -> None:
     numbers = Registry("number", {"one": Fraction(1), "floor": "math:floor"}, group="unigrpo.none", member=Fraction)
     assert numbers["one"] == 1
     with pytest.raises(
-        ConfigError, match="number 'floor': math:floor is not an instance of fractions.Fraction; CONTRI"
+        ConfigError, match="number 'floor': math:floor is not an instance of fractions.Fraction; docs/extending.md"
     ):
         numbers["floor"]
 

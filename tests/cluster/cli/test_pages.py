@@ -62,6 +62,8 @@ def hostile_page(text: str) -> str:
         spans=[span],
         token_ids=ids,
         step_map=ids % 3,
+        confidence=None,
+        entropy=None,
         response_mask=np.ones(len(ids), bool),
         seed=1,
         status=text,

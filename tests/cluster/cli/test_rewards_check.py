@@ -123,7 +123,7 @@ def test_each_row_has_its_score_in_the_table(write, tmp_path):
         ["sum/2", "<think>so</think>4", "none"],
         ["sum/3", "<think>so</think>5", "1.5"],
     ]
-    assert [row[3].partition(":")[0] for row in found] == ["", "no such reward for this row", "invalid", ""]
+    assert ["".join(row[3:]).partition(":")[0] for row in found] == ["", "no such reward for this row", "invalid", ""]
 
 
 def test_it_may_do_what_a_worker_of_a_run_may(write, tmp_path, monkeypatch):
