@@ -75,7 +75,7 @@ def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return run
 
 
-@pytest.mark.parametrize("name", wide([*GOOD, *BAD], 4))
+@pytest.mark.parametrize("name", wide([*GOOD, *BAD], 7))
 def test_what_passes_the_check_scores_a_run_and_what_does_not_ends_it(both, tmp_path: Path, name: str) -> None:
     place = [*GOOD, *BAD].index(name)
     checked, ran = both({**GOOD, **BAD}[name], isolate=place % 4 == 0)

@@ -149,6 +149,7 @@ def test_a_file_that_cannot_be_loaded_is_exit_2(text: str, recipe: Path, tmp_pat
     assert result.exit_code == 2 and re.fullmatch(r"error: .*my_reward.py:\d: .*", last_line(result))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("files", "good", "said"),
     [

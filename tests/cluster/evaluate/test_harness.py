@@ -161,6 +161,7 @@ def test_the_harness_asks_judges_and_reports(evaluated: tuple[str, Path]) -> Non
     assert len(summary["weights_digest"]) == 64 and summary["versions"]["lm-eval"]
 
 
+@pytest.mark.long
 @needs_harness
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data")
 def test_every_answer_is_kept_and_stands_for_what_was_written(evaluated: tuple[str, Path]) -> None:

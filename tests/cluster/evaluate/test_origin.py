@@ -105,6 +105,7 @@ def unigrpo(*words: object) -> Result:
     return result
 
 
+@pytest.mark.long
 def test_a_trained_policy_its_evaluations_and_their_comparison(
     tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -224,6 +224,7 @@ def test_gradients_and_optimizer_states_are_listed() -> None:
     assert len(state) == 10 and set(state) <= found  # step, codes and scales of two moments, for two parameters
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "settings",
     [

@@ -168,6 +168,7 @@ def test_its_requirements_are_our_pins(made: Made) -> None:
     assert not names & {"ray", "deepspeed", "transformers", "unigrpo"}
 
 
+@pytest.mark.long
 def test_its_sources_are_enough(made: Made) -> None:
     """In a process that knows no other: every module of ours comes from the zip."""
     program = f"""

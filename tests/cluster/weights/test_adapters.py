@@ -58,6 +58,7 @@ def test_a_worker_merges_what_the_learner_would_have_sent(home: Path) -> None:
             by_adapter.rollout(toy_text_prompt(), ref, 0)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("local_ray")
 @pytest.mark.parametrize("wire", [w if w == "object_store" else pytest.param(w, marks=pytest.mark.long) for w in WIRES])
 def test_a_run_with_an_adapter_is_the_same_over_every_wire(home: Path, wire: str) -> None:

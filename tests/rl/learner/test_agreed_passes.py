@@ -135,7 +135,7 @@ def train(lengths: Sequence[int], algorithm: UniGRPOConfig, ranks: int) -> list[
         return [each.result() for each in [pool.submit(one, rank) for rank in range(ranks)]]
 
 
-@pytest.mark.parametrize("lengths", wide(LENGTHS, 3), ids=lambda lengths: "-".join(map(str, lengths)))
+@pytest.mark.parametrize("lengths", wide(LENGTHS, 5), ids=lambda lengths: "-".join(map(str, lengths)))
 def test_on_two_and_three_ranks_as_on_one(lengths: tuple[int, ...]) -> None:
     place, names = LENGTHS.index(lengths), [*ESTIMATORS]
     if lengths not in ALL:  # one of them, by turns
